@@ -1,0 +1,169 @@
+"""The forward model: parameters → image and its derivatives.
+
+    image = f · blur(P(k(pixel)); blur · scale) + Σ_j b_j B_j(k(pixel)) + fixed(t)
+
+P is composed from a library table (`pattern.compose`), k(pixel) is the camera geometry
+(`pattern.camera`), B_j the background (`pattern.background`).  f and b_j are linear: the model
+delivers the columns that they multiply, and whoever fits profiles them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridfit.library import Library
+from hybridfit.pattern import background as bg
+from hybridfit.pattern.blur import blur, blur_slope
+from hybridfit.pattern.camera import Camera, chain, to_angles
+from hybridfit.pattern.compose import (
+    at_thickness,
+    compose,
+    compose_partials,
+    workspace,
+)
+
+Array = NDArray[np.float64]
+
+CAMERA = Camera._fields
+PARAMETERS = ("thickness", "tilt_x", "tilt_y", *CAMERA, "semi_angle", "blur")
+FITTED_BEYOND_DISC = 7.5  # mrad around the direct disc that are compared
+SEMI_ANGLE_ROOM = 0.06  # relative: how far a fitted semi-angle may grow beyond the nominal one
+BLUR_MIN_PX = 0.15
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the model delivers at one set of parameters, on the n fitted pixels.
+
+    columns : (1 + m, n): blurred pattern and background components
+    fixed : (n,): background without a free coefficient
+    slopes : (parameters, 1 + m, n) derivatives of columns, or None
+    fixed_slopes : (parameters, n), or None
+    """
+
+    columns: Array
+    fixed: Array
+    slopes: Array | None = None
+    fixed_slopes: Array | None = None
+
+
+class ForwardModel:
+    """Images of one library on one region of a camera.
+
+    Parameters
+    ----------
+    library : Library
+        Usually a window; it must cover every thickness and tilt asked for.
+    mask : (rows, cols) bool array
+        Pixels that are compared.
+    camera : Camera
+        Where the pattern is, roughly: fixes the region that is composed.
+    semi_angle : float, mrad, nominal
+    background : str, one of `pattern.background.NAMES`
+    per_nm : float
+        Background per nm of thickness, for "uniform-per-nm" (frame units).
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        mask: NDArray[np.bool_],
+        camera: Camera,
+        *,
+        semi_angle: float,
+        background: str = "radial",
+        per_nm: float = 0.0,
+    ) -> None:
+        bg.check(background)
+        self.mask = mask
+        self.background = background
+        self.per_nm = per_nm if background == "uniform-per-nm" else 0.0
+        self.semi_angle = semi_angle
+        # the edge of the aperture is as soft as the library's grid, or as a pixel if that is wider
+        self.half_edge = max(library.step, 1 / camera.scale) / 2
+        row, col = np.nonzero(mask)
+        self.n_pixels = len(row)
+        radius = semi_angle + FITTED_BEYOND_DISC
+        # compose a little beyond the compared pixels, so that the blur has what it needs
+        padded = radius * camera.scale * 1.05 + 6
+        rows, cols = np.indices(mask.shape)
+        near = np.hypot(cols - camera.centre_x, rows - camera.centre_y) <= padded
+        self._near = near
+        self._row, self._col = (index.astype(float) for index in np.nonzero(near))
+        self._fit_in_near = mask[near]
+        self._col_fit, self._row_fit = col.astype(float), row.astype(float)
+        self._k_max = 1.15 * padded / camera.scale
+        self._table = library.table(k_max=self._k_max, semi_angle=semi_angle)
+        self._cube = workspace(self._table, semi_angle * (1 + SEMI_ANGLE_ROOM) + self.half_edge)
+
+    @property
+    def table(self):
+        """The table of beam intensities that patterns are composed from."""
+        return self._table
+
+    def evaluate(self, values: Mapping[str, float], names: Sequence[str] = ()) -> Columns:
+        """Columns of the model, and their derivatives along the parameters in names.
+
+        Parameters
+        ----------
+        values : mapping
+            All of PARAMETERS: nm, mrad, px, px/mrad, degrees.
+        names : sequence of str
+            Parameters whose derivatives are wanted; none by default.
+        """
+        camera = Camera(*(values[name] for name in CAMERA))
+        k = to_angles(self._col, self._row, camera)
+        table, t = self._table, values["thickness"]
+        blend = at_thickness(table.intensity, table.thickness_first, table.thickness_step, t)
+        sigma = max(values["blur"] * camera.scale, BLUR_MIN_PX)
+        arguments = (values["tilt_x"], values["tilt_y"], values["semi_angle"], self.half_edge, self._cube)
+        k_fit = k[:, self._fit_in_near]
+        components, along_x, along_y = bg.basis(self.background, k_fit, self.semi_angle)
+        columns = np.empty((1 + len(components), self.n_pixels))
+        columns[1:] = components
+        fixed = np.full(self.n_pixels, self.per_nm * t)
+        if not len(names):
+            columns[0] = self._blurred(compose(k[0], k[1], table, blend[:1], *arguments), sigma)
+            return Columns(columns, fixed)
+        partials = compose_partials(k[0], k[1], table, blend, *arguments)
+        columns[0] = self._blurred(partials[0], sigma)
+        camera_slopes = chain(k, partials[1] + partials[3], partials[2] + partials[4], camera)
+        background_slopes = [chain(k_fit, x, y, camera) for x, y in zip(along_x, along_y, strict=True)]
+        direct = {
+            "thickness": partials[5],
+            "tilt_x": partials[3],
+            "tilt_y": partials[4],
+            "semi_angle": partials[6],
+        }
+        direct.update(zip(CAMERA, camera_slopes, strict=True))
+        slopes = np.zeros((len(names), *columns.shape))
+        fixed_slopes = np.zeros((len(names), self.n_pixels))
+        by_sigma = None
+        if "blur" in names or ("scale" in names and values["blur"] > 0):
+            by_sigma = blur_slope(self._image(partials[0]), sigma)[self.mask]
+            if values["blur"] * camera.scale < BLUR_MIN_PX:
+                by_sigma[:] = 0
+        for i, name in enumerate(names):
+            if name == "blur":
+                slopes[i, 0] = by_sigma * camera.scale
+                continue
+            slopes[i, 0] = self._blurred(direct[name], sigma)
+            if name in CAMERA:
+                slopes[i, 1:] = [slope[CAMERA.index(name)] for slope in background_slopes] or 0.0
+            if name == "scale" and by_sigma is not None:
+                slopes[i, 0] += by_sigma * values["blur"]
+            if name == "thickness":
+                fixed_slopes[i] = self.per_nm
+        return Columns(columns, fixed, slopes, fixed_slopes)
+
+    def _image(self, values: Array) -> Array:
+        image = np.zeros(self.mask.shape)
+        image[self._near] = values
+        return image
+
+    def _blurred(self, values: Array, sigma: float) -> Array:
+        return blur(self._image(values), sigma)[self.mask]

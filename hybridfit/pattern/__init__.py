@@ -1,0 +1,1 @@
+"""Composition of patterns on the camera: arrays in, arrays out."""

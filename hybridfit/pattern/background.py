@@ -1,0 +1,52 @@
+"""Backgrounds: what inelastic scattering and the camera add to the pattern.
+
+none         nothing
+uniform      one constant
+uniform-per-nm   0.4 per nm of thickness on a 0–255 scale (Xu & LeBeau 2018), nothing free
+radial       a constant and two Gaussians of |k|, σ = 0.75 α and 1.5 α
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridfit.errors import InputError
+
+Array = NDArray[np.float64]
+
+NAMES = ("none", "uniform", "uniform-per-nm", "radial")
+RADIAL_WIDTHS = (0.75, 1.5)  # in semi-angles
+PER_NM = 0.4 / 255  # of the frame's maximum
+
+
+def check(name: str) -> None:
+    """Raise an InputError for an unknown background."""
+    if name not in NAMES:
+        raise InputError(f"unknown background {name!r}; choose one of {', '.join(NAMES)}")
+
+
+def basis(name: str, k: Array, semi_angle: float) -> tuple[Array, Array, Array]:
+    """Free background components and their gradients.
+
+    Parameters
+    ----------
+    name : str, one of NAMES
+    k : (2, n) array, mrad
+    semi_angle : float, mrad
+
+    Returns
+    -------
+    values, along_x, along_y : (m, n) arrays
+        B_j(k), ∂B_j/∂kx, ∂B_j/∂ky.
+    """
+    n = k.shape[1]
+    if name in ("none", "uniform-per-nm"):
+        return np.empty((0, n)), np.empty((0, n)), np.empty((0, n))
+    if name == "uniform":
+        return np.ones((1, n)), np.zeros((1, n)), np.zeros((1, n))
+    k2 = (k**2).sum(axis=0)
+    variance = (np.array(RADIAL_WIDTHS) * semi_angle) ** 2
+    gaussians = np.exp(-k2 / (2 * variance[:, None]))
+    along = [np.vstack([np.zeros(n), -component * gaussians / variance[:, None]]) for component in k]
+    return np.vstack([np.ones(n), gaussians]), along[0], along[1]

@@ -1,0 +1,402 @@
+"""Composition of a PACBED pattern from the table of beam intensities.
+
+    P(k) = Σ_g A(|k − g|) · I_g(k − g + τ; t)
+
+k  scattering angle from the centre of the direct disc (mrad, crystal frame)
+A  aperture of semi-angle α with a soft edge of half-width h:  A = S((α + h − r)/2h),
+   S(x) = x³(10 − 15x + 6x²), the C² step
+τ  tilt (mrad), t thickness (nm)
+
+I_g is known on a grid of directions commensurate with the reciprocal lattice, so that k − g + τ
+falls at the same fraction of a grid cell for every beam g: one set of 4 × 4 interpolation
+weights serves a whole pixel.  Grid coordinates are ν = G·(k + τ), and beam g = n₁g₁ + n₂g₂ is
+a shift by (N₁n₁, N₂n₂).  Only directions in the symmetry wedge are stored: a grid point q is
+brought there by the operation R, and I_g(q) = I_{Rg}(Rq); `expand` undoes that once per pattern.
+
+Interpolation is four-point Lagrange in thickness and in both components of q.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridfit.pattern.jit import kernel
+
+Array = NDArray[np.float64]
+INTERPOLATION_REACH = 3.0  # grid steps that the 4 × 4 stencil and its rounding reach beyond a point
+
+
+class Table(NamedTuple):
+    """Beam intensities as the kernels read them.
+
+    Attributes
+    ----------
+    intensity : (thickness, beam, direction) float32
+    thickness_first, thickness_step : float, nm
+    to_grid : (2, 2) float64
+        ν = to_grid @ k with k in mrad.
+    sampling : (2,) int64
+        Grid points per basis vector, N₁, N₂.
+    beam_n : (beam, 2) int64
+        (n₁, n₂) of each beam.
+    beam_xy : (beam, 2) float64
+        Position of each beam (mrad).
+    beam_at : (·, ·) int32
+        Beam index at [n₁ + o₁, n₂ + o₂], −1 where there is none; o is half its shape.
+    permutation : (operation, beam) int32
+        Index of R g.
+    direction_at, operation_at : (·, ·) int32
+        Grid point m is brought by the operation R to the stored direction: their indices at
+        [m₁ + o₁, m₂ + o₂], −1 outside; o is half the shape.
+    """
+
+    intensity: NDArray[np.float32]
+    thickness_first: float
+    thickness_step: float
+    to_grid: Array
+    sampling: NDArray[np.int64]
+    beam_n: NDArray[np.int64]
+    beam_xy: Array
+    beam_at: NDArray[np.int32]
+    permutation: NDArray[np.int32]
+    direction_at: NDArray[np.int32]
+    operation_at: NDArray[np.int32]
+
+
+class Partials(NamedTuple):
+    """A pattern and its derivatives at the same points, each of the shape of the points.
+
+    value      P
+    aperture_x, aperture_y   Σ ∂A/∂k · I   (moves with the disc edges)
+    tilt_x, tilt_y           Σ A · ∂I/∂q   (∂P/∂τ; ∂P/∂k is the sum of both)
+    thickness  ∂P/∂t (1/nm)
+    semi_angle ∂P/∂α (1/mrad)
+    """
+
+    value: Array
+    aperture_x: Array
+    aperture_y: Array
+    tilt_x: Array
+    tilt_y: Array
+    thickness: Array
+    semi_angle: Array
+
+
+@kernel
+def lagrange(x, weights, slopes):
+    """Four-point Lagrange weights, and their derivatives, at x for nodes −1, 0, 1, 2."""
+    weights[0] = -x * (x - 1) * (x - 2) / 6
+    weights[1] = (x + 1) * (x - 1) * (x - 2) / 2
+    weights[2] = -(x + 1) * x * (x - 2) / 2
+    weights[3] = (x + 1) * x * (x - 1) / 6
+    slopes[0] = -(3 * x * x - 6 * x + 2) / 6
+    slopes[1] = (3 * x * x - 4 * x - 1) / 2
+    slopes[2] = -(3 * x * x - 2 * x - 2) / 2
+    slopes[3] = (3 * x * x - 1) / 6
+
+
+@kernel
+def at_thickness(intensity, first, step, thickness):
+    """Interpolate the table in thickness: (2, beam, direction) float32 with I and ∂I/∂t.
+
+    Near the ends of the range the four nearest nodes are used one-sidedly.
+    """
+    nt, nb, nd = intensity.shape
+    position = (thickness - first) / step
+    node = min(max(int(np.floor(position)), 1), nt - 3)
+    weights, slopes = np.empty(4), np.empty(4)
+    lagrange(position - node, weights, slopes)
+    w0, w1, w2, w3 = (
+        np.float32(weights[0]),
+        np.float32(weights[1]),
+        np.float32(weights[2]),
+        np.float32(weights[3]),
+    )
+    slopes /= step
+    s0, s1, s2, s3 = (
+        np.float32(slopes[0]),
+        np.float32(slopes[1]),
+        np.float32(slopes[2]),
+        np.float32(slopes[3]),
+    )
+    out = np.empty((2, nb, nd), np.float32)
+    for b in range(nb):
+        i0, i1 = intensity[node - 1, b], intensity[node, b]
+        i2, i3 = intensity[node + 1, b], intensity[node + 2, b]
+        for d in range(nd):
+            out[0, b, d] = w0 * i0[d] + w1 * i1[d] + w2 * i2[d] + w3 * i3[d]
+            out[1, b, d] = s0 * i0[d] + s1 * i1[d] + s2 * i2[d] + s3 * i3[d]
+    return out
+
+
+@kernel
+def grid_step(to_grid):
+    """An upper bound of the distance (mrad) between neighbouring grid points."""
+    determinant = abs(to_grid[0, 0] * to_grid[1, 1] - to_grid[0, 1] * to_grid[1, 0])
+    return max(np.hypot(to_grid[0, 0], to_grid[0, 1]), np.hypot(to_grid[1, 0], to_grid[1, 1])) / determinant
+
+
+@kernel
+def chord(x, y, ex, ey, radius):
+    """First and last whole m with |(x, y) + m (ex, ey)| ≤ radius; last < first where there is none."""
+    ee, xe, xx = ex * ex + ey * ey, x * ex + y * ey, x * x + y * y
+    square = xe * xe - ee * (xx - radius * radius)
+    if square < 0:
+        return 0, -1
+    root = np.sqrt(square)
+    return int(np.ceil((-xe - root) / ee)), int(np.floor((-xe + root) / ee))
+
+
+@kernel
+def expand(table, blend, tilt_x, tilt_y, reach, k_max, cube):
+    """Undo the symmetry: intensity of every beam on the full grid of directions around the tilt.
+
+    Parameters
+    ----------
+    blend : (n, beam, direction) float32
+        I, or I and ∂I/∂t.
+    reach, k_max : float, mrad
+        Fill directions with |q − τ| ≤ reach that end at |q + g − τ| ≤ k_max.
+    cube : (≥ n, beam, ·, ·) float32
+        Filled at grid points m − first; the rest is left alone.
+
+    Returns
+    -------
+    first : (2,) int64
+        Grid coordinates of cube[:, :, 0, 0].
+    """
+    g = table.to_grid
+    determinant = g[0, 0] * g[1, 1] - g[0, 1] * g[1, 0]
+    centre = np.array([g[0, 0] * tilt_x + g[0, 1] * tilt_y, g[1, 0] * tilt_x + g[1, 1] * tilt_y])
+    first = np.empty(2, np.int64)
+    for i in range(2):
+        first[i] = int(np.floor(centre[i] - reach * np.hypot(g[i, 0], g[i, 1])))
+    # grid vectors e₁, e₂ (mrad): rows m₁ are walked, and cut to m₂ by the two circles
+    e1x, e1y = g[1, 1] / determinant, -g[1, 0] / determinant
+    e2x, e2y = -g[0, 1] / determinant, g[0, 0] / determinant
+    d1, d2 = table.direction_at.shape[0] // 2, table.direction_at.shape[1] // 2
+    for b in range(table.beam_n.shape[0]):
+        gx, gy = table.beam_xy[b]
+        for j1 in range(cube.shape[2]):
+            m1 = j1 + first[0]
+            if m1 + d1 < 0 or m1 + d1 >= table.direction_at.shape[0]:
+                continue
+            x, y = m1 * e1x - tilt_x, m1 * e1y - tilt_y
+            low, high = chord(x, y, e2x, e2y, reach)
+            low_k, high_k = chord(x + gx, y + gy, e2x, e2y, k_max)
+            low, high = max(low, low_k, first[1], -d2), min(high, high_k, first[1] + cube.shape[3] - 1, d2)
+            for m2 in range(low, high + 1):
+                d = table.direction_at[m1 + d1, m2 + d2]
+                if d >= 0:
+                    source = table.permutation[table.operation_at[m1 + d1, m2 + d2], b]
+                    for n in range(blend.shape[0]):
+                        cube[n, b, j1, m2 - first[1]] = blend[n, source, d]
+    return first
+
+
+@kernel
+def aperture(r2, alpha, half_edge):
+    """A and ∂A/∂α (= −∂A/∂r) at a distance √r2 from the centre of a disc."""
+    if r2 <= (alpha - half_edge) ** 2:
+        return 1.0, 0.0
+    x = (alpha + half_edge - np.sqrt(r2)) / (2 * half_edge)
+    if x <= 0:
+        return 0.0, 0.0
+    return x * x * x * (10 - 15 * x + 6 * x * x), 30 * x * x * (1 - x) * (1 - x) / (2 * half_edge)
+
+
+@kernel
+def overlapping_beams(x, y, table, offsets, radius, found):
+    """Fill found with the beams whose disc of this radius (mrad) covers (x, y); returns their number."""
+    g = table.to_grid
+    o1, o2 = table.beam_at.shape[0] // 2, table.beam_at.shape[1] // 2
+    c1 = int(np.rint((g[0, 0] * x + g[0, 1] * y) / table.sampling[0])) + o1
+    c2 = int(np.rint((g[1, 0] * x + g[1, 1] * y) / table.sampling[1])) + o2
+    count = 0
+    for s in range(offsets.shape[0]):
+        b1, b2 = c1 + offsets[s, 0], c2 + offsets[s, 1]
+        if 0 <= b1 < table.beam_at.shape[0] and 0 <= b2 < table.beam_at.shape[1]:
+            beam = table.beam_at[b1, b2]
+            if beam >= 0:
+                rx, ry = x - table.beam_xy[beam, 0], y - table.beam_xy[beam, 1]
+                if rx * rx + ry * ry < radius * radius:
+                    found[count] = beam
+                    count += 1
+    return count
+
+
+@kernel
+def neighbouring_beams(table, radius):
+    """Offsets (n₁, n₂) of the lattice points within radius (mrad) of any point of a lattice cell."""
+    g = table.to_grid
+    determinant = g[0, 0] * g[1, 1] - g[0, 1] * g[1, 0]
+    ax, ay = g[1, 1] * table.sampling[0] / determinant, -g[1, 0] * table.sampling[0] / determinant
+    bx, by = -g[0, 1] * table.sampling[1] / determinant, g[0, 0] * table.sampling[1] / determinant
+    # a point is nearer than half the longer diagonal to the lattice point its coordinates round to
+    radius = radius + max(np.hypot(ax + bx, ay + by), np.hypot(ax - bx, ay - by)) / 2
+    reach = max(table.beam_at.shape[0], table.beam_at.shape[1])
+    offsets = np.empty(((2 * reach + 1) ** 2, 2), np.int64)
+    count = 0
+    for n1 in range(-reach, reach + 1):
+        for n2 in range(-reach, reach + 1):
+            if np.hypot(n1 * ax + n2 * bx, n1 * ay + n2 * by) <= radius:
+                offsets[count, 0], offsets[count, 1] = n1, n2
+                count += 1
+    return offsets[:count].copy()
+
+
+@kernel
+def compose(kx, ky, table, blend, tilt_x, tilt_y, alpha, half_edge, cube):
+    """P at the points (kx, ky) (1-D, mrad); blend is `at_thickness` of the table, cube a `workspace`."""
+    out = np.zeros(kx.size)
+    g = table.to_grid
+    margin = INTERPOLATION_REACH * grid_step(g)
+    k_max = np.sqrt((kx * kx + ky * ky).max()) + margin
+    first = expand(table, blend, tilt_x, tilt_y, alpha + half_edge + margin, k_max, cube)
+    offsets = neighbouring_beams(table, alpha + half_edge)
+    beams = np.empty(offsets.shape[0], np.int64)
+    flat, stride = cube[0].ravel(), cube.shape[3]  # unsigned indices skip the test for negative ones
+    wu, wv, unused = np.empty(4), np.empty(4), np.empty(4)
+    for p in range(kx.size):
+        x, y = kx[p], ky[p]
+        u = g[0, 0] * (x + tilt_x) + g[0, 1] * (y + tilt_y)
+        v = g[1, 0] * (x + tilt_x) + g[1, 1] * (y + tilt_y)
+        m1, m2 = int(np.floor(u)), int(np.floor(v))
+        lagrange(u - m1, wu, unused)
+        lagrange(v - m2, wv, unused)
+        total = 0.0
+        for s in range(overlapping_beams(x, y, table, offsets, alpha + half_edge, beams)):
+            beam = beams[s]
+            rx, ry = x - table.beam_xy[beam, 0], y - table.beam_xy[beam, 1]
+            a, _ = aperture(rx * rx + ry * ry, alpha, half_edge)
+            j1 = m1 - table.sampling[0] * table.beam_n[beam, 0] - first[0] - 1
+            j2 = m2 - table.sampling[1] * table.beam_n[beam, 1] - first[1] - 1
+            start = (beam * cube.shape[2] + j1) * stride + j2
+            value = 0.0
+            for i in range(4):
+                at = start + i * stride
+                row = wv[0] * flat[np.uint64(at)] + wv[1] * flat[np.uint64(at + 1)]
+                value += wu[i] * (row + wv[2] * flat[np.uint64(at + 2)] + wv[3] * flat[np.uint64(at + 3)])
+            total += a * value
+        out[p] = total
+    return out
+
+
+@kernel
+def compose_partials(kx, ky, table, blend, tilt_x, tilt_y, alpha, half_edge, cube):
+    """P and its partial derivatives at the points (kx, ky): rows in the order of `Partials`."""
+    out = np.zeros((7, kx.size))
+    g = table.to_grid
+    margin = INTERPOLATION_REACH * grid_step(g)
+    k_max = np.sqrt((kx * kx + ky * ky).max()) + margin
+    first = expand(table, blend, tilt_x, tilt_y, alpha + half_edge + margin, k_max, cube)
+    offsets = neighbouring_beams(table, alpha + half_edge)
+    beams = np.empty(offsets.shape[0], np.int64)
+    flat, flat_t, stride = cube[0].ravel(), cube[1].ravel(), cube.shape[3]
+    wu, wv, su, sv = np.empty(4), np.empty(4), np.empty(4), np.empty(4)
+    for p in range(kx.size):
+        x, y = kx[p], ky[p]
+        u = g[0, 0] * (x + tilt_x) + g[0, 1] * (y + tilt_y)
+        v = g[1, 0] * (x + tilt_x) + g[1, 1] * (y + tilt_y)
+        m1, m2 = int(np.floor(u)), int(np.floor(v))
+        lagrange(u - m1, wu, su)
+        lagrange(v - m2, wv, sv)
+        total, edge_x, edge_y, edge = 0.0, 0.0, 0.0, 0.0
+        total_u, total_v, total_t = 0.0, 0.0, 0.0
+        for s in range(overlapping_beams(x, y, table, offsets, alpha + half_edge, beams)):
+            beam = beams[s]
+            rx, ry = x - table.beam_xy[beam, 0], y - table.beam_xy[beam, 1]
+            a, slope = aperture(rx * rx + ry * ry, alpha, half_edge)
+            j1 = m1 - table.sampling[0] * table.beam_n[beam, 0] - first[0] - 1
+            j2 = m2 - table.sampling[1] * table.beam_n[beam, 1] - first[1] - 1
+            start = (beam * cube.shape[2] + j1) * stride + j2
+            value, along_u, along_v, along_t = 0.0, 0.0, 0.0, 0.0
+            for i in range(4):
+                at = start + i * stride
+                c0, c1 = flat[np.uint64(at)], flat[np.uint64(at + 1)]
+                c2, c3 = flat[np.uint64(at + 2)], flat[np.uint64(at + 3)]
+                t0, t1 = flat_t[np.uint64(at)], flat_t[np.uint64(at + 1)]
+                t2, t3 = flat_t[np.uint64(at + 2)], flat_t[np.uint64(at + 3)]
+                row = wv[0] * c0 + wv[1] * c1 + wv[2] * c2 + wv[3] * c3
+                value += wu[i] * row
+                along_u += su[i] * row
+                along_v += wu[i] * (sv[0] * c0 + sv[1] * c1 + sv[2] * c2 + sv[3] * c3)
+                along_t += wu[i] * (wv[0] * t0 + wv[1] * t1 + wv[2] * t2 + wv[3] * t3)
+            total += a * value
+            total_u += a * along_u
+            total_v += a * along_v
+            total_t += a * along_t
+            if slope != 0.0:
+                r = np.sqrt(rx * rx + ry * ry)
+                edge += slope * value
+                edge_x -= slope * value * rx / r
+                edge_y -= slope * value * ry / r
+        out[0, p] = total
+        out[1, p], out[2, p] = edge_x, edge_y
+        out[3, p] = total_u * g[0, 0] + total_v * g[1, 0]
+        out[4, p] = total_u * g[0, 1] + total_v * g[1, 1]
+        out[5, p] = total_t
+        out[6, p] = edge
+    return out
+
+
+def pattern_at(
+    kx: Array,
+    ky: Array,
+    table: Table,
+    *,
+    thickness: float,
+    tilt: tuple[float, float],
+    semi_angle: float,
+    half_edge: float,
+    cube: NDArray[np.float32] | None = None,
+) -> Array:
+    """Pattern at arbitrary points.
+
+    Parameters
+    ----------
+    kx, ky : arrays of one shape, mrad, crystal frame
+    table : Table
+    thickness : float, nm
+    tilt : (float, float), mrad
+    semi_angle, half_edge : float, mrad
+    cube : a `workspace` to reuse, optional
+
+    Returns
+    -------
+    array of the shape of kx, in units of the incident intensity per solid angle
+    """
+    blend = at_thickness(table.intensity, table.thickness_first, table.thickness_step, thickness)[:1]
+    cube = workspace(table, semi_angle + half_edge) if cube is None else cube
+    flat = compose(kx.ravel(), ky.ravel(), table, blend, tilt[0], tilt[1], semi_angle, half_edge, cube)
+    return flat.reshape(kx.shape)
+
+
+def pattern_partials(
+    kx: Array,
+    ky: Array,
+    table: Table,
+    *,
+    thickness: float,
+    tilt: tuple[float, float],
+    semi_angle: float,
+    half_edge: float,
+    cube: NDArray[np.float32] | None = None,
+) -> Partials:
+    """`pattern_at` with the derivatives of it, in one pass."""
+    blend = at_thickness(table.intensity, table.thickness_first, table.thickness_step, thickness)
+    cube = workspace(table, semi_angle + half_edge) if cube is None else cube
+    rows = compose_partials(
+        kx.ravel(), ky.ravel(), table, blend, tilt[0], tilt[1], semi_angle, half_edge, cube
+    )
+    return Partials(*(row.reshape(kx.shape) for row in rows))
+
+
+def workspace(table: Table, radius: float) -> NDArray[np.float32]:
+    """Room for `expand` with an aperture of this outer radius (mrad); reused, it saves page faults."""
+    reach = radius + INTERPOLATION_REACH * grid_step(table.to_grid)
+    size = [int(2 * reach * np.hypot(*row)) + 3 for row in table.to_grid]
+    return np.zeros((2, len(table.beam_n), *size), np.float32)

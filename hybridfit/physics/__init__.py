@@ -1,0 +1,1 @@
+"""From atoms to diffracted intensities: crystal, scattering factors, the dynamical solve."""

@@ -1,0 +1,195 @@
+"""The dynamical solve: beam intensities I_g(q; t) for a batch of incident directions.
+
+In the zero-order Laue zone the beam amplitudes ψ_g obey
+
+    dψ/dt = (iπ/K_n) M ψ,        ψ_g(0) = δ_{g0},
+    M_gh  = U_{g−h} + iU'_{g−h}                     (g ≠ h)
+    M_gg  = 2K s_g + iU'_0,      2K s_g = |q|² − |q+g|²,
+
+so ψ(t) = exp(iπMt/K_n) ψ(0).  Only the diagonal of M depends on the direction q; all
+directions share the potential.  The exponential is therefore expanded in Chebyshev
+polynomials of M [1], which need nothing but products of one shared matrix with the block
+of all directions:
+
+    exp(iHt) ψ = e^{ict} Σ_k (2 − δ_{k0}) i^k J_k(rt) T_k((H − c)/r) ψ,       H = πM/K_n,
+
+with [c − r, c + r] around the spectrum of Re H.  The series is exact to the precision of
+the arithmetic; one recursion serves every thickness of a segment.
+
+.. [1] Tal-Ezer & Kosloff, J. Chem. Phys. 81 (1984) 3967.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import jv
+
+from hybridfit.physics.crystal import Projection
+from hybridfit.physics.scattering import structure_factors, wavelength
+
+Array = NDArray[np.float64]
+SEGMENT_NM = 25.0  # one Chebyshev expansion reaches this far, then starts again
+AMPLITUDES_PER_BATCH = 14_000  # beams × directions in flight: what stays in a CPU's cache
+MARGIN = 1.05  # of the spectral radius, so that absorption keeps the polynomials bounded
+
+
+@dataclass(frozen=True)
+class DynamicalMatrix:
+    """M of one crystal, zone axis and energy, split into its shared and its diagonal part.
+
+    Attributes
+    ----------
+    potential : (b, b) complex array
+        U_{g−h} + iU'_{g−h}, with iU'_0 on the diagonal (Å⁻²).
+    g : (b, 2) array
+        Beams in the crystal frame (Å⁻¹); the first is (0, 0).
+    k_n : float
+        Normal component of the wavevector inside the crystal, taken as K = √(λ⁻² + U_0) (Å⁻¹).
+    """
+
+    potential: NDArray[np.complex128]
+    g: Array
+    k_n: float
+
+    @classmethod
+    def of(cls, projection: Projection, beams: NDArray[np.int64], energy_kv: float) -> DynamicalMatrix:
+        """Build the matrix for the beams (n₁, n₂) of a projection."""
+        differences = beams[:, None, :] - beams[None, :, :]
+        hkl = differences @ projection.basis_hkl
+        elastic, absorptive = structure_factors(projection.crystal, hkl, energy_kv)
+        u_0 = elastic[0, 0].real
+        np.fill_diagonal(elastic, 0)
+        k = np.sqrt(wavelength(energy_kv) ** -2 + u_0)
+        return cls(elastic + 1j * absorptive, beams @ projection.basis, float(k))
+
+    def excitation(self, q: Array) -> Array:
+        """2K s_g = |q|² − |q+g|² for directions q (d, 2) in Å⁻¹: a (b, d) array (Å⁻²)."""
+        return -(2 * self.g @ q.T + (self.g**2).sum(axis=1)[:, None])
+
+
+def resolve_device(device: str) -> torch.device:
+    """The torch device for "auto" (a GPU if there is one), "cpu", "cuda", …"""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+def beam_intensities(
+    matrix: DynamicalMatrix,
+    q: Array,
+    thickness_nm: Array,
+    *,
+    device: str = "auto",
+    dtype: torch.dtype = torch.complex64,
+    progress: Callable[[float], None] | None = None,
+) -> NDArray[np.float32] | Array:
+    """Beam intensities for every thickness, beam and direction.
+
+    Parameters
+    ----------
+    matrix : DynamicalMatrix
+    q : (d, 2) array
+        Transverse components of the incident directions in the crystal frame (Å⁻¹).
+    thickness_nm : (m,) array, increasing
+    device, dtype
+        Where and how precisely to compute: complex64 gives float32 intensities, good to 1e-4
+        of the incident intensity; complex128 gives float64.
+    progress : callable, optional
+        Called with the fraction done.
+
+    Returns
+    -------
+    (m, b, d) array; the incident intensity is 1.
+    """
+    thickness_nm = np.asarray(thickness_nm, dtype=float)
+    where = resolve_device(device)
+    real = torch.float32 if dtype == torch.complex64 else torch.float64
+    out = np.empty((len(thickness_nm), len(matrix.g), len(q)), np.float32 if real == torch.float32 else float)
+    excitation = matrix.excitation(q)
+    hermitian = (matrix.potential + matrix.potential.conj().T) / 2
+    levels = np.linalg.eigvalsh(hermitian)
+    low, high = excitation.min() + levels[0], excitation.max() + levels[-1]
+    c, r = (low + high) / 2, MARGIN * (high - low) / 2
+    rate = np.pi / matrix.k_n * 10  # Å⁻² → rad/nm
+    segments = _segments(thickness_nm)
+    coefficients = [_coefficients(times, rate * c, rate * r, dtype, where) for _, times in segments]
+    # twice the shifted and scaled matrix: T_{k+1} = 2X T_k − T_{k−1}
+    shared = torch.as_tensor(2 * matrix.potential / r).to(where, dtype)
+    batch_size = max(16, AMPLITUDES_PER_BATCH // len(matrix.g)) if where.type == "cpu" else 4096
+    terms = max(2, *(coefficient.shape[1] for coefficient in coefficients))
+    workspace = torch.empty(0)
+    for start in range(0, len(q), batch_size):
+        batch = slice(start, min(start + batch_size, len(q)))
+        diagonal = torch.as_tensor(2 * (excitation[:, batch] - c) / r).to(where, dtype)
+        if start == 0 or diagonal.shape[1] != workspace.shape[2]:  # fresh pages cost more than the algebra
+            workspace = torch.empty((terms, *diagonal.shape), dtype=dtype, device=where)
+        psi = torch.zeros(diagonal.shape, dtype=dtype, device=where)
+        psi[0] = 1
+        for (rows, _), coefficient in zip(segments, coefficients, strict=True):
+            psi_t = _propagate(psi, shared, diagonal, coefficient, workspace)
+            # the last row only carries the state on to the next segment when it was not asked for
+            wanted = psi_t[: rows.stop - rows.start]
+            out[rows, :, batch] = (wanted.real**2 + wanted.imag**2).cpu().numpy()
+            psi = psi_t[-1]
+        if progress is not None:
+            progress(batch.stop / len(q))
+    return out
+
+
+def _segments(thickness_nm: Array) -> list[tuple[slice, Array]]:
+    """Split the thicknesses into runs of at most SEGMENT_NM, with times relative to each run's start.
+
+    A run that begins far below its first thickness gets intermediate stops of its own.
+    """
+    segments: list[tuple[slice, Array]] = []
+    origin, first = 0.0, 0
+    while first < len(thickness_nm):
+        stop = int(np.searchsorted(thickness_nm, origin + SEGMENT_NM + 1e-9))
+        if stop == first:  # nothing in reach: propagate without output
+            segments.append((slice(first, first), np.array([SEGMENT_NM])))
+            origin += SEGMENT_NM
+            continue
+        segments.append((slice(first, stop), thickness_nm[first:stop] - origin))
+        origin, first = float(thickness_nm[stop - 1]), stop
+    return segments
+
+
+def _coefficients(
+    times: Array, centre: float, radius: float, dtype: torch.dtype, device: torch.device
+) -> torch.Tensor:
+    """e^{ict} (2 − δ_{k0}) i^k J_k(rt): one row a time, as many columns as the precision needs."""
+    tolerance = 1e-8 if dtype == torch.complex64 else 1e-15
+    reach = radius * times[-1]
+    k = np.arange(int(reach + 20 + 8 * reach ** (1 / 3)) + 1)
+    bessel = jv(k[None, :], radius * times[:, None])
+    last = int(np.flatnonzero(np.abs(bessel).max(axis=0) > tolerance)[-1]) + 1
+    factor = np.where(k == 0, 1, 2) * 1j**k
+    values = np.exp(1j * centre * times)[:, None] * (factor * bessel)[:, :last]
+    return torch.as_tensor(values).to(device, dtype)
+
+
+def _propagate(
+    psi: torch.Tensor,
+    shared: torch.Tensor,
+    diagonal: torch.Tensor,
+    coefficients: torch.Tensor,
+    basis: torch.Tensor,
+) -> torch.Tensor:
+    """exp(iHt) ψ for every row (time) of the coefficients: (times, b, d).
+
+    basis is room for the T_k(X) ψ, (at least as many as columns of coefficients, b, d).
+    """
+    terms = coefficients.shape[1]
+    basis[0] = psi
+    torch.matmul(shared, psi, out=basis[1])
+    basis[1].addcmul_(diagonal, psi).mul_(0.5)
+    for k in range(2, terms):
+        torch.addmm(basis[k - 2], shared, basis[k - 1], beta=-1, out=basis[k])
+        basis[k].addcmul_(diagonal, basis[k - 1])
+    flat = basis[:terms].reshape(terms, -1)
+    return torch.matmul(coefficients, flat).reshape(len(coefficients), *psi.shape)

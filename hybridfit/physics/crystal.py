@@ -1,0 +1,265 @@
+"""The crystal and its projection along a zone axis.
+
+A zone axis [uvw] leaves the reflections with h·u + k·v + l·w = 0, the zero-order Laue zone
+(ZOLZ).  They form a plane lattice with the primitive basis g₁, g₂; a beam is written
+g = n₁ g₁ + n₂ g₂.  The crystal frame of every pattern is
+
+    x  along an in-plane reference reciprocal vector,
+    z  along [uvw], the direction in which the electrons travel,
+    y  = z × x.
+
+The projected structure may have point symmetry: integer matrices R on (n₁, n₂) such that
+I_{Rg}(Rq) = I_g(q).  They are found from the projected atoms, so any CIF works.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+
+import gemmi
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridfit.errors import RecipeError
+
+Array = NDArray[np.float64]
+SAME_POSITION = 1e-3  # fractional coordinates closer than this are one site
+
+
+@dataclass(frozen=True)
+class Crystal:
+    """Atoms in a unit cell.
+
+    Parameters
+    ----------
+    cell : tuple of float
+        a, b, c (Å) and α, β, γ (degrees).
+    elements : tuple of str
+    positions : (n, 3) array, fractional coordinates
+    occupancies : (n,) array
+    debye_waller : (n,) array, isotropic B = 8π²⟨u²⟩ (Å²)
+    """
+
+    cell: tuple[float, float, float, float, float, float]
+    elements: tuple[str, ...]
+    positions: Array
+    occupancies: Array
+    debye_waller: Array
+
+    def __post_init__(self) -> None:
+        for name, shape in (("positions", (len(self.elements), 3)),) + tuple(
+            (name, (len(self.elements),)) for name in ("occupancies", "debye_waller")
+        ):
+            array = np.array(getattr(self, name), dtype=float)
+            if array.shape != shape or not np.isfinite(array).all():
+                raise RecipeError(f"{name} must be finite and of shape {shape}, got shape {array.shape}")
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+
+    @classmethod
+    def from_cif(cls, path: str | Path) -> Crystal:
+        """Read the first structure of a CIF and expand it to the whole unit cell.
+
+        Anisotropic displacements are replaced by their isotropic equivalent.
+
+        Raises
+        ------
+        RecipeError
+            The file cannot be read, or holds no atoms.
+        """
+        try:
+            structure = gemmi.read_small_structure(str(path))
+        except (OSError, RuntimeError, ValueError) as error:
+            raise RecipeError(f"cannot read the CIF {path}: {error}") from None
+        sites = structure.get_all_unit_cell_sites()
+        if not sites:
+            raise RecipeError(f"the CIF {path} holds no atoms; it needs an _atom_site loop")
+        cell = structure.cell
+
+        def mean_square(site: gemmi.SmallStructure.Site) -> float:
+            return site.aniso.trace() / 3 if site.aniso.nonzero() else site.u_iso
+
+        return cls(
+            cell=(cell.a, cell.b, cell.c, cell.alpha, cell.beta, cell.gamma),
+            elements=tuple(site.element.name for site in sites),
+            positions=np.array([[site.fract.x, site.fract.y, site.fract.z] for site in sites]),
+            occupancies=np.array([site.occ for site in sites]),
+            debye_waller=np.array([8 * np.pi**2 * mean_square(site) for site in sites]),
+        )
+
+    @property
+    def direct_basis(self) -> Array:
+        """(3, 3) array: rows are a, b, c in Cartesian Å."""
+        return np.array(gemmi.UnitCell(*self.cell).orth.mat.tolist()).T
+
+    @property
+    def reciprocal_basis(self) -> Array:
+        """(3, 3) array: rows are a*, b*, c* in Å⁻¹ (no 2π)."""
+        return np.linalg.inv(self.direct_basis).T
+
+    @property
+    def volume(self) -> float:
+        """Unit-cell volume (Å³)."""
+        return float(abs(np.linalg.det(self.direct_basis)))
+
+    def centring_translations(self) -> Array:
+        """(m, 3) array of the fractional translations that map the crystal onto itself, zero included."""
+        return _translations(self.positions, self._kinds())
+
+    def _kinds(self) -> list[tuple]:
+        """What makes two sites alike: element, occupancy, Debye–Waller factor."""
+        return [
+            (element, round(float(occ), 6), round(float(b), 6))
+            for element, occ, b in zip(self.elements, self.occupancies, self.debye_waller, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A crystal seen along a zone axis.
+
+    Attributes
+    ----------
+    crystal : Crystal
+    zone : (u, v, w)
+    basis_hkl : (2, 3) int array
+        Miller indices of g₁, g₂, the reduced primitive basis of the ZOLZ.
+    basis : (2, 2) array
+        Rows are g₁, g₂ in the crystal frame (x, y), Å⁻¹.
+    symmetry : (m, 2, 2) int array
+        Point operations R of the projection, acting on columns (n₁, n₂); the identity comes first.
+    """
+
+    crystal: Crystal
+    zone: tuple[int, int, int]
+    basis_hkl: NDArray[np.int64]
+    basis: Array
+    symmetry: NDArray[np.int64]
+
+    @property
+    def rotation_order(self) -> int:
+        """n of the n-fold rotation axis of the projection."""
+        return int(sum(round(np.linalg.det(r)) == 1 for r in self.symmetry))
+
+    def beams(self, g_max: float) -> NDArray[np.int64]:
+        """(b, 2) int array of the beams (n₁, n₂) with |g| ≤ g_max (Å⁻¹), shortest first."""
+        inverse = np.linalg.inv(self.basis)
+        reach = np.ceil(g_max * np.linalg.norm(inverse, axis=0)).astype(int)
+        n1, n2 = np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij")
+        n = np.stack([n1.ravel(), n2.ravel()], axis=1)
+        length = np.linalg.norm(n @ self.basis, axis=1)
+        keep = length <= g_max * (1 + 1e-9)
+        order = np.lexsort((n[keep, 1], n[keep, 0], length[keep].round(9)))
+        return n[keep][order]
+
+
+def project(
+    crystal: Crystal, zone: tuple[int, int, int], reference: tuple[int, int, int] | None = None
+) -> Projection:
+    """Project a crystal along a zone axis.
+
+    Parameters
+    ----------
+    crystal : Crystal
+    zone : (u, v, w)
+        Direct-lattice direction along which the electrons travel.
+    reference : (h, k, l), optional
+        Reciprocal vector that becomes +x; it must lie in the zone.  The shortest one by default.
+
+    Raises
+    ------
+    RecipeError
+        The zone axis is zero, or the reference does not lie in the zone.
+    """
+    if not any(zone):
+        raise RecipeError("zone [0, 0, 0] is no direction; give three integers such as [0, 0, 1]")
+    basis_hkl = _zolz_basis(crystal, zone)
+    z = np.array(zone) @ crystal.direct_basis
+    z /= np.linalg.norm(z)
+    hkl = basis_hkl[0] if reference is None else np.array(reference)
+    x = hkl @ crystal.reciprocal_basis
+    if not any(hkl) or abs(x @ z) > 1e-6 * np.linalg.norm(x):
+        raise RecipeError(
+            f"in-plane reference {tuple(int(i) for i in hkl)} is not perpendicular to zone {tuple(zone)}; "
+            f"try {tuple(int(i) for i in basis_hkl[0])}"
+        )
+    x /= np.linalg.norm(x)
+    frame = np.stack([x, np.cross(z, x)])
+    basis = basis_hkl @ crystal.reciprocal_basis @ frame.T
+    if np.linalg.det(basis) < 0:
+        basis_hkl, basis = basis_hkl * [[1], [-1]], basis * [[1], [-1]]
+    return Projection(
+        crystal=crystal,
+        zone=(int(zone[0]), int(zone[1]), int(zone[2])),
+        basis_hkl=basis_hkl,
+        basis=basis,
+        symmetry=_point_symmetry(crystal, basis_hkl, basis),
+    )
+
+
+def _zolz_basis(crystal: Crystal, zone: tuple[int, int, int]) -> NDArray[np.int64]:
+    """The two shortest independent ZOLZ reflections that the lattice centring allows."""
+    reach = 2 * max(2, max(abs(u) for u in zone)) + 1
+    span = np.arange(-reach, reach + 1)
+    hkl = np.stack(np.meshgrid(span, span, span, indexing="ij"), axis=-1).reshape(-1, 3)
+    hkl = hkl[(hkl @ np.array(zone) == 0) & hkl.any(axis=1)]
+    phase = hkl @ crystal.centring_translations().T
+    hkl = hkl[(np.abs(phase - phase.round()) < 1e-3).all(axis=1)]
+    g = hkl @ crystal.reciprocal_basis
+    length = np.linalg.norm(g, axis=1)
+    order = np.lexsort((-hkl[:, 2], -hkl[:, 1], -hkl[:, 0], length.round(9)))
+    first = order[0]
+    for second in order[1:]:
+        if np.linalg.norm(np.cross(g[first], g[second])) > 1e-6 * length[first] * length[second]:
+            return np.stack([hkl[first], hkl[second]])
+    raise RecipeError(f"no reflections found in zone {tuple(zone)}")
+
+
+def _translations(positions: Array, kinds: list[tuple]) -> Array:
+    """Translations that map a periodic set of labelled points onto itself."""
+    rarest = min(set(kinds), key=kinds.count)
+    same = [i for i, kind in enumerate(kinds) if kind == rarest]
+    candidates = (positions[same] - positions[same[0]]) % 1.0
+    return np.array([t for t in candidates if _maps_onto(positions + t, positions, kinds)])
+
+
+def _maps_onto(moved: Array, positions: Array, kinds: list[tuple]) -> bool:
+    """Whether every moved point falls, modulo the lattice, on a point of its kind.
+
+    Points of one kind that coincide in projection are counted, so that columns of different
+    occupation are told apart.
+    """
+    labels = np.array([kinds.index(kind) for kind in kinds])
+    difference = moved[:, None, :] - positions[None, :, :]
+    near = (np.abs(difference - difference.round()) < SAME_POSITION).all(axis=2)
+    like = labels[:, None] == labels[None, :]
+    own = positions[:, None, :] - positions[None, :, :]
+    own_near = (np.abs(own - own.round()) < SAME_POSITION).all(axis=2)
+    hits = (near & like).sum(axis=1)
+    return bool((hits == (own_near & like).sum(axis=1)).all())
+
+
+def _point_symmetry(crystal: Crystal, basis_hkl: NDArray[np.int64], basis: Array) -> NDArray[np.int64]:
+    """Integer matrices R with I_{Rg}(Rq) = I_g(q).
+
+    R keeps the metric of (g₁, g₂), and the projected atoms x = (g₁·r, g₂·r), which transform
+    with R⁻ᵀ, return to themselves up to a translation (which changes phases only).
+    """
+    metric = basis @ basis.T
+    x = (crystal.positions @ basis_hkl.T) % 1.0
+    kinds = crystal._kinds()
+    rarest = min(set(kinds), key=kinds.count)
+    same = [i for i, kind in enumerate(kinds) if kind == rarest]
+    found = [np.eye(2, dtype=int)]
+    for entries in itertools.product((-1, 0, 1), repeat=4):
+        r = np.array(entries).reshape(2, 2)
+        if abs(round(np.linalg.det(r))) != 1 or (r == found[0]).all():
+            continue
+        if not np.allclose(r.T @ metric @ r, metric, rtol=1e-4, atol=1e-4 * metric.max()):
+            continue
+        moved = x @ np.linalg.inv(r)  # rows: R⁻ᵀ x
+        if any(_maps_onto(moved + (x[j] - moved[same[0]]), x, kinds) for j in same):
+            found.append(r)
+    return np.stack(found)
