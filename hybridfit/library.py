@@ -19,7 +19,7 @@ import platformdirs
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from hybridfit.errors import LibraryError
+from hybridfit.errors import LibraryError, RecipeError
 from hybridfit.pattern.compose import Table, pattern_at
 from hybridfit.recipe import Recipe, shipped_names
 
@@ -68,7 +68,7 @@ class Library:
         Raises
         ------
         RecipeError
-            The CIF or the zone axis cannot be used.
+            The CIF or the zone axis cannot be used, or g_max leaves no diffracted beam.
         """
         # torch is slow to import and only needed here
         from hybridfit.physics import bloch, crystal, scattering
@@ -78,6 +78,12 @@ class Library:
         wavelength = scattering.wavelength(recipe.energy_kv)
         to_mrad = wavelength * 1e3
         beams = projection.beams(recipe.g_max)
+        if len(beams) == 1:
+            shortest = np.linalg.norm(projection.basis, axis=1).min()
+            raise RecipeError(
+                f"g_max {recipe.g_max:g} Å⁻¹ leaves only the direct beam; "
+                f"the shortest reflection in this zone is {shortest:.3g} Å⁻¹"
+            )
         sampling = _sampling(projection.basis * to_mrad, projection.symmetry, recipe.sampling)
         grid_step = projection.basis * to_mrad / sampling[:, None]
         reach = recipe.semi_angle_max + recipe.tilt_max + HALO * np.linalg.norm(grid_step, axis=1).max()
@@ -137,9 +143,9 @@ class Library:
         Raises
         ------
         LibraryError
-            The file is missing, damaged, or of another version.
+            The name is none of the shipped recipes; or the file is missing, damaged, or of another version.
         RecipeError
-            The name is none of the shipped recipes, or the recipe cannot be used.
+            The recipe cannot be used.
         """
         path = Path(name)
         if path.suffix == ".nc":
@@ -213,11 +219,10 @@ class Library:
     # ---------------------------------------------------------------- saying what it is
 
     def __repr__(self) -> str:
-        low, high = self.thickness_range
+        (low, high), attrs = self.thickness_range, self.dataset.attrs
         return (
-            f"<Library {self.dataset.attrs['crystal']} [{' '.join(map(str, self.dataset.attrs['zone']))}] "
-            f"{self.dataset.attrs['energy_kv']:g} kV, {low:g}–{high:g} nm, semi-angle ≤ {self.semi_angle_max:g} mrad, "
-            f"tilt ≤ {self.tilt_max:g} mrad>"
+            f"<Library {attrs['crystal']} [{' '.join(map(str, attrs['zone']))}] {attrs['energy_kv']:g} kV, "
+            f"{low:g}–{high:g} nm, semi-angle ≤ {self.semi_angle_max:g} mrad, tilt ≤ {self.tilt_max:g} mrad>"
         )
 
     @property
@@ -284,7 +289,9 @@ class Library:
             inverse = np.linalg.inv(r).round().astype(int)
             image = directions @ inverse.T @ grid_step
             keep |= np.hypot(image[:, 0] - tilt[0], image[:, 1] - tilt[1]) <= reach
-        return Library(self.dataset.isel(thickness=slice(low, high), direction=np.flatnonzero(keep)))
+        # netCDF reads whole thicknesses fast and picked directions slowly: pick in memory
+        part = self.dataset.isel(thickness=slice(low, high)).load()
+        return Library(part.isel(direction=np.flatnonzero(keep)))
 
     def table(self, *, k_max: float | None = None, semi_angle: float | None = None) -> Table:
         """What the kernels read, in memory.
@@ -364,15 +371,17 @@ class Library:
         self.check_semi_angle(semi_angle)
         t, tx, ty = (np.atleast_1d(np.asarray(v, dtype=float)) for v in (thickness, tilt_x, tilt_y))
         low, high = self.thickness_range
-        if t.min() < low or t.max() > high:
+        if not (low <= t.min() and t.max() <= high):
             raise LibraryError(
-                f"thickness {t.min():g} … {t.max():g} nm is outside this library ({low:g} … {high:g} nm)"
+                f"thickness {t.min():g} … {t.max():g} nm is outside this library ({low:g} … {high:g} nm); "
+                "build one with a wider [thickness]"
             )
         largest = float(np.hypot(np.abs(tx).max(), np.abs(ty).max()))
-        if largest + semi_angle > self.tilt_max + self.semi_angle_max + 1e-9:
+        allowed = self.tilt_max + self.semi_angle_max - semi_angle
+        if not largest <= allowed + 1e-9:
             raise LibraryError(
-                f"tilt {largest:.3g} mrad is outside this library (at most "
-                f"{self.tilt_max + self.semi_angle_max - semi_angle:.3g} mrad at semi-angle {semi_angle:g} mrad)"
+                f"tilt {largest:.3g} mrad is outside this library (at most {allowed:.3g} mrad "
+                f"at semi-angle {semi_angle:g} mrad); build one with a larger tilt_max"
             )
         extent = semi_angle + 7.5
         axis = np.linspace(-extent, extent, 128) if k is None else np.asarray(k, dtype=float)

@@ -23,6 +23,7 @@ from hybridfit.pattern.compose import (
     at_thickness,
     compose,
     compose_partials,
+    unfold,
     workspace,
 )
 
@@ -120,16 +121,19 @@ class ForwardModel:
         table, t = self._table, values["thickness"]
         blend = at_thickness(table.intensity, table.thickness_first, table.thickness_step, t)
         sigma = max(values["blur"] * camera.scale, BLUR_MIN_PX)
-        arguments = (values["tilt_x"], values["tilt_y"], values["semi_angle"], self.half_edge, self._cube)
+        tilt, alpha = (values["tilt_x"], values["tilt_y"]), values["semi_angle"]
+        wanted = blend if len(names) else blend[:1]
+        cube, first = unfold(table, wanted, tilt, alpha + self.half_edge, self._k_max, self._cube)
+        arguments = (k[0], k[1], table, cube, first, *tilt, alpha, self.half_edge)
         k_fit = k[:, self._fit_in_near]
         components, along_x, along_y = bg.basis(self.background, k_fit, self.semi_angle)
         columns = np.empty((1 + len(components), self.n_pixels))
         columns[1:] = components
         fixed = np.full(self.n_pixels, self.per_nm * t)
         if not len(names):
-            columns[0] = self._blurred(compose(k[0], k[1], table, blend[:1], *arguments), sigma)
+            columns[0] = self._blurred(compose(*arguments), sigma)
             return Columns(columns, fixed)
-        partials = compose_partials(k[0], k[1], table, blend, *arguments)
+        partials = compose_partials(*arguments)
         columns[0] = self._blurred(partials[0], sigma)
         camera_slopes = chain(k, partials[1] + partials[3], partials[2] + partials[4], camera)
         background_slopes = [chain(k_fit, x, y, camera) for x, y in zip(along_x, along_y, strict=True)]

@@ -249,13 +249,10 @@ def neighbouring_beams(table, radius):
 
 
 @kernel
-def compose(kx, ky, table, blend, tilt_x, tilt_y, alpha, half_edge, cube):
-    """P at the points (kx, ky) (1-D, mrad); blend is `at_thickness` of the table, cube a `workspace`."""
+def compose(kx, ky, table, cube, first, tilt_x, tilt_y, alpha, half_edge):
+    """P at the points (kx, ky) (1-D, mrad), from a cube that `expand` has filled around the tilt."""
     out = np.zeros(kx.size)
     g = table.to_grid
-    margin = INTERPOLATION_REACH * grid_step(g)
-    k_max = np.sqrt((kx * kx + ky * ky).max()) + margin
-    first = expand(table, blend, tilt_x, tilt_y, alpha + half_edge + margin, k_max, cube)
     offsets = neighbouring_beams(table, alpha + half_edge)
     beams = np.empty(offsets.shape[0], np.int64)
     flat, stride = cube[0].ravel(), cube.shape[3]  # unsigned indices skip the test for negative ones
@@ -286,13 +283,10 @@ def compose(kx, ky, table, blend, tilt_x, tilt_y, alpha, half_edge, cube):
 
 
 @kernel
-def compose_partials(kx, ky, table, blend, tilt_x, tilt_y, alpha, half_edge, cube):
+def compose_partials(kx, ky, table, cube, first, tilt_x, tilt_y, alpha, half_edge):
     """P and its partial derivatives at the points (kx, ky): rows in the order of `Partials`."""
     out = np.zeros((7, kx.size))
     g = table.to_grid
-    margin = INTERPOLATION_REACH * grid_step(g)
-    k_max = np.sqrt((kx * kx + ky * ky).max()) + margin
-    first = expand(table, blend, tilt_x, tilt_y, alpha + half_edge + margin, k_max, cube)
     offsets = neighbouring_beams(table, alpha + half_edge)
     beams = np.empty(offsets.shape[0], np.int64)
     flat, flat_t, stride = cube[0].ravel(), cube[1].ravel(), cube.shape[3]
@@ -370,8 +364,8 @@ def pattern_at(
     array of the shape of kx, in units of the incident intensity per solid angle
     """
     blend = at_thickness(table.intensity, table.thickness_first, table.thickness_step, thickness)[:1]
-    cube = workspace(table, semi_angle + half_edge) if cube is None else cube
-    flat = compose(kx.ravel(), ky.ravel(), table, blend, tilt[0], tilt[1], semi_angle, half_edge, cube)
+    cube, first = unfold(table, blend, tilt, semi_angle + half_edge, float(np.hypot(kx, ky).max()), cube)
+    flat = compose(kx.ravel(), ky.ravel(), table, cube, first, tilt[0], tilt[1], semi_angle, half_edge)
     return flat.reshape(kx.shape)
 
 
@@ -388,11 +382,24 @@ def pattern_partials(
 ) -> Partials:
     """`pattern_at` with the derivatives of it, in one pass."""
     blend = at_thickness(table.intensity, table.thickness_first, table.thickness_step, thickness)
-    cube = workspace(table, semi_angle + half_edge) if cube is None else cube
-    rows = compose_partials(
-        kx.ravel(), ky.ravel(), table, blend, tilt[0], tilt[1], semi_angle, half_edge, cube
-    )
+    cube, first = unfold(table, blend, tilt, semi_angle + half_edge, float(np.hypot(kx, ky).max()), cube)
+    x, y = kx.ravel(), ky.ravel()
+    rows = compose_partials(x, y, table, cube, first, tilt[0], tilt[1], semi_angle, half_edge)
     return Partials(*(row.reshape(kx.shape) for row in rows))
+
+
+def unfold(
+    table: Table,
+    blend: NDArray[np.float32],
+    tilt: tuple[float, float],
+    radius: float,
+    k_max: float,
+    cube: NDArray[np.float32] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """`expand` for an aperture of this outer radius, with the margin that interpolation needs (mrad)."""
+    margin = INTERPOLATION_REACH * grid_step(table.to_grid)
+    cube = workspace(table, radius) if cube is None else cube
+    return cube, expand(table, blend, tilt[0], tilt[1], radius + margin, k_max + margin, cube)
 
 
 def workspace(table: Table, radius: float) -> NDArray[np.float32]:

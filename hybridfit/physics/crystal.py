@@ -49,9 +49,8 @@ class Crystal:
     debye_waller: Array
 
     def __post_init__(self) -> None:
-        for name, shape in (("positions", (len(self.elements), 3)),) + tuple(
-            (name, (len(self.elements),)) for name in ("occupancies", "debye_waller")
-        ):
+        n = len(self.elements)
+        for name, shape in {"positions": (n, 3), "occupancies": (n,), "debye_waller": (n,)}.items():
             array = np.array(getattr(self, name), dtype=float)
             if array.shape != shape or not np.isfinite(array).all():
                 raise RecipeError(f"{name} must be finite and of shape {shape}, got shape {array.shape}")
@@ -67,16 +66,28 @@ class Crystal:
         Raises
         ------
         RecipeError
-            The file cannot be read, or holds no atoms.
+            The file cannot be read, holds no atoms or no cell, or names an element or a space
+            group that there is not.
         """
         try:
             structure = gemmi.read_small_structure(str(path))
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, IndexError) as error:
             raise RecipeError(f"cannot read the CIF {path}: {error}") from None
-        sites = structure.get_all_unit_cell_sites()
-        if not sites:
+        if not structure.sites:
             raise RecipeError(f"the CIF {path} holds no atoms; it needs an _atom_site loop")
+        for site in structure.sites:
+            if site.element.atomic_number == 0:
+                raise RecipeError(
+                    f"the CIF {path}: atom {site.label!r} ({site.type_symbol!r}) is no known element"
+                )
         cell = structure.cell
+        if not cell.is_crystal():
+            raise RecipeError(f"the CIF {path} has no unit cell; it needs _cell_length_a … _cell_angle_gamma")
+        group = structure.spacegroup_hm or structure.spacegroup_number
+        if group and structure.spacegroup is None and not structure.symops:
+            # gemmi would carry on with the listed atoms alone
+            raise RecipeError(f"the CIF {path}: unknown space group {group!r}; list its symmetry operations")
+        sites = structure.get_all_unit_cell_sites()
 
         def mean_square(site: gemmi.SmallStructure.Site) -> float:
             return site.aniso.trace() / 3 if site.aniso.nonzero() else site.u_iso

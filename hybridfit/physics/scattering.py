@@ -50,8 +50,9 @@ def scattering_factor_coefficients(element: str) -> tuple[Array, Array]:
     RecipeError
         There is no such element in the table.
     """
-    coefficients = gemmi.Element(element).c4322
-    if coefficients is None:
+    entry = gemmi.Element(element)
+    coefficients = entry.c4322
+    if entry.atomic_number == 0 or coefficients is None:  # gemmi has coefficients for "X", its unknown atom
         raise RecipeError(f"no electron scattering factor for element {element!r}")
     return np.array(coefficients.a), np.array(coefficients.b)
 

@@ -1,0 +1,1 @@
+"""From a frame to an answer: rough geometry, search, refinement, result."""

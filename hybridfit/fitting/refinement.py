@@ -1,0 +1,206 @@
+"""Refinement: continuous weighted least squares through lmfit, with analytic derivatives.
+
+For parameters θ the model is linear in the intensity factor and the background coefficients c:
+image = A(θ) c + fixed(θ).  They are profiled out (variable projection [1]): with weights W,
+
+    r(θ) = W^½ (y − fixed − A ĉ),        ĉ = argmin |r|,
+    ∂r/∂θ ≈ −P⊥ W^½ (∂A/∂θ ĉ + ∂fixed/∂θ)          (Kaufman's approximation [2]),
+
+P⊥ projecting out the columns of W^½ A.  The same projected Jacobian J gives the covariance of θ
+with the linear coefficients marginalised.
+
+The weights come from the residual (`noise`), so the fit is run, weighted, and run again until
+the weights have settled.  Standard errors allow for the correlation of the residual between
+pixels (model misfit is smooth): H⁻¹ (Jᵀ C J) H⁻¹ with H = JᵀJ and C the autocorrelation of the
+standardised residual.
+
+.. [1] Golub & Pereyra, SIAM J. Numer. Anal. 10 (1973) 413.
+.. [2] Kaufman, BIT 15 (1975) 49.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import lmfit
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridfit.fitting.noise import Noise, correlated_products, correlation, estimate_noise
+from hybridfit.model import Columns, ForwardModel
+
+Array = NDArray[np.float64]
+
+PASSES = 4
+SETTLED = 0.05  # of a standard error: weights are settled when no parameter moves more
+TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """A converged fit.
+
+    minimizer : lmfit's own result; its parameters carry the honest standard errors
+    noise : variance model that the weights came from
+    coefficients : (1 + m,) intensity factor and background
+    model, residual : (n,) on the fitted pixels (frame units)
+    chi2 : Σ r²/v with v the noise and misfit together
+    inflation : (parameters,) honest over naive standard errors
+    """
+
+    minimizer: Any
+    noise: Noise
+    coefficients: Array
+    model: Array
+    residual: Array
+    chi2: float
+    inflation: dict[str, float]
+    n_effective: float
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Best values of all parameters."""
+        return dict(self.minimizer.params.valuesdict())
+
+    @property
+    def sum_of_squares(self) -> float:
+        """Unweighted Σ r²."""
+        return float((self.residual**2).sum())
+
+
+class Problem:
+    """Weighted residuals and Jacobian of a forward model against data, as lmfit wants them."""
+
+    def __init__(self, model: ForwardModel, data: Array, weights: Array) -> None:
+        self.model = model
+        self.data = data
+        self.root_weights = np.sqrt(weights)
+
+    def linear(self, columns: Columns) -> tuple[Array, Array, Array]:
+        """ĉ, the model image and an orthonormal basis of the weighted columns."""
+        weighted = (columns.columns * self.root_weights).T
+        q, r = np.linalg.qr(weighted)
+        target = q.T @ (self.root_weights * (self.data - columns.fixed))
+        coefficients = np.linalg.lstsq(r, target, rcond=1e-10)[0]
+        return coefficients, coefficients @ columns.columns + columns.fixed, q
+
+    def residual(self, params: lmfit.Parameters) -> Array:
+        """W^½ (data − model)."""
+        columns = self.model.evaluate(params.valuesdict())
+        _, image, _ = self.linear(columns)
+        return self.root_weights * (self.data - image)
+
+    def jacobian(self, params: lmfit.Parameters) -> Array:
+        """(n, varying parameters) derivative of `residual`."""
+        return -self.sensitivity(params).T
+
+    def sensitivity(self, params: lmfit.Parameters) -> Array:
+        """(varying parameters, n): P⊥ W^½ ∂model/∂θ."""
+        names = [name for name, p in params.items() if p.vary]
+        columns = self.model.evaluate(params.valuesdict(), names)
+        coefficients, _, q = self.linear(columns)
+        assert columns.slopes is not None and columns.fixed_slopes is not None
+        slopes = np.einsum("c,pcn->pn", coefficients, columns.slopes) + columns.fixed_slopes
+        slopes *= self.root_weights
+        return slopes - (slopes @ q) @ q.T
+
+
+def refine(
+    model: ForwardModel,
+    data: Array,
+    params: lmfit.Parameters,
+    *,
+    pixel_weights: Array | None = None,
+    passes: int = PASSES,
+    max_evaluations: int = 60,
+) -> Refinement:
+    """Fit the varying parameters.
+
+    Parameters
+    ----------
+    model : ForwardModel
+    data : (n,) array
+        The frame on the pixels of model.mask.
+    params : lmfit.Parameters
+        All of model.PARAMETERS, with the user's bounds, ties and choice of what varies.
+    pixel_weights : (n,) array, optional
+        Relative weights (how much of a binned pixel was valid); 1 by default.
+    passes : int
+        Most rounds of fitting and re-weighting; 1 means uniform weights and no errors beyond
+        the naive ones.
+    """
+    given = np.ones(model.n_pixels) if pixel_weights is None else pixel_weights
+    weights = given / max(float(np.var(data)), 1e-300)
+    tied = any(p.expr for p in params.values())
+    result = None
+    for turn in range(passes):
+        problem = Problem(model, data, weights)
+        options: dict[str, Any] = {} if tied else {"Dfun": problem.jacobian, "col_deriv": 0}
+        fitter = lmfit.Minimizer(
+            problem.residual, params, scale_covar=False, calc_covar=False, max_nfev=max_evaluations
+        )
+        previous, result = result, fitter.leastsq(ftol=TOLERANCE, xtol=TOLERANCE, gtol=0.0, **options)
+        params = result.params
+        coefficients, image, _ = problem.linear(model.evaluate(params.valuesdict()))
+        residual = data - image
+        noise = estimate_noise(residual, image, model.mask)
+        weights = given / noise.variance(image)
+        if previous is not None and _settled(previous.params, params, problem):
+            break
+        del turn
+    problem = Problem(model, data, weights)
+    inflation, n_effective = _honest_errors(problem, result, residual)
+    return Refinement(
+        minimizer=result,
+        noise=noise,
+        coefficients=coefficients,
+        model=image,
+        residual=residual,
+        chi2=float((residual**2 * weights).sum()),
+        inflation=inflation,
+        n_effective=n_effective,
+    )
+
+
+def _settled(before: lmfit.Parameters, after: lmfit.Parameters, problem: Problem) -> bool:
+    """Whether re-weighting moved no parameter by more than SETTLED of its standard error."""
+    sensitivity = problem.sensitivity(after)
+    names = [name for name, p in after.items() if p.vary]
+    curvature = np.einsum("pn,pn->p", sensitivity, sensitivity)
+    moved = np.array([after[name].value - before[name].value for name in names])
+    return bool((np.abs(moved) * np.sqrt(curvature) < SETTLED).all())
+
+
+def _honest_errors(problem: Problem, result: Any, residual: Array) -> tuple[dict[str, float], float]:
+    """Write covariance and standard errors into lmfit's result; returns inflations and N_eff."""
+    params = result.params
+    names = [name for name, p in params.items() if p.vary]
+    for p in params.values():
+        p.stderr, p.correl = None, None
+    result.var_names = names
+    n = problem.model.n_pixels
+    if not names:
+        return {}, float(n)
+    j = problem.sensitivity(params)
+    inverse = np.linalg.pinv(j @ j.T, rcond=1e-14, hermitian=True)
+    standardised = problem.root_weights * residual
+    scale = float((standardised**2).mean())
+    rho = correlation(standardised, problem.model.mask)
+    n_effective = float(np.clip(n / max(rho.sum(), 1.0), len(names) + 2, n))
+    middle = correlated_products(j, rho, problem.model.mask)
+    # the fit has swallowed as much of the residual as it has parameters
+    freedom = n_effective / max(n_effective - len(names), 1.0)
+    honest = inverse @ middle @ inverse * scale * freedom
+    naive = np.sqrt(np.diag(inverse))
+    errors = np.maximum(np.sqrt(np.maximum(np.diag(honest), 0)), naive * np.sqrt(max(scale, 1e-300)))
+    correlations = honest / np.sqrt(np.outer(np.diag(honest), np.diag(honest)))
+    covariance = correlations * np.outer(errors, errors)
+    result.covar = covariance
+    result.errorbars = True
+    for i, name in enumerate(names):
+        params[name].stderr = float(errors[i])
+        params[name].correl = {
+            other: float(correlations[i, k]) for k, other in enumerate(names) if other != name
+        }
+    return {name: float(errors[i] / max(naive[i], 1e-300)) for i, name in enumerate(names)}, n_effective

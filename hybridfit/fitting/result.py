@@ -1,0 +1,259 @@
+"""What a fit returns: one immutable object, with sentences for its status."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridfit.fitting.search import Candidate
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Array = NDArray[np.float64]
+
+UNITS = {
+    "thickness": "nm",
+    "tilt_x": "mrad",
+    "tilt_y": "mrad",
+    "centre_x": "px",
+    "centre_y": "px",
+    "scale": "px_per_mrad",
+    "rotation": "deg",
+    "semi_angle": "mrad",
+    "blur": "mrad",
+}
+DIMENSIONLESS = ("ellipticity_a", "ellipticity_b")
+
+
+class Status(Enum):
+    """How a fit ended; the value is the sentence that tells the user what to do."""
+
+    converged = "The fit converged."
+    at_bound = (
+        "A parameter sits on its bound ({detail}), so its error is not known; "
+        "widen the bound, or use a library that reaches further."
+    )
+    ambiguous = (
+        "A second minimum is nearly as deep ({detail}); a hint for the thickness or tilt, "
+        "or a pattern with more electrons, would decide."
+    )
+    poor_match = (
+        "The best match is poor ({detail}): this is probably not that crystal, zone axis or semi-angle, "
+        "or the frame is distorted; check them before you trust a number."
+    )
+    failed = "The fit failed ({detail}); look at the frame, or give hints for centre, scale and thickness."
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A fitted value: stderr is None where it was fixed, or not to be had (on a bound)."""
+
+    value: float
+    stderr: float | None
+    interval95: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """The compared region, for pictures: images (rows, cols) with NaN where nothing was compared.
+
+    extent is (left, right, bottom, top) in px of the frame.
+    """
+
+    experiment: Array
+    fit: Array
+    radius_mrad: Array
+    extent: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """The answer for one pattern.
+
+    Attributes
+    ----------
+    source : str
+        Where the frame came from.
+    library : str
+        Crystal, zone axis and energy.
+    method : str
+        "lsf", "cnn" or "hybrid".
+    status : Status
+    message : str
+        The sentence of the status, with its detail.
+    parameters : dict of str to Parameter
+        nm, mrad, px, px/mrad, degrees; see UNITS.
+    thickness_range10 : (float, float) or None
+        Thicknesses (nm) whose sum of squares stays within 10 % of the least one: the precision in
+        the sense of Pollock et al., Ultramicroscopy 181 (2017) 86.
+    minimizer : lmfit.minimizer.MinimizerResult or None
+        For fit reports and confidence intervals; covariance and errors are the honest ones.
+    intensity_factor : float
+        Counts per pixel that the empty beam would give.
+    background : tuple of float
+        Coefficients of the background components.
+    residual_fraction : float
+        Residual variance over pattern variance inside the compared disc.
+    reduced_chi2 : float
+        Σ r²/noise variance per degree of freedom: 1 when noise explains the residual, more where
+        the model falls short.
+    misfit_fraction : float
+        residual_fraction less what noise explains.
+    n_effective : float
+        Number of independent pixels that the residual amounts to.
+    seed : Candidate
+        Where the refinement started.
+    candidates : tuple of Candidate
+        The runners-up of the search, refined, best first.
+    curve : (2, n) array or None
+        Thickness (nm) and the least χ² found there by the search, relative to the variance.
+    seconds : dict
+        Time spent: seed, search, refine, total.
+    thumbnail : Thumbnail
+    structure : dict of str to Parameter
+        Structural parameters of the library, by name.
+    """
+
+    source: str
+    library: str
+    method: str
+    status: Status
+    message: str
+    parameters: dict[str, Parameter]
+    thickness_range10: tuple[float, float] | None
+    minimizer: Any
+    intensity_factor: float
+    background: tuple[float, ...]
+    residual_fraction: float
+    reduced_chi2: float
+    misfit_fraction: float
+    n_effective: float
+    seed: Candidate
+    candidates: tuple[Candidate, ...]
+    curve: Array | None
+    seconds: dict[str, float]
+    thumbnail: Thumbnail
+    structure: dict[str, Parameter] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Parameter:
+        return self.parameters[name]
+
+    @property
+    def thickness(self) -> float:
+        """Thickness (nm)."""
+        return self.parameters["thickness"].value
+
+    @property
+    def tilt(self) -> tuple[float, float]:
+        """Tilt (mrad) in the crystal frame."""
+        return self.parameters["tilt_x"].value, self.parameters["tilt_y"].value
+
+    @property
+    def ok(self) -> bool:
+        """Whether the fit converged without a warning."""
+        return self.status is Status.converged
+
+    def report(self) -> str:
+        """The answer as text for people."""
+        lines = [f"{self.source}: {self.message}"]
+        for name, p in self.parameters.items():
+            if p.stderr is None and name in DIMENSIONLESS and p.value == 0:
+                continue
+            unit = UNITS.get(name, "").replace("_per_", "/")
+            error = f" ± {p.stderr:.2g}" if p.stderr is not None else "   (fixed)"
+            if p.stderr is None and self.status is Status.at_bound and name in self.message:
+                error = "   (on its bound)"
+            interval = f"   95 %: {p.interval95[0]:.5g} … {p.interval95[1]:.5g}" if p.interval95 else ""
+            digits = (
+                4 if p.stderr is None else int(np.clip(1 - math.floor(math.log10(p.stderr + 1e-30)), 0, 6))
+            )
+            lines.append(f"  {name:14s} {p.value:10.{digits}f}{error} {unit}{interval}")
+        lines.append(
+            f"  residual {self.residual_fraction:.2%} of the pattern's variance "
+            f"(misfit {self.misfit_fraction:.2%}), reduced χ² {self.reduced_chi2:.3g}, "
+            f"{self.seconds['total']:.2f} s"
+        )
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract of `hybridfit fit --json`: plain numbers, strings, lists and dicts."""
+        out: dict[str, Any] = {
+            "file": self.source,
+            "library": self.library,
+            "method": self.method,
+            "status": self.status.name,
+            "message": self.message,
+        }
+        for name, p in self.parameters.items():
+            out[f"{name}_{UNITS[name]}" if name in UNITS else name] = _parameter_json(p)
+        out["thickness_nm"]["range10percent"] = (
+            list(self.thickness_range10) if self.thickness_range10 else None
+        )
+        out["structure"] = {name: _parameter_json(p) for name, p in self.structure.items()}
+        out |= {
+            "intensity_factor": self.intensity_factor,
+            "background": list(self.background),
+            "residual_fraction": self.residual_fraction,
+            "misfit_fraction": self.misfit_fraction,
+            "reduced_chi2": self.reduced_chi2,
+            "candidates": [
+                {
+                    "thickness_nm": c.thickness,
+                    "tilt_x_mrad": c.tilt_x,
+                    "tilt_y_mrad": c.tilt_y,
+                    "probability": c.probability,
+                    "chi2": c.chi2,
+                }
+                for c in self.candidates
+            ],
+            "seconds": dict(self.seconds),
+        }
+        return out
+
+    def to_dataset(self) -> xr.Dataset:
+        """Values and standard errors as scalars with CF units, the images and the χ² curve."""
+        import xarray as xr
+
+        out = xr.Dataset(attrs={"source": self.source, "library": self.library, "method": self.method})
+        for name, p in (self.parameters | self.structure).items():
+            unit = UNITS.get(name, "1").replace("_per_", "/").replace("deg", "degree")
+            error = math.nan if p.stderr is None else p.stderr
+            out[name] = ((), p.value, {"units": unit, "long_name": name.replace("_", " ")})
+            out[f"{name}_stderr"] = ((), error, {"units": unit, "long_name": f"standard error of {name}"})
+        out["status"] = ((), list(Status).index(self.status), {
+            "flag_values": list(range(len(Status))),
+            "flag_meanings": " ".join(s.name for s in Status),
+        })  # fmt: skip
+        out["residual_fraction"] = ((), self.residual_fraction, {"units": "1"})
+        left, right, bottom, top = self.thumbnail.extent
+        rows, cols = self.thumbnail.experiment.shape
+        out["experiment"] = (("row", "col"), self.thumbnail.experiment)
+        out["fit"] = (("row", "col"), self.thumbnail.fit)
+        out = out.assign_coords(
+            row=("row", np.linspace(top, bottom, rows), {"units": "px"}),
+            col=("col", np.linspace(left, right, cols), {"units": "px"}),
+        )
+        if self.curve is not None:
+            out["chi2_of_thickness"] = (("searched_thickness",), self.curve[1], {"units": "1"})
+            out = out.assign_coords(searched_thickness=("searched_thickness", self.curve[0], {"units": "nm"}))
+        return out
+
+    def plot(self, path: str | Path | None = None) -> Any:
+        """Experiment, fit and residual side by side, radial profiles, χ² against thickness.
+
+        Returns the matplotlib figure; with a path it is saved there too.
+        """
+        from hybridfit.plot import plot_fit
+
+        return plot_fit(self, path)
+
+
+def _parameter_json(p: Parameter) -> dict[str, Any]:
+    return {"value": p.value, "stderr": p.stderr, "interval95": list(p.interval95) if p.interval95 else None}

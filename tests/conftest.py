@@ -1,0 +1,133 @@
+"""What the tests share: a cache of their own, small libraries, and crystals of every kind of symmetry."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from numba.core.registry import CPUDispatcher
+
+from hybridfit.library import Library
+from hybridfit.recipe import Recipe, shipped_folder
+
+# space group, cell, atoms (element, x, y, z, B in Å²)
+CRYSTALS: dict[str, tuple[str, tuple[float, ...], list[tuple]]] = {
+    "Si": ("F d -3 m:2", (5.431, 5.431, 5.431, 90, 90, 90), [("Si", 0.125, 0.125, 0.125, 0.46)]),
+    "GaAs": (
+        "F -4 3 m",
+        (5.653, 5.653, 5.653, 90, 90, 90),
+        [("Ga", 0, 0, 0, 0.60), ("As", 0.25, 0.25, 0.25, 0.50)],
+    ),
+    "rutile": (
+        "P 42/m n m",
+        (4.594, 4.594, 2.959, 90, 90, 90),
+        [("Ti", 0, 0, 0, 0.50), ("O", 0.305, 0.305, 0, 0.60)],
+    ),
+    "Mg": ("P 63/m m c", (3.209, 3.209, 5.211, 90, 90, 120), [("Mg", "0.333333", "0.666667", 0.25, 1.5)]),
+    "ZnO": (
+        "P 63 m c",
+        (3.250, 3.250, 5.207, 90, 90, 120),
+        [("Zn", "0.333333", "0.666667", 0, 0.6), ("O", "0.333333", "0.666667", 0.382, 0.6)],
+    ),
+    "triclinic": (
+        "P 1",
+        (4.1, 5.2, 6.3, 82, 97, 104),
+        [("Ti", 0.1, 0.2, 0.3, 0.5), ("O", 0.45, 0.62, 0.71, 0.7), ("Sr", 0.8, 0.05, 0.55, 0.6)],
+    ),
+    "triclinic-centred": (
+        "P -1",
+        (4.1, 5.2, 6.3, 82, 97, 104),
+        [("Ti", 0.1, 0.2, 0.3, 0.5), ("O", 0.45, 0.62, 0.71, 0.7), ("Sr", 0, 0, 0, 0.6)],
+    ),
+}
+CELL = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
+ATOM = ("label", "type_symbol", "fract_x", "fract_y", "fract_z", "B_iso_or_equiv")
+SMALL = """
+cif = "SrTiO3.cif"
+zone = [0, 0, 1]
+in_plane = [1, 0, 0]
+energy_kv = 200.0
+g_max = 1.0
+semi_angle_max = 14.0
+tilt_max = 3.0
+sampling = 0.5
+thickness = { start = 1.0, stop = 60.0 }
+"""
+
+
+def pytest_configure() -> None:
+    # torch reads it when it is first imported; other processes share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The cache folder of this test session; the user's own is never touched."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HYBRIDFIT_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def crystals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """CIFs by name: CRYSTALS, and the shipped SrTiO3."""
+    folder = tmp_path_factory.mktemp("crystals")
+    paths = {"SrTiO3": shipped_folder() / "SrTiO3.cif"}
+    for name, (group, cell, atoms) in CRYSTALS.items():
+        lines = [f"data_{name}", f"_symmetry_space_group_name_H-M '{group}'"]
+        lines += [f"_cell_{key} {value}" for key, value in zip(CELL, cell, strict=True)]
+        lines += ["loop_", *(f"_atom_site_{key}" for key in ATOM)]
+        lines += [" ".join(map(str, (f"{atom[0]}{i}", *atom))) for i, atom in enumerate(atoms)]
+        paths[name] = folder / f"{name}.cif"
+        paths[name].write_text("\n".join(lines) + "\n")
+    return paths
+
+
+@pytest.fixture(scope="session")
+def small_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe (TOML) that is solved in a second: SrTiO3 [001], 200 kV, 1–60 nm, ≤ 14 mrad, tilt ≤ 3 mrad."""
+    folder = tmp_path_factory.mktemp("recipe")
+    shutil.copy(shipped_folder() / "SrTiO3.cif", folder)
+    path = folder / "small.toml"
+    path.write_text(SMALL)
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_library(small_recipe: Path, cache: Path) -> Library:
+    """The library of `small_recipe`, built once; `Library.open(small_recipe)` then finds it in the cache."""
+    return Library.open(small_recipe)
+
+
+@pytest.fixture(scope="session")
+def build_library(crystals: dict[str, Path]):
+    """Build a library of one of the crystals; whatever is not given is small."""
+
+    def build(crystal: str, zone: tuple[int, int, int], **values) -> Library:
+        defaults = {
+            "energy_kv": 200,
+            "g_max": 1.0,
+            "semi_angle_max": 6,
+            "tilt_max": 1.5,
+            "thickness": {"start": 20, "stop": 23},
+        }
+        return Library.build(Recipe(cif=crystals[crystal], zone=zone, **{**defaults, **values}))
+
+    return build
+
+
+@pytest.fixture
+def plain_python(monkeypatch: pytest.MonkeyPatch):
+    """Replace every compiled kernel that a module sees by its plain Python self."""
+
+    def replace(module) -> int:
+        kernels = {name: value for name, value in vars(module).items() if isinstance(value, CPUDispatcher)}
+        for name, dispatcher in kernels.items():
+            monkeypatch.setattr(module, name, dispatcher.py_func)
+        return len(kernels)
+
+    return replace
