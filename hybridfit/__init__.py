@@ -1,0 +1,86 @@
+"""Specimen thickness and tilt, with error bars, from position-averaged convergent beam electron diffraction.
+
+The public names are imported when they are first used, so that `import hybridfit` and
+`hybridfit --help` stay quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hybridfit import errors as errors
+    from hybridfit.fitting.engine import Fitter as Fitter
+    from hybridfit.fitting.engine import Hints as Hints
+    from hybridfit.fitting.engine import fit as fit
+    from hybridfit.fitting.result import FitResult as FitResult
+    from hybridfit.fitting.result import Status as Status
+    from hybridfit.fitting.search import Candidate as Candidate
+    from hybridfit.io import Frame as Frame
+    from hybridfit.io import make_frame as make_frame
+    from hybridfit.io import read_frames as read_frames
+    from hybridfit.library import Library as Library
+    from hybridfit.recipe import Recipe as Recipe
+    from hybridfit.simulate import simulate_frame as simulate_frame
+
+    __version__: str
+
+# where each public name lives
+_HOME = {
+    "Candidate": "hybridfit.fitting.search",
+    "FitResult": "hybridfit.fitting.result",
+    "Fitter": "hybridfit.fitting.engine",
+    "Frame": "hybridfit.io",
+    "Hints": "hybridfit.fitting.engine",
+    "Library": "hybridfit.library",
+    "Recipe": "hybridfit.recipe",
+    "Status": "hybridfit.fitting.result",
+    "fit": "hybridfit.fitting.engine",
+    "make_frame": "hybridfit.io",
+    "read_frames": "hybridfit.io",
+    "simulate_frame": "hybridfit.simulate",
+}
+
+__all__ = [  # noqa: F822, RUF022 - lazily imported; in the order in which one meets them
+    "Library",
+    "Recipe",
+    "Fitter",
+    "Hints",
+    "fit",
+    "FitResult",
+    "Status",
+    "Candidate",
+    "read_frames",
+    "make_frame",
+    "Frame",
+    "simulate_frame",
+    "errors",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562)."""
+    if name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+    elif name == "errors":
+        value = importlib.import_module("hybridfit.errors")
+    elif name == "__version__":
+        value = _version()
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("hybridfit")
+    except PackageNotFoundError:  # run from the source, not installed
+        return "0+unknown"

@@ -22,7 +22,6 @@ from hybridfit.pattern.camera import Camera, chain, to_angles
 from hybridfit.pattern.compose import (
     at_thickness,
     compose,
-    compose_partials,
     unfold,
     workspace,
 )
@@ -34,6 +33,7 @@ PARAMETERS = ("thickness", "tilt_x", "tilt_y", *CAMERA, "semi_angle", "blur")
 FITTED_BEYOND_DISC = 7.5  # mrad around the direct disc that are compared
 SEMI_ANGLE_ROOM = 0.06  # relative: how far a fitted semi-angle may grow beyond the nominal one
 BLUR_MIN_PX = 0.15
+PADDING_PX = 3.0
 
 
 @dataclass(frozen=True)
@@ -90,14 +90,14 @@ class ForwardModel:
         self.n_pixels = len(row)
         radius = semi_angle + FITTED_BEYOND_DISC
         # compose a little beyond the compared pixels, so that the blur has what it needs
-        padded = radius * camera.scale * 1.05 + 6
+        padded = radius * camera.scale + PADDING_PX
         rows, cols = np.indices(mask.shape)
         near = np.hypot(cols - camera.centre_x, rows - camera.centre_y) <= padded
         self._near = near
         self._row, self._col = (index.astype(float) for index in np.nonzero(near))
         self._fit_in_near = mask[near]
         self._col_fit, self._row_fit = col.astype(float), row.astype(float)
-        self._k_max = 1.15 * padded / camera.scale
+        self._k_max = 1.03 * padded / camera.scale + 0.5
         self._table = library.table(k_max=self._k_max, semi_angle=semi_angle)
         self._cube = workspace(self._table, semi_angle * (1 + SEMI_ANGLE_ROOM) + self.half_edge)
 
@@ -122,8 +122,7 @@ class ForwardModel:
         blend = at_thickness(table.intensity, table.thickness_first, table.thickness_step, t)
         sigma = max(values["blur"] * camera.scale, BLUR_MIN_PX)
         tilt, alpha = (values["tilt_x"], values["tilt_y"]), values["semi_angle"]
-        wanted = blend if len(names) else blend[:1]
-        cube, first = unfold(table, wanted, tilt, alpha + self.half_edge, self._k_max, self._cube)
+        cube, first = unfold(table, blend, tilt, alpha + self.half_edge, self._k_max, self._cube)
         arguments = (k[0], k[1], table, cube, first, *tilt, alpha, self.half_edge)
         k_fit = k[:, self._fit_in_near]
         components, along_x, along_y = bg.basis(self.background, k_fit, self.semi_angle)
@@ -131,9 +130,9 @@ class ForwardModel:
         columns[1:] = components
         fixed = np.full(self.n_pixels, self.per_nm * t)
         if not len(names):
-            columns[0] = self._blurred(compose(*arguments), sigma)
+            columns[0] = self._blurred(compose(*arguments)[0], sigma)
             return Columns(columns, fixed)
-        partials = compose_partials(*arguments)
+        partials = compose(*arguments)
         columns[0] = self._blurred(partials[0], sigma)
         camera_slopes = chain(k, partials[1] + partials[3], partials[2] + partials[4], camera)
         background_slopes = [chain(k_fit, x, y, camera) for x, y in zip(along_x, along_y, strict=True)]

@@ -170,7 +170,7 @@ class Fitter:
         rotation = self.hints.rotation
         turn = None if rotation is None else (rotation - 5.0, rotation + 5.0)
         order = self.library.rotation_order
-        chi2 = np.empty((0, templates.series.shape[1]), np.float32)
+        chi2 = np.empty((0, templates.series.shape[0]), np.float32)
         angles = np.empty_like(chi2)
         every = np.empty((0, 3))
         steps = (0.7, 0.05) if self.hints.scale is None else (0.7, 0.02)
@@ -213,11 +213,11 @@ class Fitter:
         whole = self.hints.thickness is None and self.hints.tilt is None
         checksum = str(self.library.dataset.attrs["checksum"])
         whole = whole and len(self.library.dataset.direction) > 0
-        path = cache_folder() / f"rings-{checksum[:12]}-{self.semi_angle:.4f}mrad-v1.npy"
+        path = cache_folder() / f"rings-{checksum[:12]}-{self.semi_angle:.4f}mrad-v2.npy"
         if whole and path.exists():
             with contextlib.suppress(OSError, ValueError):
-                series = np.load(path, mmap_mode="r", allow_pickle=False)
-                if series.shape[1] == len(thickness) * len(tilts):
+                series = np.load(path, allow_pickle=False)
+                if series.shape[0] == len(thickness) * len(tilts):
                     self._templates = Templates(
                         np.asarray(series),
                         np.repeat(thickness, len(tilts)),
@@ -334,7 +334,7 @@ class Fitter:
         window = self.library.window(
             seed.thickness,
             (seed.tilt_x, seed.tilt_y),
-            half_widths=(WINDOW[0] * 2, WINDOW[1] * slack),
+            half_widths=(WINDOW[0] * slack, WINDOW[1] * slack),
             semi_angle=self.semi_angle * 1.06,
         )
         per_nm = PER_NM * float(frame.image[frame.valid].max())
@@ -359,7 +359,7 @@ class Fitter:
                     max=min(centre + WINDOW[1] * slack, params[name].max),
                 )
         data = region.image[region.mask]
-        return region, refine(model, data, params, passes=passes)
+        return region, refine(model, data, params, passes=passes, tolerance=1e-6 if passes > 1 else 1e-3)
 
     def _follow(
         self, frame: Frame, seed: Candidate, radius_px: int, passes: int
@@ -368,7 +368,7 @@ class Fitter:
         for _ in range(3):
             region, fit = self._refine(frame, seed, radius_px, passes)
             answer = region.to_candidate(fit)
-            inside = abs(answer.thickness - seed.thickness) < 1.9 * WINDOW[0]
+            inside = abs(answer.thickness - seed.thickness) < 1.4 * WINDOW[0]
             inside &= abs(answer.tilt_x - seed.tilt_x) < 1.4 * WINDOW[1]
             inside &= abs(answer.tilt_y - seed.tilt_y) < 1.4 * WINDOW[1]
             if inside:
@@ -671,7 +671,7 @@ def _same(a: Candidate, b: Candidate, order: int) -> bool:
     return near and abs(a.thickness - b.thickness) < 1.0
 
 
-def _save_quietly(path: os.PathLike[str], array: NDArray[np.complex64]) -> None:
+def _save_quietly(path: os.PathLike[str], array: NDArray[np.float32]) -> None:
     """Keep an array in the cache; a full or read-only disk is no reason to fail."""
     from hybridfit.io import atomic_path
 

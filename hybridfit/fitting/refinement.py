@@ -34,7 +34,6 @@ Array = NDArray[np.float64]
 
 PASSES = 4
 SETTLED = 0.05  # of a standard error: weights are settled when no parameter moves more
-TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,7 @@ class Problem:
         self.model = model
         self.data = data
         self.root_weights = np.sqrt(weights)
+        self._last: tuple[dict[str, float], Columns] | None = None
 
     def linear(self, columns: Columns) -> tuple[Array, Array, Array]:
         """ĉ, the model image and an orthonormal basis of the weighted columns."""
@@ -87,18 +87,24 @@ class Problem:
 
     def residual(self, params: lmfit.Parameters) -> Array:
         """W^½ (data − model)."""
-        columns = self.model.evaluate(params.valuesdict())
-        _, image, _ = self.linear(columns)
+        _, image, _ = self.linear(self._evaluate(params))
         return self.root_weights * (self.data - image)
 
     def jacobian(self, params: lmfit.Parameters) -> Array:
         """(n, varying parameters) derivative of `residual`."""
         return -self.sensitivity(params).T
 
+    def _evaluate(self, params: lmfit.Parameters) -> Columns:
+        """Columns with their derivatives; the Levenberg–Marquardt step asks for both at one point."""
+        values = params.valuesdict()
+        names = [name for name, p in params.items() if p.vary]
+        if self._last is None or self._last[0] != values:
+            self._last = dict(values), self.model.evaluate(values, names)
+        return self._last[1]
+
     def sensitivity(self, params: lmfit.Parameters) -> Array:
         """(varying parameters, n): P⊥ W^½ ∂model/∂θ."""
-        names = [name for name, p in params.items() if p.vary]
-        columns = self.model.evaluate(params.valuesdict(), names)
+        columns = self._evaluate(params)
         coefficients, _, q = self.linear(columns)
         assert columns.slopes is not None and columns.fixed_slopes is not None
         slopes = np.einsum("c,pcn->pn", coefficients, columns.slopes) + columns.fixed_slopes
@@ -113,6 +119,7 @@ def refine(
     *,
     pixel_weights: Array | None = None,
     passes: int = PASSES,
+    tolerance: float = 1e-6,
     max_evaluations: int = 60,
 ) -> Refinement:
     """Fit the varying parameters.
@@ -129,6 +136,8 @@ def refine(
     passes : int
         Most rounds of fitting and re-weighting; 1 means uniform weights and no errors beyond
         the naive ones.
+    tolerance : float
+        Relative change of χ² and of the parameters at which a round ends.
     """
     given = np.ones(model.n_pixels) if pixel_weights is None else pixel_weights
     weights = given / max(float(np.var(data)), 1e-300)
@@ -140,9 +149,9 @@ def refine(
         fitter = lmfit.Minimizer(
             problem.residual, params, scale_covar=False, calc_covar=False, max_nfev=max_evaluations
         )
-        previous, result = result, fitter.leastsq(ftol=TOLERANCE, xtol=TOLERANCE, gtol=0.0, **options)
+        previous, result = result, fitter.leastsq(ftol=tolerance, xtol=tolerance, gtol=0.0, **options)
         params = result.params
-        coefficients, image, _ = problem.linear(model.evaluate(params.valuesdict()))
+        coefficients, image, _ = problem.linear(problem._evaluate(params))
         residual = data - image
         noise = estimate_noise(residual, image, model.mask)
         weights = given / noise.variance(image)

@@ -26,6 +26,7 @@ from scipy import fft, ndimage
 from hybridfit.library import Library
 from hybridfit.pattern.background import basis
 from hybridfit.pattern.compose import at_thickness, compose, unfold, workspace
+from hybridfit.pattern.rings import best_rotations
 
 Array = NDArray[np.float64]
 
@@ -61,11 +62,11 @@ class Candidate:
 class Templates:
     """Library points on rings, background removed, normalised, as Fourier series along φ.
 
-    series : (harmonic, template, ring) complex64
+    series : (template, harmonic, 2, ring) float32: real and imaginary parts
     thickness, tilt_x, tilt_y : (template,)
     """
 
-    series: NDArray[np.complex64]
+    series: NDArray[np.float32]
     thickness: Array
     tilt_x: Array
     tilt_y: Array
@@ -102,25 +103,24 @@ def make_templates(
     # around zero tilt, far enough for every tilt: unfolded once per thickness
     reach = semi_angle + SOFTNESS + largest
     remove = _background_remover(semi_angle)
-    series = np.empty((HARMONICS, len(thickness), len(tilts), RINGS), np.complex64)
+    series = np.empty((len(thickness), len(tilts), HARMONICS, 2, RINGS), np.float32)
 
     def work(indices: Iterable[int]) -> None:
         cube = workspace(table, reach)
         for i in indices:
             blend = at_thickness(table.intensity, table.thickness_first, table.thickness_step, thickness[i])
-            _, first = unfold(table, blend[:1], (0.0, 0.0), reach, float(radii[-1]) + largest, cube)
+            _, first = unfold(table, blend, (0.0, 0.0), reach, float(radii[-1]) + largest, cube)
             for j, tilt in enumerate(tilts):
-                ring = compose(kx, ky, table, cube, first, tilt[0], tilt[1], semi_angle, SOFTNESS)
-                series[:, i, j] = remove(ring.reshape(RINGS, ANGLES)).T
+                ring = compose(kx, ky, table, cube, first, tilt[0], tilt[1], semi_angle, SOFTNESS)[0]
+                series[i, j] = _parts(remove(ring.reshape(RINGS, ANGLES)).T)
             if progress is not None:
                 progress((i + 1) / len(thickness))
 
     shares = [range(start, len(thickness), workers) for start in range(workers)]
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, shares))
-    flat = series.reshape(HARMONICS, -1, RINGS)
-    norm = np.sqrt(_power(flat))
-    flat /= np.maximum(norm, 1e-12)[None, :, None].astype(np.float32)
+    flat = series.reshape(-1, HARMONICS, 2, RINGS)
+    flat /= np.maximum(np.sqrt(_power(flat)), 1e-12)[:, None, None, None].astype(np.float32)
     return Templates(
         flat,
         np.repeat(thickness, len(tilts)),
@@ -166,7 +166,7 @@ def match(
     chi2, rotation : (c, template) arrays; χ² relative to the frame's variance, degrees
     """
     filled = np.where(valid, image, ndimage.median_filter(image, 5)) if not valid.all() else image
-    chi2 = np.empty((len(cameras), templates.series.shape[1]), np.float32)
+    chi2 = np.empty((len(cameras), templates.series.shape[0]), np.float32)
     rotation = np.empty_like(chi2)
     remove = _background_remover(templates.semi_angle)
     angles = np.arange(ANGLES) * 360 / ANGLES
@@ -175,25 +175,17 @@ def match(
     else:
         low, high = rotation_range
         allowed = np.abs((angles - (low + high) / 2 + 180) % 360 - 180) <= (high - low) / 2 + 360 / ANGLES
-    conjugate = templates.series.conj()
 
     def work(indices: Iterable[int]) -> None:
         for i in indices:
-            rings = remove(_on_rings(filled, cameras[i], templates.radii)).T.astype(np.complex64)
-            power = float(_power(rings[:, None, :])[0])
-            correlation = np.matmul(conjugate, rings[:, :, None])[:, :, 0].T  # (template, harmonic)
-            c = fft.irfft(correlation, ANGLES, axis=1) * ANGLES
-            best = np.argmax(np.where(allowed, c, -np.inf), axis=1)
-            rows = np.arange(len(best))
-            left, middle, right = c[rows, best - 1], c[rows, best], c[rows, (best + 1) % ANGLES]
-            curve = np.minimum(left - 2 * middle + right, -1e-12)
-            offset = np.clip((left - right) / (2 * curve), -0.5, 0.5)
-            peak = np.maximum(middle - (left - right) * offset / 4, 0)
-            chi2[i] = 1 - peak**2 / max(power, 1e-12)
-            rotation[i] = (best + offset) * 360 / ANGLES
+            rings = _parts(remove(_on_rings(filled, cameras[i], templates.radii)).T)
+            best_rotations(templates.series, rings, allowed, chi2[i], rotation[i])
+            power = float(_power(rings[None])[0])
+            chi2[i] = 1 - np.maximum(chi2[i], 0) ** 2 / max(power, 1e-12)
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, [range(start, len(cameras), workers) for start in range(workers)]))
+    rotation *= 360 / ANGLES
     return chi2, (rotation + 180) % 360 - 180
 
 
@@ -262,8 +254,13 @@ def _background_remover(semi_angle: float) -> Callable[[Array], NDArray[np.compl
     return remove
 
 
-def _power(series: NDArray[np.complex64]) -> Array:
-    """Σ over rings and angles of the square: series is (harmonic, template, ring)."""
-    factor = np.full(len(series), 2.0)
+def _parts(series: NDArray[np.complex128]) -> NDArray[np.float32]:
+    """(harmonic, ring) complex → (harmonic, 2, ring) float32."""
+    return np.stack([series.real, series.imag], axis=1).astype(np.float32)
+
+
+def _power(series: NDArray[np.float32]) -> Array:
+    """Σ over rings and angles of the square, for each of (template, harmonic, 2, ring)."""
+    factor = np.full(series.shape[1], 2.0, np.float32)
     factor[0] = 1.0
-    return np.einsum("h,htr->t", factor, series.real**2 + series.imag**2)
+    return np.einsum("thcr,thcr,h->t", series, series, factor)

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridfit.pattern.jit import kernel
+from hybridfit.pattern.jit import add_scaled_8, kernel
 
 Array = NDArray[np.float64]
 INTERPOLATION_REACH = 3.0  # grid steps that the 4 × 4 stencil and its rounding reach beyond a point
@@ -100,7 +100,7 @@ def lagrange(x, weights, slopes):
 
 @kernel
 def at_thickness(intensity, first, step, thickness):
-    """Interpolate the table in thickness: (2, beam, direction) float32 with I and ∂I/∂t.
+    """Interpolate the table in thickness: (beam, direction, 2) float32 with I and ∂I/∂t.
 
     Near the ends of the range the four nearest nodes are used one-sidedly.
     """
@@ -122,13 +122,13 @@ def at_thickness(intensity, first, step, thickness):
         np.float32(slopes[2]),
         np.float32(slopes[3]),
     )
-    out = np.empty((2, nb, nd), np.float32)
+    out = np.empty((nb, nd, 2), np.float32)
     for b in range(nb):
         i0, i1 = intensity[node - 1, b], intensity[node, b]
         i2, i3 = intensity[node + 1, b], intensity[node + 2, b]
         for d in range(nd):
-            out[0, b, d] = w0 * i0[d] + w1 * i1[d] + w2 * i2[d] + w3 * i3[d]
-            out[1, b, d] = s0 * i0[d] + s1 * i1[d] + s2 * i2[d] + s3 * i3[d]
+            out[b, d, 0] = w0 * i0[d] + w1 * i1[d] + w2 * i2[d] + w3 * i3[d]
+            out[b, d, 1] = s0 * i0[d] + s1 * i1[d] + s2 * i2[d] + s3 * i3[d]
     return out
 
 
@@ -156,44 +156,55 @@ def expand(table, blend, tilt_x, tilt_y, reach, k_max, cube):
 
     Parameters
     ----------
-    blend : (n, beam, direction) float32
-        I, or I and ∂I/∂t.
+    blend : (beam, direction, 2) float32
+        I and ∂I/∂t, from `at_thickness`.
     reach, k_max : float, mrad
         Fill directions with |q − τ| ≤ reach that end at |q + g − τ| ≤ k_max.
-    cube : (≥ n, beam, ·, ·) float32
+    cube : (beam, ·, ·, 2) float32
         Filled at grid points m − first; the rest is left alone.
 
     Returns
     -------
     first : (2,) int64
-        Grid coordinates of cube[:, :, 0, 0].
+        Grid coordinates of cube[:, 0, 0].
     """
     g = table.to_grid
     determinant = g[0, 0] * g[1, 1] - g[0, 1] * g[1, 0]
-    centre = np.array([g[0, 0] * tilt_x + g[0, 1] * tilt_y, g[1, 0] * tilt_x + g[1, 1] * tilt_y])
     first = np.empty(2, np.int64)
     for i in range(2):
-        first[i] = int(np.floor(centre[i] - reach * np.hypot(g[i, 0], g[i, 1])))
+        centre = g[i, 0] * tilt_x + g[i, 1] * tilt_y
+        first[i] = int(np.floor(centre - reach * np.hypot(g[i, 0], g[i, 1])))
     # grid vectors e₁, e₂ (mrad): rows m₁ are walked, and cut to m₂ by the two circles
     e1x, e1y = g[1, 1] / determinant, -g[1, 0] / determinant
     e2x, e2y = -g[0, 1] / determinant, g[0, 0] / determinant
     d1, d2 = table.direction_at.shape[0] // 2, table.direction_at.shape[1] // 2
+    width = table.direction_at.shape[1]
+    # flat views with unsigned indices: a signed one costs a test for being negative
+    direction_at, operation_at = table.direction_at.ravel(), table.operation_at.ravel()
+    source, target = blend.ravel(), cube.ravel()
+    directions = blend.shape[1]
+    row_of = np.empty(table.permutation.shape[0], np.int64)
     for b in range(table.beam_n.shape[0]):
         gx, gy = table.beam_xy[b]
-        for j1 in range(cube.shape[2]):
+        for r in range(row_of.size):
+            row_of[r] = table.permutation[r, b] * directions
+        for j1 in range(cube.shape[1]):
             m1 = j1 + first[0]
             if m1 + d1 < 0 or m1 + d1 >= table.direction_at.shape[0]:
                 continue
             x, y = m1 * e1x - tilt_x, m1 * e1y - tilt_y
             low, high = chord(x, y, e2x, e2y, reach)
             low_k, high_k = chord(x + gx, y + gy, e2x, e2y, k_max)
-            low, high = max(low, low_k, first[1], -d2), min(high, high_k, first[1] + cube.shape[3] - 1, d2)
+            low, high = max(low, low_k, first[1], -d2), min(high, high_k, first[1] + cube.shape[2] - 1, d2)
+            at = (m1 + d1) * width + d2
+            to = (b * cube.shape[1] + j1) * cube.shape[2] - first[1]
             for m2 in range(low, high + 1):
-                d = table.direction_at[m1 + d1, m2 + d2]
+                d = direction_at[np.uint64(at + m2)]
                 if d >= 0:
-                    source = table.permutation[table.operation_at[m1 + d1, m2 + d2], b]
-                    for n in range(blend.shape[0]):
-                        cube[n, b, j1, m2 - first[1]] = blend[n, source, d]
+                    i = 2 * (row_of[np.uint64(operation_at[np.uint64(at + m2)])] + d)
+                    j = 2 * (to + m2)
+                    target[np.uint64(j)] = source[np.uint64(i)]
+                    target[np.uint64(j + 1)] = source[np.uint64(i + 1)]
     return first
 
 
@@ -209,22 +220,23 @@ def aperture(r2, alpha, half_edge):
 
 
 @kernel
-def overlapping_beams(x, y, table, offsets, radius, found):
-    """Fill found with the beams whose disc of this radius (mrad) covers (x, y); returns their number."""
-    g = table.to_grid
+def beams_of_cell(c1, c2, table, offsets, cube, near_x, near_y, near_at):
+    """Beams near the lattice cell (c₁, c₂), for the pixels that fall into it.
+
+    near_x, near_y, near_at are filled with gx, gy (mrad) and the place in the flat cube where the
+    beam's grid point (0, 0) would be; returns how many there are.
+    """
     o1, o2 = table.beam_at.shape[0] // 2, table.beam_at.shape[1] // 2
-    c1 = int(np.rint((g[0, 0] * x + g[0, 1] * y) / table.sampling[0])) + o1
-    c2 = int(np.rint((g[1, 0] * x + g[1, 1] * y) / table.sampling[1])) + o2
     count = 0
     for s in range(offsets.shape[0]):
-        b1, b2 = c1 + offsets[s, 0], c2 + offsets[s, 1]
+        b1, b2 = c1 + offsets[s, 0] + o1, c2 + offsets[s, 1] + o2
         if 0 <= b1 < table.beam_at.shape[0] and 0 <= b2 < table.beam_at.shape[1]:
             beam = table.beam_at[b1, b2]
             if beam >= 0:
-                rx, ry = x - table.beam_xy[beam, 0], y - table.beam_xy[beam, 1]
-                if rx * rx + ry * ry < radius * radius:
-                    found[count] = beam
-                    count += 1
+                n1, n2 = table.sampling[0] * table.beam_n[beam, 0], table.sampling[1] * table.beam_n[beam, 1]
+                near_x[count], near_y[count] = table.beam_xy[beam, 0], table.beam_xy[beam, 1]
+                near_at[count] = 2 * ((beam * cube.shape[1] - n1) * cube.shape[2] - n2)
+                count += 1
     return count
 
 
@@ -249,91 +261,86 @@ def neighbouring_beams(table, radius):
 
 
 @kernel
-def compose(kx, ky, table, cube, first, tilt_x, tilt_y, alpha, half_edge):
-    """P at the points (kx, ky) (1-D, mrad), from a cube that `expand` has filled around the tilt."""
-    out = np.zeros(kx.size)
-    g = table.to_grid
-    offsets = neighbouring_beams(table, alpha + half_edge)
-    beams = np.empty(offsets.shape[0], np.int64)
-    flat, stride = cube[0].ravel(), cube.shape[3]  # unsigned indices skip the test for negative ones
-    wu, wv, unused = np.empty(4), np.empty(4), np.empty(4)
-    for p in range(kx.size):
-        x, y = kx[p], ky[p]
-        u = g[0, 0] * (x + tilt_x) + g[0, 1] * (y + tilt_y)
-        v = g[1, 0] * (x + tilt_x) + g[1, 1] * (y + tilt_y)
-        m1, m2 = int(np.floor(u)), int(np.floor(v))
-        lagrange(u - m1, wu, unused)
-        lagrange(v - m2, wv, unused)
-        total = 0.0
-        for s in range(overlapping_beams(x, y, table, offsets, alpha + half_edge, beams)):
-            beam = beams[s]
-            rx, ry = x - table.beam_xy[beam, 0], y - table.beam_xy[beam, 1]
-            a, _ = aperture(rx * rx + ry * ry, alpha, half_edge)
-            j1 = m1 - table.sampling[0] * table.beam_n[beam, 0] - first[0] - 1
-            j2 = m2 - table.sampling[1] * table.beam_n[beam, 1] - first[1] - 1
-            start = (beam * cube.shape[2] + j1) * stride + j2
-            value = 0.0
-            for i in range(4):
-                at = start + i * stride
-                row = wv[0] * flat[np.uint64(at)] + wv[1] * flat[np.uint64(at + 1)]
-                value += wu[i] * (row + wv[2] * flat[np.uint64(at + 2)] + wv[3] * flat[np.uint64(at + 3)])
-            total += a * value
-        out[p] = total
-    return out
+def stencil(flat, corner, stride, wu, wv):
+    """Interpolate I from the 4 × 4 stencil that starts at corner."""
+    value = 0.0
+    for i in range(4):
+        at = corner + i * stride
+        row = wv[0] * flat[np.uint64(at)] + wv[1] * flat[np.uint64(at + 2)]
+        value += wu[i] * (row + wv[2] * flat[np.uint64(at + 4)] + wv[3] * flat[np.uint64(at + 6)])
+    return value
 
 
 @kernel
-def compose_partials(kx, ky, table, cube, first, tilt_x, tilt_y, alpha, half_edge):
-    """P and its partial derivatives at the points (kx, ky): rows in the order of `Partials`."""
+def sum_stencils(flat, stride, weights, corners, count, total):
+    """total[i, :] = Σ_g A_g · row i of the stencil of beam g: I and ∂I/∂t in turn, 8 numbers a row."""
+    rows = total.ravel()
+    rows[:] = 0
+    for s in range(count):
+        for i in range(4):
+            add_scaled_8(rows, 8 * i, flat, corners[np.uint64(s)] + i * stride, weights[np.uint64(s)])
+
+
+@kernel
+def compose(kx, ky, table, cube, first, tilt_x, tilt_y, alpha, half_edge):
+    """P and its partial derivatives at the points (kx, ky) (1-D, mrad): rows as in `Partials`.
+
+    cube and first come from `expand`, around the tilt.  The interpolation weights of a point are
+    those of all its beams, so the stencils are added up first and interpolated once.
+    """
     out = np.zeros((7, kx.size))
     g = table.to_grid
     offsets = neighbouring_beams(table, alpha + half_edge)
-    beams = np.empty(offsets.shape[0], np.int64)
-    flat, flat_t, stride = cube[0].ravel(), cube[1].ravel(), cube.shape[3]
+    near_x, near_y = np.empty(offsets.shape[0]), np.empty(offsets.shape[0])
+    near_at = np.empty(offsets.shape[0], np.int64)
+    weights, corners = np.empty(offsets.shape[0] + 1, np.float32), np.empty(offsets.shape[0] + 1, np.int64)
+    total = np.empty((4, 8), np.float32)
+    cell_1, cell_2, beams = -1 << 40, 0, 0
+    inner, outer = (alpha - half_edge) ** 2, (alpha + half_edge) ** 2
+    flat, stride = cube.ravel(), 2 * cube.shape[2]
     wu, wv, su, sv = np.empty(4), np.empty(4), np.empty(4), np.empty(4)
     for p in range(kx.size):
         x, y = kx[p], ky[p]
+        c1 = int(np.rint((g[0, 0] * x + g[0, 1] * y) / table.sampling[0]))
+        c2 = int(np.rint((g[1, 0] * x + g[1, 1] * y) / table.sampling[1]))
+        if c1 != cell_1 or c2 != cell_2:
+            cell_1, cell_2 = c1, c2
+            beams = beams_of_cell(c1, c2, table, offsets, cube, near_x, near_y, near_at)
         u = g[0, 0] * (x + tilt_x) + g[0, 1] * (y + tilt_y)
         v = g[1, 0] * (x + tilt_x) + g[1, 1] * (y + tilt_y)
         m1, m2 = int(np.floor(u)), int(np.floor(v))
         lagrange(u - m1, wu, su)
         lagrange(v - m2, wv, sv)
-        total, edge_x, edge_y, edge = 0.0, 0.0, 0.0, 0.0
-        total_u, total_v, total_t = 0.0, 0.0, 0.0
-        for s in range(overlapping_beams(x, y, table, offsets, alpha + half_edge, beams)):
-            beam = beams[s]
-            rx, ry = x - table.beam_xy[beam, 0], y - table.beam_xy[beam, 1]
-            a, slope = aperture(rx * rx + ry * ry, alpha, half_edge)
-            j1 = m1 - table.sampling[0] * table.beam_n[beam, 0] - first[0] - 1
-            j2 = m2 - table.sampling[1] * table.beam_n[beam, 1] - first[1] - 1
-            start = (beam * cube.shape[2] + j1) * stride + j2
-            value, along_u, along_v, along_t = 0.0, 0.0, 0.0, 0.0
-            for i in range(4):
-                at = start + i * stride
-                c0, c1 = flat[np.uint64(at)], flat[np.uint64(at + 1)]
-                c2, c3 = flat[np.uint64(at + 2)], flat[np.uint64(at + 3)]
-                t0, t1 = flat_t[np.uint64(at)], flat_t[np.uint64(at + 1)]
-                t2, t3 = flat_t[np.uint64(at + 2)], flat_t[np.uint64(at + 3)]
-                row = wv[0] * c0 + wv[1] * c1 + wv[2] * c2 + wv[3] * c3
-                value += wu[i] * row
-                along_u += su[i] * row
-                along_v += wu[i] * (sv[0] * c0 + sv[1] * c1 + sv[2] * c2 + sv[3] * c3)
-                along_t += wu[i] * (wv[0] * t0 + wv[1] * t1 + wv[2] * t2 + wv[3] * t3)
-            total += a * value
-            total_u += a * along_u
-            total_v += a * along_v
-            total_t += a * along_t
-            if slope != 0.0:
-                r = np.sqrt(rx * rx + ry * ry)
-                edge += slope * value
-                edge_x -= slope * value * rx / r
-                edge_y -= slope * value * ry / r
-        out[0, p] = total
-        out[1, p], out[2, p] = edge_x, edge_y
-        out[3, p] = total_u * g[0, 0] + total_v * g[1, 0]
-        out[4, p] = total_u * g[0, 1] + total_v * g[1, 1]
-        out[5, p] = total_t
-        out[6, p] = edge
+        start = (m1 - first[0] - 1) * stride + 2 * (m2 - first[1] - 1)
+        count = 0
+        for s in range(beams):
+            rx, ry = x - near_x[np.uint64(s)], y - near_y[np.uint64(s)]
+            r2 = rx * rx + ry * ry
+            corners[count] = start + near_at[np.uint64(s)]
+            weights[count] = 1
+            count += r2 < outer
+            if inner < r2 < outer:
+                a, slope = aperture(r2, alpha, half_edge)
+                weights[count - 1] = a
+                edge = slope * stencil(flat, corners[count - 1], stride, wu, wv)
+                r = np.sqrt(r2)
+                out[1, p] -= edge * rx / r
+                out[2, p] -= edge * ry / r
+                out[6, p] += edge
+        sum_stencils(flat, stride, weights, corners, count, total)
+        value, along_u, along_v, along_t = 0.0, 0.0, 0.0, 0.0
+        for i in range(4):
+            row = wv[0] * total[i, 0] + wv[1] * total[i, 2] + wv[2] * total[i, 4] + wv[3] * total[i, 6]
+            row_v = sv[0] * total[i, 0] + sv[1] * total[i, 2] + sv[2] * total[i, 4] + sv[3] * total[i, 6]
+            row_t = wv[0] * total[i, 1] + wv[1] * total[i, 3] + wv[2] * total[i, 5] + wv[3] * total[i, 7]
+            value += wu[i] * row
+            along_u += su[i] * row
+            along_v += wu[i] * row_v
+            along_t += wu[i] * row_t
+        out[0, p] = value
+        out[3, p] = along_u * g[0, 0] + along_v * g[1, 0]
+        out[4, p] = along_u * g[0, 1] + along_v * g[1, 1]
+        out[5, p] = along_t
     return out
 
 
@@ -363,10 +370,16 @@ def pattern_at(
     -------
     array of the shape of kx, in units of the incident intensity per solid angle
     """
-    blend = at_thickness(table.intensity, table.thickness_first, table.thickness_step, thickness)[:1]
-    cube, first = unfold(table, blend, tilt, semi_angle + half_edge, float(np.hypot(kx, ky).max()), cube)
-    flat = compose(kx.ravel(), ky.ravel(), table, cube, first, tilt[0], tilt[1], semi_angle, half_edge)
-    return flat.reshape(kx.shape)
+    return pattern_partials(
+        kx,
+        ky,
+        table,
+        thickness=thickness,
+        tilt=tilt,
+        semi_angle=semi_angle,
+        half_edge=half_edge,
+        cube=cube,
+    ).value
 
 
 def pattern_partials(
@@ -384,7 +397,7 @@ def pattern_partials(
     blend = at_thickness(table.intensity, table.thickness_first, table.thickness_step, thickness)
     cube, first = unfold(table, blend, tilt, semi_angle + half_edge, float(np.hypot(kx, ky).max()), cube)
     x, y = kx.ravel(), ky.ravel()
-    rows = compose_partials(x, y, table, cube, first, tilt[0], tilt[1], semi_angle, half_edge)
+    rows = compose(x, y, table, cube, first, tilt[0], tilt[1], semi_angle, half_edge)
     return Partials(*(row.reshape(kx.shape) for row in rows))
 
 
@@ -406,4 +419,4 @@ def workspace(table: Table, radius: float) -> NDArray[np.float32]:
     """Room for `expand` with an aperture of this outer radius (mrad); reused, it saves page faults."""
     reach = radius + INTERPOLATION_REACH * grid_step(table.to_grid)
     size = [int(2 * reach * np.hypot(*row)) + 3 for row in table.to_grid]
-    return np.zeros((2, len(table.beam_n), *size), np.float32)
+    return np.zeros((len(table.beam_n), *size, 2), np.float32)
