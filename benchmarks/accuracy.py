@@ -1,13 +1,10 @@
 """How exact a composed pattern is, and why grid and interpolation are what they are.
 
-    P(k) = Σ_g A(|k − g|) · I_g(k − g + τ; t)
-
-is evaluated at random points k of patterns with random tilts τ, every I_g solved at exactly its own
-direction k − g + τ by `scipy.linalg.expm` in float64, with nothing interpolated.  Against it stand
+The patterns of `benchmarks.exact`, in which nothing is interpolated, are held against
 
 * what the shipped library makes of the same points;
-* other interpolations: in thickness (applied to the exact patterns on a 1 nm grid) and in direction
-  (applied, in NumPy, to libraries of three samplings);
+* other interpolations: in thickness (of the exact patterns on a 1 nm grid) and in direction (of
+  libraries of several samplings, in NumPy);
 * the same points with all beams up to √2 g_max, which doubles their number.
 
 Every error is a fraction of the maximum of the pattern that it belongs to.
@@ -15,130 +12,44 @@ Every error is a fraction of the maximum of the pattern that it belongs to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-import torch
-from joblib import Parallel, delayed
-from scipy.linalg import expm
+from scipy.ndimage import spline_filter1d
 
-from benchmarks.common import Study, cores
+from benchmarks.common import Study
+from benchmarks.exact import Sample, exact_intensities, problem
 from hybridfit.library import Library
-from hybridfit.pattern.compose import Table, pattern_at
-from hybridfit.physics import bloch, crystal, scattering
+from hybridfit.pattern.compose import Table
+from hybridfit.physics import bloch
 from hybridfit.recipe import Recipe, ThicknessRange
 
 NAME = "SrTiO3_001_200kV"
 SEMI_ANGLES = (13.6, 19.1)  # mrad
-TILTS, POINTS = 8, 8  # random tilts per semi-angle, random points per tilt
-STEP_NM, LAST_NM, FIRST_NM = 0.5, 125.0, 5.0
-BAR = 1e-3
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Points of patterns, and every disc that covers one of them.
-
-    k, tilt : (n, 2) mrad;  point, beam, weight : (v,) which point, which beam, A(|k − g|);
-    q : (v, 2) mrad, the incident direction k − g + τ;  semi_angle, half_edge : mrad
-    """
-
-    k: np.ndarray
-    tilt: np.ndarray
-    point: np.ndarray
-    beam: np.ndarray
-    weight: np.ndarray
-    q: np.ndarray
-    semi_angle: float
-    half_edge: float
-
-    @classmethod
-    def of(cls, k, tilt, g_mrad, semi_angle: float, half_edge: float) -> Sample:
-        """Find the discs, centred on g_mrad (b, 2), that cover the points."""
-        from_centre = k[:, None, :] - g_mrad[None, :, :]
-        x = np.clip((semi_angle + half_edge - np.linalg.norm(from_centre, axis=2)) / (2 * half_edge), 0, 1)
-        aperture = x**3 * (10 - 15 * x + 6 * x**2)
-        point, beam = np.nonzero(aperture)
-        q = from_centre[point, beam] + tilt[point]
-        return cls(k, tilt, point, beam, aperture[point, beam], q, semi_angle, half_edge)
-
-    @classmethod
-    def random(cls, semi_angle: float, half_edge: float, g_mrad, tilt_max: float, seed: int) -> Sample:
-        """TILTS × POINTS points within the region that is fitted."""
-        rng = np.random.default_rng(seed)
-        disc = lambda n, radius: radius * np.sqrt(rng.random(n)) * np.exp(2j * np.pi * rng.random(n))  # noqa: E731
-        tilt, k = np.repeat(disc(TILTS, tilt_max), POINTS), disc(TILTS * POINTS, semi_angle + 7.5)
-        return cls.of(*(np.stack([z.real, z.imag], 1) for z in (k, tilt)), g_mrad, semi_angle, half_edge)
-
-    def own(self, intensity: np.ndarray) -> np.ndarray:
-        """(m, b, v) → (m, v): of each direction the beam whose disc it belongs to."""
-        return intensity[:, self.beam, np.arange(len(self.beam))]
-
-    def patterns(self, intensity: np.ndarray) -> np.ndarray:
-        """Sum (m, v) beam intensities into the (m, n) pattern."""
-        rows = [np.bincount(self.point, self.weight * row, len(self.k)) for row in intensity]
-        return np.stack(rows)
-
-    def from_kernel(self, table: Table, thickness: float, k: np.ndarray | None = None) -> np.ndarray:
-        """(tilts, points) of the library's own kernel, at this sample's points or at k (p, 2)."""
-        out = []
-        for tilt, own in zip(self.tilt[::POINTS], self.k.reshape(TILTS, POINTS, 2), strict=True):
-            at = own if k is None else k
-            options = {"semi_angle": self.semi_angle, "half_edge": self.half_edge}
-            out.append(
-                pattern_at(
-                    *np.ascontiguousarray(at.T), table, thickness=thickness, tilt=tuple(tilt), **options
-                )
-            )
-        return np.stack(out)
-
-    def maxima(self, table: Table, thickness: np.ndarray) -> np.ndarray:
-        """(m, n) maximum of the pattern that each point belongs to."""
-        axis = np.linspace(-1, 1, 48) * (self.semi_angle + 7.5)
-        k = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
-        largest = [self.from_kernel(table, t, k).max(axis=1) for t in thickness]
-        return np.repeat(np.stack(largest), POINTS, axis=1)
-
-
-def problem(recipe: Recipe, g_max: float) -> tuple[bloch.DynamicalMatrix, float]:
-    """The dynamical matrix of a recipe with beams up to g_max (Å⁻¹), and λ in mrad per Å⁻¹."""
-    projection = crystal.project(crystal.Crystal.from_cif(recipe.cif), recipe.zone, recipe.in_plane)
-    matrix = bloch.DynamicalMatrix.of(projection, projection.beams(g_max), recipe.energy_kv)
-    return matrix, scattering.wavelength(recipe.energy_kv) * 1e3
-
-
-def exact_intensities(matrix: bloch.DynamicalMatrix, q: np.ndarray, step_nm: float, steps: int) -> np.ndarray:
-    """(steps, b, v) |ψ|² after 1, 2, … steps, for directions q (v, 2) in Å⁻¹.
-
-    One float64 matrix exponential per direction, applied repeatedly; directions share the cores.
-    """
-    excitation = matrix.excitation(q)
-
-    def solve(diagonal: np.ndarray) -> np.ndarray:
-        m = matrix.potential + np.diag(diagonal)
-        step = expm(1j * np.pi / matrix.k_n * 10 * step_nm * m)
-        psi = np.zeros((steps + 1, len(m)), complex)
-        psi[0, 0] = 1
-        for j in range(steps):
-            psi[j + 1] = step @ psi[j]
-        return np.abs(psi[1:]) ** 2
-
-    # processes rather than threads of the BLAS, which fight over matrices of this size
-    return np.stack(Parallel(n_jobs=cores(), batch_size=16)(delayed(solve)(d) for d in excitation.T), -1)
+STEP_NM, FIRST_NM, LAST_NM = 0.5, 5.0, 125.0
+SAMPLINGS = (0.26, 0.2, 0.13)  # mrad
+SAMPLED_NM = np.arange(25.0, 126.0, 12.5)
+SAMPLED_TILT = 1.0  # mrad: a small library is quick to build
+DOUBLED_NM = np.array([10.0, 20.0, 35.0, 50.0, 75.0, 100.0])
+KINDS = ("linear", "Catmull–Rom", "Lagrange 4", "Lagrange 6", "cubic B-spline")
+SHIPPED = "Lagrange 4"
+BAR = 1e-3  # of the maximum of the pattern
 
 
 def nodes_weights(kind: str, x: np.ndarray) -> tuple[range, np.ndarray]:
     """Interpolation at 0 ≤ x < 1: the nodes used, and the (v, nodes) weights."""
     if kind == "Catmull–Rom":
         w = [-x + 2 * x**2 - x**3, 2 - 5 * x**2 + 3 * x**3, x + 4 * x**2 - 3 * x**3, x**3 - x**2]
-        return range(-1, 3), np.stack(w, 1) / 2
+        return range(-1, 3), np.stack(w, axis=1) / 2
+    if kind == "cubic B-spline":  # acts on the coefficients of `prefiltered`
+        w = [(1 - x) ** 3, 4 - 6 * x**2 + 3 * x**3, 1 + 3 * x + 3 * x**2 - 3 * x**3, x**3]
+        return range(-1, 3), np.stack(w, axis=1) / 6
     order = {"linear": 2, "Lagrange 4": 4, "Lagrange 6": 6}[kind]
     nodes = range(1 - order // 2, 1 + order // 2)
-    others = lambda i: [(x - j) / (i - j) for j in nodes if j != i]  # noqa: E731
-    return nodes, np.stack([np.prod(others(i), axis=0) for i in nodes], 1)
+    return nodes, np.stack([np.prod([(x - j) / (i - j) for j in nodes if j != i], 0) for i in nodes], 1)
 
 
-KINDS = ("linear", "Catmull–Rom", "Lagrange 4", "Lagrange 6")
+def prefiltered(kind: str, values: np.ndarray, axis: int) -> np.ndarray:
+    """Values, or for a B-spline its coefficients."""
+    return spline_filter1d(values, axis=axis) if kind == "cubic B-spline" else values
 
 
 def from_table(sample: Sample, table: Table, kind: str) -> np.ndarray:
@@ -147,13 +58,16 @@ def from_table(sample: Sample, table: Table, kind: str) -> np.ndarray:
     cell = np.floor(position).astype(int)
     nodes, wu = nodes_weights(kind, (position - cell)[:, 0])
     _, wv = nodes_weights(kind, (position - cell)[:, 1])
-    half = np.array(table.direction_at.shape) // 2
+    cell += np.array(table.direction_at.shape) // 2
     total = np.zeros((len(table.intensity), len(cell)))
-    for i, n1 in enumerate(nodes):
-        for j, n2 in enumerate(nodes):
-            at = tuple((cell + [n1, n2] + half).T)
-            source = table.permutation[table.operation_at[at], sample.beam]
-            total += wu[:, i] * wv[:, j] * table.intensity[:, source, table.direction_at[at]]
+    for beam in np.unique(sample.beam):
+        v = np.flatnonzero(sample.beam == beam)
+        source = table.permutation[table.operation_at, beam]
+        grid = np.where(table.direction_at >= 0, table.intensity[:, source, table.direction_at], 0)
+        grid = prefiltered(kind, prefiltered(kind, grid.astype(float), 1), 2)
+        for i, n1 in enumerate(nodes):
+            for j, n2 in enumerate(nodes):
+                total[:, v] += wu[v, i] * wv[v, j] * grid[:, cell[v, 0] + n1, cell[v, 1] + n2]
     return sample.patterns(total)
 
 
@@ -162,36 +76,119 @@ def largest(error: np.ndarray) -> np.ndarray:
     return np.abs(error).max(axis=1)
 
 
-def against_expm(study: Study, library: Library, recipe: Recipe) -> dict[str, dict[str, list[float]]]:
+def against_expm(study: Study, library: Library, recipe: Recipe) -> dict[str, dict]:
     """The library against the exact patterns, and interpolations in thickness among the exact ones."""
     matrix, to_mrad = problem(recipe, recipe.g_max)
-    table, curves = library.table(), {}
+    table = library.table()
     t = np.arange(FIRST_NM, LAST_NM + 1e-9, 2.5)  # whole and half steps of the library in turn
-    row = np.round(t / STEP_NM).astype(int) - 1
-    for seed, alpha in enumerate(SEMI_ANGLES):
-        sample = Sample.random(alpha, library.step / 2, matrix.g * to_mrad, recipe.tilt_max, seed)
+    middle_nm = np.arange(10.5, LAST_NM - 4)  # half-way between the library's thicknesses
+    curves: dict[str, dict] = {"thickness_nm": t, "middle_nm": middle_nm}
+    between = dict.fromkeys(KINDS, np.zeros(len(middle_nm)))
+    for alpha in SEMI_ANGLES:
+        sample = Sample.random(alpha, library.step / 2, matrix.g * to_mrad, recipe.tilt_max)
         steps = round(LAST_NM / STEP_NM)
-        exact = sample.patterns(
-            sample.own(exact_intensities(matrix, sample.q / to_mrad, STEP_NM, steps))
-        )
+        exact = sample.solved(exact_intensities(matrix, sample.q / to_mrad, STEP_NM, steps))
         maxima = sample.maxima(table, t)
-        error = np.stack([sample.from_kernel(table, v).ravel() for v in t]) - exact[row]
-        error /= maxima
-        what = f"library against expm, {alpha} mrad, {FIRST_NM:g}–{LAST_NM:g} nm"
-        study.add(f"{what}: largest", np.abs(error).max(), "of maximum", at_most=BAR)
-        study.add(f"{what}: rms", np.sqrt((error**2).mean()), "of maximum")
-        curve = curves[f"{alpha} mrad"] = {"thickness_nm": t.tolist(), "library": largest(error).tolist()}
-        whole, middle = exact[1::2], exact[2::2]  # 1, 2, … 125 nm and 1.5, 2.5, … 124.5 nm
+        composed = np.stack([sample.from_kernel(table, thickness).ravel() for thickness in t])
+        error = (composed - exact[np.round(t / STEP_NM).astype(int) - 1]) / maxima
+        for upto in (50.0, 75.0, 100.0, LAST_NM):
+            what = f"library against expm, {alpha} mrad, {FIRST_NM:g}–{upto:g} nm"
+            bar = {"at_most": BAR} if upto == LAST_NM else {}
+            study.add(f"{what}: largest", largest(error[t <= upto]).max(), "of max", **bar)
+        study.add(f"{what}: rms", np.sqrt((error**2).mean()), "of max")
+        curves[f"library {alpha} mrad"] = largest(error)
+        beyond = t[largest(error) > BAR]
+        if len(beyond):
+            study.note(f"at {alpha} mrad the library first leaves {BAR:g} of the maximum at {beyond[0]:g} nm")
+        top = np.stack([np.interp(middle_nm, t, column) for column in maxima.T], axis=1)
         for kind in KINDS:
-            nodes, (w,) = nodes_weights(kind, np.array([0.5]))
-            inside = slice(5, len(middle) - 5)
-            guess = sum(
-                c * whole[n + 5 : n + len(middle) - 5] for n, c in zip(nodes, w, strict=True)
-            )
-            at = np.arange(1.5, LAST_NM)[inside]
-            top = np.stack([np.interp(at, t, column) for column in maxima.T], 1)
-            e = largest((guess - middle[inside]) / top)
-            study.add(f"thickness, half-way between 1 nm steps, {kind}, {alpha} mrad: largest", e.max(), "of maximum")
-            curve[f"thickness {kind}"] = e.tolist()
-            curve["middle_nm"] = at.tolist()
+            whole = prefiltered(kind, exact[1::2], 0)  # 1, 2, … nm
+            nodes, (weights,) = nodes_weights(kind, np.array([0.5]))
+            at = np.floor(middle_nm).astype(int) - 1
+            guess = sum(w * whole[at + n] for n, w in zip(nodes, weights, strict=True))
+            e = largest((guess - exact[2 * at + 2]) / top)
+            between[kind] = np.maximum(between[kind], e)
+    for kind in KINDS:
+        name = f"half-way between 1 nm steps, thickness by {kind}: largest"
+        study.add(name, between[kind].max(), "of max")
+        curves[f"thickness {kind}"] = between[kind]
     return curves
+
+
+def by_sampling(study: Study, recipe: Recipe, half_edge: float) -> dict[str, dict[str, np.ndarray]]:
+    """Interpolations in direction: largest error for each sampling, at stored thicknesses."""
+    matrix, to_mrad = problem(recipe, recipe.g_max)
+    span = ThicknessRange(start=SAMPLED_NM[0], stop=SAMPLED_NM[-1], step=SAMPLED_NM[1] - SAMPLED_NM[0])
+    alike = {"semi_angle_max": max(SEMI_ANGLES), "tilt_max": SAMPLED_TILT, "thickness": span}
+    samples = [Sample.random(a, half_edge, matrix.g * to_mrad, SAMPLED_TILT) for a in SEMI_ANGLES]
+    steps = round(SAMPLED_NM[-1] / 12.5)
+    exact = [s.solved(exact_intensities(matrix, s.q / to_mrad, 12.5, steps))[1:] for s in samples]
+    errors: dict[str, dict] = {kind: {} for kind in KINDS}
+    maxima = None
+    for sampling in SAMPLINGS:
+        library = Library.build(recipe.model_copy(update={"sampling": sampling, **alike}))
+        table, step = library.table(), library.step
+        if maxima is None:
+            maxima = [s.maxima(table, SAMPLED_NM) for s in samples]
+            kernel = np.stack([samples[0].from_kernel(table, t).ravel() for t in SAMPLED_NM])
+            same = largest((kernel - from_table(samples[0], table, SHIPPED)) / maxima[0]).max()
+            study.add("kernel against its interpolation written in NumPy", same, "of max", at_most=1e-5)
+        for kind in KINDS:
+            parts = zip(samples, exact, maxima, strict=True)
+            each = [largest((from_table(s, table, kind) - e) / m) for s, e, m in parts]
+            errors[kind][f"{step:.3f} mrad"] = np.max(each, axis=0)
+            what = f"directions {step:.3f} mrad apart, {kind}, {SAMPLED_NM[0]:g}–{LAST_NM:g} nm: largest"
+            study.add(what, np.max(each), "of max")
+    return errors
+
+
+def doubled_beams(study: Study, library: Library, recipe: Recipe) -> dict[str, np.ndarray]:
+    """Change of the exact patterns when g_max grows by √2."""
+    few, to_mrad = problem(recipe, recipe.g_max)
+    many, _ = problem(recipe, recipe.g_max * np.sqrt(2))
+    curves = {}
+    for alpha in SEMI_ANGLES:
+        sample = Sample.random(alpha, library.step / 2, few.g * to_mrad, recipe.tilt_max)
+        more = Sample.of(sample.k, sample.tilt, many.g * to_mrad, alpha, sample.half_edge)
+        before = sample.solved(bloch.beam_intensities(few, sample.q / to_mrad, DOUBLED_NM))
+        after = more.solved(bloch.beam_intensities(many, more.q / to_mrad, DOUBLED_NM))
+        change = (after - before) / sample.maxima(library.table(), DOUBLED_NM)
+        curves[f"{alpha} mrad"] = largest(change)
+        for t in (20.0, 50.0, 100.0):
+            row = change[DOUBLED_NM == t]
+            what = f"{len(few.g)} → {len(many.g)} beams, {alpha} mrad, {t:g} nm"
+            study.add(f"{what}: largest", np.abs(row).max(), "of max")
+            study.add(f"{what}: rms", np.sqrt((row**2).mean()), "of max")
+    return curves
+
+
+def main() -> bool:
+    """Run the study; True when the bar is met."""
+    study, recipe, library = Study("accuracy"), Recipe.shipped(NAME), Library.open(NAME)
+    curves = against_expm(study, library, recipe)
+    sampled = by_sampling(study, recipe, library.step / 2)
+    doubled = doubled_beams(study, library, recipe)
+    with study.figure(columns=4, size=(4.0, 3.6)) as (_, axes):
+        for alpha in SEMI_ANGLES:
+            axes[0].semilogy(curves["thickness_nm"], curves[f"library {alpha} mrad"], label=f"{alpha} mrad")
+            axes[3].semilogy(DOUBLED_NM, doubled[f"{alpha} mrad"], "o-", label=f"{alpha} mrad")
+        for i, kind in enumerate(KINDS):
+            axes[1].semilogy(curves["middle_nm"], curves[f"thickness {kind}"], f"C{i}", label=kind)
+            for style, (step, e) in zip("-:", list(sampled[kind].items())[::2], strict=True):
+                axes[2].semilogy(SAMPLED_NM, e, style, color=f"C{i}", label=f"{kind}, {step}")
+        titles = ("library against expm", "half-way between 1 nm steps", "at whole steps", "beams doubled")
+        for axis, title in zip(axes, titles, strict=True):
+            axis.set(title=title, xlabel="thickness (nm)")
+            axis.axhline(BAR, color="0.5", linestyle=":", linewidth=1)
+            axis.legend(fontsize=6)
+        axes[0].set_ylabel("largest error (fraction of pattern maximum)")
+    lists = {kind: {step: e.tolist() for step, e in each.items()} for kind, each in sampled.items()}
+    return study.finish(
+        against_expm={name: curve.tolist() for name, curve in curves.items()},
+        by_sampling={"thickness_nm": SAMPLED_NM.tolist(), **lists},
+        doubled_beams={"thickness_nm": DOUBLED_NM.tolist(), **{k: v.tolist() for k, v in doubled.items()}},
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(not main())

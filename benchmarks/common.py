@@ -85,6 +85,13 @@ class Study:
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+        if load > 0.5:
+            self.note(
+                f"the load average was {load:.1f} at the start: times are longer than on a free machine"
+            )
+
     def add(
         self,
         what: str,

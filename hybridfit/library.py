@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,12 +19,14 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from hybridfit.errors import LibraryError, RecipeError
+from hybridfit.io import atomic_path
 from hybridfit.pattern.compose import Table, pattern_at
 from hybridfit.recipe import Recipe, shipped_names
 
 FORMAT = "hybridfit library"
-VERSION = 1
-HALO = 3  # grid steps solved beyond the largest direction: interpolation reaches two further
+VERSION = 2
+HALO = 4  # grid steps solved beyond the largest direction: interpolation reaches two further
+BEYOND_DISC = 7.5  # mrad around the direct disc that patterns cover
 Progress = Callable[[float], None]
 
 
@@ -92,7 +93,13 @@ class Library:
         thickness = start + step * np.arange(int((stop - start) / step + 1e-6) + 1)
         matrix = bloch.DynamicalMatrix.of(projection, beams, recipe.energy_kv)
         q = directions @ grid_step
-        intensity = bloch.beam_intensities(matrix, q / to_mrad, thickness, device=device, progress=progress)
+        # beams beyond take part, but their discs do not reach what is looked at
+        length = np.linalg.norm(beams @ projection.basis, axis=1) * to_mrad
+        stored = int((length <= 2 * recipe.semi_angle_max + BEYOND_DISC + 1e-9).sum())
+        intensity = bloch.beam_intensities(
+            matrix, q / to_mrad, thickness, keep=stored, device=device, progress=progress
+        )
+        beams = beams[:stored]
         hkl = beams @ projection.basis_hkl
         dataset = xr.Dataset(
             {
@@ -198,19 +205,12 @@ class Library:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         _, nb, nd = self.dataset.intensity.shape
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        try:
+        with atomic_path(path) as temporary:
             self.dataset.to_netcdf(
                 temporary,
                 engine="netcdf4",
                 encoding={"intensity": {"chunksizes": (1, nb, nd), "zlib": False, "_FillValue": None}},
             )
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.remove(temporary)
-            raise
 
     def close(self) -> None:
         """Close the file behind the library, if there is one."""
@@ -383,7 +383,7 @@ class Library:
                 f"tilt {largest:.3g} mrad is outside this library (at most {allowed:.3g} mrad "
                 f"at semi-angle {semi_angle:g} mrad); build one with a larger tilt_max"
             )
-        extent = semi_angle + 7.5
+        extent = semi_angle + BEYOND_DISC
         axis = np.linspace(-extent, extent, 128) if k is None else np.asarray(k, dtype=float)
         kx, ky = np.meshgrid(axis, axis)
         middle, half = (t.min() + t.max()) / 2, (t.max() - t.min()) / 2

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridfit.library import Library
+from hybridfit.library import BEYOND_DISC, Library
 from hybridfit.pattern import background as bg
 from hybridfit.pattern.blur import blur, blur_slope
 from hybridfit.pattern.camera import Camera, chain, to_angles
@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 
 CAMERA = Camera._fields
 PARAMETERS = ("thickness", "tilt_x", "tilt_y", *CAMERA, "semi_angle", "blur")
-FITTED_BEYOND_DISC = 7.5  # mrad around the direct disc that are compared
+FITTED_BEYOND_DISC = BEYOND_DISC  # mrad around the direct disc that are compared
 SEMI_ANGLE_ROOM = 0.06  # relative: how far a fitted semi-angle may grow beyond the nominal one
 BLUR_MIN_PX = 0.15
 PADDING_PX = 3.0
@@ -93,6 +93,7 @@ class ForwardModel:
         padded = radius * camera.scale + PADDING_PX
         rows, cols = np.indices(mask.shape)
         near = np.hypot(cols - camera.centre_x, rows - camera.centre_y) <= padded
+        near |= mask
         self._near = near
         self._row, self._col = (index.astype(float) for index in np.nonzero(near))
         self._fit_in_near = mask[near]

@@ -28,6 +28,13 @@ class ThicknessRange(BaseModel):
     step: Positive = 1.0
 
     @model_validator(mode="after")
+    def _whole_steps(self) -> ThicknessRange:
+        steps = (self.stop - self.start) / self.step
+        if abs(steps - round(steps)) > 1e-6:
+            raise ValueError("stop − start must be a whole number of steps")
+        return self
+
+    @model_validator(mode="after")
     def _at_least_four(self) -> ThicknessRange:
         if (self.stop - self.start) / self.step < 3 - 1e-9:
             raise ValueError("the interpolation needs at least four thicknesses; widen start … stop")
@@ -43,7 +50,8 @@ class Recipe(BaseModel):
     zone : [u, v, w], zone axis
     in_plane : [h, k, l], the reciprocal vector that kx points along
     energy_kv : float, accelerating voltage (kV)
-    g_max : float, longest beam (Å⁻¹)
+    g_max : float, longest beam that takes part in the calculation (Å⁻¹); those whose discs reach
+        within 7.5 mrad of the direct disc are stored
     semi_angle_max, tilt_max : float (mrad)
     sampling : float, largest distance between solved directions (mrad)
     thickness : ThicknessRange
@@ -56,7 +64,7 @@ class Recipe(BaseModel):
     zone: tuple[int, int, int]
     in_plane: tuple[int, int, int] | None = None
     energy_kv: Annotated[float, Field(ge=20, le=3000)]
-    g_max: Positive = 1.75
+    g_max: Positive = 2.5
     semi_angle_max: Annotated[float, Field(gt=0, le=100)]
     tilt_max: Annotated[float, Field(ge=0, le=50)] = 4.6
     sampling: Annotated[float, Field(gt=0, le=5)] = 0.26

@@ -102,9 +102,7 @@ def simulate_frame(
     camera = Camera(*centre, scale, rotation, *ellipticity)
     pattern = _composed(library, thickness, tilt, semi_angle, shape, camera, blur)
     glow = _background(semi_angle, shape, camera)
-    expected = electrons * (
-        (1 - background) * pattern / pattern.sum() + background * glow / glow.sum()
-    )
+    expected = electrons * ((1 - background) * pattern / pattern.sum() + background * glow / glow.sum())
     image = np.random.default_rng(seed).poisson(expected)
     truth = {
         "thickness": thickness,
@@ -138,9 +136,7 @@ def _composed(
     )
     cols, rows = (v.ravel() for v in np.meshgrid(col, row))
     k = to_angles(cols, rows, camera)
-    window = library.window(
-        thickness, half_widths=(0.0, float(np.hypot(*tilt))), semi_angle=semi_angle
-    )
+    window = library.window(thickness, half_widths=(0.0, float(np.hypot(*tilt))), semi_angle=semi_angle)
     fine = pattern_at(
         k[0],
         k[1],

@@ -26,11 +26,15 @@ CRYSTALS: dict[str, tuple[str, tuple[float, ...], list[tuple]]] = {
         (4.594, 4.594, 2.959, 90, 90, 90),
         [("Ti", 0, 0, 0, 0.50), ("O", 0.305, 0.305, 0, 0.60)],
     ),
-    "Mg": ("P 63/m m c", (3.209, 3.209, 5.211, 90, 90, 120), [("Mg", "0.333333", "0.666667", 0.25, 1.5)]),
+    "Mg": (
+        "P 63/m m c",
+        (3.209, 3.209, 5.211, 90, 90, 120),
+        [("Mg", "0.3333333333", "0.6666666667", 0.25, 1.5)],
+    ),
     "ZnO": (
         "P 63 m c",
         (3.250, 3.250, 5.207, 90, 90, 120),
-        [("Zn", "0.333333", "0.666667", 0, 0.6), ("O", "0.333333", "0.666667", 0.382, 0.6)],
+        [("Zn", "0.3333333333", "0.6666666667", 0, 0.6), ("O", "0.3333333333", "0.6666666667", 0.382, 0.6)],
     ),
     "triclinic": (
         "P 1",
@@ -122,12 +126,14 @@ def build_library(crystals: dict[str, Path]):
 
 @pytest.fixture
 def plain_python(monkeypatch: pytest.MonkeyPatch):
-    """Replace every compiled kernel that a module sees by its plain Python self."""
+    """Replace every compiled kernel that a module sees by its plain Python self; the rest by `others`."""
 
-    def replace(module) -> int:
+    def replace(module, **others) -> int:
         kernels = {name: value for name, value in vars(module).items() if isinstance(value, CPUDispatcher)}
         for name, dispatcher in kernels.items():
             monkeypatch.setattr(module, name, dispatcher.py_func)
+        for name, function in others.items():
+            monkeypatch.setattr(module, name, function)
         return len(kernels)
 
     return replace

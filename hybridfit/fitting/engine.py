@@ -259,7 +259,11 @@ class Fitter:
                 )
                 for disc in found
             ]
-        return _around(np.array(discs), 0.7, 0.05 if hints.scale is None else 0.02)
+        cameras = _around(np.array(discs), 0.7, 0.05 if hints.scale is None else 0.02)
+        rows, cols = frame.image.shape
+        room = np.minimum.reduce([cameras[:, 0], cameras[:, 1], cols - 1 - cameras[:, 0], rows - 1 - cameras[:, 1]])
+        whole = room > (1 - DISC_OUTSIDE) * self.semi_angle * cameras[:, 2]
+        return cameras[whole] if whole.any() else cameras
 
     def _parameters(self, seed: Candidate) -> lmfit.Parameters:
         """lmfit parameters at a seed, with the bounds of the library and of good sense."""

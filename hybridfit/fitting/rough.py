@@ -22,7 +22,8 @@ from hybridfit.fitting.binning import bin_frame
 
 Array = NDArray[np.float64]
 SIZE = 96  # pixels across after binning
-RADIUS_RANGE = (0.6, 1.5)  # of the profile fit
+RADIUS_RANGE = (0.45, 1.5)  # of the profile fit, which is too wide where the frame cuts the tails
+LARGEST = 0.52  # radius over the smaller side of the frame: a whole disc is no larger
 SHIFT_RANGE = 0.7  # of the radius of the profile fit
 
 
@@ -64,8 +65,8 @@ def rough_discs(image: Array, valid: NDArray[np.bool_], most: int = 8) -> list[D
     x, width_x = _profile(smooth.sum(axis=0))
     y, width_y = _profile(smooth.sum(axis=1))
     # a uniform disc of radius R has profiles of standard deviation R/2; a fit to its top sees more
-    guess = 2.0 * np.sqrt(width_x * width_y) * 0.95
-    if not 2.0 < guess < 1.5 * max(small.shape):
+    guess = min(1.9 * np.sqrt(width_x * width_y), LARGEST * min(small.shape))
+    if guess <= 2.0:
         raise InputError(
             f"no direct disc found: the bright part of the frame is {2 * guess * factor:.0f} px wide; "
             "give its centre and scale as hints"
@@ -110,7 +111,8 @@ def _sharpest_rims(
     distance = np.hypot(dx, dy)
     row, col = np.indices(image.shape)
     near = np.hypot(col - x, row - y) <= SHIFT_RANGE * guess + 1
-    radii = np.arange(max(2.5, RADIUS_RANGE[0] * guess), RADIUS_RANGE[1] * guess, 0.5)
+    largest = min(RADIUS_RANGE[1] * guess, LARGEST * min(image.shape))
+    radii = np.arange(max(2.5, RADIUS_RANGE[0] * guess), largest + 0.5, 0.5)
     stack = np.empty((len(radii), rows, cols))
     for i, radius in enumerate(radii):
         inner, outer = (np.exp(-((distance - radius - side) ** 2) / 2) for side in (-1.5, 1.5))
@@ -118,6 +120,8 @@ def _sharpest_rims(
         drop = fft.irfft2(transform * np.conj(fft.rfft2(ring)), shape)[:rows, :cols]
         stack[i] = np.where(near, drop, -np.inf)
     peaks = np.argwhere((stack == ndimage.maximum_filter(stack, size=(5, 5, 5))) & (stack > 0))
+    inner_peaks = peaks[(peaks[:, 0] > 0) & (peaks[:, 0] < len(radii) - 1)]
+    peaks = inner_peaks if len(inner_peaks) else peaks
     heights = stack[tuple(peaks.T)]
     found = []
     for i, r, c in peaks[np.argsort(-heights)[:most]]:

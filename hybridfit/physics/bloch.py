@@ -33,7 +33,7 @@ from hybridfit.physics.crystal import Projection
 from hybridfit.physics.scattering import structure_factors, wavelength
 
 Array = NDArray[np.float64]
-SEGMENT_NM = 25.0  # one Chebyshev expansion reaches this far, then starts again
+SEGMENT_NM = 40.0  # one Chebyshev expansion reaches this far, then starts again
 AMPLITUDES_PER_BATCH = 14_000  # beams × directions in flight: what stays in a CPU's cache
 MARGIN = 1.05  # of the spectral radius, so that absorption keeps the polynomials bounded
 
@@ -84,6 +84,7 @@ def beam_intensities(
     q: Array,
     thickness_nm: Array,
     *,
+    keep: int | None = None,
     device: str = "auto",
     dtype: torch.dtype = torch.complex64,
     progress: Callable[[float], None] | None = None,
@@ -96,6 +97,8 @@ def beam_intensities(
     q : (d, 2) array
         Transverse components of the incident directions in the crystal frame (Å⁻¹).
     thickness_nm : (m,) array, increasing
+    keep : int, optional
+        Return only the first so many beams; all of them take part.
     device, dtype
         Where and how precisely to compute: complex64 gives float32 intensities, good to 1e-4
         of the incident intensity; complex128 gives float64.
@@ -104,12 +107,13 @@ def beam_intensities(
 
     Returns
     -------
-    (m, b, d) array; the incident intensity is 1.
+    (m, keep, d) array; the incident intensity is 1.
     """
     thickness_nm = np.asarray(thickness_nm, dtype=float)
     where = resolve_device(device)
     real = torch.float32 if dtype == torch.complex64 else torch.float64
-    out = np.empty((len(thickness_nm), len(matrix.g), len(q)), np.float32 if real == torch.float32 else float)
+    keep = len(matrix.g) if keep is None else keep
+    out = np.empty((len(thickness_nm), keep, len(q)), np.float32 if real == torch.float32 else float)
     excitation = matrix.excitation(q)
     hermitian = (matrix.potential + matrix.potential.conj().T) / 2
     levels = np.linalg.eigvalsh(hermitian)
@@ -131,11 +135,10 @@ def beam_intensities(
         psi = torch.zeros(diagonal.shape, dtype=dtype, device=where)
         psi[0] = 1
         for (rows, _), coefficient in zip(segments, coefficients, strict=True):
-            psi_t = _propagate(psi, shared, diagonal, coefficient, workspace)
-            # the last row only carries the state on to the next segment when it was not asked for
+            psi_t, psi = _propagate(psi, shared, diagonal, coefficient, workspace, keep)
+            # an empty run of rows only carries the state on to the next segment
             wanted = psi_t[: rows.stop - rows.start]
             out[rows, :, batch] = (wanted.real**2 + wanted.imag**2).cpu().numpy()
-            psi = psi_t[-1]
         if progress is not None:
             progress(batch.stop / len(q))
     return out
@@ -179,8 +182,9 @@ def _propagate(
     diagonal: torch.Tensor,
     coefficients: torch.Tensor,
     basis: torch.Tensor,
-) -> torch.Tensor:
-    """exp(iHt) ψ for every row (time) of the coefficients: (times, b, d).
+    keep: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """exp(iHt) ψ: the first `keep` beams at every time (times, keep, d), all of them at the last (b, d).
 
     basis is room for the T_k(X) ψ, (at least as many as columns of coefficients, b, d).
     """
@@ -191,5 +195,6 @@ def _propagate(
     for k in range(2, terms):
         torch.addmm(basis[k - 2], shared, basis[k - 1], beta=-1, out=basis[k])
         basis[k].addcmul_(diagonal, basis[k - 1])
-    flat = basis[:terms].reshape(terms, -1)
-    return torch.matmul(coefficients, flat).reshape(len(coefficients), *psi.shape)
+    last = torch.matmul(coefficients[-1:], basis[:terms].reshape(terms, -1)).reshape(psi.shape)
+    kept = basis[:terms, :keep].reshape(terms, -1)
+    return torch.matmul(coefficients, kept).reshape(len(coefficients), keep, psi.shape[1]), last

@@ -7,6 +7,7 @@ import dataclasses
 import gemmi
 import numpy as np
 import pytest
+from scipy import constants
 
 from hybridfit.errors import RecipeError
 from hybridfit.physics.crystal import Crystal
@@ -91,6 +92,32 @@ def test_gallium_arsenide_has_a_complex_potential(crystals):
     assert abs(elastic.imag) > 0.1 * abs(elastic)
 
 
+def test_the_potential_is_highest_at_the_atoms(crystals):
+    """U(r) = Σ_g U_g exp(2πi g·r): it tells the atoms from their mirror images."""
+    crystal = Crystal.from_cif(crystals["triclinic"])
+    hkl = np.stack(np.meshgrid(*[np.arange(-6, 7)] * 3), -1).reshape(-1, 3)
+    elastic, _ = structure_factors(crystal, hkl, 200)
+    r = np.vstack([crystal.positions, -crystal.positions])
+    potential = (np.exp(2j * np.pi * r @ hkl.T) @ elastic).real
+    assert potential[:3].min() > 5 * np.abs(potential[3:]).max()
+
+
+def test_mean_inner_potential_of_silicon(crystals):
+    """V₀ = U₀h²/(2m₀eγ): 13.9 V for free atoms."""
+    elastic, _ = structure_factors(Crystal.from_cif(crystals["Si"]), np.zeros(3, int), 200)
+    h2_over_2me = 1e20 * constants.h**2 / (2 * constants.m_e * constants.e)  # V Å²
+    assert elastic.real * h2_over_2me / lorentz_factor(200) == pytest.approx(13.9, abs=0.1)
+
+
+def test_vibrations_damp_the_potential(crystals):
+    """By exp(−Bs²), s = g/2."""
+    crystal, hkl = Crystal.from_cif(crystals["Si"]), np.array([[1, 1, 1], [2, 2, 0], [4, 0, 0]])
+    at_rest = dataclasses.replace(crystal, debye_waller=np.zeros(8))
+    s = np.linalg.norm(hkl, axis=1) / 5.431 / 2
+    damped, rigid = (structure_factors(each, hkl, 200)[0] for each in (crystal, at_rest))
+    np.testing.assert_allclose(damped, rigid * np.exp(-0.46 * s**2), atol=1e-12)
+
+
 def test_a_shift_of_the_origin_changes_phases_only(crystals):
     crystal, shift = Crystal.from_cif(crystals["GaAs"]), np.array([0.11, 0.27, -0.4])
     moved = dataclasses.replace(crystal, positions=crystal.positions + shift)
@@ -109,7 +136,7 @@ def test_the_choice_of_cell_changes_nothing(crystals):
     two = Crystal(
         cell=(*one.cell[:2], 2 * one.cell[2], *one.cell[3:]),
         elements=one.elements * 2,
-        positions=np.vstack([half, half + [0, 0, 0.5]]),
+        positions=np.vstack([half, half + np.array([0, 0, 0.5])]),
         occupancies=np.tile(one.occupancies, 2),
         debye_waller=np.tile(one.debye_waller, 2),
     )

@@ -1,0 +1,111 @@
+"""The oracle of the studies: patterns at random points from float64 matrix exponentials.
+
+    P(k) = Σ_g A(|k − g|) · I_g(k − g + τ; t)
+
+at random points k of patterns with random tilts τ, every I_g solved at exactly its own direction
+k − g + τ by `scipy.linalg.expm`: nothing is interpolated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from joblib import Parallel, delayed
+from scipy.linalg import expm
+
+from benchmarks.common import cores
+from hybridfit.pattern.compose import Table, pattern_at
+from hybridfit.physics import bloch, crystal, scattering
+from hybridfit.recipe import Recipe
+
+TILTS, POINTS = 8, 8  # random tilts in a sample, random points per tilt
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Points of patterns, and every disc that covers one of them.
+
+    k, tilt : (n, 2) mrad;  point, beam, weight : (v,) which point, which beam, A(|k − g|);
+    q : (v, 2) mrad, the incident direction k − g + τ;  semi_angle, half_edge : mrad
+    """
+
+    k: np.ndarray
+    tilt: np.ndarray
+    point: np.ndarray
+    beam: np.ndarray
+    weight: np.ndarray
+    q: np.ndarray
+    semi_angle: float
+    half_edge: float
+
+    @classmethod
+    def of(cls, k, tilt, g_mrad, semi_angle: float, half_edge: float) -> Sample:
+        """Find the discs, centred on g_mrad (b, 2), that cover the points."""
+        from_centre = k[:, None, :] - g_mrad[None, :, :]
+        x = np.clip((semi_angle + half_edge - np.linalg.norm(from_centre, axis=2)) / (2 * half_edge), 0, 1)
+        aperture = x**3 * (10 - 15 * x + 6 * x**2)
+        point, beam = np.nonzero(aperture)
+        q = from_centre[point, beam] + tilt[point]
+        return cls(k, tilt, point, beam, aperture[point, beam], q, semi_angle, half_edge)
+
+    @classmethod
+    def random(cls, semi_angle: float, half_edge: float, g_mrad, tilt_max: float) -> Sample:
+        """TILTS × POINTS points within the region that is fitted."""
+        rng = np.random.default_rng(round(10 * semi_angle))
+
+        def disc(n: int, radius: float) -> np.ndarray:
+            r, phi = radius * np.sqrt(rng.random(n)), 2 * np.pi * rng.random(n)
+            return np.stack([r * np.cos(phi), r * np.sin(phi)], axis=1)
+
+        tilt = np.repeat(disc(TILTS, tilt_max), POINTS, axis=0)
+        return cls.of(disc(TILTS * POINTS, semi_angle + 7.5), tilt, g_mrad, semi_angle, half_edge)
+
+    def patterns(self, intensity: np.ndarray) -> np.ndarray:
+        """Sum (m, v) beam intensities into the (m, n) pattern."""
+        return np.stack([np.bincount(self.point, self.weight * row, len(self.k)) for row in intensity])
+
+    def solved(self, intensity: np.ndarray) -> np.ndarray:
+        """The (m, n) pattern from all (m, b, v) beams of every direction."""
+        return self.patterns(intensity[:, self.beam, np.arange(len(self.beam))])
+
+    def from_kernel(self, table: Table, thickness: float, k: np.ndarray | None = None) -> np.ndarray:
+        """(tilts, points) by the library's own kernel, at this sample's points or at k (p, 2)."""
+        rows = []
+        for tilt, own in zip(self.tilt[::POINTS], self.k.reshape(TILTS, POINTS, 2), strict=True):
+            x, y = np.ascontiguousarray((own if k is None else k).T)
+            where = {"tilt": tuple(tilt), "semi_angle": self.semi_angle, "half_edge": self.half_edge}
+            rows.append(pattern_at(x, y, table, thickness=thickness, **where))
+        return np.stack(rows)
+
+    def maxima(self, table: Table, thickness: np.ndarray) -> np.ndarray:
+        """(m, n) maximum of the pattern that each point belongs to."""
+        axis = np.linspace(-1, 1, 48) * (self.semi_angle + 7.5)
+        k = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+        return np.stack([np.repeat(self.from_kernel(table, t, k).max(axis=1), POINTS) for t in thickness])
+
+
+def problem(recipe: Recipe, g_max: float) -> tuple[bloch.DynamicalMatrix, float]:
+    """The dynamical matrix of a recipe with beams up to g_max (Å⁻¹), and mrad per Å⁻¹."""
+    projection = crystal.project(crystal.Crystal.from_cif(recipe.cif), recipe.zone, recipe.in_plane)
+    matrix = bloch.DynamicalMatrix.of(projection, projection.beams(g_max), recipe.energy_kv)
+    return matrix, scattering.wavelength(recipe.energy_kv) * 1e3
+
+
+def exact_intensities(matrix: bloch.DynamicalMatrix, q: np.ndarray, step_nm: float, steps: int) -> np.ndarray:
+    """(steps, b, v) |ψ|² after 1, 2, … steps, for directions q (v, 2) in Å⁻¹.
+
+    One float64 matrix exponential per direction, applied repeatedly.
+    """
+
+    def solve(diagonal: np.ndarray) -> np.ndarray:
+        step = expm(1j * np.pi / matrix.k_n * 10 * step_nm * (matrix.potential + np.diag(diagonal)))
+        psi = np.zeros((steps + 1, len(step)), complex)
+        psi[0, 0] = 1
+        for j in range(steps):
+            psi[j + 1] = step @ psi[j]
+        return np.abs(psi[1:]) ** 2
+
+    # processes, because the threads of the BLAS only get in each other's way on matrices of this size
+    tasks = (delayed(solve)(diagonal) for diagonal in matrix.excitation(q).T)
+    return np.stack(Parallel(n_jobs=cores(), batch_size=16)(tasks), axis=-1)

@@ -1,0 +1,113 @@
+"""What a simulation library costs: to build, to open, to compose patterns from; and abTEM beside it.
+
+Each measurement runs in a fresh process of its own (`benchmarks.library_jobs`), so that times include
+what a user waits for and memory is nobody else's.  The rival is abTEM's Bloch-wave solver [1], given the
+same structure factors, beams and thicknesses, and every advantage: its structure factors are built once
+beforehand, and the faster of threads and of perfectly parallel processes counts.
+
+.. [1] `abtem.bloch.BlochWaves`; install it with `pip install -c constraints.txt ".[bench]"`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import Study, cores
+from benchmarks.library_jobs import NAME, PIXELS, SEMI_ANGLES, in_fresh_process
+
+
+def build_rows(study: Study, path: Path) -> dict[str, Any]:
+    """Build the library, whole and limited; returns what was measured of the whole one."""
+    whole = in_fresh_process("build", path)
+    small = in_fresh_process("build", path.with_name("small.nc"), SEMI_ANGLES[0])
+    study.add(f"build {NAME}, {whole['directions']} directions", whole["build"], "s", at_most=45)
+    study.add("build: peak memory of the process", whole["peak"], "GB", at_most=2)
+    study.add("save it", whole["save"], "s")
+    what = f"build limited to {SEMI_ANGLES[0]} mrad, {small['directions']} directions"
+    study.add(what, small["build"], "s", at_most=15)
+    study.add("size of the file", path.stat().st_size / 1e9, "GB")
+    study.add("built intensities against expm, largest", whole["error"], "of incident", at_most=1e-3)
+    return whole
+
+
+def rival_rows(study: Study, ours: dict[str, Any]) -> float | None:
+    """The ratio to abTEM; returns its extrapolated seconds."""
+    if find_spec("abtem") is None:
+        study.note("abTEM is not installed, the rival was skipped: pip install -c constraints.txt '.[bench]'")
+        return None
+    threaded, single = in_fresh_process("rival"), in_fresh_process("rival", threads=1)
+    each = min(threaded["seconds"], single["seconds"] / cores())
+    seconds, directions = ours["build"], ours["directions"]
+    study.add("solve one direction, all beams and thicknesses: hybridfit", 1e3 * seconds / directions, "ms")
+    study.add(f"the same: abTEM {threaded['version']}, BLAS on all cores", 1e3 * threaded["seconds"], "ms")
+    study.add(
+        "the same: abTEM, one core a direction, perfect scaling", 1e3 * single["seconds"] / cores(), "ms"
+    )
+    study.add("ratio, abTEM over hybridfit: per direction", each * directions / seconds, "×")
+    study.add("ratio, abTEM over hybridfit: same library", each * ours["unfolded"] / seconds, "×")
+    for name, difference in threaded["difference"].items():
+        study.add(f"intensities of the strongest beams, abTEM with {name}", difference, "of incident")
+    study.note(
+        f"abTEM's time is measured on {threaded['directions']} random directions and scaled. It has no "
+        f"absorption (Hermitian, so faster; hybridfit's time has it in) and knows no symmetry: "
+        f"the same library takes it {ours['unfolded']} directions, {each * ours['unfolded']:.0f} s."
+    )
+    study.note(
+        "differences from abTEM: absorption off on both sides, up to 125 nm and 24 mrad off the axis. With "
+        "the same factors, what is left is abTEM's float32 eigenproblem (5e-4) and its factor 1 + g_z/K "
+        "(2e-3 at 24 mrad); the others are its own scattering factors."
+    )
+    return each * ours["unfolded"]
+
+
+def compose_rows(study: Study, path: Path) -> dict[str, dict[str, float]]:
+    """One pattern, one core."""
+    results = {}
+    for alpha in SEMI_ANGLES:
+        results[f"{alpha} mrad"] = result = in_fresh_process("compose", alpha, path, threads=1)
+        for what in ("kernel", "model", "kernel, derivatives", "model, derivatives"):
+            bar = 12 if "derivatives" in what else 4
+            study.add(f"one pattern, {PIXELS}², {alpha} mrad: {what}", 1e3 * result[what], "ms", at_most=bar)
+        study.add(f"its values against a direct solve, {alpha} mrad", result["value"], "of max", at_most=1e-3)
+        study.add(f"its slopes against differences, {alpha} mrad", result["slopes"], "rms", at_most=1e-3)
+    return results
+
+
+def main() -> bool:
+    """Run the study; True when every bar is met."""
+    study = Study("library_build")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{NAME}.nc"
+        built = build_rows(study, path)
+        opened = in_fresh_process("open", path)
+        study.add("import hybridfit.library in a fresh process", opened["import"], "s")
+        study.add("open a built library, import included", opened["import"] + opened["open"], "s", at_most=1)
+        study.add("resident memory after opening", opened["resident"], "GB", at_most=1)
+        study.add("resident memory with every thickness read", opened["resident, all in memory"], "GB")
+        study.add("window ±3 nm, ±1 mrad and its table, first time", 1e3 * opened["window, first"], "ms")
+        study.add("window ±3 nm, ±1 mrad and its table, again", 1e3 * opened["window, again"], "ms")
+        composed = compose_rows(study, path)
+    theirs = rival_rows(study, built)
+    with study.figure(columns=2) as (_, axes):
+        bars = {"hybridfit": built["build"], **({} if theirs is None else {"abTEM\n(scaled)": theirs})}
+        axes[0].bar(list(bars), list(bars.values()), color=["C0", "C1"][: len(bars)])
+        axes[0].axhline(45, color="0.4", linestyle=":")
+        axes[0].set(yscale="log", ylabel="s", title=f"build {NAME}")
+        kinds = ("kernel", "model", "kernel, derivatives", "model, derivatives")
+        for i, (alpha, result) in enumerate(composed.items()):
+            place = np.arange(len(kinds)) + 0.35 * i - 0.175
+            axes[1].bar(place, [1e3 * result[kind] for kind in kinds], 0.35, label=alpha)
+        axes[1].hlines([4, 12], [-0.5, 1.5], [1.5, 3.5], color="0.4", linestyle=":", label="bar")
+        axes[1].set_xticks(range(len(kinds)), [kind.replace(", ", "\n") for kind in kinds], fontsize=7)
+        axes[1].set(ylabel="ms", title=f"compose one pattern, {PIXELS} × {PIXELS}, one core")
+        axes[1].legend()
+    return study.finish()
+
+
+if __name__ == "__main__":
+    raise SystemExit(not main())

@@ -1,0 +1,194 @@
+"""The forward model against a plain one, and all its derivatives against finite differences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import convolve1d
+from scipy.stats import norm
+
+from hybridfit.errors import InputError
+from hybridfit.model import BLUR_MIN_PX, PARAMETERS, ForwardModel
+from hybridfit.pattern.background import NAMES, RADIAL_WIDTHS
+from hybridfit.pattern.camera import Camera, to_angles
+from hybridfit.pattern.compose import pattern_at
+
+SEMI_ANGLE = 9.0
+SHAPE = (72, 80)
+CAMERA = Camera(41.3, 34.8, 1.7, 12.0)
+VALUES = {
+    "thickness": 30.4,
+    "tilt_x": 0.8,
+    "tilt_y": -1.1,
+    **CAMERA._asdict(),
+    "semi_angle": SEMI_ANGLE,
+    "blur": 0.5,
+}
+STEPS = {
+    "thickness": 0.02,
+    "centre_x": 1e-3,
+    "centre_y": 1e-3,
+    "rotation": 1e-3,
+    "scale": 1e-4,
+    "ellipticity_a": 1e-5,
+    "ellipticity_b": 1e-5,
+}
+
+
+@pytest.fixture(scope="module")
+def mask():
+    row, col = np.indices(SHAPE)
+    inside = np.hypot(col - CAMERA.centre_x, row - CAMERA.centre_y) <= (SEMI_ANGLE + 7.5) * CAMERA.scale
+    inside[30:33, 50] = False  # dead pixels
+    return inside
+
+
+@pytest.fixture
+def model(small_library, mask):
+    return ForwardModel(small_library, mask, CAMERA, semi_angle=SEMI_ANGLE)
+
+
+def displaced(seed):
+    """Where a refinement may get to from CAMERA."""
+    rng = np.random.default_rng(seed)
+    return {
+        "thickness": rng.uniform(5, 55),
+        "tilt_x": rng.uniform(-2, 2),
+        "tilt_y": rng.uniform(-2, 2),
+        "centre_x": CAMERA.centre_x + rng.uniform(-1.5, 1.5),
+        "centre_y": CAMERA.centre_y + rng.uniform(-1.5, 1.5),
+        "scale": CAMERA.scale * rng.uniform(0.98, 1.02),
+        "rotation": rng.uniform(-45, 45),
+        "ellipticity_a": rng.uniform(-0.01, 0.01),
+        "ellipticity_b": rng.uniform(-0.01, 0.01),
+        "semi_angle": SEMI_ANGLE * rng.uniform(0.97, 1.03),
+        "blur": rng.uniform(0.2, 0.6),
+    }
+
+
+def plain_image(library, values, half_edge):
+    """blur(P(k(pixel))) over the whole frame and beyond, with everything the library has."""
+    row, col = (index.astype(float) - 15 for index in np.indices((SHAPE[0] + 30, SHAPE[1] + 30)))
+    kx, ky = to_angles(col.ravel(), row.ravel(), Camera(*(values[name] for name in Camera._fields)))
+    image = pattern_at(
+        kx,
+        ky,
+        library.table(),
+        thickness=values["thickness"],
+        tilt=(values["tilt_x"], values["tilt_y"]),
+        semi_angle=values["semi_angle"],
+        half_edge=half_edge,
+    ).reshape(col.shape)
+    edges = np.arange(-15, 17) - 0.5
+    weights = np.diff(norm.cdf(edges, scale=values["blur"] * values["scale"]))
+    for axis in (0, 1):
+        image = convolve1d(image, weights, axis=axis, mode="constant")
+    return image[15:-15, 15:-15]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_equals_the_plain_model(model, small_library, mask, seed):
+    values = displaced(seed)
+    expected = plain_image(small_library, values, model.half_edge)[mask]
+    pattern = model.evaluate(values).columns[0]
+    np.testing.assert_allclose(pattern, expected, atol=2e-3 * expected.max())
+
+
+def test_the_edge_is_as_soft_as_the_grid_or_a_pixel(small_library, mask):
+    coarse = ForwardModel(small_library, mask, CAMERA, semi_angle=SEMI_ANGLE)
+    fine = ForwardModel(small_library, mask, CAMERA._replace(scale=4.0), semi_angle=SEMI_ANGLE)
+    assert coarse.half_edge == 1 / CAMERA.scale / 2
+    assert fine.half_edge == small_library.step / 2
+
+
+@pytest.mark.parametrize("background", NAMES)
+def test_columns_are_the_pattern_and_the_background(small_library, mask, background):
+    model = ForwardModel(
+        small_library, mask, CAMERA, semi_angle=SEMI_ANGLE, background=background, per_nm=0.01
+    )
+    out = model.evaluate(VALUES)
+    n = {"none": 0, "uniform": 1, "uniform-per-nm": 0, "radial": 3}[background]
+    assert out.columns.shape == (1 + n, mask.sum())
+    assert out.slopes is None and out.fixed_slopes is None
+    np.testing.assert_allclose(out.fixed, 0.01 * 30.4 if background == "uniform-per-nm" else 0)
+    if background == "radial":
+        row, col = np.nonzero(mask)
+        r = np.hypot(col - CAMERA.centre_x, row - CAMERA.centre_y) / CAMERA.scale
+        for width, column in zip(RADIAL_WIDTHS, out.columns[2:], strict=True):
+            np.testing.assert_allclose(column, np.exp(-((r / width / SEMI_ANGLE) ** 2) / 2), atol=1e-12)
+
+
+def test_an_unknown_background_is_refused(small_library, mask):
+    with pytest.raises(InputError, match="unknown background 'parabolic'; choose one of"):
+        ForwardModel(small_library, mask, CAMERA, semi_angle=SEMI_ANGLE, background="parabolic")
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("background", NAMES)
+def test_every_derivative_equals_finite_differences(small_library, mask, background, seed):
+    model = ForwardModel(
+        small_library, mask, CAMERA, semi_angle=SEMI_ANGLE, background=background, per_nm=0.02
+    )
+    values = displaced(seed + 10)
+    out = model.evaluate(values, PARAMETERS)
+    assert out.slopes.shape == (len(PARAMETERS), *out.columns.shape)
+    for i, name in enumerate(PARAMETERS):
+        h = STEPS.get(name, 1e-3)
+        up, down = (model.evaluate(values | {name: values[name] + step}) for step in (h, -h))
+        numerical = (up.columns - down.columns) / (2 * h)
+        scale = np.abs(numerical[0]).max()
+        np.testing.assert_allclose(out.slopes[i, 0], numerical[0], atol=3e-3 * scale, err_msg=name)
+        np.testing.assert_allclose(out.slopes[i, 1:], numerical[1:], atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(out.fixed_slopes[i], (up.fixed - down.fixed) / (2 * h), atol=1e-9)
+
+
+def test_derivatives_come_in_the_order_asked_for(model):
+    everything = model.evaluate(VALUES, PARAMETERS)
+    some = model.evaluate(VALUES, ("blur", "thickness", "centre_y"))
+    np.testing.assert_allclose(some.columns, everything.columns, atol=1e-12)
+    for i, name in enumerate(("blur", "thickness", "centre_y")):
+        np.testing.assert_allclose(some.slopes[i], everything.slopes[PARAMETERS.index(name)], atol=1e-12)
+
+
+def test_a_blur_below_the_smallest_is_the_smallest_and_flat(model):
+    none, least = (
+        model.evaluate(VALUES | {"blur": blur}, ("blur", "scale"))
+        for blur in (0.0, BLUR_MIN_PX / CAMERA.scale)
+    )
+    np.testing.assert_allclose(none.columns, least.columns, atol=1e-12)
+    np.testing.assert_array_equal(none.slopes[0], 0)
+
+
+def test_what_came_before_leaves_no_trace(model):
+    first = model.evaluate(VALUES, PARAMETERS)
+    for seed in range(3):
+        model.evaluate(displaced(seed))
+    again = model.evaluate(VALUES, PARAMETERS)
+    np.testing.assert_array_equal(again.columns, first.columns)
+    np.testing.assert_array_equal(again.slopes, first.slopes)
+
+
+def test_a_window_gives_the_same_model(model, small_library, mask):
+    window = small_library.window(30.0, (0.5, -1.0), semi_angle=SEMI_ANGLE * 1.06)
+    narrow = ForwardModel(window, mask, CAMERA, semi_angle=SEMI_ANGLE)
+    np.testing.assert_allclose(narrow.evaluate(VALUES).columns, model.evaluate(VALUES).columns, atol=1e-6)
+
+
+def test_a_pattern_cut_by_the_frame_is_modelled_where_it_is_seen(small_library):
+    cut = CAMERA._replace(centre_x=15.0)
+    row, col = np.indices(SHAPE)
+    inside = np.hypot(col - cut.centre_x, row - cut.centre_y) <= 25
+    values = VALUES | {"centre_x": 15.0, "blur": 0.2}
+    model = ForwardModel(small_library, inside, cut, semi_angle=SEMI_ANGLE, background="none")
+    expected = plain_image(small_library, values, model.half_edge)
+    away = inside & (col > 2)  # the blur cannot know what is beyond the frame
+    pattern = np.zeros(SHAPE)
+    pattern[inside] = model.evaluate(values).columns[0]
+    np.testing.assert_allclose(pattern[away], expected[away], atol=1e-3 * expected.max())
+
+
+def test_an_n_fold_turn_of_camera_and_tilt_changes_nothing(model):
+    """Turning the camera by 90° and the tilt by −90° leaves the image of a fourfold crystal as it was."""
+    turned = VALUES | {"rotation": 12.0 + 90, "tilt_x": VALUES["tilt_y"], "tilt_y": -VALUES["tilt_x"]}
+    pattern = model.evaluate(VALUES).columns[0]
+    np.testing.assert_allclose(model.evaluate(turned).columns[0], pattern, atol=1e-5)
