@@ -158,7 +158,7 @@ def parse_tilts(text: str) -> list[tuple[float, float]]:
     try:
         return [(float(x), float(y)) for x, y in (pair.split(",") for pair in text.split(";"))]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: write x,y pairs in mrad, as '1.2,-0.7;0,0'")
+        raise argparse.ArgumentTypeError(f"{text!r}: write x,y pairs in mrad, as '1.2,-0.7;0,0'") from None
 
 
 def main() -> None:
@@ -186,7 +186,7 @@ def main() -> None:
         print(f"{label}: started at {time.strftime('%H:%M:%S')}", flush=True)
         start = time.perf_counter()
         # The seed depends on the run's parameters alone, so a subset gives the same files.
-        key = [args.seed, *(int(round(1000 * value)) % 2**32 for value in (alpha, x, y))]
+        key = [args.seed, *(round(1000 * value) % 2**32 for value in (alpha, x, y))]
         seed = int(np.random.SeedSequence(key).generate_state(1)[0])
         dataset = simulate(alpha, (x, y), QUICK if args.quick else FULL, args.configs, seed)
         partial = path.with_suffix(".nc.tmp")

@@ -19,7 +19,7 @@ from hybridfit.pattern.compose import Table, pattern_at
 from hybridfit.physics import bloch, crystal, scattering
 from hybridfit.recipe import Recipe
 
-TILTS, POINTS = 8, 8  # random tilts in a sample, random points per tilt
+TILTS, POINTS = 6, 8  # random tilts in a sample, random points per tilt
 
 
 @dataclass(frozen=True)
@@ -50,16 +50,16 @@ class Sample:
         return cls(k, tilt, point, beam, aperture[point, beam], q, semi_angle, half_edge)
 
     @classmethod
-    def random(cls, semi_angle: float, half_edge: float, g_mrad, tilt_max: float) -> Sample:
-        """TILTS × POINTS points within the region that is fitted."""
+    def random(cls, semi_angle: float, half_edge: float, g_mrad, tilt_max: float, tilts=TILTS) -> Sample:
+        """tilts × POINTS points within the region that is fitted."""
         rng = np.random.default_rng(round(10 * semi_angle))
 
         def disc(n: int, radius: float) -> np.ndarray:
             r, phi = radius * np.sqrt(rng.random(n)), 2 * np.pi * rng.random(n)
             return np.stack([r * np.cos(phi), r * np.sin(phi)], axis=1)
 
-        tilt = np.repeat(disc(TILTS, tilt_max), POINTS, axis=0)
-        return cls.of(disc(TILTS * POINTS, semi_angle + 7.5), tilt, g_mrad, semi_angle, half_edge)
+        tilt = np.repeat(disc(tilts, tilt_max), POINTS, axis=0)
+        return cls.of(disc(tilts * POINTS, semi_angle + 7.5), tilt, g_mrad, semi_angle, half_edge)
 
     def patterns(self, intensity: np.ndarray) -> np.ndarray:
         """Sum (m, v) beam intensities into the (m, n) pattern."""
@@ -72,7 +72,7 @@ class Sample:
     def from_kernel(self, table: Table, thickness: float, k: np.ndarray | None = None) -> np.ndarray:
         """(tilts, points) by the library's own kernel, at this sample's points or at k (p, 2)."""
         rows = []
-        for tilt, own in zip(self.tilt[::POINTS], self.k.reshape(TILTS, POINTS, 2), strict=True):
+        for tilt, own in zip(self.tilt[::POINTS], self.k.reshape(-1, POINTS, 2), strict=True):
             x, y = np.ascontiguousarray((own if k is None else k).T)
             where = {"tilt": tuple(tilt), "semi_angle": self.semi_angle, "half_edge": self.half_edge}
             rows.append(pattern_at(x, y, table, thickness=thickness, **where))
@@ -92,20 +92,24 @@ def problem(recipe: Recipe, g_max: float) -> tuple[bloch.DynamicalMatrix, float]
     return matrix, scattering.wavelength(recipe.energy_kv) * 1e3
 
 
-def exact_intensities(matrix: bloch.DynamicalMatrix, q: np.ndarray, step_nm: float, steps: int) -> np.ndarray:
-    """(steps, b, v) |ψ|² after 1, 2, … steps, for directions q (v, 2) in Å⁻¹.
+def exact_intensities(
+    matrix: bloch.DynamicalMatrix, q: np.ndarray, step_nm: float, steps: int, beam: np.ndarray | None = None
+) -> np.ndarray:
+    """|ψ|² after 1, 2, … steps, for directions q (v, 2) in Å⁻¹.
 
-    One float64 matrix exponential per direction, applied repeatedly.
+    (steps, b, v), or (steps, v) where beam (v,) names the one wanted of each direction.  One float64
+    matrix exponential per direction, applied repeatedly.
     """
 
-    def solve(diagonal: np.ndarray) -> np.ndarray:
+    def solve(diagonal: np.ndarray, wanted: int | slice) -> np.ndarray:
         step = expm(1j * np.pi / matrix.k_n * 10 * step_nm * (matrix.potential + np.diag(diagonal)))
         psi = np.zeros((steps + 1, len(step)), complex)
         psi[0, 0] = 1
         for j in range(steps):
             psi[j + 1] = step @ psi[j]
-        return np.abs(psi[1:]) ** 2
+        return np.abs(psi[1:, wanted]) ** 2
 
+    wanted = [slice(None)] * len(q) if beam is None else beam
+    tasks = (delayed(solve)(*task) for task in zip(matrix.excitation(q).T, wanted, strict=True))
     # processes, because the threads of the BLAS only get in each other's way on matrices of this size
-    tasks = (delayed(solve)(diagonal) for diagonal in matrix.excitation(q).T)
     return np.stack(Parallel(n_jobs=cores(), batch_size=16)(tasks), axis=-1)

@@ -52,7 +52,7 @@ def build(path: str, semi_angle_max: str = "") -> dict[str, Any]:
     data = library.dataset
     chosen = np.random.default_rng(0).integers(data.sizes["direction"], size=3)
     q = np.stack([data.qx, data.qy], 1)[chosen] / to_mrad
-    exact = exact_intensities(matrix, q, 1.0, data.sizes["thickness"])
+    exact = exact_intensities(matrix, q, 1.0, data.sizes["thickness"])[:, : data.sizes["beam"]]
     error = float(np.abs(data.intensity.values[:, :, chosen] - exact).max())
     out = {"build": built - start, "save": saved - built, "peak": peak, "error": error}
     unfolded = int((library.table().direction_at >= 0).sum())  # directions without use of the symmetry

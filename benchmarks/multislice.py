@@ -116,11 +116,13 @@ def main() -> int:
                 "n_effective": result.n_effective,
             }
             rows.append(row)
+            found = "  ".join(
+                f"{name} {row[name]:+.3f} ({row[name + '_pull']:+.1f} σ)"
+                for name in ("thickness", "tilt_x", "tilt_y")
+            )
             print(
-                f"{semi_angle:g} mrad {truth['thickness']:5.1f} nm ({truth['tilt_x']:+.2f}, {truth['tilt_y']:+.2f}): "
-                f"{row['thickness']:+.3f} nm ({row['thickness_pull']:+.1f} σ), {row['tilt_x']:+.3f} ({row['tilt_x_pull']:+.1f} σ), "
-                f"{row['tilt_y']:+.3f} mrad ({row['tilt_y_pull']:+.1f} σ), misfit {row['misfit']:.2%}, {result.status.name}, "
-                f"{row['seconds']:.1f} s",
+                f"{semi_angle:g} mrad {truth['thickness']:5.1f} nm: {found}  misfit {row['misfit']:.2%}  "
+                f"{result.status.name}  {row['seconds']:.1f} s",
                 flush=True,
             )
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}

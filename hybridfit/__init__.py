@@ -42,7 +42,7 @@ _HOME = {
     "simulate_frame": "hybridfit.simulate",
 }
 
-__all__ = [  # noqa: F822, RUF022 - lazily imported; in the order in which one meets them
+__all__ = [  # noqa: RUF022 - lazily imported; in the order in which one meets them
     "Library",
     "Recipe",
     "Fitter",

@@ -266,7 +266,7 @@ def _fit_all(
     from hybridfit.fitting.engine import Fitter
 
     for frame in frames:  # whatever can be found wrong is found before the first long search
-        hints.check(frame.image.shape, semi_angle)
+        hints.check_frame(frame.image.shape, semi_angle)
     results = []
     with _Bars(quiet) as bars:
         fitter = Fitter(_open(library, bars), semi_angle, hints=hints, progress=bars.show, **options)

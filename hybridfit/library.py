@@ -90,7 +90,7 @@ class Library:
         reach = recipe.semi_angle_max + recipe.tilt_max + HALO * np.linalg.norm(grid_step, axis=1).max()
         directions = _wedge(grid_step, projection.symmetry, reach)
         start, stop, step = recipe.thickness.start, recipe.thickness.stop, recipe.thickness.step
-        thickness = start + step * np.arange(int((stop - start) / step + 1e-6) + 1)
+        thickness = np.arange(round((stop - start) / step) + 1, dtype=np.float64) * step + start
         matrix = bloch.DynamicalMatrix.of(projection, beams, recipe.energy_kv)
         q = directions @ grid_step
         # beams beyond take part, but their discs do not reach what is looked at
@@ -276,10 +276,10 @@ class Library:
         the directions are cut to it.
         """
         t = self.dataset.thickness.values
-        low = np.searchsorted(t, thickness - half_widths[0] + 1e-9) - 2
-        high = np.searchsorted(t, thickness + half_widths[0] - 1e-9) + 2
-        low = int(np.clip(low, 0, len(t) - 4))
-        high = int(np.clip(high, low + 4, len(t)))
+        first = int(np.searchsorted(t, thickness - half_widths[0] + 1e-9)) - 2
+        last = int(np.searchsorted(t, thickness + half_widths[0] - 1e-9)) + 2
+        low = min(max(first, 0), len(t) - 4)
+        high = min(max(last, low + 4), len(t))
         alpha = self.semi_angle_max if semi_angle is None else semi_angle
         reach = alpha + half_widths[1] + HALO * self.step
         directions = self.dataset.direction_n.values

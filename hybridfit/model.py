@@ -33,7 +33,7 @@ PARAMETERS = ("thickness", "tilt_x", "tilt_y", *CAMERA, "semi_angle", "blur")
 FITTED_BEYOND_DISC = BEYOND_DISC  # mrad around the direct disc that are compared
 SEMI_ANGLE_ROOM = 0.06  # relative: how far a fitted semi-angle may grow beyond the nominal one
 BLUR_MIN_PX = 0.15
-PADDING_PX = 3.0
+PADDING = 3.0  # pixels
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,17 @@ class ForwardModel:
     mask : (rows, cols) bool array
         Pixels that are compared.
     camera : Camera
-        Where the pattern is, roughly: fixes the region that is composed.
+        Where the pattern is in the frame, roughly: fixes the region that is composed.
     semi_angle : float, mrad, nominal
     background : str, one of `pattern.background.NAMES`
     per_nm : float
         Background per nm of thickness, for "uniform-per-nm" (frame units).
+    origin : (col, row) in the frame of the centre of mask[0, 0] (px)
+    pixel : width of a pixel of the mask in pixels of the frame, when it was binned
+
+    Notes
+    -----
+    Camera parameters always refer to the pixels of the frame.
     """
 
     def __init__(
@@ -78,6 +84,8 @@ class ForwardModel:
         semi_angle: float,
         background: str = "radial",
         per_nm: float = 0.0,
+        origin: tuple[float, float] = (0.0, 0.0),
+        pixel: float = 1.0,
     ) -> None:
         bg.check(background)
         self.mask = mask
@@ -85,19 +93,18 @@ class ForwardModel:
         self.per_nm = per_nm if background == "uniform-per-nm" else 0.0
         self.semi_angle = semi_angle
         # the edge of the aperture is as soft as the library's grid, or as a pixel if that is wider
-        self.half_edge = max(library.step, 1 / camera.scale) / 2
-        row, col = np.nonzero(mask)
-        self.n_pixels = len(row)
+        self.pixel = pixel
+        self.half_edge = max(library.step, pixel / camera.scale) / 2
+        self.n_pixels = int(mask.sum())
         radius = semi_angle + FITTED_BEYOND_DISC
         # compose a little beyond the compared pixels, so that the blur has what it needs
-        padded = radius * camera.scale + PADDING_PX
-        rows, cols = np.indices(mask.shape)
-        near = np.hypot(cols - camera.centre_x, rows - camera.centre_y) <= padded
-        near |= mask
+        padded = radius * camera.scale + PADDING * pixel
+        rows, cols = np.indices(mask.shape, dtype=float)
+        rows, cols = origin[1] + pixel * rows, origin[0] + pixel * cols
+        near = (np.hypot(cols - camera.centre_x, rows - camera.centre_y) <= padded) | mask
         self._near = near
-        self._row, self._col = (index.astype(float) for index in np.nonzero(near))
+        self._row, self._col = rows[near], cols[near]
         self._fit_in_near = mask[near]
-        self._col_fit, self._row_fit = col.astype(float), row.astype(float)
         self._k_max = 1.03 * padded / camera.scale + 0.5
         self._table = library.table(k_max=self._k_max, semi_angle=semi_angle)
         self._cube = workspace(self._table, semi_angle * (1 + SEMI_ANGLE_ROOM) + self.half_edge)
@@ -121,7 +128,7 @@ class ForwardModel:
         k = to_angles(self._col, self._row, camera)
         table, t = self._table, values["thickness"]
         blend = at_thickness(table.intensity, table.thickness_first, table.thickness_step, t)
-        sigma = max(values["blur"] * camera.scale, BLUR_MIN_PX)
+        sigma = max(values["blur"] * camera.scale / self.pixel, BLUR_MIN_PX)
         tilt, alpha = (values["tilt_x"], values["tilt_y"]), values["semi_angle"]
         cube, first = unfold(table, blend, tilt, alpha + self.half_edge, self._k_max, self._cube)
         arguments = (k[0], k[1], table, cube, first, *tilt, alpha, self.half_edge)
@@ -146,20 +153,20 @@ class ForwardModel:
         direct.update(zip(CAMERA, camera_slopes, strict=True))
         slopes = np.zeros((len(names), *columns.shape))
         fixed_slopes = np.zeros((len(names), self.n_pixels))
-        by_sigma = None
+        by_sigma = np.empty(0)
         if "blur" in names or ("scale" in names and values["blur"] > 0):
             by_sigma = blur_slope(self._image(partials[0]), sigma)[self.mask]
-            if values["blur"] * camera.scale < BLUR_MIN_PX:
+            if values["blur"] * camera.scale / self.pixel < BLUR_MIN_PX:
                 by_sigma[:] = 0
         for i, name in enumerate(names):
             if name == "blur":
-                slopes[i, 0] = by_sigma * camera.scale
+                slopes[i, 0] = by_sigma * camera.scale / self.pixel
                 continue
             slopes[i, 0] = self._blurred(direct[name], sigma)
             if name in CAMERA:
                 slopes[i, 1:] = [slope[CAMERA.index(name)] for slope in background_slopes] or 0.0
-            if name == "scale" and by_sigma is not None:
-                slopes[i, 0] += by_sigma * values["blur"]
+            if name == "scale" and by_sigma.size:
+                slopes[i, 0] += by_sigma * values["blur"] / self.pixel
             if name == "thickness":
                 fixed_slopes[i] = self.per_nm
         return Columns(columns, fixed, slopes, fixed_slopes)

@@ -53,7 +53,9 @@ STATUS_COLOURS = {
     Status.poor_match: RED,
     Status.failed: RED,
 }
-HALO: list[AbstractPathEffect] = [withStroke(linewidth=2.5, foreground="#f2f2f2")]  # for words on an image
+# for words on an image, and on a graph
+HALO: list[AbstractPathEffect] = [withStroke(linewidth=2.5, foreground="#f2f2f2")]
+WHITE_HALO: list[AbstractPathEffect] = [withStroke(linewidth=2.5, foreground="white")]
 INTENSITY, DIFFERENCE = "magma", "RdBu_r"
 STYLE: Any = {
     "font.size": 11,
@@ -430,7 +432,10 @@ def _chi2(axis: Axes, result: FitResult) -> None:
         )  # fmt: skip
     if not (0 < low < math.inf and 0 < high < math.inf):
         low, high = 0.01, 1.0
-    low, high = low / 3, min(max(high, 3 * low) * 1.7, max(1.5, 1.2 * high))
+    high = min(max(high, 3 * low) * 1.7, max(1.5, 1.2 * high))
+    # for the legend, and labels that no curve keeps apart from it, below the least χ²
+    room = (0.06 if result.curve is not None else 0.16) + 0.065 * len(axis.get_legend_handles_labels()[0])
+    low *= (low / high) ** (room / (1 - room))
     axis.set_ylim(low, high)
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None if low > 0.005 else 1))
@@ -452,6 +457,7 @@ def _chi2(axis: Axes, result: FitResult) -> None:
             va="top",
             color=colour,
             fontweight="bold",
+            path_effects=WHITE_HALO,
         )
     if axis.get_legend_handles_labels()[0]:
         corner: Any = "lower left" if t.value > np.mean(axis.get_xlim()) else "lower right"
@@ -460,21 +466,23 @@ def _chi2(axis: Axes, result: FitResult) -> None:
 
 def _label_apart(axis: Axes, labels: list[tuple[float, float, str, str]]) -> None:
     """Write labels (x, y, text, colour) below their points, the first ones nearest; none overlap."""
-    first, last = axis.get_xlim()
-    taken: list[tuple[int, float, float]] = []
+    height = 12.0  # pt
+    taken: list[tuple[float, float, float, float]] = []
+    left, right = (72 / DPI * axis.transData.transform((x, 1.0))[0] for x in axis.get_xlim())
     for x, y, text, colour in labels:
-        half = (0.012 + 0.0085 * len(text)) * (last - first)
-        middle = float(np.clip(x, first + half, last - half))
-        for line in range(3):
-            if all(
-                line != other or middle + half < left or right < middle - half for other, left, right in taken
-            ):
-                taken.append((line, middle - half, middle + half))
-                axis.annotate(
-                    text, (x, y), (middle, -9 - 13 * line), textcoords=("data", "offset points"),
-                    ha="center", va="top", fontsize=9.5, color=colour,
-                )  # fmt: skip
-                break
+        column, top = 72 / DPI * axis.transData.transform((x, y))
+        half = 3.1 * len(text) + 2
+        middle = float(np.clip(column, left + half, max(right - half, left + half)))
+        for below in (9 + height * line for line in range(4)):
+            box = middle - half, middle + half, top - below - height, top - below
+            if any(box[0] < b[1] and b[0] < box[1] and box[2] < b[3] and b[2] < box[3] for b in taken):
+                continue
+            taken.append(box)
+            axis.annotate(
+                text, (x, y), (middle - column, -below), textcoords="offset points",
+                ha="center", va="top", fontsize=9.5, color=colour, path_effects=WHITE_HALO,
+            )  # fmt: skip
+            break
 
 
 # ------------------------------------------------------------------------------------------- words

@@ -66,44 +66,37 @@ def estimate_noise(residual: Array, model: Array, mask: NDArray[np.bool_]) -> No
     return Noise(constant + floor, per_intensity, max(total - counting, 0.0))
 
 
-def correlation(standardised: Array, mask: NDArray[np.bool_]) -> Array:
-    """Autocorrelation of a standardised residual, cut off where it has faded.
+def effective_pixels(standardised: Array, mask: NDArray[np.bool_], misfit_share: float) -> float:
+    """Number of independent pixels that a residual amounts to: n / Σ_Δ ρ(Δ).
+
+    Noise is independent from pixel to pixel, misfit is smooth.  The autocorrelation ρ is summed
+    over all shifts Δ with Parzen's window, which ends at twice the distance where the radial mean
+    of ρ has faded to a tenth of what misfit puts into it (or into its own noise).
 
     Parameters
     ----------
-    standardised : (n,) array of unit variance
+    standardised : (n,) array
+        Residual over the square root of its variance.
     mask : (rows, cols) bool array
-
-    Returns
-    -------
-    (p, q) array in FFT order: ρ(Δ), 1 at zero, tapered to 0 at the distance where its radial
-    mean first falls below 5 %, so that it stays a positive-definite function.
+        The n pixels.
+    misfit_share : float
+        Share of the misfit in the variance of the residual, 0 … 1.
     """
+    n = len(standardised)
     shape = tuple(fft.next_fast_len(2 * size) for size in mask.shape)
     image = np.zeros(mask.shape)
     image[mask] = standardised
     raw = fft.irfft2(np.abs(fft.rfft2(image, shape)) ** 2, shape)
     overlap = fft.irfft2(np.abs(fft.rfft2(mask.astype(float), shape)) ** 2, shape)
-    rho = raw / np.maximum(overlap, 1)
-    rho /= max(rho[0, 0], 1e-300)
-    dy, dx = (np.minimum(np.arange(n), n - np.arange(n)) for n in shape)
+    rho = raw / np.maximum(overlap, 1) / max(float((standardised**2).mean()), 1e-300)
+    dy, dx = (np.minimum(np.arange(size), size - np.arange(size)) for size in shape)
     distance = np.hypot(dy[:, None], dx[None, :])
     shell = np.minimum(distance.round().astype(int), max(mask.shape))
-    weight = np.bincount(shell.ravel(), overlap.ravel())
-    radial = np.bincount(shell.ravel(), (rho * overlap).ravel()) / np.maximum(weight, 1e-300)
-    faded = np.flatnonzero(radial < 0.05)
+    pairs = np.bincount(shell.ravel(), np.maximum(overlap, 0).ravel())
+    radial = np.bincount(shell.ravel(), (rho * overlap).ravel()) / np.maximum(pairs, 1)
+    threshold = np.maximum(0.1 * misfit_share, 2 / np.sqrt(np.maximum(pairs / 2, 1)))
+    faded = np.flatnonzero(radial < threshold)
     reach = 2.0 * float(faded[0]) if len(faded) else float(max(mask.shape))
     x = np.clip(distance / reach, 0, 1)
-    taper = np.where(x < 0.5, 1 - 6 * x**2 + 6 * x**3, 2 * (1 - x) ** 3)  # Parzen's window
-    return rho * taper
-
-
-def correlated_products(rows: Array, rho: Array, mask: NDArray[np.bool_]) -> Array:
-    """Σ_ij u_p(i) ρ(i − j) u_q(j) for rows u (p, n) on the pixels of mask: a (p, p) array."""
-    spectrum = fft.rfft2(rho)
-    images = np.zeros((len(rows), *mask.shape))
-    images[:, mask] = rows
-    smooth = fft.irfft2(fft.rfft2(images, rho.shape) * spectrum, rho.shape)
-    smooth = smooth[:, : mask.shape[0], : mask.shape[1]][:, mask]
-    product = rows @ smooth.T
-    return (product + product.T) / 2
+    taper = np.where(x < 0.5, 1 - 6 * x**2 + 6 * x**3, 2 * (1 - x) ** 3)
+    return float(np.clip(n / max((rho * taper).sum(), 1.0), 1.0, n))

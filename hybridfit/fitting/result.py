@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridfit.fitting.search import Candidate
+from hybridfit.fitting.candidates import Candidate
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -119,6 +119,8 @@ class FitResult:
     thumbnail : Thumbnail
     structure : dict of str to Parameter
         Structural parameters of the library, by name.
+    fitter : lmfit.Minimizer or None
+        What produced `minimizer`; see `conf_interval`.
     """
 
     source: str
@@ -141,6 +143,7 @@ class FitResult:
     seconds: dict[str, float]
     thumbnail: Thumbnail
     structure: dict[str, Parameter] = field(default_factory=dict)
+    fitter: Any = field(default=None, repr=False, compare=False)
 
     def __getitem__(self, name: str) -> Parameter:
         return self.parameters[name]
@@ -159,6 +162,16 @@ class FitResult:
     def ok(self) -> bool:
         """Whether the fit converged without a warning."""
         return self.status is Status.converged
+
+    def conf_interval(self, **options: Any) -> Any:
+        """lmfit's confidence intervals, by profiling χ²; see `lmfit.conf_interval` for the options.
+
+        They follow the curvature of χ² but know nothing of correlated misfit: where the model
+        limits the fit, `interval95` is the wider and the honest one.
+        """
+        import lmfit
+
+        return lmfit.conf_interval(self.fitter, self.minimizer, **options)
 
     def report(self) -> str:
         """The answer as text for people."""

@@ -15,20 +15,27 @@ The same engine does the full search (whole library, any rotation) and the windo
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from hybridfit.library import Library
+from hybridfit.fitting.binning import bin_frame
+from hybridfit.fitting.candidates import Candidate, canonical, tilt_distance
+from hybridfit.fitting.seeding import SHIFT_STEP, Hints, around, trial_cameras
+from hybridfit.io import Frame, atomic_path
+from hybridfit.library import Library, cache_folder
 from hybridfit.pattern.background import basis
 from hybridfit.pattern.compose import at_thickness, compose, unfold, workspace
 from hybridfit.pattern.rings import best_rotations
 
 Array = NDArray[np.float64]
+Float32 = NDArray[np.float32]
 
 RINGS = 24
 ANGLES = 96  # samples along φ; rotation is found to a fraction of 360°/96 by interpolation
@@ -37,25 +44,11 @@ BEYOND_DISC = 5.0  # mrad around the direct disc that are searched
 SOFTNESS = 0.45  # mrad, half-width of the template's disc edges: what the rings resolve
 TILT_STEP = 0.5  # mrad
 THICKNESS_STEP = 2.0  # nm
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A library point and a camera that match the frame: nm, mrad, px, px/mrad, degrees.
-
-    chi2 is the sum of squares relative to the variance of the frame: 1 means no resemblance.
-    probability is filled where a classifier or several refined candidates give one.
-    """
-
-    thickness: float
-    tilt_x: float
-    tilt_y: float
-    centre_x: float
-    centre_y: float
-    scale: float
-    rotation: float
-    chi2: float = float("nan")
-    probability: float | None = None
+WINDOW = (3.0, 1.0)  # nm, mrad: half-widths of the search about a hint
+HINTED_ROTATION = 5.0  # degrees either way
+SEARCHED_RADIUS_PX = 36  # frames with more pixels than the rings resolve are binned
+PARENTS = (0, 3, 2)  # cameras that each level of the search refines: all trial cameras first
+TEMPLATE_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -71,6 +64,12 @@ class Templates:
     tilt_x: Array
     tilt_y: Array
     semi_angle: float
+
+    @classmethod
+    def of(cls, series: NDArray[np.float32], thickness: Array, tilts: Array, semi_angle: float) -> Templates:
+        """Series ordered by thickness, then by tilt."""
+        x, y = (np.tile(tilt, len(thickness)) for tilt in tilts.T)
+        return cls(series, np.repeat(thickness, len(tilts)), x, y, semi_angle)
 
     @property
     def radii(self) -> Array:
@@ -121,13 +120,7 @@ def make_templates(
         list(pool.map(work, shares))
     flat = series.reshape(-1, HARMONICS, 2, RINGS)
     flat /= np.maximum(np.sqrt(_power(flat)), 1e-12)[:, None, None, None].astype(np.float32)
-    return Templates(
-        flat,
-        np.repeat(thickness, len(tilts)),
-        np.tile(tilts[:, 0], len(thickness)),
-        np.tile(tilts[:, 1], len(thickness)),
-        semi_angle,
-    )
+    return Templates.of(flat, thickness, tilts, semi_angle)
 
 
 def tilt_grid(tilt_max: float, rotation_order: int, step: float = TILT_STEP) -> Array:
@@ -150,7 +143,7 @@ def match(
     *,
     rotation_range: tuple[float, float] | None = None,
     workers: int = 1,
-) -> tuple[Array, Array]:
+) -> tuple[Float32, Float32]:
     """χ² of every template for every trial camera, at the best rotation.
 
     Parameters
@@ -190,7 +183,12 @@ def match(
 
 
 def candidates(
-    templates: Templates, cameras: Array, chi2: Array, rotation: Array, rotation_order: int, most: int = 12
+    templates: Templates,
+    cameras: Array,
+    chi2: Float32,
+    rotation: Float32,
+    rotation_order: int,
+    most: int = 12,
 ) -> list[Candidate]:
     """The best library points, each with its best camera, no two of them neighbours.
 
@@ -210,25 +208,124 @@ def candidates(
             for c in kept
         ):
             continue
-        kept.append(Candidate(t, x, y, *(float(v) for v in cameras[camera[i]]), angle, float(score[i])))
+        centre_x, centre_y, scale = (float(v) for v in cameras[camera[i]])
+        kept.append(Candidate(t, x, y, centre_x, centre_y, scale, angle, float(score[i])))
         if len(kept) == most:
             break
     return kept
 
 
-def canonical(tilt_x: float, tilt_y: float, rotation: float, order: int) -> tuple[float, float, float]:
-    """The same pattern with its rotation in (−180/n, 180/n]: the tilt turns with the crystal frame."""
-    sector = 360 / order
-    turns = np.ceil((rotation - sector / 2) / sector - 1e-12)
-    angle = np.deg2rad(turns * sector)
-    c, s = np.cos(angle), np.sin(angle)
-    return float(c * tilt_x - s * tilt_y), float(s * tilt_x + c * tilt_y), float(rotation - turns * sector)
+class Searcher:
+    """The search over one library at one semi-angle; its templates are made once.
+
+    Parameters
+    ----------
+    library : Library, in memory
+    semi_angle : float, mrad
+    hints : Hints
+        A thickness or a tilt restricts the search to a window about it.
+    workers : int, threads
+    progress : callable(stage, fraction)
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        semi_angle: float,
+        *,
+        hints: Hints,
+        workers: int,
+        progress: Callable[[str, float], None],
+    ) -> None:
+        self.library = library
+        self.semi_angle = semi_angle
+        self.hints = hints
+        self.workers = workers
+        self.progress = progress
+        self._templates: Templates | None = None
+
+    def search(self, frame: Frame) -> tuple[list[Candidate], Array]:
+        """Candidates, best first, and the least χ² found at every thickness (2, n).
+
+        Raises
+        ------
+        InputError
+            The frame shows no direct disc.
+        """
+        templates = self.templates()
+        cameras = trial_cameras(frame, self.hints, self.semi_angle)
+        factor = max(1, int(np.median(cameras[:, 2]) * (self.semi_angle + BEYOND_DISC) / SEARCHED_RADIUS_PX))
+        image, valid = bin_frame(frame.image, frame.valid, factor)
+        rotation = self.hints.rotation
+        turn = None if rotation is None else (rotation - HINTED_ROTATION, rotation + HINTED_ROTATION)
+        chi2 = np.empty((0, len(templates.thickness)), np.float32)
+        angles = np.empty_like(chi2)
+        tried = np.empty((0, 3))
+        for level, parents in enumerate(PARENTS):
+            if level:
+                best = tried[np.argsort(chi2.min(axis=1))[:parents]]
+                cameras = around(best, SHIFT_STEP * 0.5**level, self.hints.scale_step * 0.5**level)
+            binned = cameras.copy()
+            binned[:, :2] = (binned[:, :2] - (factor - 1) / 2) / factor
+            binned[:, 2] /= factor
+            found = match(image, valid, templates, binned, rotation_range=turn, workers=self.workers)
+            chi2, angles = np.vstack([chi2, found[0]]), np.vstack([angles, found[1]])
+            tried = np.vstack([tried, cameras])
+            self.progress("search", (level + 1) / len(PARENTS))
+        thickness = np.unique(templates.thickness)
+        by_template = chi2.min(axis=0)
+        least = np.array([by_template[templates.thickness == t].min() for t in thickness])
+        found_candidates = candidates(templates, tried, chi2, angles, self.library.rotation_order)
+        return found_candidates, np.stack([thickness, least])
+
+    def templates(self) -> Templates:
+        """The library points that are searched; those of a whole library are kept in the cache."""
+        if self._templates is None:
+            low, high = self.library.thickness_range
+            order = self.library.rotation_order
+            thickness = np.arange(low, high + 1e-9, THICKNESS_STEP)
+            if self.hints.thickness is not None:
+                thickness = self.hints.thickness + np.arange(-WINDOW[0], WINDOW[0] + 0.5)
+                thickness = thickness[(thickness >= low) & (thickness <= high)]
+            limit = self.library.tilt_max + self.library.semi_angle_max - self.semi_angle
+            tilts = tilt_grid(min(self.library.tilt_max, limit), order)
+            if self.hints.tilt is not None:
+                tilts = tilt_grid(WINDOW[1], 1) + np.array(self.hints.tilt)
+                tilts = tilts[np.hypot(*tilts.T) <= limit + 1e-9]
+            checksum = str(self.library.dataset.attrs["checksum"])
+            path = cache_folder() / f"rings-{checksum[:12]}-{self.semi_angle:.4f}mrad-v{TEMPLATE_VERSION}.npy"
+            whole = self.hints.thickness is None and self.hints.tilt is None
+            series = _load_quietly(path, len(thickness) * len(tilts)) if whole else None
+            if series is None:
+                series = make_templates(
+                    self.library,
+                    self.semi_angle,
+                    thickness,
+                    tilts,
+                    workers=self.workers,
+                    progress=lambda fraction: self.progress("templates", fraction),
+                ).series
+                if whole:
+                    _save_quietly(path, series)
+            self._templates = Templates.of(series, thickness, tilts, self.semi_angle)
+        return self._templates
 
 
-def tilt_distance(a: tuple[float, float], b: tuple[float, float], order: int) -> float:
-    """Smallest distance (mrad) between two tilts under rotations of the n-fold axis."""
-    turns = np.exp(2j * np.pi * np.arange(order) / order)
-    return float(np.abs(complex(*a) * turns - complex(*b)).min())
+def _load_quietly(path: Path, count: int) -> NDArray[np.float32] | None:
+    """Templates from the cache, or None where they are not to be had."""
+    with contextlib.suppress(OSError, ValueError):
+        series = np.load(path, allow_pickle=False)
+        if series.shape == (count, HARMONICS, 2, RINGS) and series.dtype == np.float32:
+            return series
+    return None
+
+
+def _save_quietly(path: Path, series: NDArray[np.float32]) -> None:
+    """Keep templates in the cache; a full or read-only disk is no reason to fail."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            np.save(temporary, series, allow_pickle=False)
 
 
 def _on_rings(image: Array, camera: Array, radii: Array) -> Array:

@@ -20,8 +20,7 @@ def kernel(function: F) -> F:
     return numba.njit(**OPTIONS)(function)
 
 
-@intrinsic
-def add_scaled_8(typingctx, total, to, source, at, factor):  # type: ignore[no-untyped-def]
+def _add_scaled_8(typingctx, total, to, source, at, factor):  # type: ignore[no-untyped-def]
     """total[to : to + 8] += factor · source[at : at + 8], as one vector operation.
 
     total and source are flat float32 arrays, factor a float32.  Written out because numba leaves
@@ -46,3 +45,6 @@ def add_scaled_8(typingctx, total, to, source, at, factor):  # type: ignore[no-u
         return context.get_dummy_value()
 
     return signature, generate
+
+
+add_scaled_8: Callable[..., None] = intrinsic(_add_scaled_8)

@@ -108,7 +108,7 @@ class Crystal:
     @property
     def reciprocal_basis(self) -> Array:
         """(3, 3) array: rows are a*, b*, c* in Å⁻¹ (no 2π)."""
-        return np.linalg.inv(self.direct_basis).T
+        return np.asarray(np.linalg.inv(self.direct_basis).T, dtype=np.float64)
 
     @property
     def volume(self) -> float:
@@ -200,7 +200,8 @@ def project(
     frame = np.stack([x, np.cross(z, x)])
     basis = basis_hkl @ crystal.reciprocal_basis @ frame.T
     if np.linalg.det(basis) < 0:
-        basis_hkl, basis = basis_hkl * [[1], [-1]], basis * [[1], [-1]]
+        flip = np.array([[1], [-1]])
+        basis_hkl, basis = basis_hkl * flip, basis * flip
     return Projection(
         crystal=crystal,
         zone=(int(zone[0]), int(zone[1]), int(zone[2])),

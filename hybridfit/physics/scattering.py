@@ -94,8 +94,8 @@ def structure_factors(
     hkl = np.asarray(hkl)
     g = np.linalg.norm(hkl @ crystal.reciprocal_basis, axis=-1)
     prefactor = lorentz_factor(energy_kv) / (np.pi * crystal.volume)
-    elastic = np.zeros(g.shape, complex)
-    absorptive = np.zeros(g.shape, complex)
+    elastic: NDArray[np.complex128] = np.zeros(g.shape, np.complex128)
+    absorptive: NDArray[np.complex128] = np.zeros(g.shape, np.complex128)
     kinds: dict[tuple[str, float], tuple[Array, Array]] = {}
     for j, element in enumerate(crystal.elements):
         b = float(crystal.debye_waller[j])
@@ -105,4 +105,6 @@ def structure_factors(
         phase = crystal.occupancies[j] * np.exp(-2j * np.pi * (hkl @ crystal.positions[j]))
         elastic += kinds[element, b][0] * phase
         absorptive += kinds[element, b][1] * phase
-    return prefactor * elastic, prefactor * absorptive
+    elastic *= prefactor
+    absorptive *= prefactor
+    return elastic, absorptive

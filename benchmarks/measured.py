@@ -1,0 +1,67 @@
+"""The measured patterns of SrTiO3 [001], 200 kV, 13.6 mrad, with nothing given but the semi-angle.
+
+File names end in the thickness range that their authors found by matching, as in
+`01-on_zone_50-51nm.jpg`.  The patterns are not part of this repository; the study says so and
+ends when the folder is absent.
+
+Run with: python -m benchmarks.measured [--data FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.common import Study
+from hybridfit import Fitter, Library, read_frames
+
+DATA = Path(__file__).parents[2] / "shared" / "data" / "experiment"
+SEMI_ANGLE = 13.6
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    files = sorted(parser.parse_args().data.glob("*nm.jpg"))
+    if not files:
+        print("no measured patterns found: give their folder with --data")
+        return 0
+    fitter = Fitter(Library.open("SrTiO3_001_200kV"), SEMI_ANGLE)
+    study = Study("measured")
+    results = []
+    for file in files:
+        low, high = (float(v) for v in re.search(r"(\d+)-(\d+)nm", file.stem).groups())  # type: ignore[union-attr]
+        result = fitter.fit(read_frames(file)[0])
+        results.append((file.stem, low, high, result))
+        outside = max(low - result.thickness, result.thickness - high, 0.0)
+        study.add(f"{file.stem}: thickness", result.thickness, "nm")
+        study.add("  its 95 % interval, half", 1.96 * (result["thickness"].stderr or np.nan), "nm")
+        study.add("  outside the labelled range by", outside, "nm", at_most=1.0)
+        study.add("  tilt", float(np.hypot(*result.tilt)), "mrad", at_most=0.7)
+        study.add("  residual fraction", result.residual_fraction, "", at_most=0.016)
+        study.add("  time in all", result.seconds["total"], "s", at_most=60)
+        study.note(f"{file.stem}: {result.status.name}; {result.message}")
+    passed = study.finish(fits=[result.to_json() | {"file": name} for name, _, _, result in results])
+    with study.figure(columns=3, rows=len(results), size=(3.4, 3.0)) as (_, axes):
+        for row, (name, _, _, result) in zip(axes.reshape(-1, 3), results, strict=True):
+            thumbnail = result.thumbnail
+            top = np.nanmax(thumbnail.experiment)
+            for axis, image, title in zip(
+                row,
+                (thumbnail.experiment, thumbnail.fit, thumbnail.experiment - thumbnail.fit),
+                (name, f"fit: {result.thickness:.1f} nm", "difference, ±15 %"),
+                strict=True,
+            ):
+                limits = (-0.15 * top, 0.15 * top) if "difference" in title else (0, top)
+                axis.imshow(image, vmin=limits[0], vmax=limits[1], cmap="RdBu_r" if limits[0] else "magma")
+                axis.set_title(title, fontsize=8)
+                axis.axis("off")
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""How long a user waits: the help text, the start of a fit, one full search.
+
+Everything is measured in fresh processes with the library built and the kernels compiled.
+
+Run with: python -m benchmarks.startup
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.common import Study
+
+FIT = """
+import sys, time
+start = time.perf_counter()
+from hybridfit import Fitter, Library, read_frames
+fitter = Fitter(Library.open("SrTiO3_001_200kV"), 13.6)
+fitter.templates()
+frame = read_frames(sys.argv[1])[0]
+print(time.perf_counter() - start)
+result = fitter.fit(frame)
+print(result.seconds["total"], result.thickness, *result.tilt)
+"""
+TRUTH = {"thickness": 42.3, "tilt": (1.3, -0.7)}
+
+
+def fresh(*arguments: str, repeat: int = 5) -> tuple[float, str]:
+    """Least wall time (s) of a fresh Python process, and its last output."""
+    seconds = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds)), done.stdout
+
+
+def main() -> int:
+    from hybridfit import Fitter, Library, simulate_frame
+
+    study = Study("startup")
+    library = Library.open("SrTiO3_001_200kV", progress=lambda fraction: None)
+    Fitter(library, 13.6).templates()
+    image, _ = simulate_frame(library, **TRUTH, semi_angle=13.6, rotation=23.0, electrons=1e7)  # type: ignore[arg-type]
+    command = "import sys; from hybridfit.cli import main; sys.argv = ['hybridfit', '--help']; main()"
+    seconds, text = fresh("-c", command)
+    assert "fit" in text
+    study.add("hybridfit --help, fresh process", seconds, "s", at_most=0.6)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "frame.npy"
+        np.save(path, image, allow_pickle=False)
+        fresh("-c", FIT, str(path), repeat=1)
+        starts, fits = [], []
+        for _ in range(3):
+            _, text = fresh("-c", FIT, str(path), repeat=1)
+            first, second = text.strip().splitlines()
+            starts.append(float(first))
+            fits.append([float(v) for v in second.split()])
+    best = np.array(fits)
+    assert abs(best[0, 1] - TRUTH["thickness"]) < 0.5 and np.abs(best[0, 2:] - TRUTH["tilt"]).max() < 0.1  # type: ignore[operator]
+    study.add(
+        "start of a fit in a fresh process, before the first χ²", float(np.median(starts)), "s", at_most=4
+    )
+    study.add(
+        "full search and refinement, one pattern, two cores", float(np.median(best[:, 0])), "s", at_most=60
+    )
+    passed = study.finish()
+    with study.figure() as (_, axes):
+        rows = [row for row in study.rows if row.bar is not None]
+        axes[0].barh([row.what for row in rows], [row.measured for row in rows])
+        axes[0].plot([row.bar for row in rows], range(len(rows)), "k|", markersize=18)
+        axes[0].set(xlabel="seconds (mark: the bar)", xscale="log")
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""The verdict on a refinement: its status, and the result that goes to the user."""
+
+from __future__ import annotations
+
+import lmfit
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridfit.fitting.candidates import Candidate, canonical
+from hybridfit.fitting.refinement import Refinement
+from hybridfit.fitting.region import Region
+from hybridfit.fitting.result import FitResult, Parameter, Status, Thumbnail
+from hybridfit.library import Library
+
+Array = NDArray[np.float64]
+
+POOR_MISFIT = 0.06  # of the pattern's variance
+AMBIGUOUS_SIGMA = 3.0
+NORMAL_95 = 1.96
+WITHIN = 0.1  # thickness_range10: how far the sum of squares may rise
+
+
+def judge(
+    region: Region, fit: Refinement, rivals: list[tuple[Refinement, Candidate]], on_bound: list[str]
+) -> tuple[Status, str]:
+    """Status of a refinement, and the detail that its sentence names.
+
+    rivals are other minima, refined on the same frame.
+    """
+    if not np.isfinite(list(fit.values.values())).all() or fit.coefficients[0] <= 0:
+        return Status.failed, "no positive intensity factor fits the frame"
+    misfit = fit.noise.misfit / region.variance
+    if misfit > POOR_MISFIT:
+        return (
+            Status.poor_match,
+            f"misfit {misfit:.1%} of the pattern's variance, at most {POOR_MISFIT:.0%} is usual",
+        )
+    if on_bound:
+        return Status.at_bound, ", ".join(on_bound)
+    mean_square = fit.sum_of_squares / fit.residual.size
+    for other, at in rivals:
+        excess = other.sum_of_squares / other.residual.size / mean_square - 1
+        if excess * fit.n_effective < AMBIGUOUS_SIGMA**2:
+            where = f"{at.thickness:.1f} nm, tilt {at.tilt_x:.2f}, {at.tilt_y:.2f} mrad"
+            return Status.ambiguous, f"{where}, sum of squares {excess:+.1%}"
+    return Status.converged, ""
+
+
+def on_bound(params: lmfit.Parameters, library: Library, tilt_limit: float) -> dict[str, str]:
+    """Varying parameters that ended on a bound of the library or of good sense: name to what to say."""
+    found = {}
+    t = params["thickness"]
+    error = t.stderr or 0.0
+    for bound in library.thickness_range:
+        if t.vary and abs(t.value - bound) < max(0.02, 0.5 * min(error, 1.0)):
+            found["thickness"] = f"thickness = {bound:g} nm"
+    x, y = params["tilt_x"], params["tilt_y"]
+    if (x.vary or y.vary) and np.hypot(x.value, y.value) > tilt_limit - 0.01:
+        found["tilt_x"] = f"tilt = {tilt_limit:.3g} mrad"
+        found["tilt_y"] = found["tilt_x"]
+    for name in ("scale", "centre_x", "centre_y", "semi_angle", "blur", "ellipticity_a", "ellipticity_b"):
+        p = params[name]
+        nearest = p.max - p.value if name == "blur" else min(p.value - p.min, p.max - p.value)
+        if p.vary and nearest < 1e-4 * (p.max - p.min):
+            found[name] = name
+    return found
+
+
+def make_result(
+    source: str,
+    library: Library,
+    tilt_limit: float,
+    region: Region,
+    fit: Refinement,
+    rivals: list[tuple[Refinement, Candidate]],
+    *,
+    seed: Candidate,
+    candidates: tuple[Candidate, ...],
+    curve: Array | None,
+    seconds: dict[str, float],
+) -> FitResult:
+    """Everything that a fit found, in the canonical crystal frame."""
+    params = fit.minimizer.params
+    _to_canonical(fit.minimizer, params, library.rotation_order)
+    bounded = on_bound(params, library, tilt_limit)
+    status, detail = judge(region, fit, rivals, list(dict.fromkeys(bounded.values())))
+    parameters = {}
+    for name, p in params.items():
+        known = p.vary and p.stderr is not None and name not in bounded
+        error = float(p.stderr) if known else None
+        reach = NORMAL_95 * (error or 0.0)
+        interval = (float(p.value) - reach, float(p.value) + reach) if known else None
+        parameters[name] = Parameter(float(p.value), error, interval)
+    t = parameters["thickness"]
+    # χ²(t) is a parabola whose naive standard error is its half-width at Δχ² = 1
+    half = None if t.stderr is None else t.stderr / fit.inflation * np.sqrt(WITHIN * fit.chi2)
+    attrs = library.dataset.attrs
+    zone = " ".join(str(int(i)) for i in np.atleast_1d(attrs["zone"]))
+    freedom = max(fit.residual.size - len(fit.minimizer.var_names) - len(fit.coefficients), 1)
+    fitted = np.full(region.image.shape, np.nan)
+    fitted[region.mask] = fit.model
+    return FitResult(
+        source=source,
+        library=f"{attrs['crystal']} [{zone}] {attrs['energy_kv']:g} kV",
+        method="lsf",
+        status=status,
+        message=status.value.format(detail=detail),
+        parameters=parameters,
+        thickness_range10=None if half is None else (float(t.value - half), float(t.value + half)),
+        minimizer=fit.minimizer,
+        fitter=fit.fitter,
+        intensity_factor=float(fit.coefficients[0]),
+        background=tuple(float(c) for c in fit.coefficients[1:]),
+        residual_fraction=float((fit.residual**2).mean() / region.variance),
+        reduced_chi2=float((fit.residual**2 / fit.noise.counting(fit.model)).sum() / freedom),
+        misfit_fraction=float(fit.noise.misfit / region.variance),
+        n_effective=fit.n_effective,
+        seed=seed,
+        candidates=candidates,
+        curve=curve,
+        seconds=seconds,
+        thumbnail=Thumbnail(
+            np.where(region.mask, region.image, np.nan), fitted, region.radius(fit), region.extent
+        ),
+    )
+
+
+def _to_canonical(minimizer: lmfit.minimizer.MinimizerResult, params: lmfit.Parameters, order: int) -> None:
+    """Bring rotation into (−180/n, 180/n]; tilt, its errors and the covariance turn along."""
+    x, y, rotation = canonical(
+        params["tilt_x"].value, params["tilt_y"].value, params["rotation"].value, order
+    )
+    angle = np.deg2rad(params["rotation"].value - rotation)
+    names = list(minimizer.var_names)
+    if abs(angle) > 1e-9 and {"tilt_x", "tilt_y"} <= set(names) and minimizer.covar is not None:
+        c, s = np.cos(angle), np.sin(angle)
+        i, j = names.index("tilt_x"), names.index("tilt_y")
+        turn = np.eye(len(names))
+        turn[i, i], turn[i, j], turn[j, i], turn[j, j] = c, -s, s, c
+        minimizer.covar = turn @ minimizer.covar @ turn.T
+        for name, index in (("tilt_x", i), ("tilt_y", j)):
+            params[name].stderr = float(np.sqrt(minimizer.covar[index, index]))
+    for name, value in (("tilt_x", x), ("tilt_y", y), ("rotation", rotation)):
+        p, error = params[name], params[name].stderr
+        reach = max(abs(value), abs(p.max), abs(p.min))
+        p.set(value=value, min=-reach, max=reach)
+        p.stderr = error
