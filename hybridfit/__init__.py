@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hybridfit import errors as errors
+    from hybridfit.fitting.candidates import Candidate as Candidate
     from hybridfit.fitting.engine import Fitter as Fitter
-    from hybridfit.fitting.engine import Hints as Hints
     from hybridfit.fitting.engine import fit as fit
     from hybridfit.fitting.result import FitResult as FitResult
     from hybridfit.fitting.result import Status as Status
-    from hybridfit.fitting.search import Candidate as Candidate
-    from hybridfit.io import Frame as Frame
-    from hybridfit.io import make_frame as make_frame
+    from hybridfit.fitting.seeding import Hints as Hints
+    from hybridfit.frame import Frame as Frame
+    from hybridfit.frame import make_frame as make_frame
     from hybridfit.io import read_frames as read_frames
     from hybridfit.library import Library as Library
     from hybridfit.recipe import Recipe as Recipe
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 # where each public name lives
 _HOME = {
-    "Candidate": "hybridfit.fitting.search",
+    "Candidate": "hybridfit.fitting.candidates",
     "FitResult": "hybridfit.fitting.result",
     "Fitter": "hybridfit.fitting.engine",
-    "Frame": "hybridfit.io",
-    "Hints": "hybridfit.fitting.engine",
+    "Frame": "hybridfit.frame",
+    "Hints": "hybridfit.fitting.seeding",
     "Library": "hybridfit.library",
     "Recipe": "hybridfit.recipe",
     "Status": "hybridfit.fitting.result",
     "fit": "hybridfit.fitting.engine",
-    "make_frame": "hybridfit.io",
+    "make_frame": "hybridfit.frame",
     "read_frames": "hybridfit.io",
     "simulate_frame": "hybridfit.simulate",
 }

@@ -27,9 +27,9 @@ from hybridfit.errors import HybridfitError, InputError, LibraryError
 if TYPE_CHECKING:
     import numpy as np
 
-    from hybridfit.fitting.engine import Hints
     from hybridfit.fitting.result import FitResult
-    from hybridfit.io import Frame
+    from hybridfit.fitting.seeding import Hints
+    from hybridfit.frame import Frame
     from hybridfit.library import Library
     from hybridfit.recipe import Recipe
 
@@ -219,7 +219,8 @@ def fit(
     centre = _numbers(hint_centre, "hint-centre", "COL,ROW in px, such as 131.4,121.8", (2,))
     sizes = _numbers(shape, "shape", "ROWS,COLS, such as 256,256", (2, 3))
 
-    from hybridfit.fitting.engine import METHODS, Hints
+    from hybridfit.fitting.engine import METHODS
+    from hybridfit.fitting.seeding import Hints
     from hybridfit.io import read_frames
     from hybridfit.model import PARAMETERS
     from hybridfit.pattern import background as backgrounds
@@ -366,7 +367,7 @@ def demo(
     import numpy as np
 
     from hybridfit.fitting.engine import Fitter
-    from hybridfit.io import make_frame
+    from hybridfit.frame import make_frame
     from hybridfit.simulate import simulate_frame
 
     with _Bars(quiet) as bars:

@@ -514,8 +514,7 @@ def _numbers(axis: Axes, result: FitResult) -> None:
         weight = "bold" if name in ("thickness", "tilt_x", "tilt_y") else "normal"
         unit = UNITS.get(name, "").replace("_per_", "/").replace("deg", "°")
         value, _, error = _measured(p).partition(" ± ")
-        bound = result.status is Status.at_bound and name in result.message
-        note = f"± {error}" if error else ("on its bound" if bound else "fixed")
+        note = f"± {error}" if error else ("on its bound" if _varied(result, name) else "fixed")
         axis.text(0.0, y, NAMES.get(name, name), va="top", size=size, weight=weight, parse_math=False)
         axis.text(0.56, y, value, va="top", ha="right", size=size, weight=weight)
         axis.text(
@@ -534,6 +533,12 @@ def _numbers(axis: Axes, result: FitResult) -> None:
         f"reduced χ² {result.reduced_chi2:.3g}"
     )
     axis.text(0.0, y - 0.02, quality, va="top", fontsize=10, color=GREY)
+
+
+def _varied(result: FitResult, name: str) -> bool:
+    """Whether a parameter without an error was fitted all the same, and ended on a bound."""
+    params = getattr(result.minimizer, "params", {})
+    return result.status is Status.at_bound and name in params and bool(params[name].vary)
 
 
 def _measured(p: Parameter) -> str:

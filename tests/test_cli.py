@@ -344,10 +344,11 @@ BAD_OPTIONS = [
     ("'wide'", ["--semi-angle", "wide"]),
     ("scale 0 px/mrad", ["--hint-scale", "0"]),
     ("scale 1e+06 px/mrad", ["--hint-scale", "1e6"]),
-    ("(1000.0, 5.0)", ["--hint-centre", "1000,5"]),
+    ("centre 1000, 5 px", ["--hint-centre", "1000,5"]),
     ("'5'", ["--hint-centre", "5"]),
     ("'b'", ["--hint-tilt", "1,b"]),
     ("500 nm", ["--hint-thickness", "500"]),
+    ("50, 0 mrad", ["--hint-tilt", "50,0"]),
     ("'inf'", ["--hint-rotation", "inf"]),
     ("'96'", ["--shape", "96"]),
     ("dataset", ["--dataset", "one"]),
@@ -363,7 +364,6 @@ def test_unusable_options(refused, options, frame, tmp_path, words, bad):
 
 
 UNCHECKED = [
-    ("50", ["--hint-tilt", "50,0"]),
     ("1000", ["--fix", "thickness=1000"]),
     ("20", ["--fix", "tilt_x=20"]),
     ("0", ["--fix", "scale=0"]),

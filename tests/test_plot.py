@@ -18,9 +18,10 @@ from PIL import Image
 
 from hybridfit import plot
 from hybridfit.errors import InputError
-from hybridfit.fitting.engine import Fitter, Hints
+from hybridfit.fitting.candidates import Candidate
+from hybridfit.fitting.engine import Fitter
 from hybridfit.fitting.result import FitResult, Parameter, Status
-from hybridfit.fitting.search import Candidate
+from hybridfit.fitting.seeding import Hints
 from hybridfit.library import Library
 from hybridfit.pattern.camera import Camera, to_pixels
 from hybridfit.plot import other_minima, plot_fit

@@ -22,7 +22,7 @@ from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.search import WINDOW, Searcher, Templates
 from hybridfit.fitting.seeding import Hints, check_disc
 from hybridfit.fitting.verdict import make_result
-from hybridfit.io import Frame, make_frame
+from hybridfit.frame import Frame, make_frame
 from hybridfit.library import Library
 from hybridfit.model import PARAMETERS, SEMI_ANGLE_ROOM, ForwardModel
 from hybridfit.pattern import background as bg

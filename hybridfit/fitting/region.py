@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hybridfit.fitting.binning import bin_frame
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.refinement import Refinement
-from hybridfit.io import Frame
+from hybridfit.frame import Frame
 from hybridfit.model import FITTED_BEYOND_DISC
 from hybridfit.pattern.camera import Camera, to_angles
 

@@ -28,7 +28,8 @@ from scipy import fft, ndimage
 from hybridfit.fitting.binning import bin_frame
 from hybridfit.fitting.candidates import Candidate, canonical, tilt_distance
 from hybridfit.fitting.seeding import SHIFT_STEP, Hints, around, trial_cameras
-from hybridfit.io import Frame, atomic_path
+from hybridfit.frame import Frame
+from hybridfit.io import atomic_path
 from hybridfit.library import Library, cache_folder
 from hybridfit.pattern.background import basis
 from hybridfit.pattern.compose import at_thickness, compose, unfold, workspace

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.rough import rough_discs
-from hybridfit.io import Frame
+from hybridfit.frame import Frame
 from hybridfit.library import Library
 
 Array = NDArray[np.float64]
