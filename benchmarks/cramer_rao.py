@@ -39,7 +39,12 @@ def expected_image(
     camera = Camera(64.3, 62.8, 2.85, 17.0)
     values = {**truth, **camera._asdict(), "semi_angle": SEMI_ANGLE, "blur": 0.3}
     whole = np.ones(SHAPE, bool)
-    model = ForwardModel(library, whole, camera, semi_angle=SEMI_ANGLE)
+    model = ForwardModel(
+        library.window(truth["thickness"], (truth["tilt_x"], truth["tilt_y"]), semi_angle=14.5),
+        whole,
+        camera,
+        semi_angle=SEMI_ANGLE,
+    )
     columns = model.evaluate(values, FITTED)
     assert columns.slopes is not None
     coefficients = np.array([1.0, 0.01, 0.05, 0.02])

@@ -228,6 +228,8 @@ def fit(
     if method not in METHODS:
         later = "is not in this version, which" if method in LATER_METHODS else "is unknown; this version"
         raise InputError(f"method {method!r} {later} has {', '.join(METHODS)} only; leave --method out")
+    if semi_angle <= 0:
+        raise InputError(f"semi-angle {semi_angle:g} mrad cannot be right; give it in mrad, above 0")
     backgrounds.check(background)
     for name in (*fixed, *(free or ())):
         if name not in PARAMETERS:

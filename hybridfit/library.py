@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybridfit.errors import LibraryError, RecipeError
 from hybridfit.io import atomic_path
-from hybridfit.pattern.compose import Table, pattern_at
+from hybridfit.pattern.compose import Table, pattern_at, pick_last
 from hybridfit.recipe import Recipe, shipped_names
 
 FORMAT = "hybridfit library"
@@ -269,11 +269,13 @@ class Library:
         *,
         half_widths: tuple[float, float] = (3.0, 1.0),
         semi_angle: float | None = None,
+        k_max: float | None = None,
     ) -> Library:
         """The selection within ±half_widths (nm, mrad) of a thickness and a tilt.
 
         Whatever the cubic interpolation at the rim needs is kept too.  With a `semi_angle` (mrad)
-        the directions are cut to it.
+        the directions are cut to it, with a k_max (mrad) the beams to those whose discs reach
+        into |k| ≤ k_max.
         """
         t = self.dataset.thickness.values
         first = int(np.searchsorted(t, thickness - half_widths[0] + 1e-9)) - 2
@@ -289,9 +291,21 @@ class Library:
             inverse = np.linalg.inv(r).round().astype(int)
             image = directions @ inverse.T @ grid_step
             keep |= np.hypot(image[:, 0] - tilt[0], image[:, 1] - tilt[1]) <= reach
+        beams = slice(self._beams_within(k_max, semi_angle))
         # netCDF reads whole thicknesses fast and picked directions slowly: pick in memory
-        part = self.dataset.isel(thickness=slice(low, high)).load()
-        return Library(part.isel(direction=np.flatnonzero(keep)))
+        part = self.dataset.isel(thickness=slice(low, high)).load().isel(beam=beams)
+        picked = np.flatnonzero(keep)
+        intensity = pick_last(part.intensity.values, picked)
+        rest = part.drop_vars("intensity").isel(direction=picked)
+        return Library(rest.assign(intensity=(part.intensity.dims, intensity, part.intensity.attrs)))
+
+    def _beams_within(self, k_max: float | None, semi_angle: float | None) -> int:
+        """How many of the beams, shortest first, have discs that reach into |k| ≤ k_max (mrad)."""
+        length = np.linalg.norm(self.dataset.beam_n.values @ self.dataset.basis.values, axis=1)
+        if k_max is None:
+            return len(length)
+        reach = k_max + (semi_angle or self.semi_angle_max) + self.step
+        return max(int((length <= reach + 1e-6).sum()), int((length <= length[1] + 1e-6).sum()))
 
     def table(self, *, k_max: float | None = None, semi_angle: float | None = None) -> Table:
         """What the kernels read, in memory.
@@ -304,11 +318,9 @@ class Library:
         data = self.dataset
         basis, sampling = data.basis.values, data.sampling.values.astype(np.int64)
         beam_n = data.beam_n.values.astype(np.int64)
-        length = np.linalg.norm(beam_n @ basis, axis=1)
-        reach = np.inf if k_max is None else k_max + (semi_angle or self.semi_angle_max) + self.step
-        beams = np.flatnonzero(length <= max(reach, length[1] if len(length) > 1 else 0) + 1e-6)
-        beam_n = beam_n[beams]
-        intensity = data.intensity.isel(beam=beams).values
+        beams = self._beams_within(k_max, semi_angle)
+        beam_n = beam_n[:beams]
+        intensity = data.intensity.values[:, :beams]
         thickness = data.thickness.values
         beam_at = _index_map(beam_n, np.arange(len(beam_n)))
         symmetry = data.symmetry.values.astype(np.int64)

@@ -36,6 +36,11 @@ BLUR_MIN_PX = 0.15
 PADDING = 3.0  # pixels
 
 
+def composed_radius(semi_angle: float, scale: float, pixel: float = 1.0) -> float:
+    """Largest |k| (mrad) that a model composes: the compared disc, what the blur needs, some room."""
+    return 1.03 * (semi_angle + FITTED_BEYOND_DISC + PADDING * pixel / scale) + 0.5
+
+
 @dataclass(frozen=True)
 class Columns:
     """What the model delivers at one set of parameters, on the n fitted pixels.
@@ -105,8 +110,8 @@ class ForwardModel:
         self._near = near
         self._row, self._col = rows[near], cols[near]
         self._fit_in_near = mask[near]
-        self._k_max = 1.03 * padded / camera.scale + 0.5
-        self._table = library.table(k_max=self._k_max, semi_angle=semi_angle)
+        self._k_max = composed_radius(semi_angle, camera.scale, pixel)
+        self._table = library.table()
         self._cube = workspace(self._table, semi_angle * (1 + SEMI_ANGLE_ROOM) + self.half_edge)
 
     @property

@@ -24,7 +24,7 @@ from hybridfit.fitting.seeding import Hints, check_disc
 from hybridfit.fitting.verdict import make_result
 from hybridfit.frame import Frame, make_frame
 from hybridfit.library import Library
-from hybridfit.model import PARAMETERS, SEMI_ANGLE_ROOM, ForwardModel
+from hybridfit.model import PARAMETERS, SEMI_ANGLE_ROOM, ForwardModel, composed_radius
 from hybridfit.pattern import background as bg
 from hybridfit.pattern.camera import Camera
 
@@ -56,6 +56,8 @@ class Fitter:
     hints : Hints
     workers : int, threads of the search; by default all cores
     progress : callable(stage, fraction), optional
+    keep_model : bool
+        Keep the model (some 20 MB) with each result, for `FitResult.conf_interval`.
 
     Raises
     ------
@@ -74,6 +76,7 @@ class Fitter:
         hints: Hints | None = None,
         workers: int | None = None,
         progress: Progress | None = None,
+        keep_model: bool = False,
     ) -> None:
         library.check_semi_angle(semi_angle)
         bg.check(background)
@@ -88,6 +91,7 @@ class Fitter:
         self.fix = dict(fix or {})
         self.free = tuple(free)
         self.progress: Progress = progress or (lambda stage, fraction: None)
+        self.keep_model = keep_model
         self.tilt_limit = library.tilt_max + library.semi_angle_max - semi_angle
         self.searcher = Searcher(
             self.library,
@@ -163,6 +167,7 @@ class Fitter:
             seed=best,
             candidates=tuple(sorted(refined, key=lambda c: c.chi2)),
             curve=curve,
+            keep_model=self.keep_model,
             seconds={
                 "seed": 0.0,
                 "search": searched - started,
@@ -211,6 +216,7 @@ class Fitter:
             (x, y),
             half_widths=half_widths,
             semi_angle=self.semi_angle * (1 + SEMI_ANGLE_ROOM),
+            k_max=composed_radius(self.semi_angle, seed.scale, region.factor),
         )
         model = ForwardModel(
             window,
@@ -314,4 +320,7 @@ def fit(
         raise InputError(f"unknown method {method!r}; this version has {', '.join(METHODS)}")
     if not isinstance(library, Library):
         library = Library.open(library)
-    return Fitter(library, semi_angle, background=background, fix=fix, free=free, hints=hints).fit(frame)
+    fitter = Fitter(
+        library, semi_angle, background=background, fix=fix, free=free, hints=hints, keep_model=True
+    )
+    return fitter.fit(frame)

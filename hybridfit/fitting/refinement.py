@@ -37,6 +37,7 @@ PASSES = 4
 # units of what the residual suggests, is calibrated against multislice patterns made with other
 # scattering factors (benchmarks/multislice.py).  Where noise explains the residual it has no effect.
 MISFIT_ALONG = 1.35
+FIRST_TOLERANCE = 1e-3
 SETTLED = 0.05  # of a standard error: weights are settled when no parameter moves more
 
 
@@ -150,13 +151,17 @@ def refine(
     weights = given / max(float(np.var(data)), 1e-300)
     tied = any(p.expr for p in params.values())
     result: Any = None
-    for _ in range(passes):
+    for turn in range(passes):
+        # with weights that are yet to come, the first round need not be exact
+        tol = tolerance if turn or passes == 1 else max(tolerance, FIRST_TOLERANCE)
         problem = Problem(model, data, weights)
         options: dict[str, Any] = {} if tied else {"Dfun": problem.jacobian, "col_deriv": 0}
         fitter = lmfit.Minimizer(
             problem.residual, params, scale_covar=False, calc_covar=False, max_nfev=max_evaluations
         )
-        previous, result = result, fitter.leastsq(ftol=tolerance, xtol=tolerance, gtol=0.0, **options)
+        previous, result = result, fitter.leastsq(ftol=tol, xtol=tol, gtol=0.0, **options)
+        # lmfit's record of the call refers back to the minimizer: a cycle that holds every array
+        result.call_kws = {key: value for key, value in result.call_kws.items() if key != "Dfun"}
         params = result.params
         coefficients, image, _ = problem.linear(problem.columns(params))
         residual = data - image

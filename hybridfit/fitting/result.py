@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class FitResult:
     structure : dict of str to Parameter
         Structural parameters of the library, by name.
     fitter : lmfit.Minimizer or None
-        What produced `minimizer`; see `conf_interval`.
+        What produced `minimizer`, where it was kept; see `conf_interval`.
     """
 
     source: str
@@ -168,9 +169,18 @@ class FitResult:
 
         They follow the curvature of χ² but know nothing of correlated misfit: where the model
         limits the fit, `interval95` is the wider and the honest one.
+
+        Raises
+        ------
+        InputError
+            The result was made without keep_model.
         """
         import lmfit
 
+        if self.fitter is None:
+            raise InputError(
+                "this result was made without its model; use hybridfit.fit or Fitter(keep_model=True)"
+            )
         return lmfit.conf_interval(self.fitter, self.minimizer, **options)
 
     def report(self) -> str:

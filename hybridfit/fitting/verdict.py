@@ -78,6 +78,7 @@ def make_result(
     candidates: tuple[Candidate, ...],
     curve: Array | None,
     seconds: dict[str, float],
+    keep_model: bool,
 ) -> FitResult:
     """Everything that a fit found, in the canonical crystal frame."""
     params = fit.minimizer.params
@@ -108,7 +109,7 @@ def make_result(
         parameters=parameters,
         thickness_range10=None if half is None else (float(t.value - half), float(t.value + half)),
         minimizer=fit.minimizer,
-        fitter=fit.fitter,
+        fitter=fit.fitter if keep_model else None,
         intensity_factor=float(fit.coefficients[0]),
         background=tuple(float(c) for c in fit.coefficients[1:]),
         residual_fraction=float((fit.residual**2).mean() / region.variance),
