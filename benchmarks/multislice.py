@@ -15,11 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from benchmarks.common import OUT, STYLE, Study
+from benchmarks.common import Study
 from hybridfit import Fitter, Library
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.search import canonical, tilt_distance
@@ -142,35 +141,33 @@ def main() -> int:
     study.add("misfit, median", 100 * np.median(columns["misfit"]), "% of variance")
     study.add("status converged", 100 * columns["converged"].mean(), "%")
     study.add("time per pattern, median", np.median(columns["seconds"]), "s")
+    thick = columns["true_thickness"] > 15
+    study.add("tilt component error above 15 nm, worst", worst_tilt[thick].max(), "mrad", at_most=0.15)
+    study.note(
+        "At 10 nm a tilt hardly changes the pattern: a misfit of 0.1-0.3 % of the variance (phonon "
+        "speckle, diffuse scattering that is not in the model) moves it by some tenths of a mrad."
+    )
     passed = study.finish(**{name: value.tolist() for name, value in columns.items()})
-    _figure(columns)
-    return 0 if passed else 1
-
-
-def _figure(columns: dict[str, NDArray[np.float64]]) -> None:
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 3, figsize=(11, 3.4))
+    with study.figure(columns=3) as (_, axes):
         for semi_angle in np.unique(columns["semi_angle"]):
             pick = columns["semi_angle"] == semi_angle
-            t = columns["true_thickness"][pick]
+            # side by side, so that bars can be told apart
+            t = columns["true_thickness"][pick] + (0.6 if semi_angle > 15 else -0.6)
+            bars = 1.96 * columns["stderr"][pick]
             label = f"{semi_angle:g} mrad"
-            axes[0].errorbar(
-                t, columns["thickness"][pick], 1.96 * columns["stderr"][pick], fmt="o", alpha=0.6, label=label
-            )
-            tilt = np.maximum(np.abs(columns["tilt_x"][pick]), np.abs(columns["tilt_y"][pick]))
-            axes[1].plot(t, tilt, "o", alpha=0.6, label=label)
+            axes[0].errorbar(t, columns["thickness"][pick], bars, fmt="o", lw=0.8, alpha=0.6, label=label)
+            axes[1].plot(t, worst_tilt[pick], "o", alpha=0.6)
         axes[0].axhline(0, color="k", lw=0.8)
         axes[0].set(xlabel="true thickness (nm)", ylabel="error (nm), bars 95 %")
+        axes[0].legend()
         axes[1].axhline(0.15, color="k", ls="--", lw=0.8)
         axes[1].set(xlabel="true thickness (nm)", ylabel="worse tilt component, error (mrad)")
-        axes[0].legend()
         pulls = np.concatenate([columns[f"{name}_pull"] for name in ("thickness", "tilt_x", "tilt_y")])
         bins = np.linspace(-5, 5, 41)
         axes[2].hist(np.clip(pulls, -5, 5), bins, density=True, alpha=0.6)
         axes[2].plot(bins, np.exp(-(bins**2) / 2) / np.sqrt(2 * np.pi), "k")
         axes[2].set(xlabel="pull: error / standard error", ylabel="density")
-        OUT.mkdir(parents=True, exist_ok=True)
-        figure.savefig(OUT / "multislice.png")
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":
