@@ -221,7 +221,7 @@ def fit(
 
     from hybridfit.fitting.engine import METHODS
     from hybridfit.fitting.seeding import Hints
-    from hybridfit.io import read_frames
+    from hybridfit.io import read_frames, read_mask
     from hybridfit.model import PARAMETERS
     from hybridfit.pattern import background as backgrounds
 
@@ -242,13 +242,14 @@ def fit(
         rotation=hint_rotation,
     )
     whole = None if sizes is None else tuple(int(size) for size in sizes)
+    left_out = None if mask is None else read_mask(mask)
     frames = [
         frame
         for path in files
-        for frame in read_frames(path, dataset=dataset, shape=whole, dtype=dtype, offset=offset)
+        for frame in read_frames(
+            path, dataset=dataset, shape=whole, dtype=dtype, offset=offset, mask=left_out
+        )
     ]
-    if mask is not None:
-        frames = _masked(frames, mask)
     plots = [] if plot_path is None else _pictures(plot_path, len(frames))
     _check_outputs(plots if json_path is None else [*plots, json_path], inputs=[*files, mask, library])
     results = _fit_all(
@@ -288,42 +289,6 @@ def _open(library: str, bars: _Bars) -> Library:
 
     bars.start(f"library {Path(library).name}")
     return Library.open(library, progress=lambda fraction: bars.show("build", fraction))
-
-
-def _masked(frames: list[Frame], path: Path) -> list[Frame]:
-    """Frames without the pixels where the mask is not 0."""
-    from dataclasses import replace
-
-    left_out = _read_mask(path)
-    for frame in frames:
-        if left_out.shape != frame.image.shape:
-            raise InputError(
-                f"mask {path} is {left_out.shape[0]} × {left_out.shape[1]} px, {frame.source} is "
-                f"{frame.image.shape[0]} × {frame.image.shape[1]} px; they must be alike"
-            )
-        if (left_out | ~frame.valid).all():
-            raise InputError(f"mask {path} leaves no pixel of {frame.source}; what is not 0 is left out")
-    return [replace(frame, valid=frame.valid & ~left_out) for frame in frames]
-
-
-def _read_mask(path: Path) -> np.ndarray:
-    """True where the file is not 0. No frame: a mask may be boolean, constant or at full scale."""
-    from hybridfit import io
-
-    if not path.is_file():
-        raise InputError(f"mask {path} does not exist or is not a file; check name and folder")
-    kind, reader = io._READERS.get(path.suffix.lower(), (path.suffix or "a file without suffix", None))
-    if reader is None:
-        raise InputError(f"mask {path}: masks are not read from {kind}; save it as .npy, .png or .tif")
-    try:
-        planes = [plane for array in reader(path) for plane in io._planes(array, path)]
-    except HybridfitError:
-        raise
-    except Exception as error:  # whatever a decoder throws at a damaged file
-        raise InputError(f"mask {path} cannot be read as {kind} ({error}); save it again") from error
-    if len(planes) != 1 or planes[0].ndim != 2 or planes[0].dtype.kind not in "buif":
-        raise InputError(f"mask {path} is not one two-dimensional image of numbers; save it as one")
-    return planes[0] != 0
 
 
 def _assignment(text: str) -> tuple[str, float | None]:
@@ -366,8 +331,6 @@ def demo(
     frame_path = output.with_name(f"{output.stem}_frame.tif")
     _check_outputs([*_pictures(output, 1), frame_path], inputs=[library])
 
-    import numpy as np
-
     from hybridfit.fitting.engine import Fitter
     from hybridfit.frame import make_frame
     from hybridfit.simulate import simulate_frame
@@ -375,7 +338,6 @@ def demo(
     with _Bars(quiet) as bars:
         opened = _open(library, bars)
         image, truth = simulate_frame(opened, **DEMO, seed=seed)
-        image = image.astype(np.uint16 if image.max() < 65535 else np.uint32)
         bars.start("")
         fitter = Fitter(opened, DEMO["semi_angle"], progress=bars.show)
         result = fitter.fit(make_frame(image, source=str(frame_path)))
@@ -557,7 +519,7 @@ def _write(
     image: tuple[Path, np.ndarray] | None = None,
 ) -> None:
     """Write everything, then put all of it in place: a failure leaves every old file as it was."""
-    from hybridfit.io import atomic_path, write_json_atomic
+    from hybridfit.io import atomic_path, write_json_atomic, write_tiff_atomic
 
     with contextlib.ExitStack() as stack:
         for path, result in plots:
@@ -565,9 +527,7 @@ def _write(
         if json is not None:
             write_json_atomic(stack.enter_context(atomic_path(json[0])), json[1])
         if image is not None:
-            import tifffile
-
-            tifffile.imwrite(stack.enter_context(atomic_path(image[0])), image[1])
+            write_tiff_atomic(stack.enter_context(atomic_path(image[0])), image[1])
 
 
 def _pictures(path: Path, count: int) -> list[Path]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from hybridfit.errors import HybridfitError, InputError
 from hybridfit.frame import Frame, make_frame
@@ -40,6 +40,7 @@ def read_frames(
     shape: Sequence[int] | None = None,
     dtype: DTypeLike | None = None,
     offset: int = 0,
+    mask: ArrayLike | None = None,
 ) -> list[Frame]:
     """Read the frame, or the stack of frames, in a file.
 
@@ -54,6 +55,8 @@ def read_frames(
         netCDF and HDF5: "group/name". Needed where the file holds more than one 2-D or 3-D dataset.
     shape, dtype, offset : (rows, cols) or (frames, rows, cols); dtype such as ">u2"; bytes
         Raw files only: .raw, .bin, .dat and any suffix not known here.
+    mask : array_like of bool, (rows, cols), optional
+        True = leave this pixel out, whatever it holds.
 
     Returns
     -------
@@ -100,8 +103,38 @@ def read_frames(
     if not planes:
         raise InputError(f"{path} holds no frames; save at least one 2-D array")
     if len(planes) == 1:
-        return [make_frame(planes[0], source=str(path))]
-    return [make_frame(plane, source=f"{path}[{i}]") for i, plane in enumerate(planes)]
+        return [make_frame(planes[0], source=str(path), mask=mask)]
+    return [make_frame(plane, source=f"{path}[{i}]", mask=mask) for i, plane in enumerate(planes)]
+
+
+def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read a mask: True where the file is not 0.
+
+    It is not checked as a frame is: a mask may be boolean, constant, or at full scale.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or holds anything but one two-dimensional array of numbers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"mask {path} does not exist or is not a file; check name and folder")
+    if path.suffix.lower() not in _READERS:
+        raise InputError(f"mask {path}: masks are read from {', '.join(_READERS)}; save it as one of these")
+    kind, reader = _READERS[path.suffix.lower()]
+    try:
+        planes = [plane for array in reader(path) for plane in _planes(array, path)]
+    except HybridfitError:
+        raise
+    except Exception as error:  # whatever a decoder throws at a damaged file
+        raise InputError(
+            f"mask {path} cannot be read as {kind} ({_one_line(error)}); save it again"
+        ) from error
+    if len(planes) != 1 or planes[0].ndim != 2 or planes[0].dtype.kind not in "buif":
+        raise InputError(f"mask {path} is not one two-dimensional image of numbers; save it as one")
+    out: np.ndarray = planes[0] != 0
+    return out
 
 
 def _one_line(error: BaseException) -> str:
@@ -373,6 +406,15 @@ def write_json_atomic(path: str | os.PathLike[str], obj: Any) -> None:
     text = json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False)
     with atomic_path(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def write_tiff_atomic(path: str | os.PathLike[str], image: np.ndarray) -> None:
+    """Write counts as a TIFF of 16 bits, or of 32 where they need them."""
+    import tifffile
+
+    dtype = np.uint16 if image.max() < 65535 else np.uint32
+    with atomic_path(path) as temporary:
+        tifffile.imwrite(temporary, image.astype(dtype))
 
 
 def _plain(obj: Any) -> Any:

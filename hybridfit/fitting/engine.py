@@ -20,7 +20,7 @@ from hybridfit.fitting.refinement import Refinement, refine
 from hybridfit.fitting.region import Region
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.search import WINDOW, Searcher, Templates
-from hybridfit.fitting.seeding import Hints, check_disc
+from hybridfit.fitting.seeding import Hints, check_disc, check_fixed, with_fixed
 from hybridfit.fitting.verdict import make_result
 from hybridfit.frame import Frame, make_frame
 from hybridfit.library import Library
@@ -83,7 +83,8 @@ class Fitter:
         for name in (*(fix or {}), *free):
             if name not in PARAMETERS:
                 raise InputError(f"unknown parameter {name!r}; the parameters are {', '.join(PARAMETERS)}")
-        self.hints = hints or Hints()
+        check_fixed(fix or {}, library, semi_angle)
+        self.hints = with_fixed(hints or Hints(), fix or {})
         self.hints.check_library(library, semi_angle)
         self.library = Library(library.dataset.load())
         self.semi_angle = float(semi_angle)
@@ -153,6 +154,7 @@ class Fitter:
             if at.chi2 < answer.chi2:
                 region, fit, answer, other, at = other_region, other, at, fit, answer
             rivals.append((other, at))
+        check_disc(frame, (answer.centre_x, answer.centre_y, answer.scale), self.semi_angle)
         refined = [answer, *(at for _, at in rivals)]
         refined += [c for c in tried if not any(c.same_as(r, order) for r in refined)]
         self.progress("refine", 1.0)

@@ -190,9 +190,9 @@ class FitResult:
             if p.stderr is None and name in DIMENSIONLESS and p.value == 0:
                 continue
             unit = UNITS.get(name, "").replace("_per_", "/")
-            error = f" ± {p.stderr:.2g}" if p.stderr is not None else "   (fixed)"
-            if p.stderr is None and self.status is Status.at_bound and name in self.message:
-                error = "   (on its bound)"
+            varied = self.minimizer is not None and self.minimizer.params[name].vary
+            without = "   (on its bound)" if varied else "   (fixed)"
+            error = f" ± {p.stderr:.2g}" if p.stderr is not None else without
             interval = f"   95 %: {p.interval95[0]:.5g} … {p.interval95[1]:.5g}" if p.interval95 else ""
             digits = (
                 4 if p.stderr is None else int(np.clip(1 - math.floor(math.log10(p.stderr + 1e-30)), 0, 6))

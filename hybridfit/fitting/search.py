@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from hybridfit.fitting.binning import bin_frame
-from hybridfit.fitting.candidates import Candidate, canonical, tilt_distance
+from hybridfit.fitting.candidates import Candidate, canonical
 from hybridfit.fitting.seeding import SHIFT_STEP, Hints, around, trial_cameras
 from hybridfit.frame import Frame
 from hybridfit.io import atomic_path
@@ -193,27 +193,36 @@ def candidates(
 ) -> list[Candidate]:
     """The best library points, each with its best camera, no two of them neighbours.
 
-    Neighbours are within 4 nm and within 1 mrad, after turning by the symmetry of the projection.
+    A point counts when no neighbour, in thickness or in tilt, is better: the flanks of a deep
+    minimum are none of their own.
     """
     camera = np.argmin(chi2, axis=0)
     columns = np.arange(chi2.shape[1])
     score, turn = chi2[camera, columns], rotation[camera, columns]
+    minimum = _local_minima(templates, score, rotation_order)
     kept: list[Candidate] = []
-    for i in np.argsort(score):
+    for i in np.flatnonzero(minimum)[np.argsort(score[minimum])][:most]:
         x, y, angle = canonical(
             float(templates.tilt_x[i]), float(templates.tilt_y[i]), float(turn[i]), rotation_order
         )
         t = float(templates.thickness[i])
-        if any(
-            abs(t - c.thickness) < 4 and tilt_distance((x, y), (c.tilt_x, c.tilt_y), rotation_order) < 1
-            for c in kept
-        ):
-            continue
         centre_x, centre_y, scale = (float(v) for v in cameras[camera[i]])
         kept.append(Candidate(t, x, y, centre_x, centre_y, scale, angle, float(score[i])))
-        if len(kept) == most:
-            break
     return kept
+
+
+def _local_minima(templates: Templates, score: Float32, order: int) -> NDArray[np.bool_]:
+    """Templates that no neighbour beats: one step in thickness, 1.6 steps in tilt, the n-fold axis counted."""
+    count = len(np.unique(templates.thickness))
+    grid = score.reshape(count, -1)
+    tilt = (templates.tilt_x + 1j * templates.tilt_y)[: grid.shape[1]]
+    turns = np.exp(2j * np.pi * np.arange(order) / order)
+    distance = np.abs(tilt[:, None, None] * turns - tilt[None, :, None]).min(axis=2)
+    near = distance <= 1.6 * TILT_STEP
+    best = np.stack([grid[:, neighbours].min(axis=1) for neighbours in near], axis=1)
+    padded = np.pad(best, ((1, 1), (0, 0)), constant_values=np.inf)
+    lowest = np.minimum(np.minimum(padded[:-2], padded[1:-1]), padded[2:])
+    return (grid <= lowest).ravel()
 
 
 class Searcher:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from hybridfit.errors import InputError
 from hybridfit.fitting.rough import rough_discs
 from hybridfit.frame import Frame
 from hybridfit.library import Library
+from hybridfit.model import SEMI_ANGLE_ROOM
 
 Array = NDArray[np.float64]
 
@@ -66,6 +68,57 @@ class Hints:
                 f"centre {self.centre[0]:g}, {self.centre[1]:g} px lies outside the frame of "
                 f"{shape[1]} × {shape[0]} px; give column, row"
             )
+
+
+def check_fixed(fix: Mapping[str, float | None], library: Library, semi_angle: float) -> None:
+    """Raise an InputError for parameters fixed where the library ends, or at what no camera has.
+
+    Parameters
+    ----------
+    fix : parameter name to value (nm, mrad, px, px/mrad, degrees), or to None
+    library : Library
+    semi_angle : float, mrad
+    """
+    tilt = library.tilt_max + library.semi_angle_max - semi_angle
+    room = SEMI_ANGLE_ROOM * semi_angle
+    allowed = {
+        "thickness": (*library.thickness_range, "nm"),
+        "tilt_x": (-tilt, tilt, "mrad"),
+        "tilt_y": (-tilt, tilt, "mrad"),
+        "centre_x": (-1e5, 1e5, "px"),
+        "centre_y": (-1e5, 1e5, "px"),
+        "scale": (0.2, 1e4, "px/mrad"),
+        "rotation": (-360.0, 360.0, "°"),
+        "ellipticity_a": (-0.1, 0.1, ""),
+        "ellipticity_b": (-0.1, 0.1, ""),
+        "semi_angle": (semi_angle - room, min(semi_angle + room, library.semi_angle_max), "mrad"),
+        "blur": (0.0, 3.0, "mrad"),
+    }
+    for name, value in fix.items():
+        low, high, unit = allowed[name]
+        if value is not None and not low <= value <= high:  # False for NaN
+            raise InputError(
+                f"{name} cannot be fixed at {value:g} {unit}".rstrip()
+                + f": give {low:.4g} … {high:.4g} {unit}".rstrip()
+                + ", or take a library that reaches further"
+            )
+    size = float(np.hypot(fix.get("tilt_x") or 0.0, fix.get("tilt_y") or 0.0))
+    if size > tilt + 1e-9:
+        raise InputError(f"tilt cannot be fixed at {size:.3g} mrad: give at most {tilt:.3g} mrad")
+
+
+def with_fixed(hints: Hints, fix: Mapping[str, float | None]) -> Hints:
+    """Hints that also know what is fixed at a value, so that the search starts where the fit must stay."""
+    x, y = fix.get("tilt_x"), fix.get("tilt_y")
+    col, row = fix.get("centre_x"), fix.get("centre_y")
+    thickness, scale, rotation = (fix.get(name) for name in ("thickness", "scale", "rotation"))
+    return Hints(
+        thickness=hints.thickness if thickness is None else thickness,
+        tilt=hints.tilt if x is None or y is None else (x, y),
+        centre=hints.centre if col is None or row is None else (col, row),
+        scale=hints.scale if scale is None else scale,
+        rotation=hints.rotation if rotation is None else rotation,
+    )
 
 
 def trial_cameras(frame: Frame, hints: Hints, semi_angle: float) -> Array:

@@ -68,7 +68,9 @@ def test_noise_has_no_rim(disc):
     rng = np.random.default_rng(3)
     aperture = rng.poisson(100 * disc((96, 96), (48.0, 48.0), 25.0) + 10).astype(float)
     noise = rng.poisson(100, (96, 96)).astype(float)
-    sharpest = [max(d.sharpness for d in rough_discs(image, everywhere(image))) for image in (aperture, noise)]
+    sharpest = [
+        max(d.sharpness for d in rough_discs(image, everywhere(image))) for image in (aperture, noise)
+    ]
     assert sharpest[1] < 0.3 * sharpest[0]
 
 

@@ -6,15 +6,8 @@ import numpy as np
 import pytest
 
 from hybridfit import Fitter, Hints
-from hybridfit.fitting.search import (
-    Candidate,
-    canonical,
-    make_templates,
-    match,
-    ring_radii,
-    tilt_distance,
-    tilt_grid,
-)
+from hybridfit.fitting.candidates import Candidate, canonical, tilt_distance
+from hybridfit.fitting.search import make_templates, match, ring_radii, tilt_grid
 from hybridfit.library import Library
 from hybridfit.pattern.camera import Camera, to_angles
 from hybridfit.pattern.compose import pattern_at
@@ -184,7 +177,9 @@ def test_the_whole_library_is_searched(fitter, simulate, thickness, tilt, rotati
 @pytest.mark.parametrize(("thickness", "tilt"), [(9.4, (1.0, 0.2)), (41.7, (-2.2, -1.8))])
 def test_a_window_is_searched(small_library, simulate, thickness, tilt):
     image, truth = simulate(thickness=thickness, tilt=tilt)
-    hints = Hints(thickness=thickness + 2.4, tilt=(tilt[0] - 0.7, tilt[1] + 0.4), rotation=truth["rotation"] - 3)
+    hints = Hints(
+        thickness=thickness + 2.4, tilt=(tilt[0] - 0.7, tilt[1] + 0.4), rotation=truth["rotation"] - 3
+    )
     windowed = Fitter(small_library, SEMI_ANGLE, hints=hints, workers=2)
     found, _ = windowed.search(image)
     assert is_near(found[0], thickness, tilt)
