@@ -175,9 +175,11 @@ def main() -> bool:
             axes[3].semilogy(DOUBLED_NM, doubled[f"{alpha} mrad"], "o-", label=f"{alpha} mrad")
         for i, kind in enumerate(KINDS):
             axes[1].semilogy(curves["middle_nm"], curves[f"thickness {kind}"], f"C{i}", label=kind)
-            for style, (step, e) in zip("-:", list(sampled[kind].items())[::2], strict=True):
-                axes[2].semilogy(SAMPLED_NM, e, style, color=f"C{i}", label=f"{kind}, {step}")
-        titles = ("library against expm", "half-way between 1 nm steps", "at whole steps", "beams doubled")
+            coarse, *_, fine = sampled[kind].items()
+            axes[2].semilogy(SAMPLED_NM, coarse[1], f"C{i}", label=f"{kind}, {coarse[0]}")
+            axes[2].semilogy(SAMPLED_NM, fine[1], f"C{i}:")
+        whole = f"at whole steps (dotted: {fine[0]})"
+        titles = ("library against expm", "half-way between 1 nm steps", whole, "beams doubled")
         for axis, title in zip(axes, titles, strict=True):
             axis.set(title=title, xlabel="thickness (nm)")
             axis.axhline(BAR, color="0.5", linestyle=":", linewidth=1)

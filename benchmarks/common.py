@@ -124,7 +124,7 @@ class Study:
         console = Console(width=None if sys.stdout.isatty() else 140)
         console.print(table)
         for note in self.notes:
-            console.print(f"· {note}", highlight=False)
+            console.print(f"· {note}", highlight=False, markup=False)
         OUT.mkdir(parents=True, exist_ok=True)
         content = {
             "study": self.name,

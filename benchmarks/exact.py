@@ -112,4 +112,5 @@ def exact_intensities(
     wanted = [slice(None)] * len(q) if beam is None else beam
     tasks = (delayed(solve)(*task) for task in zip(matrix.excitation(q).T, wanted, strict=True))
     # processes, because the threads of the BLAS only get in each other's way on matrices of this size
-    return np.stack(Parallel(n_jobs=cores(), batch_size=16)(tasks), axis=-1)
+    jobs = cores() if len(q) > 16 else 1
+    return np.stack(Parallel(n_jobs=jobs, batch_size=16)(tasks), axis=-1)

@@ -97,7 +97,7 @@ def main() -> bool:
         bars = {"hybridfit": built["build"], **({} if theirs is None else {"abTEM\n(scaled)": theirs})}
         axes[0].bar(list(bars), list(bars.values()), color=["C0", "C1"][: len(bars)])
         axes[0].axhline(45, color="0.4", linestyle=":")
-        axes[0].set(yscale="log", ylabel="s", title=f"build {NAME}")
+        axes[0].set(yscale="log", ylim=(1, 2e3), ylabel="s", title=f"build {NAME}")
         kinds = ("kernel", "model", "kernel, derivatives", "model, derivatives")
         for i, (alpha, result) in enumerate(composed.items()):
             place = np.arange(len(kinds)) + 0.35 * i - 0.175
@@ -105,7 +105,7 @@ def main() -> bool:
         axes[1].hlines([4, 12], [-0.5, 1.5], [1.5, 3.5], color="0.4", linestyle=":", label="bar")
         axes[1].set_xticks(range(len(kinds)), [kind.replace(", ", "\n") for kind in kinds], fontsize=7)
         axes[1].set(ylabel="ms", title=f"compose one pattern, {PIXELS} × {PIXELS}, one core")
-        axes[1].legend()
+        axes[1].legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, -0.3))
     return study.finish()
 
 

@@ -20,8 +20,8 @@ from scipy.ndimage import map_coordinates
 
 from benchmarks.common import Study
 from hybridfit import Fitter, Library
-from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.candidates import canonical, tilt_distance
+from hybridfit.fitting.result import FitResult
 from hybridfit.pattern.camera import Camera, to_angles
 
 DATA = Path(__file__).parent / "data"

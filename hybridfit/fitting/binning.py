@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 Array = NDArray[np.float64]
 
@@ -31,3 +32,11 @@ def bin_frame(image: Array, valid: NDArray[np.bool_], factor: int) -> tuple[Arra
     count = valid[cut].reshape(blocks).sum(axis=(1, 3))
     total = np.where(valid[cut], image[cut], 0.0).reshape(blocks).sum(axis=(1, 3))
     return total / np.maximum(count, 1), count >= factor * factor / 2
+
+
+def fill_masked(image: Array, valid: NDArray[np.bool_]) -> Array:
+    """The image (rows, cols) with each pixel that is not valid replaced by the nearest valid one."""
+    if valid.all() or not valid.any():
+        return image
+    nearest = ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)
+    return image[tuple(nearest)]

@@ -129,9 +129,19 @@ class Fitter:
         return self._finish(frame, found, curve, started, time.perf_counter())
 
     def refine(self, frame: Frame | ArrayLike, seed: Candidate) -> FitResult:
-        """Refine from a seed within about 3 nm, 1 mrad, 2 px, 2 % and 2° of the truth."""
+        """Refine from a seed within about 3 nm, 1 mrad, 2 px, 2 % and 2° of the truth.
+
+        Raises
+        ------
+        InputError
+            The seed is outside the library, or its camera cannot be that of the frame.
+        """
         started = time.perf_counter()
-        return self._finish(_as_frame(frame), [seed], None, started, started)
+        frame = _as_frame(frame)
+        known = Hints(seed.thickness, seed.tilt, (seed.centre_x, seed.centre_y), seed.scale, seed.rotation)
+        known.check_library(self.library, self.semi_angle)
+        known.check_frame(frame.image.shape, self.semi_angle)
+        return self._finish(frame, [seed], None, started, started)
 
     # ---------------------------------------------------------------- inside
 

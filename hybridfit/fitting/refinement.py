@@ -114,7 +114,8 @@ class Problem:
         """(varying parameters, n): P⊥ W^½ ∂model/∂θ."""
         columns = self.columns(params)
         coefficients, _, q = self.linear(columns)
-        assert columns.slopes is not None and columns.fixed_slopes is not None
+        if columns.slopes is None or columns.fixed_slopes is None:
+            return np.empty((0, self.model.n_pixels))
         slopes = np.einsum("c,pcn->pn", coefficients, columns.slopes) + columns.fixed_slopes
         slopes *= self.root_weights
         return slopes - (slopes @ q) @ q.T
@@ -147,6 +148,7 @@ def refine(
     tolerance : float
         Relative change of χ² and of the parameters at which a round ends.
     """
+    fixed = not any(p.vary for p in params.values())
     given = np.ones(model.n_pixels) if pixel_weights is None else pixel_weights
     weights = given / max(float(np.var(data)), 1e-300)
     tied = any(p.expr for p in params.values())
@@ -159,7 +161,12 @@ def refine(
         fitter = lmfit.Minimizer(
             problem.residual, params, scale_covar=False, calc_covar=False, max_nfev=max_evaluations
         )
-        previous, result = result, fitter.leastsq(ftol=tol, xtol=tol, gtol=0.0, **options)
+        previous = result
+        if fixed:  # only intensity factor, background and weights are left to find
+            result = fitter.prepare_fit(params)
+            result.call_kws = {}
+        else:
+            result = fitter.leastsq(ftol=tol, xtol=tol, gtol=0.0, **options)
         # lmfit's record of the call refers back to the minimizer: a cycle that holds every array
         result.call_kws = {key: value for key, value in result.call_kws.items() if key != "Dfun"}
         params = result.params

@@ -232,7 +232,7 @@ class FitResult:
                     "tilt_x_mrad": c.tilt_x,
                     "tilt_y_mrad": c.tilt_y,
                     "probability": c.probability,
-                    "chi2": c.chi2,
+                    "chi2": c.chi2 if math.isfinite(c.chi2) else None,
                 }
                 for c in self.candidates
             ],

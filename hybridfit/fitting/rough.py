@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage, optimize
 
 from hybridfit.errors import InputError
-from hybridfit.fitting.binning import bin_frame
+from hybridfit.fitting.binning import bin_frame, fill_masked
 
 Array = NDArray[np.float64]
 SIZE = 96  # pixels across after binning
@@ -60,7 +60,7 @@ def rough_discs(image: Array, valid: NDArray[np.bool_], most: int = 8) -> list[D
     factor = max(1, round(max(image.shape) / SIZE))
     small, good = bin_frame(image, valid, factor)
     border = np.concatenate([small[0], small[-1], small[:, 0], small[:, -1]])
-    small = np.where(good, small, np.median(small[good])) - np.median(border)
+    small = fill_masked(small, good) - np.median(border)
     smooth = ndimage.gaussian_filter(small, 1.0)
     x, width_x = _profile(smooth.sum(axis=0))
     y, width_y = _profile(smooth.sum(axis=1))

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from hybridfit.fitting.binning import bin_frame
+from hybridfit.fitting.binning import bin_frame, fill_masked
 from hybridfit.fitting.candidates import Candidate, canonical
 from hybridfit.fitting.seeding import SHIFT_STEP, Hints, around, trial_cameras
 from hybridfit.frame import Frame
@@ -159,7 +159,7 @@ def match(
     -------
     chi2, rotation : (c, template) arrays; χ² relative to the frame's variance, degrees
     """
-    filled = np.where(valid, image, ndimage.median_filter(image, 5)) if not valid.all() else image
+    filled = fill_masked(image, valid)
     chi2 = np.empty((len(cameras), templates.series.shape[0]), np.float32)
     rotation = np.empty_like(chi2)
     remove = _background_remover(templates.semi_angle)
@@ -212,7 +212,7 @@ def candidates(
 
 
 def _local_minima(templates: Templates, score: Float32, order: int) -> NDArray[np.bool_]:
-    """Templates that no neighbour beats: one step in thickness, 1.6 steps in tilt, the n-fold axis counted."""
+    """Templates that no neighbour beats: one step in thickness, 1.6 steps in tilt."""
     count = len(np.unique(templates.thickness))
     grid = score.reshape(count, -1)
     tilt = (templates.tilt_x + 1j * templates.tilt_y)[: grid.shape[1]]
@@ -303,7 +303,10 @@ class Searcher:
                 tilts = tilt_grid(WINDOW[1], 1) + np.array(self.hints.tilt)
                 tilts = tilts[np.hypot(*tilts.T) <= limit + 1e-9]
             checksum = str(self.library.dataset.attrs["checksum"])
-            path = cache_folder() / f"rings-{checksum[:12]}-{self.semi_angle:.4f}mrad-v{TEMPLATE_VERSION}.npy"
+            name = (
+                f"rings-{checksum[:12]}-{self.semi_angle:.4f}mrad-{low:g}-{high:g}nm-v{TEMPLATE_VERSION}.npy"
+            )
+            path = cache_folder() / name
             whole = self.hints.thickness is None and self.hints.tilt is None
             series = _load_quietly(path, len(thickness) * len(tilts)) if whole else None
             if series is None:

@@ -44,6 +44,8 @@ class Hints:
             raise InputError(
                 f"thickness hint {self.thickness:g} nm is outside this library ({low:g} … {high:g} nm)"
             )
+        if self.rotation is not None and not np.isfinite(self.rotation):
+            raise InputError(f"rotation hint {self.rotation:g} is no angle; give degrees, or no hint at all")
         limit = library.tilt_max + library.semi_angle_max - semi_angle
         if self.tilt is not None and not np.hypot(*self.tilt) <= limit:
             raise InputError(

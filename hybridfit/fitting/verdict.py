@@ -15,6 +15,7 @@ from hybridfit.library import Library
 Array = NDArray[np.float64]
 
 POOR_MISFIT = 0.06  # of the pattern's variance
+BEYOND_CHANCE = 20.0  # times what as many parameters explain of pure noise
 AMBIGUOUS_SIGMA = 3.0
 NORMAL_95 = 1.96
 WITHIN = 0.1  # thickness_range10: how far the sum of squares may rise
@@ -29,6 +30,13 @@ def judge(
     """
     if not np.isfinite(list(fit.values.values())).all() or fit.coefficients[0] <= 0:
         return Status.failed, "no positive intensity factor fits the frame"
+    explained = 1 - fit.sum_of_squares / fit.residual.size / region.variance
+    by_chance = (len(fit.minimizer.var_names) + len(fit.coefficients)) / fit.residual.size
+    if explained < BEYOND_CHANCE * by_chance:
+        return (
+            Status.poor_match,
+            f"it explains {max(explained, 0):.1%} of the variance, which noise would too",
+        )
     misfit = fit.noise.misfit / region.variance
     if misfit > POOR_MISFIT:
         return (
