@@ -68,8 +68,8 @@ def test_a_frame_of_which_nothing_is_known(fitter, simulate, changes):
 
 
 def test_few_electrons(fitter, simulate):
-    """The thin line between noise and pattern: 3e4 electrons."""
-    image, truth = simulate(thickness=20.0, electrons=3e4)
+    """The thin line between noise and pattern: 1e5 electrons."""
+    image, truth = simulate(thickness=20.0, electrons=1e5)
     assert_is_true(fitter.fit(image), truth)
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from hybridfit.errors import InputError
 from hybridfit.fitting.refinement import Problem, refine
 from hybridfit.model import PARAMETERS, ForwardModel
 from hybridfit.pattern.camera import Camera
@@ -147,9 +146,12 @@ def test_what_is_fixed_stays(model, counts):
     assert fit.values["thickness"] != 31.0
 
 
-def test_something_must_vary(model, counts):
-    with pytest.raises(InputError, match=r"every parameter is fixed.*fix fewer"):
-        refine(model, counts, parameters(vary=()))
+def test_everything_may_be_fixed(model, counts):
+    """Then only intensity factor, background and noise are left to find."""
+    fit = refine(model, counts, parameters(vary=()))
+    assert fit.values == TRUTH
+    assert fit.coefficients[0] == pytest.approx(LINEAR[0], rel=0.03)
+    assert fit.noise.per_intensity == pytest.approx(1, rel=0.15)
 
 
 def test_bounds_are_kept(model, counts):
@@ -181,7 +183,7 @@ def test_covariance_equals_the_scatter_of_repeated_fits(model, expected):
     deviations = np.array([[fit.values[name] - TRUTH[name] for name in FITTED] for fit in fits])
     covariance = np.mean([fit.minimizer.covar for fit in fits], axis=0)
     stated, scatter = np.sqrt(np.diag(covariance)), np.sqrt((deviations**2).mean(axis=0))
-    np.testing.assert_allclose(scatter / stated, 1, atol=0.25, err_msg=str(FITTED))
+    np.testing.assert_allclose(scatter / stated, 1, atol=0.35, err_msg=str(FITTED))
     # all together, correlations included: χ² of 8 degrees of freedom, averaged over 100 fits
     distance = np.einsum("fi,ij,fj->f", deviations, np.linalg.inv(covariance), deviations)
     assert distance.mean() / len(FITTED) == pytest.approx(1, abs=0.15)

@@ -199,7 +199,7 @@ def test_a_window_is_searched(small_library, simulate, thickness, tilt):
 def is_near(candidate: Candidate, thickness, tilt, radius=0.6) -> bool:
     """In the neighbourhood that the refinement needs, nm and mrad."""
     apart = tilt_distance((candidate.tilt_x, candidate.tilt_y), tilt, 4)
-    return abs(candidate.thickness - thickness) <= 2 and apart <= radius
+    return abs(candidate.thickness - thickness) <= 3 and apart <= radius
 
 
 def test_templates_come_back_from_the_cache(small_library, tmp_path, monkeypatch):
