@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks.common import OUT
 
 TARGET = Path(__file__).parent / "RESULTS.md"
+REMARKS = Path(__file__).parent / "REMARKS.md"  # what no program can write: why a bar is missed
 ORDER = ("measured", "multislice", "cramer_rao", "library_build", "accuracy", "startup")
 HEAD = """# Results
 
@@ -42,7 +43,7 @@ def main() -> int:
         return 1
     names = [name for name in ORDER if name in found] + sorted(set(found) - set(ORDER))
     studies = [json.loads(found[name].read_text()) for name in names]
-    TARGET.write_text("\n".join([HEAD, *(table(study) for study in studies)]))
+    TARGET.write_text("\n".join([HEAD, *(table(study) for study in studies), REMARKS.read_text()]))
     missed = [row["what"].strip() for study in studies for row in study["rows"] if row["passed"] is False]
     print(f"{TARGET}: {len(studies)} studies, {len(missed)} bars missed", *missed, sep="\n  ")
     return 0
