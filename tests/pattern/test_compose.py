@@ -100,7 +100,8 @@ def test_a_parallel_beam_gives_the_intensities_of_its_spots(build_library, cryst
     spots = pattern_at(kx, ky, library.table(), thickness=21.0, tilt=tilt, semi_angle=0.2, half_edge=0.1)
     matrix = DynamicalMatrix.of(projection, beams, 200)
     expected = beam_intensities(matrix, np.array([tilt]) / mrad, np.array([21.0]), device="cpu")
-    np.testing.assert_allclose(spots, expected[0, :, 0], atol=1e-5)
+    stored = library.dataset.sizes["beam"]  # the longer ones take part, but do not reach the pattern
+    np.testing.assert_allclose(spots[:stored], expected[0, :stored, 0], atol=1e-5)
 
 
 def test_cubic_polynomials_are_interpolated_exactly(build_library):
