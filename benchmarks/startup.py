@@ -32,7 +32,7 @@ TRUTH = {"thickness": 42.3, "tilt": (1.3, -0.7)}
 
 
 def fresh(*arguments: str, repeat: int = 5) -> tuple[float, str]:
-    """Least wall time (s) of a fresh Python process, and its last output."""
+    """Median wall time (s) of a fresh Python process, and its last output."""
     seconds = []
     for _ in range(repeat):
         start = time.perf_counter()
