@@ -15,6 +15,7 @@ from joblib import Parallel, delayed
 from scipy.linalg import expm
 
 from benchmarks.common import cores
+from hybridfit.library import FOLDED
 from hybridfit.pattern.compose import Table, pattern_at
 from hybridfit.physics import bloch, crystal, scattering
 from hybridfit.recipe import Recipe
@@ -86,10 +87,14 @@ class Sample:
 
 
 def problem(recipe: Recipe, g_max: float) -> tuple[bloch.DynamicalMatrix, float]:
-    """The dynamical matrix of a recipe with beams up to g_max (Å⁻¹), and mrad per Å⁻¹."""
+    """The dynamical matrix of a recipe with beams up to g_max (Å⁻¹), and mrad per Å⁻¹.
+
+    Longer beams are folded into it as the library does.
+    """
     projection = crystal.project(crystal.Crystal.from_cif(recipe.cif), recipe.zone, recipe.in_plane)
-    matrix = bloch.DynamicalMatrix.of(projection, projection.beams(g_max), recipe.energy_kv)
-    return matrix, scattering.wavelength(recipe.energy_kv) * 1e3
+    every = projection.beams(FOLDED * g_max)
+    matrix = bloch.DynamicalMatrix.of(projection, every, recipe.energy_kv)
+    return matrix.folded(len(projection.beams(g_max))), scattering.wavelength(recipe.energy_kv) * 1e3
 
 
 def exact_intensities(

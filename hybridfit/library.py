@@ -24,8 +24,9 @@ from hybridfit.pattern.compose import Table, pattern_at, pick_last
 from hybridfit.recipe import Recipe, shipped_names
 
 FORMAT = "hybridfit library"
-VERSION = 2
+VERSION = 3
 HALO = 4  # grid steps solved beyond the largest direction: interpolation reaches two further
+FOLDED = 1.6  # times g_max: longer beams than g_max act through the potential (Bethe), up to here
 BEYOND_DISC = 7.5  # mrad around the direct disc that patterns cover
 Progress = Callable[[float], None]
 
@@ -91,7 +92,8 @@ class Library:
         directions = _wedge(grid_step, projection.symmetry, reach)
         start, stop, step = recipe.thickness.start, recipe.thickness.stop, recipe.thickness.step
         thickness = np.arange(round((stop - start) / step) + 1, dtype=np.float64) * step + start
-        matrix = bloch.DynamicalMatrix.of(projection, beams, recipe.energy_kv)
+        every = projection.beams(FOLDED * recipe.g_max)
+        matrix = bloch.DynamicalMatrix.of(projection, every, recipe.energy_kv).folded(len(beams))
         q = directions @ grid_step
         # beams beyond take part, but their discs do not reach what is looked at
         length = np.linalg.norm(beams @ projection.basis, axis=1) * to_mrad

@@ -50,8 +50,8 @@ class Recipe(BaseModel):
     zone : [u, v, w], zone axis
     in_plane : [h, k, l], the reciprocal vector that kx points along
     energy_kv : float, accelerating voltage (kV)
-    g_max : float, longest beam that takes part in the calculation (Å⁻¹); those whose discs reach
-        within 7.5 mrad of the direct disc are stored
+    g_max : float, longest beam of the calculation (Å⁻¹); longer ones, up to 1.6 g_max, act through
+        the potential; those whose discs reach within 7.5 mrad of the direct disc are stored
     semi_angle_max, tilt_max : float (mrad)
     sampling : float, largest distance between solved directions (mrad)
     thickness : ThicknessRange
@@ -64,7 +64,7 @@ class Recipe(BaseModel):
     zone: tuple[int, int, int]
     in_plane: tuple[int, int, int] | None = None
     energy_kv: Annotated[float, Field(ge=20, le=3000)]
-    g_max: Positive = 2.5
+    g_max: Positive = 2.3
     semi_angle_max: Annotated[float, Field(gt=0, le=100)]
     tilt_max: Annotated[float, Field(ge=0, le=50)] = 4.6
     sampling: Annotated[float, Field(gt=0, le=5)] = 0.26

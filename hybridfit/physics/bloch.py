@@ -16,7 +16,15 @@ of all directions:
 with [c − r, c + r] around the spectrum of Re H.  The series is exact to the precision of
 the arithmetic; one recursion serves every thickness of a segment.
 
+Beams w far from the Ewald sphere hold little intensity but bend the strong ones s.  Their
+amplitudes follow at once, ψ_w = −(M_ww)⁻¹ M_ws ψ_s, which leaves a smaller problem [2],
+
+    M_ss → M_ss − M_sw (M_ww)⁻¹ M_ws,
+
+with M_ww taken at q = 0, so that the potential stays common to all directions.
+
 .. [1] Tal-Ezer & Kosloff, J. Chem. Phys. 81 (1984) 3967.
+.. [2] Bethe, Ann. Phys. 392 (1928) 55; Ichimiya, Jpn. J. Appl. Phys. 22 (1983) 176.
 """
 
 from __future__ import annotations
@@ -45,7 +53,7 @@ class DynamicalMatrix:
     Attributes
     ----------
     potential : (b, b) complex array
-        U_{g−h} + iU'_{g−h}, with iU'_0 on the diagonal (Å⁻²).
+        U_{g−h} + iU'_{g−h}, with iU'_0 on the diagonal (Å⁻²); what `folded` adds to it is in it.
     g : (b, 2) array
         Beams in the crystal frame (Å⁻¹); the first is (0, 0).
     k_n : float
@@ -60,12 +68,21 @@ class DynamicalMatrix:
     def of(cls, projection: Projection, beams: NDArray[np.int64], energy_kv: float) -> DynamicalMatrix:
         """Build the matrix for the beams (n₁, n₂) of a projection."""
         differences = beams[:, None, :] - beams[None, :, :]
-        hkl = differences @ projection.basis_hkl
-        elastic, absorptive = structure_factors(projection.crystal, hkl, energy_kv)
+        unique, where = np.unique(differences.reshape(-1, 2), axis=0, return_inverse=True)
+        factors = structure_factors(projection.crystal, unique @ projection.basis_hkl, energy_kv)
+        elastic, absorptive = (f[where].reshape(differences.shape[:2]) for f in factors)
         u_0 = elastic[0, 0].real
         np.fill_diagonal(elastic, 0)
         k = np.sqrt(wavelength(energy_kv) ** -2 + u_0)
         return cls(elastic + 1j * absorptive, beams @ projection.basis, float(k))
+
+    def folded(self, keep: int) -> DynamicalMatrix:
+        """The matrix of the first `keep` beams, with the others folded into its potential at q = 0."""
+        strong, weak = slice(keep), slice(keep, None)
+        m_ww = self.potential[weak, weak] - np.diag((self.g[weak] ** 2).sum(axis=1))
+        through = np.linalg.solve(m_ww, self.potential[weak, strong])
+        potential = self.potential[strong, strong] - self.potential[strong, weak] @ through
+        return DynamicalMatrix(potential, self.g[strong], self.k_n)
 
     def excitation(self, q: Array) -> Array:
         """2K s_g = |q|² − |q+g|² for directions q (d, 2) in Å⁻¹: a (b, d) array (Å⁻²)."""

@@ -211,3 +211,26 @@ def test_twice_the_beams_change_nothing(crystals):
     q = directions(8, size=0.4)
     intensity = [double(matrix, q, [10, 30, 60])[:, : len(few.g)][:, inner] for matrix in (few, many)]
     np.testing.assert_allclose(*intensity, atol=1e-3)
+
+
+@pytest.mark.parametrize("case", [*CASES[:2], ("triclinic", (0, 0, 1), 1.0)], ids=lambda case: case[0])
+def test_folding_far_beams_is_better_than_leaving_them_out(crystals, case):
+    name, zone, g_max = case
+    every, projection, _ = matrix_of(crystals, name, zone, 1.6 * g_max)
+    strong = len(projection.beams(g_max))
+    few = matrix_of(crystals, name, zone, g_max)[0]
+    q, t = directions(30, size=0.3), [10, 30]
+    truth = double(every, q, t)[:, :strong]
+    folded, cut = (np.square(double(m, q, t) - truth).mean() for m in (every.folded(strong), few))
+    assert folded < 0.4 * cut
+
+
+def test_folding_keeps_the_number_of_electrons(crystals):
+    matrix = without_absorption(matrix_of(crystals, "GaAs", (1, 1, 0), 1.4)[0]).folded(21)
+    total = double(matrix, directions(20), [5, 30, 100]).sum(axis=1)
+    np.testing.assert_allclose(total, 1, atol=1e-11)
+
+
+def test_folding_nothing_changes_nothing(crystals):
+    matrix, _, beams = matrix_of(crystals, "SrTiO3", (0, 0, 1), 0.8)
+    np.testing.assert_array_equal(matrix.folded(len(beams)).potential, matrix.potential)
