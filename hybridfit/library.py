@@ -161,16 +161,15 @@ class Library:
             return cls._read(path)
         if path.suffix == ".toml":
             recipe = Recipe.read(path)
-            label = path.stem
         else:
             if str(name) not in shipped_names():
                 raise LibraryError(
                     f"unknown library {str(name)!r}; shipped ones are {', '.join(shipped_names())}, "
                     "or give a library file (.nc) or a recipe (.toml)"
                 )
-            recipe, label = Recipe.shipped(str(name)), str(name)
+            recipe = Recipe.shipped(str(name))
         checksum = recipe.checksum()
-        cached = cache_folder() / f"{label}-{checksum[:12]}-v{VERSION}.nc"
+        cached = cls.cached_path(name, recipe)
         if cached.exists():
             with contextlib.suppress(LibraryError):  # damaged: build it again
                 library = cls._read(cached)
@@ -180,6 +179,34 @@ class Library:
         library = cls.build(recipe, progress=progress)
         library.save(cached)
         return library
+
+    @staticmethod
+    def cached_path(name: str | Path, recipe: Recipe | None = None) -> Path:
+        """Where `open` looks for the library of a recipe, and keeps it; there may be nothing yet.
+
+        Parameters
+        ----------
+        name : str or path
+            A `.toml` recipe, or the name of a shipped recipe.
+        recipe : Recipe, optional
+            What the name stands for, where it has been read already.
+
+        Returns
+        -------
+        pathlib.Path
+
+        Raises
+        ------
+        RecipeError
+            There is no such recipe, or it cannot be used.
+        """
+        path, label = Path(name), str(name)
+        if path.suffix == ".toml":
+            label = path.stem
+            recipe = recipe or Recipe.read(path)
+        else:
+            recipe = recipe or Recipe.shipped(label)
+        return cache_folder() / f"{label}-{recipe.checksum()[:12]}-v{VERSION}.nc"
 
     @classmethod
     def _read(cls, path: Path) -> Library:

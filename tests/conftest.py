@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from numba.core.registry import CPUDispatcher
 
@@ -137,3 +138,31 @@ def plain_python(monkeypatch: pytest.MonkeyPatch):
         return len(kernels)
 
     return replace
+
+
+@pytest.fixture(scope="session")
+def pattern():
+    """pattern(rows, cols) → overlapping soft discs, 0 to about 1; no symmetry hides a transposition."""
+
+    def pattern(rows: int = 96, cols: int = 80) -> np.ndarray:
+        y, x = np.mgrid[:rows, :cols].astype(float)
+        x -= 0.4 * cols
+        y -= 0.55 * rows
+        out = np.full((rows, cols), 0.02)
+        for i, j in np.ndindex(3, 3):
+            r = np.hypot(x - 26 * (i - 1), y - 26 * (j - 1))
+            height = 0.8 if i == j == 1 else 0.2
+            out += height * (1 + 0.3 * np.cos(0.3 * x) * np.cos(0.2 * y)) / (1 + np.exp(r - 16))
+        return out
+
+    return pattern
+
+
+@pytest.fixture(scope="session")
+def counts(pattern):
+    """counts(electrons, rows, cols, seed) → `pattern`, at so many electrons per unit, with shot noise."""
+
+    def counts(electrons: float, rows: int = 96, cols: int = 80, seed: int = 0) -> np.ndarray:
+        return np.random.default_rng(seed).poisson(electrons * pattern(rows, cols))
+
+    return counts

@@ -240,6 +240,17 @@ def test_a_changed_recipe_is_built_again(recipe, builds):
     assert len(builds) == 2
 
 
+def test_where_a_library_is_kept(recipe, builds):
+    path = Library.cached_path(recipe)
+    assert path == Library.cached_path(str(recipe), Recipe.read(recipe)) and not path.exists()
+    Library.open(recipe)
+    assert list(cache_folder().iterdir()) == [path]
+    shipped = Library.cached_path("SrTiO3_001_200kV")
+    assert shipped.parent == cache_folder() and shipped.name.startswith("SrTiO3_001_200kV-")
+    with pytest.raises(RecipeError, match="'GaN'"):
+        Library.cached_path("GaN")
+
+
 def test_an_interrupted_build_leaves_nothing_behind(recipe):
     def interrupt(fraction):
         raise KeyboardInterrupt

@@ -62,7 +62,7 @@ class Fitter:
     Raises
     ------
     InputError, LibraryError
-        A name, hint or semi-angle that the library does not know or cover.
+        A name, hint or semi-angle that the library does not know or cover; workers below 1.
     """
 
     def __init__(
@@ -83,6 +83,10 @@ class Fitter:
         for name in (*(fix or {}), *free):
             if name not in PARAMETERS:
                 raise InputError(f"unknown parameter {name!r}; the parameters are {', '.join(PARAMETERS)}")
+        if workers is not None and not (isinstance(workers, int | np.integer) and workers >= 1):
+            raise InputError(
+                f"workers = {workers!r} is no number of threads; give 1 or more, or None for all cores"
+            )
         check_fixed(fix or {}, library, semi_angle)
         self.hints = with_fixed(hints or Hints(), fix or {})
         self.hints.check_library(library, semi_angle)

@@ -20,17 +20,55 @@ DISC_OUTSIDE = 0.03  # of the radius: how far the direct disc may stick out of t
 SHIFT_STEP = 0.7  # mrad
 SCALE_STEP = 0.05  # relative
 SCALE_STEP_HINTED = 0.02
+_WANTED: dict[str, tuple[tuple[int, ...], str]] = {  # hint to its shape, and how it is given
+    "thickness": ((), "nm, such as 42.3"),
+    "tilt": ((2,), "(x, y) in mrad, such as (1.3, -0.7)"),
+    "centre": ((2,), "(column, row) in px, such as (131.4, 121.8)"),
+    "scale": ((), "px/mrad, such as 5.4"),
+    "rotation": ((), "degrees, such as 23.0"),
+}
 
 
 @dataclass(frozen=True)
 class Hints:
-    """What the user already knows; None is not known. nm, mrad, px, px/mrad, degrees."""
+    """What the user already knows; None is not known.
+
+    Parameters
+    ----------
+    thickness : float, nm, optional
+    tilt : (x, y), mrad, optional
+    centre : (column, row), px, optional
+        Of the direct disc.
+    scale : float, px/mrad, optional
+    rotation : float, degrees, optional
+
+    Raises
+    ------
+    InputError
+        A hint is not as many finite numbers as it should be.
+    """
 
     thickness: float | None = None
     tilt: tuple[float, float] | None = None
     centre: tuple[float, float] | None = None
     scale: float | None = None
     rotation: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, (shape, wanted) in _WANTED.items():
+            given = getattr(self, name)
+            if given is None:
+                continue
+            try:
+                numbers = np.asarray(given)
+            except (TypeError, ValueError):  # ragged, or of no use to NumPy
+                numbers = np.empty(0)
+            if numbers.shape != shape or numbers.dtype.kind not in "iuf" or not np.isfinite(numbers).all():
+                shown = " ".join(repr(given).split())[:80]
+                count = "two finite numbers" if shape else "one finite number"
+                raise InputError(f"{name} hint {shown} is not {count}; give {wanted}, or no hint at all")
+            plain = numbers.astype(float).tolist()
+            object.__setattr__(self, name, tuple(plain) if shape else plain)  # the class is frozen
 
     @property
     def scale_step(self) -> float:
@@ -44,8 +82,6 @@ class Hints:
             raise InputError(
                 f"thickness hint {self.thickness:g} nm is outside this library ({low:g} … {high:g} nm)"
             )
-        if self.rotation is not None and not np.isfinite(self.rotation):
-            raise InputError(f"rotation hint {self.rotation:g} is no angle; give degrees, or no hint at all")
         limit = library.tilt_max + library.semi_angle_max - semi_angle
         if self.tilt is not None and not np.hypot(*self.tilt) <= limit:
             raise InputError(

@@ -322,18 +322,22 @@ def test_a_free_ellipticity(small_library, simulate, at_truth):
         (HybridfitError, r"nan", {"fix": {"thickness": float("nan")}}),
         (HybridfitError, r"-2", {"fix": {"scale": -2.0}}),
         (InputError, r"thickness hint 75 nm.*1 … 60 nm", {"hints": Hints(thickness=75.0)}),
-        (InputError, r"thickness hint nan", {"hints": Hints(thickness=float("nan"))}),
         (InputError, r"tilt hint 50, 0 mrad.*at most 8", {"hints": Hints(tilt=(50.0, 0.0))}),
         (InputError, r"scale 40 px/mrad.*720 px wide.*0\.2 … 5\.33", {"hints": Hints(scale=40.0)}),
         (InputError, r"scale 0\.01 px/mrad", {"hints": Hints(scale=0.01)}),
         (InputError, r"centre.*200.*outside the frame", {"hints": Hints(centre=(200.0, 10.0))}),
-        (InputError, r"rotation.*nan", {"hints": Hints(rotation=float("nan"))}),
         (InputError, r"unknown method 'magic'.*lsf", {"method": "magic"}),
     ],
 )
 def test_absurd_arguments(small_library, standard, error, words, arguments):
     with pytest.raises(error, match=words):
         fit(standard[0], small_library, **{"semi_angle": 9.0, **arguments})
+
+
+@pytest.mark.parametrize("workers", [-1, 0, "2", 1.5])
+def test_absurd_numbers_of_threads(small_library, workers):
+    with pytest.raises(InputError, match=rf"workers = {workers!r} .*give 1 or more, or None for all cores"):
+        Fitter(small_library, 9.0, workers=workers)
 
 
 def test_an_unknown_library(standard):

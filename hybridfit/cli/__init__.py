@@ -1,0 +1,103 @@
+"""The command line: the only package that prints.
+
+Exit codes: 0, every answer was written, its status in the output; 1, a fit failed and has no answer;
+2, bad input, said in one line on stderr, nothing written; 130, interrupted.
+
+Each command is a module, registered here. NumPy, torch and the rest are imported inside the commands,
+so that `hybridfit --help` is quick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from hybridfit.cli import demo, fit, library
+from hybridfit.errors import HybridfitError
+
+USAGE = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Specimen thickness and tilt, with error bars, from PACBED patterns.",
+    epilog="Exit codes: 0 answers written, with their status; 1 a fit failed; 2 bad input; 130 interrupted.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(fit.fit)
+app.command()(demo.demo)
+app.add_typer(library.app, name="library")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Those of the process by default.
+    """
+    for stream in (sys.stdout, sys.stderr):  # a terminal without ± or χ still gets its answer
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    command = typer.main.get_command(app)
+    given = None if arguments is None else list(arguments)
+    try:
+        with warnings.catch_warnings():
+            if not sys.warnoptions:  # what dependencies warn of is no news to a microscopist
+                warnings.simplefilter("ignore")
+            code = command.main(args=given, prog_name="hybridfit", standalone_mode=False)
+    except HybridfitError as error:
+        return _complain(str(error))
+    except _ClickError as error:
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else "hybridfit"
+        return _complain(f"{error.format_message().rstrip('.')}; see {path} --help")
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:  # … | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _complain(str(error))
+    except MemoryError as error:
+        return _complain(f"out of memory ({error}); close other programs, or take a smaller library")
+    if code == INTERRUPTED:
+        print("hybridfit: interrupted; nothing was written", file=sys.stderr)
+    return int(code or 0)
+
+
+# typer carries click's exceptions, or a copy of them, under different names in different versions
+_ClickError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+
+def _complain(message: str) -> int:
+    print(f"hybridfit: {' '.join(message.split())}", file=sys.stderr)
+    return USAGE
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import hybridfit
+
+        typer.echo(f"hybridfit {hybridfit.__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())

@@ -1,0 +1,118 @@
+"""Tables on stdout, progress on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+
+def new_table(*headings: str) -> Any:
+    """A table to be filled and shown; an empty heading is allowed."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
+def add_rows(table: Any, values: dict[str, Any]) -> None:
+    """Add a row for every value that is not None."""
+    for name, value in values.items():
+        if value is not None:
+            table.add_row(name, f"{value:g}" if isinstance(value, float) else str(value))
+
+
+def print_table(table: Any) -> None:
+    """Print a table, unabridged where it goes to a file or a pipe."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 160
+    Console(width=width, markup=False, highlight=False, emoji=False).print(table)
+
+
+class Bars:
+    """Progress bars on stderr, one for every stage; none where stderr is no terminal.
+
+    On an interrupt the threads that report to `show` are stopped there too, instead of being
+    waited for.
+    """
+
+    def __init__(self, quiet: bool) -> None:
+        self._wanted = not quiet and sys.stderr.isatty()
+        self._interrupted = False
+        self._progress: Any = None
+        self._tasks: dict[str, Any] = {}
+        self._label = ""
+        self._stack = contextlib.ExitStack()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Bars:
+        self._stack.enter_context(self._listening())
+        self._stack.callback(self.clear)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def start(self, label: str) -> None:
+        """Begin something new, named by the label."""
+        self.clear()
+        self._label = label
+
+    def clear(self) -> None:
+        """Take the bars off the terminal, so that something can be printed."""
+        if self._progress is not None:
+            self._progress.stop()
+        self._progress, self._tasks = None, {}
+
+    def show(self, stage: str, fraction: float) -> None:
+        """Move the bar of a stage; may be called from any thread."""
+        if self._interrupted:
+            raise KeyboardInterrupt
+        if not self._wanted:
+            return
+        with self._lock:
+            if self._progress is None:
+                self._progress = self._new_progress()
+            if stage not in self._tasks:
+                self._tasks[stage] = self._progress.add_task(f"{self._label} {stage}".strip(), total=1.0)
+            self._progress.update(self._tasks[stage], completed=fraction)
+
+    @staticmethod
+    def _new_progress() -> Any:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+        progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            redirect_stdout=False,  # answers go where the user sends them, not to the bars' stderr
+            redirect_stderr=False,
+        )
+        progress.start()
+        return progress
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
+        def stop(*_: object) -> NoReturn:
+            self._interrupted = True
+            raise KeyboardInterrupt
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)

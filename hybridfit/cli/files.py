@@ -1,0 +1,100 @@
+"""What commands read and write: nothing is fitted before all can be read, nothing overwritten on failure."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hybridfit.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hybridfit.cli.console import Bars
+    from hybridfit.fitting.result import FitResult
+    from hybridfit.frame import Frame
+    from hybridfit.library import Library
+
+
+def read_all(
+    paths: Sequence[Path],
+    *,
+    mask: Path | None,
+    dataset: str | None,
+    shape: tuple[int, ...] | None,
+    dtype: str | None,
+    offset: int,
+) -> list[Frame]:
+    """Every frame of every file, each without the pixels of the mask."""
+    from hybridfit.io import read_frames, read_mask
+
+    left_out = None if mask is None else read_mask(mask)
+    return [
+        frame
+        for path in paths
+        for frame in read_frames(
+            path, dataset=dataset, shape=shape, dtype=dtype, offset=offset, mask=left_out
+        )
+    ]
+
+
+def open_library(name: str, bars: Bars) -> Library:
+    """Open a library, with a bar while it is built."""
+    from hybridfit.library import Library
+
+    bars.start(f"library {Path(name).name}")
+    return Library.open(name, progress=lambda fraction: bars.show("build", fraction))
+
+
+def check_outputs(paths: Sequence[Path], inputs: Sequence[Path | str | None] = ()) -> None:
+    """Raise an InputError now for what could not be written at the end, or would overwrite an input."""
+    from hybridfit.io import atomic_path
+
+    taken = {os.path.realpath(path): path for path in inputs if path is not None}
+    for path in paths:
+        with contextlib.suppress(_Enough), atomic_path(path):
+            raise _Enough
+        real = os.path.realpath(path)
+        if real in taken:
+            raise InputError(f"{path} would overwrite {taken[real]}; choose another name to write to")
+        taken[real] = path
+
+
+class _Enough(Exception):
+    """Leaves `atomic_path` after its checks, before anything is written."""
+
+
+def write(
+    plots: Sequence[tuple[Path, FitResult]],
+    json: tuple[Path, Any] | None = None,
+    image: tuple[Path, np.ndarray] | None = None,
+) -> None:
+    """Write everything, then put all of it in place: a failure leaves every old file as it was."""
+    from hybridfit.io import atomic_path, write_json_atomic, write_tiff_atomic
+
+    with contextlib.ExitStack() as stack:
+        for path, result in plots:
+            result.plot(stack.enter_context(atomic_path(path)))
+        if json is not None:
+            write_json_atomic(stack.enter_context(atomic_path(json[0])), json[1])
+        if image is not None:
+            write_tiff_atomic(stack.enter_context(atomic_path(image[0])), image[1])
+
+
+def pictures(path: Path, count: int) -> list[Path]:
+    """fit.png, or fit-1.png, fit-2.png, … where there are several."""
+    from hybridfit.plot import check_suffix
+
+    check_suffix(path)
+    if count == 1:
+        return [path]
+    width = len(str(count))
+    return [path.with_name(f"{path.stem}-{i + 1:0{width}d}{path.suffix}") for i in range(count)]
+
+
+def megabytes(path: Path) -> str:
+    """The size of a file, with its unit."""
+    return f"{path.stat().st_size / 1e6:.0f} MB"

@@ -1,0 +1,146 @@
+"""`hybridfit fit`: answers for the frames in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hybridfit.cli.console import Bars
+from hybridfit.cli.files import check_outputs, open_library, pictures, read_all, write
+from hybridfit.cli.options import (
+    DEFAULT_LIBRARY,
+    Dataset,
+    Dtype,
+    LibraryName,
+    Mask,
+    Offset,
+    Quiet,
+    SemiAngle,
+    Shape,
+    assignment,
+    finite,
+    pair,
+    sizes,
+)
+from hybridfit.errors import InputError
+
+if TYPE_CHECKING:
+    from hybridfit.fitting.result import FitResult
+    from hybridfit.fitting.seeding import Hints
+    from hybridfit.frame import Frame
+
+LATER_METHODS = ("cnn", "hybrid")
+
+
+def fit(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Frames, or stacks of frames.")],
+    semi_angle: SemiAngle,
+    library: LibraryName = DEFAULT_LIBRARY,
+    method: Annotated[
+        str, typer.Option(metavar="NAME", help="lsf: full search by least squares, then refinement.")
+    ] = "lsf",
+    fix: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[=VALUE]", help="Hold a parameter, at a value or where the search has it."),
+    ] = None,
+    free: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Fit a parameter that is fixed by default: semi_angle, ellipticity_a, _b."
+        ),
+    ] = None,
+    background: Annotated[
+        str, typer.Option(metavar="NAME", help="radial, uniform, uniform-per-nm or none.")
+    ] = "radial",
+    json_path: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write a list, one object per pattern.")
+    ] = None,
+    plot_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot", metavar="FILE", help=".png, .pdf or .svg; with several patterns each gets a number."
+        ),
+    ] = None,
+    hint_thickness: Annotated[
+        float | None, typer.Option(parser=finite, metavar="NM", help="Known within 3 nm.")
+    ] = None,
+    hint_tilt: Annotated[str | None, typer.Option(metavar="X,Y", help="Known within 1 mrad (mrad).")] = None,
+    hint_centre: Annotated[
+        str | None, typer.Option(metavar="COL,ROW", help="Centre of the direct disc (px).")
+    ] = None,
+    hint_scale: Annotated[
+        float | None, typer.Option(parser=finite, metavar="PX", help="Camera calibration (px/mrad).")
+    ] = None,
+    hint_rotation: Annotated[
+        float | None, typer.Option(parser=finite, metavar="DEG", help="From the crystal's x to columns (°).")
+    ] = None,
+    mask: Mask = None,
+    dataset: Dataset = None,
+    shape: Shape = None,
+    dtype: Dtype = None,
+    offset: Offset = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Fit thickness, tilt and camera geometry of PACBED patterns.
+
+    Every answer is printed with its status: read that before the numbers. Parameters are thickness,
+    tilt_x, tilt_y, centre_x, centre_y, scale, rotation, ellipticity_a, ellipticity_b, semi_angle, blur.
+    The exit code is 0 when every pattern has an answer, whatever its status; 1 when a fit failed.
+    """
+    fixed = dict(assignment(text) for text in fix or ())
+    tilt = pair(hint_tilt, "hint-tilt", "X,Y in mrad, such as 1.3,-0.7")
+    centre = pair(hint_centre, "hint-centre", "COL,ROW in px, such as 131.4,121.8")
+    whole = sizes(shape)
+
+    from hybridfit.fitting.engine import METHODS
+    from hybridfit.fitting.seeding import Hints
+    from hybridfit.model import PARAMETERS
+    from hybridfit.pattern import background as backgrounds
+
+    if method not in METHODS:
+        later = "is not in this version, which" if method in LATER_METHODS else "is unknown; this version"
+        raise InputError(f"method {method!r} {later} has {', '.join(METHODS)} only; leave --method out")
+    if semi_angle <= 0:
+        raise InputError(f"semi-angle {semi_angle:g} mrad cannot be right; give it in mrad, above 0")
+    backgrounds.check(background)
+    for name in (*fixed, *(free or ())):
+        if name not in PARAMETERS:
+            raise InputError(f"unknown parameter {name!r}; the parameters are {', '.join(PARAMETERS)}")
+    hints = Hints(
+        thickness=hint_thickness, tilt=tilt, centre=centre, scale=hint_scale, rotation=hint_rotation
+    )
+    frames = read_all(files, mask=mask, dataset=dataset, shape=whole, dtype=dtype, offset=offset)
+    plots = [] if plot_path is None else pictures(plot_path, len(frames))
+    check_outputs(plots if json_path is None else [*plots, json_path], inputs=[*files, mask, library])
+    results = _fit_all(
+        frames, library, semi_angle, hints, quiet, background=background, fix=fixed, free=free or ()
+    )
+    objects = [result.to_json() for result in results]
+    write(list(zip(plots, results, strict=False)), json=None if json_path is None else (json_path, objects))
+    if not quiet and (plots or json_path):
+        typer.echo(f"Written: {', '.join(str(path) for path in [*plots, json_path] if path is not None)}")
+    if any(result.status.name == "failed" for result in results):
+        raise typer.Exit(1)
+
+
+def _fit_all(
+    frames: list[Frame], library: str, semi_angle: float, hints: Hints, quiet: bool, **options: Any
+) -> list[FitResult]:
+    """Fit every frame, printing each report as it comes."""
+    from hybridfit.fitting.engine import Fitter
+
+    for frame in frames:  # whatever can be found wrong is found before the first long search
+        hints.check_frame(frame.image.shape, semi_angle)
+    results = []
+    with Bars(quiet) as bars:
+        fitter = Fitter(open_library(library, bars), semi_angle, hints=hints, progress=bars.show, **options)
+        for i, frame in enumerate(frames):
+            bars.start(f"[{i + 1}/{len(frames)}] {Path(frame.source).name}" if len(frames) > 1 else "")
+            result = fitter.fit(frame)
+            results.append(result)
+            if not quiet:
+                bars.clear()
+                typer.echo(result.report())
+    return results

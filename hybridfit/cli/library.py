@@ -1,0 +1,142 @@
+"""`hybridfit library`: build, show and list what frames are fitted with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hybridfit.cli.console import Bars, add_rows, new_table, print_table
+from hybridfit.cli.files import check_outputs, megabytes
+from hybridfit.cli.options import LIBRARY_HELP, Quiet
+from hybridfit.errors import InputError, LibraryError
+
+if TYPE_CHECKING:
+    from hybridfit.recipe import Recipe
+
+app = typer.Typer(
+    help="Build, show and list simulation libraries.", rich_markup_mode=None, add_completion=False
+)
+
+
+@app.callback(invoke_without_command=True)
+def _libraries(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def build(
+    recipe: Annotated[str, typer.Argument(metavar="NAME|RECIPE.toml", help="What to simulate.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.nc", help="By default the user cache.")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps …")] = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Solve a recipe and keep the library."""
+    if output is not None:
+        if output.suffix != ".nc":
+            raise InputError(f"{output}: libraries are written as .nc, and opened by that suffix; name it so")
+        check_outputs([output], inputs=[recipe])
+    _check_device(device)
+
+    from hybridfit.library import Library
+
+    known = _recipe(recipe)
+    target = output or Library.cached_path(recipe, known)
+    with Bars(quiet) as bars:
+        bars.start(f"library {Path(recipe).stem}")
+        library = Library.build(known, device=device, progress=lambda fraction: bars.show("build", fraction))
+    try:
+        library.save(target)
+    except RuntimeError as error:  # netCDF's word for a full disk
+        raise LibraryError(f"{target} cannot be written ({error}); make room or choose another") from None
+    if not quiet:
+        typer.echo(f"{library!r} is in {target} ({megabytes(target)})")
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE", help=LIBRARY_HELP)]) -> None:
+    """Print what a library, or a recipe, covers."""
+    import json
+
+    from hybridfit.library import Library
+
+    path, recipe = Path(name), None
+    if path.suffix != ".nc":
+        recipe = _recipe(name)
+        path = Library.cached_path(name, recipe)
+    table = new_table("", name)
+    if recipe is not None and not path.exists():
+        values = recipe.model_dump(mode="json")
+        table.add_row("built", "no: on first use, or by `hybridfit library build`")
+    else:
+        library = Library.open(path)
+        data = library.dataset
+        values = json.loads(data.attrs["recipe"])
+        table.add_row("built", f"{path} ({megabytes(path)})")
+        table.add_row("crystal", f"{data.attrs['crystal']}, unit cell {data.attrs['formula']}")
+        table.add_row("beams, directions", f"{data.sizes['beam']}, {data.sizes['direction']}")
+        table.add_row("rotation symmetry", f"{library.rotation_order}-fold")
+        table.add_row("checksum", data.attrs["checksum"])
+        library.close()
+    thickness = values["thickness"]
+    add_rows(table, {
+        "cif": values.get("cif"),
+        "zone axis": " ".join(map(str, values["zone"])),
+        "x along": values["in_plane"] and " ".join(map(str, values["in_plane"])),
+        "energy (kV)": values["energy_kv"],
+        "thickness (nm)": f"{thickness['start']:g} … {thickness['stop']:g} in steps of {thickness['step']:g}",
+        "semi-angle, at most (mrad)": values["semi_angle_max"],
+        "tilt, at most (mrad)": values["tilt_max"],
+        "longest beam (1/Å)": values["g_max"],
+        "sampling (mrad)": values["sampling"],
+    })  # fmt: skip
+    print_table(table)
+
+
+@app.command("list")
+def list_() -> None:
+    """List shipped recipes and the libraries in the cache."""
+    from hybridfit.library import Library, cache_folder
+    from hybridfit.recipe import shipped_names
+
+    table = new_table("library", "state", "size", "file")
+    listed = set()
+    for name in shipped_names():
+        path = Library.cached_path(name)
+        listed.add(path)
+        if path.exists():
+            table.add_row(name, "shipped, built", megabytes(path), str(path))
+        else:
+            table.add_row(name, "shipped, built on first use", "", "")
+    for path in sorted(cache_folder().glob("*.nc")):
+        if path not in listed and not path.name.startswith("."):
+            table.add_row(path.name.rsplit("-", 2)[0], "cached", megabytes(path), str(path))
+    print_table(table)
+
+
+def _recipe(name: str) -> Recipe:
+    from hybridfit.recipe import Recipe
+
+    if Path(name).suffix == ".nc":
+        raise LibraryError(f"{name} is a library, not a recipe; name a shipped recipe or a .toml file")
+    return Recipe.read(name) if Path(name).suffix == ".toml" else Recipe.shipped(name)
+
+
+def _check_device(device: str) -> None:
+    if device in ("auto", "cpu"):
+        return
+    import torch
+
+    try:
+        if torch.device(device).type == "meta":
+            raise RuntimeError("it computes nothing")
+        torch.zeros(1, device=device)
+    except Exception as error:  # whatever a backend throws that is not there
+        reason = (str(error).splitlines() or [""])[0][:120].rstrip(".")
+        raise InputError(
+            f"device {device!r} cannot be used ({reason}); give auto, cpu, or cuda where there is a GPU"
+        ) from None

@@ -1,0 +1,74 @@
+"""Options that commands share, and how their text is read."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hybridfit.errors import InputError
+
+DEFAULT_LIBRARY = "SrTiO3_001_200kV"
+LIBRARY_HELP = "Name of a shipped library, a built library (.nc) or a recipe (.toml)."
+
+
+def finite(text: str) -> float:
+    """Parse an option; the message names what was given, and NaN and infinities are refused."""
+    with contextlib.suppress(ValueError):
+        if math.isfinite(value := float(text)):
+            return value
+    raise typer.BadParameter(f"{text!r} is not a number")
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+LibraryName = Annotated[str, typer.Option(metavar="NAME|FILE", help=LIBRARY_HELP)]
+SemiAngle = Annotated[float, typer.Option(parser=finite, metavar="MRAD", help="Convergence semi-angle.")]
+
+# how a file of frames is read: see `files.read_all`
+Mask = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Image or array; pixels that are not 0 are left out.")
+]
+Dataset = Annotated[str | None, typer.Option(metavar="NAME", help="Which dataset of a netCDF or HDF5 file.")]
+Shape = Annotated[str | None, typer.Option(metavar="[N,]ROWS,COLS", help="Raw files: shape of the array.")]
+Dtype = Annotated[str | None, typer.Option(metavar="TYPE", help='Raw files: number type, such as "<u2".')]
+Offset = Annotated[int, typer.Option(metavar="BYTES", help="Raw files: where the numbers begin.")]
+
+
+def assignment(text: str) -> tuple[str, float | None]:
+    """NAME or NAME=VALUE."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        return name.strip(), None
+    return name.strip(), _number(value, f"--fix {text}", "NAME=VALUE, such as blur=0.3")
+
+
+def pair(text: str | None, option: str, wanted: str) -> tuple[float, float] | None:
+    """Two numbers with a comma between them."""
+    if text is None:
+        return None
+    first, second = _numbers(text, option, wanted, (2,))
+    return first, second
+
+
+def sizes(text: str | None) -> tuple[int, ...] | None:
+    """The value of --shape."""
+    if text is None:
+        return None
+    return tuple(int(size) for size in _numbers(text, "shape", "ROWS,COLS, such as 256,256", (2, 3)))
+
+
+def _numbers(text: str, option: str, wanted: str, counts: tuple[int, ...]) -> list[float]:
+    parts = text.replace("×", ",").split(",")
+    if len(parts) not in counts:
+        raise InputError(f"--{option} {text!r} has {len(parts)} parts; give {wanted}")
+    return [_number(part, f"--{option} {text}", wanted) for part in parts]
+
+
+def _number(text: str, option: str, wanted: str) -> float:
+    try:
+        return finite(text)
+    except typer.BadParameter as error:
+        raise InputError(f"{option}: {error}; give {wanted}") from None

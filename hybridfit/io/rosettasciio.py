@@ -1,0 +1,38 @@
+"""Reader of DM3, DM4 and the rest of RosettaSciIO's formats, where that is installed."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from hybridfit.errors import InputError
+
+
+def read_rosettasciio(path: Path) -> list[np.ndarray]:
+    suffix = path.suffix.lower()
+    try:
+        plugins = importlib.import_module("rsciio").IO_PLUGINS
+    except ImportError as error:
+        raise InputError(
+            f'{path}: {suffix or "no suffix"} needs RosettaSciIO; pip install "hybridfit[formats]", '
+            "or give shape and dtype if it is raw"
+        ) from error
+    for plugin in plugins:
+        if suffix[1:] in (str(extension).lower() for extension in plugin["file_extensions"]):
+            break
+    else:
+        raise InputError(
+            f"{path}: {suffix or 'no suffix'} is not a known format; give shape and dtype if it is raw"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        signals = importlib.import_module(plugin["api"]).file_reader(str(path), lazy=True)  # scans are huge
+        images = [s["data"] for s in signals if sum(not axis["navigate"] for axis in s["axes"]) == 2]
+        if not images:
+            raise InputError(
+                f"{path} holds no image ({len(signals)} other signals); choose a file with frames"
+            )
+        return [np.asarray(image) if image.ndim <= 3 else image for image in images]

@@ -1,0 +1,13 @@
+"""The picture of a fit: why to believe it, or not.
+
+    experiment        | fit             | residual
+    radial profiles   | χ²(thickness)   | the numbers, and what they are worth
+
+Experiment and fit share one colour scale; the residual has the same units, on a scale that is
+symmetric about zero and stated in per cent of theirs.
+"""
+
+from hybridfit.plot.chi2 import Minimum, other_minima
+from hybridfit.plot.figure import FORMATS, check_suffix, plot_fit, save
+
+__all__ = ["FORMATS", "Minimum", "check_suffix", "other_minima", "plot_fit", "save"]

@@ -1,0 +1,107 @@
+"""The page: what goes where, and how it is written to a file.
+
+Only matplotlib's object interface is used: no pyplot, no global state, no display.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from hybridfit.errors import InputError
+from hybridfit.fitting.result import FitResult, Thumbnail
+from hybridfit.io import atomic_path
+from hybridfit.plot.chi2 import draw_chi2
+from hybridfit.plot.images import draw_images
+from hybridfit.plot.profiles import draw_profiles
+from hybridfit.plot.style import BLACK, DPI, SIZE_INCHES, STYLE
+from hybridfit.plot.words import draw_numbers, short
+
+FORMATS = (".png", ".pdf", ".svg")
+
+
+def plot_fit(result: FitResult, path: str | Path | None = None) -> Figure:
+    """Draw a fit, and save it if a path is given.
+
+    Parameters
+    ----------
+    result : FitResult
+    path : str or path, optional
+        .png (1600 × 1000 px), .pdf or .svg.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    InputError
+        The path has another suffix, or cannot be written to.
+    """
+    if path is not None:
+        check_suffix(path)
+    # the user's own style stays out of it; a backend set here would outlive the context
+    defaults: Any = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith("backend")}
+    with matplotlib.rc_context(defaults | STYLE):
+        figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor="white")
+        FigureCanvasAgg(figure)
+        _draw(figure, result)
+    if path is not None:
+        with atomic_path(path) as temporary:
+            save(figure, temporary)
+    return figure
+
+
+def check_suffix(path: str | Path) -> None:
+    """Raise an InputError for a picture format that is not written."""
+    suffix = Path(path).suffix
+    if suffix.lower() not in FORMATS:
+        raise InputError(
+            f"{path}: pictures are written as {', '.join(FORMATS)}, not {suffix or 'without a suffix'}"
+        )
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure in the format that the suffix names; `plot_fit` does it in one stroke."""
+    metadata: dict[str, Any] = {"Software": "hybridfit"}
+    kind = Path(path).suffix.lower()
+    if kind != ".png":
+        metadata = {"Creator": "hybridfit"} | ({"CreationDate": None} if kind == ".pdf" else {"Date": None})
+    with warnings.catch_warnings(), matplotlib.rc_context(STYLE):
+        warnings.filterwarnings("ignore", message="Glyph")  # a file's name in letters the font lacks
+        figure.savefig(path, dpi=DPI, metadata=metadata)
+
+
+def _draw(figure: Figure, result: FitResult) -> None:
+    title = (
+        f"{short(result.source)}   ·   {result.library}   ·   "
+        f"semi-angle {result['semi_angle'].value:.4g} mrad"
+    )
+    figure.text(0.045, 0.95, title, fontsize=16, fontweight="bold", color=BLACK, parse_math=False)
+    shown, units = _in_short_numbers(result.thumbnail)
+    result = replace(result, thumbnail=shown)
+    axes = [figure.add_axes((left, 0.475, 0.262, 0.419)) for left in (0.045, 0.33, 0.68)]
+    draw_images(figure, axes, result, units)
+    draw_profiles(figure, (0.063, 0.07, 0.244, 0.315), result, units)
+    draw_chi2(figure.add_axes((0.378, 0.07, 0.244, 0.315)), result)
+    draw_numbers(figure.add_axes((0.68, 0.03, 0.305, 0.38)), result)
+
+
+def _in_short_numbers(shown: Thumbnail) -> tuple[Thumbnail, str]:
+    """Images divided by a power of ten that makes short tick labels, and the unit that they are then in."""
+    largest = float(np.nanmax(np.abs(shown.experiment), initial=0.0)) or 1.0
+    power = math.floor(math.log10(largest))
+    if -2 <= power <= 3:
+        return shown, "frame units"
+    ten = 10.0**power
+    return replace(
+        shown, experiment=shown.experiment / ten, fit=shown.fit / ten
+    ), f"$10^{{{power}}}$ frame units"

@@ -1,0 +1,44 @@
+"""What every panel of a picture shares: its size, colours and fonts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.patheffects import AbstractPathEffect, withStroke
+
+from hybridfit.fitting.result import Status
+
+SIZE_INCHES = (16.0, 10.0)
+DPI = 100
+
+# Okabe & Ito: told apart by every kind of colour vision
+BLACK, GREY, BLUE, ORANGE, RED, GREEN = "#1a1a1a", "#6b6b6b", "#0072b2", "#e69f00", "#d55e00", "#009e73"
+STATUS_COLOURS = {
+    Status.converged: GREEN,
+    Status.at_bound: ORANGE,
+    Status.ambiguous: ORANGE,
+    Status.poor_match: RED,
+    Status.failed: RED,
+}
+# for words on an image, and on a graph
+HALO: list[AbstractPathEffect] = [withStroke(linewidth=2.5, foreground="#f2f2f2")]
+WHITE_HALO: list[AbstractPathEffect] = [withStroke(linewidth=2.5, foreground="white")]
+INTENSITY, DIFFERENCE = "magma", "RdBu_r"
+STYLE: Any = {
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.labelsize": 11,
+    "axes.edgecolor": GREY,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": BLACK,
+    "ytick.labelcolor": BLACK,
+    "grid.color": "#dddddd",
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "svg.hashsalt": "hybridfit",  # the same file for the same result
+}

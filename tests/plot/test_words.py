@@ -1,0 +1,33 @@
+"""The status in words and colour; numbers to the digits that matter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from hybridfit.fitting.result import Parameter, Status
+from hybridfit.plot import plot_fit
+from hybridfit.plot.style import STATUS_COLOURS
+from hybridfit.plot.words import measured
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_every_status_is_said_in_words_and_colour(result, words, status):
+    message = status.value.format(detail="tilt_x, tilt_y at 4.6 mrad")
+    parameters = result.parameters | {"tilt_x": Parameter(4.6, None, None)}
+    figure = plot_fit(replace(result, status=status, message=message, parameters=parameters))
+    assert message in words(figure).replace("\n", " ")
+    boxes = [text.get_bbox_patch() for axes in figure.axes for text in axes.texts if text.get_bbox_patch()]
+    assert [to_hex(box.get_facecolor()) for box in boxes] == [STATUS_COLOURS[status]]
+    assert ("on its bound" in words(figure)) == (status is Status.at_bound)
+
+
+def test_values_and_errors_are_written_to_the_digits_that_matter():
+    assert measured(Parameter(42.29152, 0.01234, None)) == "42.292 ± 0.012"
+    assert measured(Parameter(-0.7031, 0.0028, None)) == "−0.7031 ± 0.0028"
+    assert measured(Parameter(131.4, 12.0, None)) == "131 ± 12"
+    assert measured(Parameter(13.6, None, None)) == "13.6"
+    assert measured(Parameter(13.6, np.nan, None)) == "13.6"
