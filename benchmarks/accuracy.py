@@ -18,7 +18,7 @@ from scipy.ndimage import spline_filter1d
 from benchmarks.common import Study
 from benchmarks.exact import Sample, exact_intensities, problem
 from hybridfit.library import Library
-from hybridfit.pattern.compose import Table
+from hybridfit.pattern.expand import Table
 from hybridfit.physics import bloch
 from hybridfit.recipe import Recipe, ThicknessRange
 

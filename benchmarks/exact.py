@@ -16,7 +16,8 @@ from scipy.linalg import expm
 
 from benchmarks.common import cores
 from hybridfit.library import FOLDED
-from hybridfit.pattern.compose import Table, pattern_at
+from hybridfit.pattern.compose import pattern_at
+from hybridfit.pattern.expand import Table
 from hybridfit.physics import bloch, crystal, scattering
 from hybridfit.recipe import Recipe
 

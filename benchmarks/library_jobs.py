@@ -87,23 +87,24 @@ def compose_pattern(semi_angle: str, path: str) -> dict[str, Any]:
     from hybridfit.library import Library
     from hybridfit.model import PARAMETERS, ForwardModel
     from hybridfit.pattern.camera import Camera
-    from hybridfit.pattern.compose import pattern_at, pattern_partials, workspace
+    from hybridfit.pattern.compose import pattern_at, pattern_partials
+    from hybridfit.pattern.expand import workspace
 
     alpha = float(semi_angle)
     library = Library.open(path).window(THICKNESS, TILT, semi_angle=alpha * 1.06)
     extent = alpha + 7.5
     kx, ky = np.meshgrid(*2 * [np.linspace(-extent, extent, PIXELS)])
     table = library.table(k_max=float(np.hypot(kx, ky).max()), semi_angle=alpha)
-    cube = workspace(table, alpha + library.step / 2)
-    at = {"tilt": TILT, "semi_angle": alpha, "half_edge": library.step / 2, "cube": cube}
+    cubes = [workspace(table, alpha + library.step / 2, lanes) for lanes in (1, 2)]
+    at = {"thickness": THICKNESS, "tilt": TILT, "semi_angle": alpha, "half_edge": library.step / 2}
     camera = Camera((PIXELS - 1) / 2, (PIXELS - 1) / 2, (PIXELS - 2) / 2 / extent, 12.0)
     row, col = np.indices((PIXELS, PIXELS))
     mask = np.hypot(row - camera.centre_y, col - camera.centre_x) <= extent * camera.scale
     model = ForwardModel(library, mask, camera, semi_angle=alpha)
     values = dict(zip(PARAMETERS, (THICKNESS, *TILT, *camera, alpha, 0.2), strict=True))
     out = {
-        "kernel": timed(lambda: pattern_at(kx, ky, table, thickness=THICKNESS, **at), 30),
-        "kernel, derivatives": timed(lambda: pattern_partials(kx, ky, table, thickness=THICKNESS, **at), 30),
+        "kernel": timed(lambda: pattern_at(kx, ky, table, cube=cubes[0], **at), 30),
+        "kernel, derivatives": timed(lambda: pattern_partials(kx, ky, table, cube=cubes[1], **at), 30),
         "model": timed(lambda: model.evaluate(values), 30),
         "model, derivatives": timed(lambda: model.evaluate(values, PARAMETERS), 30),
     }
@@ -118,7 +119,7 @@ def compose_pattern(semi_angle: str, path: str) -> dict[str, Any]:
     k = np.stack([kx.ravel(), ky.ravel()], 1)[at_random]
     sample = Sample.of(k, np.tile(TILT, (len(k), 1)), matrix.g * to_mrad, alpha, library.step / 2)
     exact = sample.solved(bloch.beam_intensities(matrix, sample.q / to_mrad, [THICKNESS], device="cpu"))[0]
-    value = pattern_at(kx, ky, table, thickness=THICKNESS, **at)
+    value = pattern_at(kx, ky, table, **at)
     out["value"] = float(np.abs(value.ravel()[at_random] - exact).max() / value.max())
     out["slopes"] = 0.0
     for name, slope in zip(PARAMETERS, model.evaluate(values, PARAMETERS).slopes[:, 0], strict=True):

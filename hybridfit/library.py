@@ -20,7 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybridfit.errors import LibraryError, RecipeError
 from hybridfit.io import atomic_path
-from hybridfit.pattern.compose import Table, pattern_at, pick_last
+from hybridfit.pattern.compose import pattern_at
+from hybridfit.pattern.expand import Table, pick_last
 from hybridfit.recipe import Recipe, shipped_names
 
 FORMAT = "hybridfit library"

@@ -19,12 +19,8 @@ from hybridfit.library import BEYOND_DISC, Library
 from hybridfit.pattern import background as bg
 from hybridfit.pattern.blur import blur, blur_slope
 from hybridfit.pattern.camera import Camera, chain, to_angles
-from hybridfit.pattern.compose import (
-    at_thickness,
-    compose,
-    unfold,
-    workspace,
-)
+from hybridfit.pattern.compose import compose, compose_values
+from hybridfit.pattern.expand import at_thickness, unfold, workspace
 
 Array = NDArray[np.float64]
 
@@ -112,7 +108,8 @@ class ForwardModel:
         self._fit_in_near = mask[near]
         self._k_max = composed_radius(semi_angle, camera.scale, pixel)
         self._table = library.table()
-        self._cube = workspace(self._table, semi_angle * (1 + SEMI_ANGLE_ROOM) + self.half_edge)
+        radius = semi_angle * (1 + SEMI_ANGLE_ROOM) + self.half_edge
+        self._cubes = {lanes: workspace(self._table, radius, lanes) for lanes in (1, 2)}
 
     @property
     def table(self):
@@ -132,10 +129,12 @@ class ForwardModel:
         camera = Camera(*(values[name] for name in CAMERA))
         k = to_angles(self._col, self._row, camera)
         table, t = self._table, values["thickness"]
-        blend = at_thickness(table.intensity, table.thickness_first, table.thickness_step, t)
+        lanes = 2 if len(names) else 1
+        blend = at_thickness(table.intensity, table.thickness_first, table.thickness_step, t, lanes)
         sigma = max(values["blur"] * camera.scale / self.pixel, BLUR_MIN_PX)
         tilt, alpha = (values["tilt_x"], values["tilt_y"]), values["semi_angle"]
-        cube, first = unfold(table, blend, tilt, alpha + self.half_edge, self._k_max, self._cube)
+        radius = alpha + self.half_edge
+        cube, first = unfold(table, blend, tilt, radius, self._k_max, self._cubes[lanes])
         arguments = (k[0], k[1], table, cube, first, *tilt, alpha, self.half_edge)
         k_fit = k[:, self._fit_in_near]
         components, along_x, along_y = bg.basis(self.background, k_fit, self.semi_angle)
@@ -143,7 +142,7 @@ class ForwardModel:
         columns[1:] = components
         fixed = np.full(self.n_pixels, self.per_nm * t)
         if not len(names):
-            columns[0] = self._blurred(compose(*arguments)[0], sigma)
+            columns[0] = self._blurred(compose_values(*arguments), sigma)
             return Columns(columns, fixed)
         partials = compose(*arguments)
         columns[0] = self._blurred(partials[0], sigma)

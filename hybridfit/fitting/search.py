@@ -32,7 +32,8 @@ from hybridfit.frame import Frame
 from hybridfit.io import atomic_path
 from hybridfit.library import Library, cache_folder
 from hybridfit.pattern.background import basis
-from hybridfit.pattern.compose import at_thickness, compose, unfold, workspace
+from hybridfit.pattern.compose import compose_values
+from hybridfit.pattern.expand import at_thickness, unfold, workspace
 from hybridfit.pattern.rings import best_rotations
 
 Array = NDArray[np.float64]
@@ -106,12 +107,14 @@ def make_templates(
     series = np.empty((len(thickness), len(tilts), HARMONICS, 2, RINGS), np.float32)
 
     def work(indices: Iterable[int]) -> None:
-        cube = workspace(table, reach)
+        cube = workspace(table, reach, 1)
         for i in indices:
-            blend = at_thickness(table.intensity, table.thickness_first, table.thickness_step, thickness[i])
+            blend = at_thickness(
+                table.intensity, table.thickness_first, table.thickness_step, thickness[i], 1
+            )
             _, first = unfold(table, blend, (0.0, 0.0), reach, float(radii[-1]) + largest, cube)
             for j, tilt in enumerate(tilts):
-                ring = compose(kx, ky, table, cube, first, tilt[0], tilt[1], semi_angle, SOFTNESS)[0]
+                ring = compose_values(kx, ky, table, cube, first, tilt[0], tilt[1], semi_angle, SOFTNESS)
                 series[i, j] = _parts(remove(ring.reshape(RINGS, ANGLES)).T)
             if progress is not None:
                 progress((i + 1) / len(thickness))

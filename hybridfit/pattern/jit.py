@@ -20,31 +20,38 @@ def kernel(function: F) -> F:
     return numba.njit(**OPTIONS)(function)
 
 
-def _add_scaled_8(typingctx, total, to, source, at, factor):  # type: ignore[no-untyped-def]
-    """total[to : to + 8] += factor · source[at : at + 8], as one vector operation.
+def _adder(lanes: int) -> Callable[..., None]:
+    """An intrinsic for total[to : to + lanes] += factor · source[at : at + lanes].
 
-    total and source are flat float32 arrays, factor a float32.  Written out because numba leaves
-    so short a loop to scalar instructions, three times as slow.
+    total and source are flat float32 arrays, factor a float32.  Written out as one vector operation
+    because numba leaves so short a loop to scalar instructions, three times as slow.
     """
-    signature = types.void(total, to, source, at, factor)
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        eight = ir.VectorType(ir.FloatType(), 8)
+    def add_scaled(typingctx, total, to, source, at, factor):  # type: ignore[no-untyped-def]
+        signature = types.void(total, to, source, at, factor)
 
-        def pointer(array, kind, index):  # type: ignore[no-untyped-def]
-            data = context.make_array(kind)(context, builder, array).data
-            return builder.bitcast(builder.gep(data, [index]), eight.as_pointer())
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            vector = ir.VectorType(ir.FloatType(), lanes)
 
-        target = pointer(arguments[0], signature.args[0], arguments[1])
-        origin = pointer(arguments[2], signature.args[2], arguments[3])
-        scale = ir.Constant(eight, ir.Undefined)
-        for lane in range(8):
-            scale = builder.insert_element(scale, arguments[4], ir.Constant(ir.IntType(32), lane))
-        product = builder.fmul(scale, builder.load(origin, align=4), flags=("fast",))
-        builder.store(builder.fadd(builder.load(target, align=4), product, flags=("fast",)), target, align=4)
-        return context.get_dummy_value()
+            def pointer(array, kind, index):  # type: ignore[no-untyped-def]
+                data = context.make_array(kind)(context, builder, array).data
+                return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
 
-    return signature, generate
+            target = pointer(arguments[0], signature.args[0], arguments[1])
+            origin = pointer(arguments[2], signature.args[2], arguments[3])
+            scale = ir.Constant(vector, ir.Undefined)
+            for lane in range(lanes):
+                scale = builder.insert_element(scale, arguments[4], ir.Constant(ir.IntType(32), lane))
+            product = builder.fmul(scale, builder.load(origin, align=4), flags=("fast",))
+            total_now = builder.load(target, align=4)
+            builder.store(builder.fadd(total_now, product, flags=("fast",)), target, align=4)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    add_scaled.__name__ = f"add_scaled_{lanes}"
+    return intrinsic(add_scaled)
 
 
-add_scaled_8: Callable[..., None] = intrinsic(_add_scaled_8)
+add_scaled_4 = _adder(4)
+add_scaled_8 = _adder(8)
