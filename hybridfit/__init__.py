@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from hybridfit.fitting.candidates import Candidate as Candidate
     from hybridfit.fitting.engine import Fitter as Fitter
     from hybridfit.fitting.engine import fit as fit
+    from hybridfit.fitting.hints import Hints as Hints
     from hybridfit.fitting.result import FitResult as FitResult
     from hybridfit.fitting.result import Status as Status
-    from hybridfit.fitting.seeding import Hints as Hints
     from hybridfit.frame import Frame as Frame
     from hybridfit.frame import make_frame as make_frame
     from hybridfit.io import read_frames as read_frames
@@ -32,7 +32,7 @@ _HOME = {
     "FitResult": "hybridfit.fitting.result",
     "Fitter": "hybridfit.fitting.engine",
     "Frame": "hybridfit.frame",
-    "Hints": "hybridfit.fitting.seeding",
+    "Hints": "hybridfit.fitting.hints",
     "Library": "hybridfit.library",
     "Recipe": "hybridfit.recipe",
     "Status": "hybridfit.fitting.result",

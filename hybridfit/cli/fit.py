@@ -27,8 +27,8 @@ from hybridfit.cli.options import (
 from hybridfit.errors import InputError
 
 if TYPE_CHECKING:
+    from hybridfit.fitting.hints import Hints
     from hybridfit.fitting.result import FitResult
-    from hybridfit.fitting.seeding import Hints
     from hybridfit.frame import Frame
 
 LATER_METHODS = ("cnn", "hybrid")
@@ -95,7 +95,7 @@ def fit(
     whole = sizes(shape)
 
     from hybridfit.fitting.engine import METHODS
-    from hybridfit.fitting.seeding import Hints
+    from hybridfit.fitting.hints import Hints
     from hybridfit.model import PARAMETERS
     from hybridfit.pattern import background as backgrounds
 

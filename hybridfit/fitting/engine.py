@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hybridfit.errors import InputError
+from hybridfit.fitting.cameras import check_disc
 from hybridfit.fitting.candidates import Candidate, canonical
+from hybridfit.fitting.hints import Hints, check_fixed, with_fixed
 from hybridfit.fitting.refinement import Refinement, refine
 from hybridfit.fitting.region import Region
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.search import WINDOW, Searcher, Templates
-from hybridfit.fitting.seeding import Hints, check_disc, check_fixed, with_fixed
 from hybridfit.fitting.verdict import make_result
 from hybridfit.frame import Frame, make_frame
 from hybridfit.library import Library

@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from hybridfit.fitting.binning import bin_frame, fill_masked
+from hybridfit.fitting.cameras import SHIFT_STEP, around, trial_cameras
 from hybridfit.fitting.candidates import Candidate, canonical
-from hybridfit.fitting.seeding import SHIFT_STEP, Hints, around, trial_cameras
+from hybridfit.fitting.hints import Hints
 from hybridfit.frame import Frame
 from hybridfit.io import atomic_path
 from hybridfit.library import Library, cache_folder

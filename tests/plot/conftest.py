@@ -11,8 +11,8 @@ from matplotlib.image import AxesImage
 
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.engine import Fitter
+from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.result import FitResult
-from hybridfit.fitting.seeding import Hints
 from hybridfit.library import Library
 from hybridfit.simulate import simulate_frame
 

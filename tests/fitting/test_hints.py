@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hybridfit.errors import InputError
-from hybridfit.fitting.seeding import Hints
+from hybridfit.fitting.hints import Hints
 
 NUMBERS = ("thickness", "scale", "rotation")
 PAIRS = ("tilt", "centre")
