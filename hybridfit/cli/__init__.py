@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hybridfit.cli import demo, fit, library
+from hybridfit.cli import demo, fit, library, train
 from hybridfit.errors import HybridfitError
 
 USAGE = 2
@@ -34,6 +34,7 @@ app = typer.Typer(
 )
 app.command()(fit.fit)
 app.command()(demo.demo)
+app.command()(train.train)
 app.add_typer(library.app, name="library")
 
 

@@ -1,0 +1,159 @@
+"""The command `train`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hybridfit.errors import InputError
+
+if TYPE_CHECKING:
+    from hybridfit.network.training import Report
+
+DEFAULT_MINUTES = 60.0
+
+
+def train(
+    library: Annotated[str, typer.Argument(metavar="LIBRARY", help="A shipped library, a .nc or a .toml.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Weights to write (.safetensors).")
+    ],
+    minutes: Annotated[
+        float | None, typer.Option(metavar="M", help=f"How long; {DEFAULT_MINUTES:g} by default.")
+    ] = None,
+    samples: Annotated[int | None, typer.Option(metavar="N", help="How much, instead of how long.")] = None,
+    semi_angles: Annotated[
+        str | None,
+        typer.Option(metavar="LOW,HIGH", help="mrad; 60 to 100 % of the library's largest by default."),
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
+    resume: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Go on from a checkpoint, FILE.checkpoint.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is random.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+) -> None:
+    """Train the network of a library.
+
+    A checkpoint is kept beside the weights while the training runs, and a figure of its course (.png)
+    is drawn when it is done. An hour on two cores is enough to be useful; a GPU needs minutes.
+    """
+    if output.suffix != ".safetensors":
+        raise InputError(f"{output} cannot hold weights; give a name that ends in .safetensors")
+    if minutes is not None and samples is not None:
+        raise InputError("--minutes and --samples are both a budget; give one of them")
+    if minutes is None and samples is None:
+        minutes = DEFAULT_MINUTES
+    angles = _pair(semi_angles)
+    _check_folder(output)
+    # waiting threads that spin would take the cores from those that work; read when torch starts
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+    from hybridfit.library import Library
+    from hybridfit.network.curve import save_curve
+    from hybridfit.network.training import Plan, train
+
+    plan = Plan(minutes=minutes, samples=samples, seed=seed, semi_angle=angles)
+    progress = _Progress(quiet)
+    with progress:
+        network = train(
+            Library.open(library),
+            plan,
+            device=device,
+            checkpoint=output.with_suffix(".checkpoint"),
+            resume=resume,
+            progress=progress.show,
+        )
+        network.save(output)
+        save_curve(network.origin.record, output.with_suffix(".png"))
+    if not quiet:
+        record = network.origin.record
+        numbers = record["held_back"]
+        typer.echo(
+            f"{output}: {record['samples']} samples in {record['minutes']:.1f} minutes; of those held back "
+            f"{100 * numbers['thickness_3nm']:.1f} % within 3 nm, {100 * numbers['tilt_1mrad']:.1f} % within "
+            f"1 mrad; rms centre {numbers['centre_rms']:.2f} mrad, size {100 * numbers['size_rms']:.1f} %, "
+            f"rotation {numbers['rotation_rms']:.1f}°"
+        )
+
+
+def _pair(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"--semi-angles {text!r} is no range; give LOW,HIGH in mrad, such as 12,20"
+        ) from None
+    return low, high
+
+
+def _check_folder(output: Path) -> None:
+    """Raise an InputError now for a file that could not be written at the end."""
+    from hybridfit.io import atomic_path
+
+    class Enough(Exception):
+        """Leaves before anything is written."""
+
+    try:
+        with atomic_path(output):
+            raise Enough
+    except Enough:
+        return
+
+
+class _Progress:
+    """One line that is renewed on a terminal, a line a minute elsewhere; on stderr."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._live = sys.stderr.isatty()
+        self._next = 0.0
+        self._bar: Any = None
+
+    def __enter__(self) -> _Progress:
+        if self._live and not self._quiet:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+            columns = (BarColumn(20), TaskProgressColumn(), TextColumn("{task.description}", markup=False))
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task("composing the first patterns", total=1.0)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, report: Report) -> None:
+        """Print a report, not more often than is useful."""
+        if self._quiet or (report.seconds < self._next and report.fraction < 1):
+            return
+        self._next = report.seconds + (0.5 if self._live else 60)
+        text = _line(report)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=report.fraction, description=text)
+        else:
+            print(f"{100 * report.fraction:5.1f} %  {text}", file=sys.stderr, flush=True)
+
+
+def _line(report: Report) -> str:
+    left = int(report.seconds_left)
+    parts = [
+        f"{report.samples} samples, {report.samples_per_second:.0f}/s, {left // 60}:{left % 60:02d} left",
+        f"loss {report.loss:.2f}",
+    ]
+    v = report.validation
+    if v:
+        parts.append(
+            f"{100 * v['thickness_3nm']:.0f} % in 3 nm, {100 * v['tilt_1mrad']:.0f} % in 1 mrad, "
+            f"centre {v['centre_rms']:.2f} mrad, size {100 * v['size_rms']:.1f} %, "
+            f"rotation {v['rotation_rms']:.1f}°"
+        )
+    return " · ".join(parts)

@@ -1,0 +1,1 @@
+"""The network: thickness, tilt and alignment of a pattern in milliseconds."""

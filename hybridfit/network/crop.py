@@ -1,0 +1,120 @@
+"""Crops: the part of a frame around a disc, at the fixed angular pixel that the network reads.
+
+    u = (pixel − centre)/scale,     crop pixel (i, j) is at u = PIXEL · (j − (CROP − 1)/2, i − (CROP − 1)/2)
+
+centre (px) and scale (px/mrad) are rough estimates; scale = radius of the direct disc / nominal
+semi-angle.  A crop pixel is the mean of the frame over PIXEL × PIXEL, or over one pixel of the
+frame where that is wider (which is linear interpolation): with the overlaps w along rows and along
+columns as weights,
+
+    crop = Σ w_row w_col image · valid / V,        V = Σ w_row w_col valid,
+
+V being the share of a crop pixel that lies on valid pixels of the frame.  Where V = 0 (beyond
+the edge of the frame, or masked) the crop is 0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hybridfit.pattern.jit import kernel
+
+CROP = 80  # px
+PIXEL = 0.65  # mrad of the rough scale
+LEAST_VALID = 0.05  # less of a crop pixel than that counts as nothing
+Single = NDArray[np.float32]
+
+
+def axis() -> NDArray:
+    """Positions u of the crop's columns, or rows (mrad): (CROP,)."""
+    return (np.arange(CROP) - (CROP - 1) / 2) * PIXEL
+
+
+def crops(image: ArrayLike, valid: ArrayLike, centres: ArrayLike, scales: ArrayLike) -> Single:
+    """Cut crops out of one frame, or out of each of many frames.
+
+    Parameters
+    ----------
+    image : (rows, cols) or (frames, rows, cols) array
+    valid : bool array, of the shape of image or (rows, cols)
+    centres : (discs, 2) or (frames, discs, 2), px
+        (col, row) of each disc.
+    scales : (discs,) or (frames, discs), px/mrad
+
+    Returns
+    -------
+    (discs, 2, CROP, CROP) or (frames, discs, 2, CROP, CROP) float32
+        The mean intensity of the valid part of each pixel, and how large that part is (0 … 1).
+    """
+    image, valid = np.asarray(image), np.asarray(valid, dtype=bool)
+    centres, scales = np.asarray(centres, dtype=float), np.asarray(scales, dtype=float)
+    if image.ndim == 2:
+        return _of_frame(image, valid, centres, scales)
+    masks = np.broadcast_to(valid, image.shape)
+    out = np.empty((*scales.shape, 2, CROP, CROP), np.float32)
+    for i, frame in enumerate(image):
+        out[i] = _of_frame(frame, masks[i], centres[i], scales[i])
+    return out
+
+
+def _of_frame(image: NDArray, valid: NDArray[np.bool_], centres: NDArray, scales: NDArray) -> Single:
+    if image.dtype not in (np.float32, np.float64):
+        image = image.astype(np.float32)
+    rows, cols = image.shape
+    columns, along_row = weights(centres[:, 0], scales, cols)
+    lines, along_col = weights(centres[:, 1], scales, rows)
+    out = np.zeros((len(scales), 2, CROP, CROP), np.float32)
+    add_up(image, valid, columns, along_row, lines, along_col, LEAST_VALID, out)
+    return out
+
+
+def weights(centre: NDArray, scale: NDArray, size: int) -> tuple[NDArray[np.int64], Single]:
+    """Which pixels of one axis of the frame a crop pixel overlaps, and how much.
+
+    Parameters
+    ----------
+    centre : (n,), px
+    scale : (n,), px/mrad
+    size : int
+        Pixels along this axis.
+
+    Returns
+    -------
+    first : (n, CROP) int64
+        The first of m pixels; they may lie beyond the frame.
+    weights : (n, CROP, m) float32
+        They add up to 1, to less where the crop pixel reaches beyond the frame.
+    """
+    at = centre[:, None] + axis() * scale[:, None]
+    half = np.maximum(PIXEL * scale, 1.0)[:, None] / 2
+    first = np.floor(at - half + 0.5).astype(np.int64)
+    pixel = first[..., None] + np.arange(int(np.ceil(2 * half.max(initial=0.5))) + 1)
+    edge = (pixel - 0.5 - at[..., None]) / (2 * half[..., None])
+    width = 1 / (2 * half[..., None])
+    overlap = np.clip(edge + width, -0.5, 0.5) - np.clip(edge, -0.5, 0.5)
+    return first, np.where((pixel >= 0) & (pixel < size), overlap, 0).astype(np.float32)
+
+
+@kernel
+def add_up(image, valid, first_col, along_row, first_row, along_col, least, out):
+    """Fill out (n, 2, CROP, CROP) with the means over valid pixels, and their share."""
+    n, side, m = along_row.shape
+    for d in range(n):
+        for i in range(side):
+            for j in range(side):
+                total, share = 0.0, 0.0
+                for p in range(m):
+                    wr = along_col[d, i, p]
+                    if wr == 0:
+                        continue
+                    row = first_row[d, i] + p
+                    for q in range(m):
+                        w = wr * along_row[d, j, q]
+                        col = first_col[d, j] + q
+                        if w != 0 and valid[row, col]:
+                            total += w * image[row, col]
+                            share += w
+                if share > least:
+                    out[d, 0, i, j] = total / share
+                    out[d, 1, i, j] = min(share, 1.0)
