@@ -1,6 +1,12 @@
 """The forward model: parameters → image and its derivatives.
 
-    image = f · blur(P(k(pixel)); blur · scale) + Σ_j b_j B_j(k(pixel)) + fixed(t)
+    image = f · blur(P(k(pixel))) + Σ_j b_j B_j(k(pixel)) + fixed(t)
+
+A pixel averages over its area, which widens what the camera sees by a variance of 1/12 px²; the
+edge of the model's aperture has a part of that, w²/28 for an edge of width w.  The image is
+convolved with a kernel of the variance that is missing (px²),
+
+    v = (blur · scale)² + 1/12 − w²/28.
 
 P is composed from a library table (`pattern.compose`), k(pixel) is the camera geometry
 (`pattern.camera`), B_j the background (`pattern.background`).  f and b_j are linear: the model
@@ -17,7 +23,7 @@ from numpy.typing import NDArray
 
 from hybridfit.library import BEYOND_DISC, Library
 from hybridfit.pattern import background as bg
-from hybridfit.pattern.blur import blur, blur_slope
+from hybridfit.pattern.blur import blur, blur_slope, gaussian_weights
 from hybridfit.pattern.camera import Camera, chain, to_angles
 from hybridfit.pattern.compose import compose, compose_values
 from hybridfit.pattern.expand import at_thickness, unfold, workspace
@@ -28,13 +34,42 @@ CAMERA = Camera._fields
 PARAMETERS = ("thickness", "tilt_x", "tilt_y", *CAMERA, "semi_angle", "blur")
 FITTED_BEYOND_DISC = BEYOND_DISC  # mrad around the direct disc that are compared
 SEMI_ANGLE_ROOM = 0.06  # relative: how far a fitted semi-angle may grow beyond the nominal one
-BLUR_MIN_PX = 0.15
+BLUR_MIN_PX = 0.15  # σ of the narrowest kernel
+PIXEL_VARIANCE = 1 / 12  # px²
+EDGE_VARIANCE = 1 / 28  # of the aperture's edge, over its width squared
 PADDING = 3.0  # pixels
 
 
-def composed_radius(semi_angle: float, scale: float, pixel: float = 1.0) -> float:
-    """Largest |k| (mrad) that a model composes: the compared disc, what the blur needs, some room."""
-    return 1.03 * (semi_angle + FITTED_BEYOND_DISC + PADDING * pixel / scale) + 0.5
+def composed_radius(semi_angle: float, scale: float, pixel: float = 1.0, farthest: float = 0.0) -> float:
+    """Largest |k| (mrad) that a model composes: the compared pixels, what the blur needs, some room.
+
+    farthest is the distance (px) of the farthest compared pixel, where that is not in the usual disc.
+    """
+    radius = max(semi_angle + FITTED_BEYOND_DISC + PADDING * pixel / scale, farthest / scale)
+    return 1.03 * radius + 0.5
+
+
+def sigma_of_variance(variance: float) -> tuple[float, float]:
+    """σ (px) of the pixel-integrated Gaussian whose weights have this variance (px²), and dσ/dvariance.
+
+    Below the variance of the narrowest kernel, that kernel, and no slope.
+    """
+    sigma = np.sqrt(max(variance - PIXEL_VARIANCE, 0.05))
+    for _ in range(50):
+        value, slope = _kernel_variance(sigma)
+        step = (value - variance) / slope
+        sigma = max(sigma - step, BLUR_MIN_PX)
+        if abs(step) < 1e-12 or (sigma == BLUR_MIN_PX and step > 0):
+            break
+    if sigma == BLUR_MIN_PX:
+        return sigma, 0.0
+    return sigma, 1 / _kernel_variance(sigma)[1]
+
+
+def _kernel_variance(sigma: float) -> tuple[float, float]:
+    weights, slopes = gaussian_weights(sigma)
+    square = (np.arange(len(weights)) - len(weights) // 2) ** 2
+    return float(square @ weights), float(square @ slopes)
 
 
 @dataclass(frozen=True)
@@ -102,11 +137,13 @@ class ForwardModel:
         padded = radius * camera.scale + PADDING * pixel
         rows, cols = np.indices(mask.shape, dtype=float)
         rows, cols = origin[1] + pixel * rows, origin[0] + pixel * cols
-        near = (np.hypot(cols - camera.centre_x, rows - camera.centre_y) <= padded) | mask
+        distance = np.hypot(cols - camera.centre_x, rows - camera.centre_y)
+        near = (distance <= padded) | mask
         self._near = near
         self._row, self._col = rows[near], cols[near]
         self._fit_in_near = mask[near]
-        self._k_max = composed_radius(semi_angle, camera.scale, pixel)
+        farthest = float(distance[mask].max()) if mask.any() else 0.0
+        self._k_max = composed_radius(semi_angle, camera.scale, pixel, farthest)
         self._table = library.table()
         radius = semi_angle * (1 + SEMI_ANGLE_ROOM) + self.half_edge
         self._cubes = {lanes: workspace(self._table, radius, lanes) for lanes in (1, 2)}
@@ -131,7 +168,7 @@ class ForwardModel:
         table, t = self._table, values["thickness"]
         lanes = 2 if len(names) else 1
         blend = at_thickness(table.intensity, table.thickness_first, table.thickness_step, t, lanes)
-        sigma = max(values["blur"] * camera.scale / self.pixel, BLUR_MIN_PX)
+        sigma, sigma_slopes = self._kernel(values["blur"], camera.scale)
         tilt, alpha = (values["tilt_x"], values["tilt_y"]), values["semi_angle"]
         radius = alpha + self.half_edge
         cube, first = unfold(table, blend, tilt, radius, self._k_max, self._cubes[lanes])
@@ -158,22 +195,30 @@ class ForwardModel:
         slopes = np.zeros((len(names), *columns.shape))
         fixed_slopes = np.zeros((len(names), self.n_pixels))
         by_sigma = np.empty(0)
-        if "blur" in names or ("scale" in names and values["blur"] > 0):
+        if set(names) & set(sigma_slopes):
             by_sigma = blur_slope(self._image(partials[0]), sigma)[self.mask]
-            if values["blur"] * camera.scale / self.pixel < BLUR_MIN_PX:
-                by_sigma[:] = 0
         for i, name in enumerate(names):
             if name == "blur":
-                slopes[i, 0] = by_sigma * camera.scale / self.pixel
+                slopes[i, 0] = by_sigma * sigma_slopes[name]
                 continue
             slopes[i, 0] = self._blurred(direct[name], sigma)
             if name in CAMERA:
                 slopes[i, 1:] = [slope[CAMERA.index(name)] for slope in background_slopes] or 0.0
-            if name == "scale" and by_sigma.size:
-                slopes[i, 0] += by_sigma * values["blur"] / self.pixel
+            if name == "scale":
+                slopes[i, 0] += by_sigma * sigma_slopes[name]
             if name == "thickness":
                 fixed_slopes[i] = self.per_nm
         return Columns(columns, fixed, slopes, fixed_slopes)
+
+    def _kernel(self, blur: float, scale: float) -> tuple[float, dict[str, float]]:
+        """σ (px) of the kernel, and its derivatives along blur and scale."""
+        per_mrad = scale / self.pixel
+        edge = EDGE_VARIANCE * (2 * self.half_edge) ** 2
+        sigma, slope = sigma_of_variance(PIXEL_VARIANCE + (blur**2 - edge) * per_mrad**2)
+        return sigma, {
+            "blur": slope * 2 * blur * per_mrad**2,
+            "scale": slope * 2 * (blur**2 - edge) * per_mrad / self.pixel,
+        }
 
     def _image(self, values: Array) -> Array:
         image = np.zeros(self.mask.shape)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.ndimage import convolve1d
+from scipy.optimize import brentq
 from scipy.stats import norm
 
 from hybridfit.errors import InputError
-from hybridfit.model import BLUR_MIN_PX, PARAMETERS, ForwardModel
+from hybridfit.model import BLUR_MIN_PX, PARAMETERS, ForwardModel, sigma_of_variance
 from hybridfit.pattern.background import NAMES, RADIAL_WIDTHS
+from hybridfit.pattern.blur import gaussian_weights
 from hybridfit.pattern.camera import Camera, to_angles
 from hybridfit.pattern.compose import pattern_at
 
@@ -66,6 +68,16 @@ def displaced(seed):
     }
 
 
+def kernel_of_variance(variance):
+    """Weights of the Gaussian, integrated over pixels, whose variance on the pixels this is."""
+    at = np.arange(-15, 16)
+
+    def weights(sigma):
+        return np.diff(norm.cdf(np.arange(-15, 17) - 0.5, scale=sigma))
+
+    return weights(brentq(lambda sigma: at**2 @ weights(sigma) - variance, 0.05, 5))
+
+
 def plain_image(library, values, half_edge):
     """blur(P(k(pixel))) over the whole frame and beyond, with everything the library has."""
     row, col = (index.astype(float) - 15 for index in np.indices((SHAPE[0] + 30, SHAPE[1] + 30)))
@@ -79,8 +91,8 @@ def plain_image(library, values, half_edge):
         semi_angle=values["semi_angle"],
         half_edge=half_edge,
     ).reshape(col.shape)
-    edges = np.arange(-15, 17) - 0.5
-    weights = np.diff(norm.cdf(edges, scale=values["blur"] * values["scale"]))
+    edge = 2 * half_edge * values["scale"]
+    weights = kernel_of_variance((values["blur"] * values["scale"]) ** 2 + 1 / 12 - edge**2 / 28)
     for axis in (0, 1):
         image = convolve1d(image, weights, axis=axis, mode="constant")
     return image[15:-15, 15:-15]
@@ -150,13 +162,31 @@ def test_derivatives_come_in_the_order_asked_for(model):
         np.testing.assert_allclose(some.slopes[i], everything.slopes[PARAMETERS.index(name)], atol=1e-12)
 
 
-def test_a_blur_below_the_smallest_is_the_smallest_and_flat(model):
-    none, least = (
-        model.evaluate(VALUES | {"blur": blur}, ("blur", "scale"))
-        for blur in (0.0, BLUR_MIN_PX / CAMERA.scale)
-    )
-    np.testing.assert_allclose(none.columns, least.columns, atol=1e-12)
-    np.testing.assert_array_equal(none.slopes[0], 0)
+def test_the_kernel_has_the_variance_asked_for():
+    for variance in (0.01, 0.0476, 0.3, 1.0, 7.0):
+        sigma, slope = sigma_of_variance(variance)
+        weights, _ = gaussian_weights(sigma)
+        at = np.arange(len(weights)) - len(weights) // 2
+        assert at**2 @ weights == pytest.approx(variance, rel=1e-4)
+        h = 1e-4 * variance
+        numerical = (sigma_of_variance(variance + h)[0] - sigma_of_variance(variance - h)[0]) / (2 * h)
+        assert slope == pytest.approx(numerical, rel=1e-3)
+
+
+@pytest.mark.parametrize("variance", [-0.1, 0.0, 1e-5])
+def test_a_variance_below_the_smallest_is_the_smallest_and_flat(variance):
+    assert sigma_of_variance(variance) == (BLUR_MIN_PX, 0.0)
+
+
+def test_a_pixel_widens_the_edge_of_a_bare_aperture(small_library, mask):
+    """The variance of the edge, blur included, is that of pixels that average over their area."""
+    for blur in (0.3, 0.5, 0.8):
+        model = ForwardModel(small_library, mask, CAMERA, semi_angle=SEMI_ANGLE)
+        sigma, _ = model._kernel(blur, CAMERA.scale)
+        weights, _ = gaussian_weights(sigma)
+        at = np.arange(len(weights)) - len(weights) // 2
+        edge = (2 * model.half_edge * CAMERA.scale) ** 2 / 28
+        assert at**2 @ weights + edge == pytest.approx((blur * CAMERA.scale) ** 2 + 1 / 12)
 
 
 def test_what_came_before_leaves_no_trace(model):

@@ -7,13 +7,15 @@ from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.hints import Hints
-from hybridfit.fitting.rough import rough_discs
+from hybridfit.fitting.rough import quick_disc, rough_discs
 from hybridfit.frame import Frame
 
 Array = NDArray[np.float64]
 
 DISC_OUTSIDE = 0.03  # of the radius: how far the direct disc may stick out of the frame
 SHIFT_STEP = 0.7  # mrad
+WIDE_SHIFTS = (4.2, 1.4)  # mrad: how far, and in which steps, wide cameras go
+WIDE_SCALES = np.exp(np.arange(-4, 5) * 0.11)  # relative
 
 
 def trial_cameras(frame: Frame, hints: Hints, semi_angle: float) -> Array:
@@ -38,6 +40,21 @@ def trial_cameras(frame: Frame, hints: Hints, semi_angle: float) -> Array:
             "or check the frame"
         )
     cameras = around(np.array(discs), SHIFT_STEP, hints.scale_step)
+    whole = disc_outside(frame, cameras, semi_angle) <= DISC_OUTSIDE
+    return cameras[whole] if whole.any() else cameras
+
+
+def wide_cameras(frame: Frame, hints: Hints, semi_angle: float) -> Array:
+    """(c, 3) cameras on a wide grid about what is bright in the frame, for when its rim misleads."""
+    x, y, radius = quick_disc(frame.image, frame.valid)
+    scales = np.array([hints.scale]) if hints.scale is not None else WIDE_SCALES * radius / semi_angle
+    reach, step = WIDE_SHIFTS
+    axis = np.arange(-reach, reach + 1e-9, step)
+    shifts = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    shifts = shifts[np.hypot(*shifts.T) <= reach]
+    if hints.centre is not None:
+        (x, y), shifts = hints.centre, np.zeros((1, 2))
+    cameras = np.array([(x + scale * dx, y + scale * dy, scale) for scale in scales for dx, dy in shifts])
     whole = disc_outside(frame, cameras, semi_angle) <= DISC_OUTSIDE
     return cameras[whole] if whole.any() else cameras
 

@@ -14,6 +14,8 @@ class Candidate:
     """A library point and a camera that match the frame: nm, mrad, px, px/mrad, degrees.
 
     chi2 is the sum of squares relative to the variance of the frame: 1 means no resemblance.
+    Candidates of one search are compared over the whole frame, refined ones over the same pixels
+    under the same weights.
     probability is filled where a classifier gives one.
     """
 

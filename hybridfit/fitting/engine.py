@@ -1,47 +1,54 @@
 """The engine: frame in, result out.
 
-rough discs → search (rings) → a few candidates refined on a coarse frame → the best refined on
-the frame itself → status and errors.
+    network → candidates → windowed search → refinement → status and errors
+
+where there is a network; without one, or where its seed does not hold, the whole library is
+searched.  What a minimum is worth is told on one set of pixels for all of them.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import lmfit
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.cameras import check_disc
-from hybridfit.fitting.candidates import Candidate, canonical
+from hybridfit.fitting.candidates import Candidate
+from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.hints import Hints, check_fixed, with_fixed
-from hybridfit.fitting.refinement import Refinement, refine
+from hybridfit.fitting.local import Refiner
+from hybridfit.fitting.noise import effective_pixels
 from hybridfit.fitting.region import Region
 from hybridfit.fitting.result import FitResult
-from hybridfit.fitting.search import WINDOW, Searcher, Templates
-from hybridfit.fitting.verdict import make_result
+from hybridfit.fitting.search import Searcher, Templates
+from hybridfit.fitting.verdict import better, holds, make_result
+from hybridfit.fitting.window import search_window
 from hybridfit.frame import Frame, make_frame
 from hybridfit.library import Library
-from hybridfit.model import PARAMETERS, SEMI_ANGLE_ROOM, ForwardModel, composed_radius
+from hybridfit.model import PARAMETERS
 from hybridfit.pattern import background as bg
-from hybridfit.pattern.camera import Camera
+
+if TYPE_CHECKING:
+    from hybridfit.fitting.seeding import Seed, Seeder
+    from hybridfit.network.weights import Network
 
 Array = NDArray[np.float64]
 Progress = Callable[[str, float], None]
 
-METHODS = ("lsf",)
+METHODS = ("hybrid", "lsf", "cnn")
 FINE_RADIUS = 64  # px of the compared disc in the last refinement: frames with more are binned
 COARSE_RADIUS = 26  # px, while candidates are told apart
 COARSE_TOLERANCE = 1e-3
-FIXED_BY_DEFAULT = ("semi_angle", "ellipticity_a", "ellipticity_b")
-START_BLUR = 0.3  # mrad
-SLACK = 1.5  # a refinement may leave the window by half of it before the window follows
-RIVAL_CHI2 = 1.5  # candidates that bad in comparison are no rivals
+RIVAL_CHI2 = 50.0  # rise of χ², in independent pixels, up to which a candidate is refined to the end
 RIVALS = 3
-FEWEST_PIXELS = 200
+WIDER = (9.0, 2.0)  # nm, mrad: the window when the first one did not hold the answer
+WIDER_MOST = 4  # candidates of it
 
 
 class Fitter:
@@ -51,10 +58,17 @@ class Fitter:
     ----------
     library : Library
     semi_angle : float, mrad
+    method : str
+        "hybrid": the network seeds a search of the library around what it says; where that does not
+        hold, and where there is no network for the library, the whole library is searched.
+        "lsf": the whole library is searched.  "cnn": the network alone.
+    network : Network, or the path of its weights, optional
+        By default the shipped one that was trained on this library, if there is one.
     background : str, one of `hybridfit.pattern.background.NAMES`
     fix : mapping of parameter name to value, or to None to keep the value of the seed
     free : names of parameters to vary that are fixed by default (semi_angle, ellipticity_a, …_b)
     hints : Hints
+        A thickness, tilt or rotation that is known makes the search one around it, without the network.
     workers : int, threads of the search; by default all cores
     progress : callable(stage, fraction), optional
     keep_model : bool
@@ -63,7 +77,7 @@ class Fitter:
     Raises
     ------
     InputError, LibraryError
-        A name, hint or semi-angle that the library does not know or cover; workers below 1.
+        A name, hint or semi-angle that the library or the network does not know or cover.
     """
 
     def __init__(
@@ -71,6 +85,8 @@ class Fitter:
         library: Library,
         semi_angle: float,
         *,
+        method: str = "hybrid",
+        network: Network | str | Path | None = None,
         background: str = "radial",
         fix: Mapping[str, float | None] | None = None,
         free: Sequence[str] = (),
@@ -79,16 +95,17 @@ class Fitter:
         progress: Progress | None = None,
         keep_model: bool = False,
     ) -> None:
+        check_method(method)
         library.check_semi_angle(semi_angle)
         bg.check(background)
         for name in (*(fix or {}), *free):
             if name not in PARAMETERS:
                 raise InputError(f"unknown parameter {name!r}; the parameters are {', '.join(PARAMETERS)}")
+        check_fixed(fix or {}, library, semi_angle)
         if workers is not None and not (isinstance(workers, int | np.integer) and workers >= 1):
             raise InputError(
                 f"workers = {workers!r} is no number of threads; give 1 or more, or None for all cores"
             )
-        check_fixed(fix or {}, library, semi_angle)
         self.hints = with_fixed(hints or Hints(), fix or {})
         self.hints.check_library(library, semi_angle)
         self.library = Library(library.dataset.load())
@@ -96,27 +113,66 @@ class Fitter:
         self.background = background
         self.fix = dict(fix or {})
         self.free = tuple(free)
+        self.workers = workers or os.cpu_count() or 1
         self.progress: Progress = progress or (lambda stage, fraction: None)
         self.keep_model = keep_model
         self.tilt_limit = library.tilt_max + library.semi_angle_max - semi_angle
+        self.seeder = self._seeder(method, network)
+        self.method = method if self.seeder is not None else "lsf"
+        self.refiner = Refiner(
+            self.library,
+            self.semi_angle,
+            background=background,
+            fix=self.fix,
+            free=self.free,
+            tilt_limit=self.tilt_limit,
+        )
         self.searcher = Searcher(
             self.library,
             self.semi_angle,
             hints=self.hints,
-            workers=workers or os.cpu_count() or 1,
+            workers=self.workers,
             progress=self.progress,
         )
 
+    def _seeder(self, method: str, network: Network | str | Path | None) -> Seeder | None:
+        """The network's part, unless the method, the hints or the lack of a network leave it out."""
+        known = self.hints.thickness is not None or self.hints.tilt is not None
+        known |= self.hints.rotation is not None
+        if method == "lsf" or (method == "hybrid" and known):
+            return None
+        if method == "cnn" and (known or self.fix or self.free):
+            raise InputError(
+                "the network alone takes no fixed or free parameters, and hints for centre and scale only; "
+                "leave them out, or use method hybrid"
+            )
+        # torch is slow to import, and a full search does without
+        from hybridfit.fitting.seeding import Seeder
+        from hybridfit.network.weights import Network
+
+        if network is None:
+            network = Network.for_library(self.library, self.semi_angle)
+            if network is None and method == "hybrid":
+                return None
+            if network is None:
+                raise InputError(
+                    f"no network comes with this library at {self.semi_angle:g} mrad; make one with "
+                    "`hybridfit train`, or use method lsf"
+                )
+        elif not isinstance(network, Network):
+            network = Network.open(network)
+        return Seeder(network, self.library, self.semi_angle, hints=self.hints, background=self.background)
+
     def templates(self) -> Templates:
-        """The library points that are searched; made (or read from the cache) on first use."""
+        """The library points of the full search; made (or read from the cache) on first use."""
         return self.searcher.templates()
 
     def search(self, frame: Frame | ArrayLike) -> tuple[list[Candidate], Array]:
-        """Candidates, best first, and the least χ² found at every thickness: (2, n), nm."""
+        """Candidates of the full search, best first, and the least χ² at every thickness: (2, n), nm."""
         return self.searcher.search(_as_frame(frame))
 
     def fit(self, frame: Frame | ArrayLike) -> FitResult:
-        """Find everything: search, then refine.
+        """Find everything, by the method of this fitter.
 
         Parameters
         ----------
@@ -127,11 +183,32 @@ class Fitter:
         InputError
             The frame cannot be used, or shows no direct disc.
         """
-        started = time.perf_counter()
+        clock = Clock()
         frame = _as_frame(frame)
         self.hints.check_frame(frame.image.shape, self.semi_angle)
-        found, curve = self.search(frame)
-        return self._finish(frame, found, curve, started, time.perf_counter())
+        if self.seeder is None:
+            return self._searched(frame, clock)
+        seed = self.seeder.seed(frame)
+        clock.lap("seed")
+        return self.fit_seeded(frame, seed, clock)
+
+    def fit_seeded(self, frame: Frame, seed: Seed, clock: Clock | None = None) -> FitResult:
+        """The rest of `fit`, after the network has seeded the frame.
+
+        Parameters
+        ----------
+        frame : Frame
+        seed : Seed
+            From `Seeder.seed_many`, for instance.
+        clock : Clock, optional
+            Where the time spent so far is kept.
+        """
+        clock = clock or Clock()
+        if self.method == "cnn":
+            from hybridfit.fitting.named import named_result
+
+            return named_result(self.refiner, frame, seed, clock)
+        return self._hybrid(frame, seed, clock)
 
     def refine(self, frame: Frame | ArrayLike, seed: Candidate) -> FitResult:
         """Refine from a seed within about 3 nm, 1 mrad, 2 px, 2 % and 2° of the truth.
@@ -141,161 +218,125 @@ class Fitter:
         InputError
             The seed is outside the library, or its camera cannot be that of the frame.
         """
-        started = time.perf_counter()
+        clock = Clock()
         frame = _as_frame(frame)
         known = Hints(seed.thickness, seed.tilt, (seed.centre_x, seed.centre_y), seed.scale, seed.rotation)
         known.check_library(self.library, self.semi_angle)
         known.check_frame(frame.image.shape, self.semi_angle)
-        return self._finish(frame, [seed], None, started, started)
+        return self._finish(frame, [seed], None, clock, "seed given")
 
-    # ---------------------------------------------------------------- inside
+    # ---------------------------------------------------------------- routes
+
+    def _hybrid(self, frame: Frame, seed: Seed, clock: Clock) -> FitResult:
+        """Search and refine around the network's candidates; look farther where that does not hold."""
+        result = None
+        for route, half_widths, most, candidates in (
+            ("network", None, 1, seed.candidates),
+            ("wider window", WIDER, WIDER_MOST, seed.candidates[:1]),
+        ):
+            options = {} if half_widths is None else {"half_widths": half_widths}
+            found = [
+                near
+                for candidate in candidates
+                for near in search_window(
+                    self.library,
+                    frame,
+                    candidate,
+                    self.semi_angle,
+                    tilt_limit=self.tilt_limit,
+                    most=most,
+                    workers=self.workers,
+                    **options,
+                )
+            ]
+            clock.lap("search")
+            try:
+                new = self._finish(frame, found, None, clock, route)
+            except InputError:  # a camera that cannot be: the full search has the last word
+                break
+            result = better(result, new)
+            if holds(result, seed.candidates, self.library.rotation_order):
+                return result
+        full = self._searched(frame, clock)
+        return replace(better(result, full), seconds=clock.seconds())
+
+    def _searched(self, frame: Frame, clock: Clock) -> FitResult:
+        """Search the whole library."""
+        found, curve = self.searcher.search(frame)
+        clock.lap("search")
+        return self._finish(frame, found, curve, clock, "full search")
 
     def _finish(
-        self, frame: Frame, found: list[Candidate], curve: Array | None, started: float, searched: float
+        self, frame: Frame, found: list[Candidate], curve: Array | None, clock: Clock, route: str
     ) -> FitResult:
         """Refine candidates and say what came of it."""
-        best = found[0]
-        check_disc(frame, (best.centre_x, best.centre_y, best.scale), self.semi_angle)
         order = self.library.rotation_order
-        tried = self._tell_apart(frame, found) if len(found) > 1 else list(found)
-        region, fit, answer = self._follow(frame, tried[0], FINE_RADIUS)
-        rivals: list[tuple[Refinement, Candidate]] = []
-        for seed in tried[1 : 1 + RIVALS]:
-            if seed.chi2 > RIVAL_CHI2 * tried[0].chi2:
-                continue
-            other_region, other, at = self._follow(frame, seed, FINE_RADIUS)
-            if at.same_as(answer, order):
-                continue
-            if at.chi2 < answer.chi2:
-                region, fit, answer, other, at = other_region, other, at, fit, answer
-            rivals.append((other, at))
+        told, rivals_up_to = self._tell_apart(frame, found)
+        region = Region.around(frame, told[0], self.semi_angle, FINE_RADIUS)
+        best = self.refiner.follow(frame, told[0], region)
+        weights = 1 / best.fit.noise.variance(best.fit.model)
+        minima = [best.weighed(weights)]
+        seeds = [c for c in told[1 : 1 + RIVALS] if c.chi2 <= rivals_up_to]
+        for seed in seeds:
+            other = self.refiner.follow(frame, seed, region).weighed(weights)
+            same = [m for m in minima if m.answer.same_as(other.answer, order)]
+            if all(other.answer.chi2 < m.answer.chi2 for m in same):
+                minima = [other, *(m for m in minima if m not in same)]
+        best, *rivals = sorted(minima, key=lambda m: m.answer.chi2)
+        answer = best.answer
         check_disc(frame, (answer.centre_x, answer.centre_y, answer.scale), self.semi_angle)
-        refined = [answer, *(at for _, at in rivals)]
-        refined += [c for c in tried if not any(c.same_as(r, order) for r in refined)]
+        others = [m.answer for m in rivals]
+        # χ² of what was left behind on the coarse frame, as it would be on the fine one
+        rest = [replace(c, chi2=c.chi2 * answer.chi2 / told[0].chi2) for c in told[1 + len(seeds) :]]
+        others += [c for c in rest if not any(c.same_as(m, order) for m in (answer, *others))]
         self.progress("refine", 1.0)
-        ended = time.perf_counter()
+        clock.lap("refine")
         return make_result(
             frame.source,
             self.library,
             self.tilt_limit,
-            region,
-            fit,
+            best,
             rivals,
-            seed=best,
-            candidates=tuple(sorted(refined, key=lambda c: c.chi2)),
+            seed=found[0],
+            candidates=(answer, *sorted(others, key=lambda c: c.chi2)),
             curve=curve,
             keep_model=self.keep_model,
-            seconds={
-                "seed": 0.0,
-                "search": searched - started,
-                "refine": ended - searched,
-                "total": ended - started,
-            },
+            seconds=clock.seconds(),
+            method=self.method,
+            route=route,
         )
 
-    def _tell_apart(self, frame: Frame, found: list[Candidate]) -> list[Candidate]:
-        """The minima that the candidates lead to, refined on a coarse frame, best first."""
+    def _tell_apart(self, frame: Frame, found: list[Candidate]) -> tuple[list[Candidate], float]:
+        """The minima that the candidates lead to, best first, and the χ² up to which they are rivals.
+
+        All are refined on the same pixels of a coarse frame and weighted by one estimate of the
+        noise, so that a difference of χ² is one of log-likelihood.
+        """
+        if len(found) == 1:
+            return list(found), np.inf
         order = self.library.rotation_order
-        minima: list[Candidate] = []
-        for i, seed in enumerate(found):
-            _, _, answer = self._follow(frame, seed, COARSE_RADIUS)
-            if not any(answer.same_as(other, order) for other in minima):
-                minima.append(answer)
+        region = Region.around(frame, found[0], self.semi_angle, COARSE_RADIUS)
+        first = self.refiner.follow(frame, found[0], region, passes=2, tolerance=COARSE_TOLERANCE)
+        weights = 1 / first.fit.noise.variance(first.fit.model)
+        minima = [first.weighed(weights)]
+        for i, seed in enumerate(found[1:], 1):
+            new = self.refiner.follow(frame, seed, region, weights, passes=1, tolerance=COARSE_TOLERANCE)
+            same = [m for m in minima if m.answer.same_as(new.answer, order)]
+            if all(new.answer.chi2 < m.answer.chi2 for m in same):
+                minima = [m for m in minima if m not in same] + [new]
             self.progress("refine", (i + 1) / (len(found) + 1))
-        return sorted(minima, key=lambda c: c.chi2)
+        minima.sort(key=lambda m: m.answer.chi2)
+        fit = minima[0].fit
+        standardised = np.sqrt(weights) * fit.residual
+        share = float(np.clip(fit.noise.misfit * weights.mean() / (standardised**2).mean(), 0, 1))
+        rise = RIVAL_CHI2 / effective_pixels(standardised, region.mask, share)
+        return [m.answer for m in minima], minima[0].answer.chi2 * (1 + rise)
 
-    def _follow(self, frame: Frame, seed: Candidate, radius_px: int) -> tuple[Region, Refinement, Candidate]:
-        """Refine; where the answer runs into the rim of the window, move the window after it."""
-        for _ in range(3):
-            region, fit = self._refine(frame, seed, radius_px)
-            answer = region.answer(fit)
-            near = abs(answer.thickness - seed.thickness) < 0.95 * SLACK * WINDOW[0]
-            for a, b in zip(answer.tilt, seed.tilt, strict=True):
-                near &= abs(a - b) < 0.95 * SLACK * WINDOW[1]
-            if near:
-                break
-            seed = answer
-        return region, fit, answer
 
-    def _refine(self, frame: Frame, seed: Candidate, radius_px: int) -> tuple[Region, Refinement]:
-        """Refine from a seed, inside a window of the library, on a binned frame."""
-        x, y, rotation = canonical(*seed.tilt, seed.rotation, self.library.rotation_order)
-        region = Region.around(frame, seed, self.semi_angle, radius_px)
-        usable = int(region.mask.sum())
-        if usable < FEWEST_PIXELS:
-            raise InputError(
-                f"{frame.source}: the pattern at {seed.scale:.3g} px/mrad has only {usable} usable pixels, "
-                f"{FEWEST_PIXELS} are needed; bin or mask less"
-            )
-        half_widths = (SLACK * WINDOW[0], SLACK * WINDOW[1])
-        window = self.library.window(
-            seed.thickness,
-            (x, y),
-            half_widths=half_widths,
-            semi_angle=self.semi_angle * (1 + SEMI_ANGLE_ROOM),
-            k_max=composed_radius(self.semi_angle, seed.scale, region.factor),
-        )
-        model = ForwardModel(
-            window,
-            region.mask,
-            Camera(seed.centre_x, seed.centre_y, seed.scale, rotation),
-            semi_angle=self.semi_angle,
-            background=self.background,
-            per_nm=bg.PER_NM * float(frame.image[frame.valid].max()),
-            origin=region.origin,
-            pixel=region.factor,
-        )
-        start = {
-            "thickness": seed.thickness,
-            "tilt_x": x,
-            "tilt_y": y,
-            "centre_x": seed.centre_x,
-            "centre_y": seed.centre_y,
-            "scale": seed.scale,
-            "rotation": rotation,
-            "semi_angle": self.semi_angle,
-            "blur": START_BLUR,
-            "ellipticity_a": 0.0,
-            "ellipticity_b": 0.0,
-        }
-        params = self._parameters(start, window, half_widths[1])
-        coarse = radius_px < FINE_RADIUS
-        data = region.image[region.mask]
-        if coarse:
-            return region, refine(model, data, params, passes=1, tolerance=COARSE_TOLERANCE)
-        return region, refine(model, data, params)
-
-    def _parameters(self, start: dict[str, float], window: Library, tilt_room: float) -> lmfit.Parameters:
-        """lmfit parameters with the bounds of the window and of good sense."""
-        limit, scale = self.tilt_limit, start["scale"]
-        largest_angle = min((1 + SEMI_ANGLE_ROOM) * self.semi_angle, self.library.semi_angle_max)
-        bounds = {
-            "thickness": window.thickness_range,
-            "centre_x": (start["centre_x"] - 3 * scale, start["centre_x"] + 3 * scale),
-            "centre_y": (start["centre_y"] - 3 * scale, start["centre_y"] + 3 * scale),
-            "scale": (0.8 * scale, 1.25 * scale),
-            "rotation": (-np.inf, np.inf),
-            "semi_angle": ((1 - SEMI_ANGLE_ROOM) * self.semi_angle, largest_angle),
-            "blur": (0.0, 3.0),
-            "ellipticity_a": (-0.1, 0.1),
-            "ellipticity_b": (-0.1, 0.1),
-        }
-        for name in ("tilt_x", "tilt_y"):
-            bounds[name] = (max(start[name] - tilt_room, -limit), min(start[name] + tilt_room, limit))
-        params = lmfit.Parameters()
-        for name in PARAMETERS:
-            value, (low, high) = start[name], bounds[name]
-            vary = name not in FIXED_BY_DEFAULT or name in self.free
-            if name in self.fix:
-                given = self.fix[name]
-                value, vary = (value if given is None else float(given)), False
-            if not vary:
-                params.add(name, value=value, vary=False)
-                continue
-            # a start on a bound has no slope in lmfit's transformed parameter
-            room = 1e-3 * (high - low) if np.isfinite(high - low) else 0.0
-            params.add(name, value=float(np.clip(value, low + room, high - room)), min=low, max=high)
-        return params
+def check_method(method: str) -> None:
+    """Raise an InputError for a method that there is not."""
+    if method not in METHODS:
+        raise InputError(f"unknown method {method!r}; the methods are {', '.join(METHODS)}")
 
 
 def _as_frame(frame: Frame | ArrayLike) -> Frame:
@@ -307,7 +348,8 @@ def fit(
     library: Library | str,
     *,
     semi_angle: float,
-    method: str = "lsf",
+    method: str = "hybrid",
+    network: Network | str | Path | None = None,
     background: str = "radial",
     fix: Mapping[str, float | None] | None = None,
     free: Sequence[str] = (),
@@ -320,10 +362,10 @@ def fit(
     frame : Frame or (rows, cols) array
     library : Library, or the name or file of one
     semi_angle : float, mrad
-    method : "lsf"
-        Full least-squares search, then refinement.
-    background, fix, free, hints
-        As for `Fitter`, which is the thing to use for many frames.
+    method : str
+        "hybrid", "lsf" or "cnn"; see `Fitter`, which is the thing to use for many frames.
+    network, background, fix, free, hints
+        As for `Fitter`.
 
     Returns
     -------
@@ -333,11 +375,18 @@ def fit(
     ------
     InputError, LibraryError
     """
-    if method not in METHODS:
-        raise InputError(f"unknown method {method!r}; this version has {', '.join(METHODS)}")
+    check_method(method)
     if not isinstance(library, Library):
         library = Library.open(library)
     fitter = Fitter(
-        library, semi_angle, background=background, fix=fix, free=free, hints=hints, keep_model=True
+        library,
+        semi_angle,
+        method=method,
+        network=network,
+        background=background,
+        fix=fix,
+        free=free,
+        hints=hints,
+        keep_model=True,
     )
     return fitter.fit(frame)

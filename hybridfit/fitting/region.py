@@ -69,12 +69,20 @@ class Region:
         right, bottom = self.left + cols * self.factor, self.top + rows * self.factor
         return self.left - 0.5, right - 0.5, bottom - 0.5, self.top - 0.5
 
-    def answer(self, fit: Refinement) -> Candidate:
-        """Where a refinement ended; its χ² is relative to the pattern's variance."""
+    def answer(self, fit: Refinement, weights: Array | None = None) -> Candidate:
+        """Where a refinement ended; its χ² is relative to the pattern's variance, both weighted (n,)."""
         values = fit.values
         names = ("thickness", "tilt_x", "tilt_y", "centre_x", "centre_y", "scale", "rotation")
-        chi2 = float((fit.residual**2).mean() / self.variance)
+        data = self.image[self.mask]
+        weights = np.ones(len(data)) if weights is None else weights
+        variance = ((data - np.average(data, weights=weights)) ** 2) @ weights
+        chi2 = float((fit.residual**2) @ weights / max(float(variance), 1e-300))
         return Candidate(**{name: float(values[name]) for name in names}, chi2=chi2)
+
+    def farthest(self, camera: Candidate) -> float:
+        """Distance (px of the frame) of the farthest compared pixel from the centre of a camera."""
+        row, col = _frame_pixels(self.image.shape, self.factor, self.left, self.top)
+        return float(np.hypot(col - camera.centre_x, row - camera.centre_y)[self.mask].max(initial=0.0))
 
     def radius(self, fit: Refinement) -> Array:
         """|k| (mrad) of every pixel."""

@@ -112,12 +112,14 @@ class FitResult:
     seed : Candidate
         Where the refinement started.
     candidates : tuple of Candidate
-        The runners-up of the search, refined, best first.
+        The answer, then the other minima that the search led to, refined, best first.
     curve : (2, n) array or None
         Thickness (nm) and the least χ² found there by the search, relative to the variance.
     seconds : dict
         Time spent: seed, search, refine, total.
     thumbnail : Thumbnail
+    route : str
+        How the answer was reached: "network", "wider window", "full search", or "seed given".
     structure : dict of str to Parameter
         Structural parameters of the library, by name.
     fitter : lmfit.Minimizer or None
@@ -143,6 +145,7 @@ class FitResult:
     curve: Array | None
     seconds: dict[str, float]
     thumbnail: Thumbnail
+    route: str = "full search"
     structure: dict[str, Parameter] = field(default_factory=dict)
     fitter: Any = field(default=None, repr=False, compare=False)
 
@@ -211,6 +214,7 @@ class FitResult:
             "file": self.source,
             "library": self.library,
             "method": self.method,
+            "route": self.route,
             "status": self.status.name,
             "message": self.message,
         }

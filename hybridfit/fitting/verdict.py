@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import lmfit
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridfit.fitting.candidates import Candidate, canonical
-from hybridfit.fitting.refinement import Refinement
-from hybridfit.fitting.region import Region
+from hybridfit.fitting.candidates import Candidate, canonical, tilt_distance
+from hybridfit.fitting.local import Minimum
 from hybridfit.fitting.result import FitResult, Parameter, Status, Thumbnail
+from hybridfit.fitting.search import WINDOW
 from hybridfit.library import Library
+from hybridfit.pattern import background as bg
 
 Array = NDArray[np.float64]
 
 POOR_MISFIT = 0.06  # of the pattern's variance
 BEYOND_CHANCE = 20.0  # times what as many parameters explain of pure noise
+HOLE = 0.3  # of the range of the fitted image: a background so far below zero is none
 AMBIGUOUS_SIGMA = 3.0
 NORMAL_95 = 1.96
+ROOM = (0.5, 0.2)  # nm, mrad: how far beyond the window around a seed an answer still confirms it
+SAME = 1.005  # ratio of sums of squares below which two answers are as good
+ROUTES = {
+    "wider window": "The network's seed was off; a wider window was searched.",
+    "full search": "The network's seed did not hold; the whole library was searched.",
+}
 WITHIN = 0.1  # thickness_range10: how far the sum of squares may rise
 
 
-def judge(
-    region: Region, fit: Refinement, rivals: list[tuple[Refinement, Candidate]], on_bound: list[str]
-) -> tuple[Status, str]:
+def judge(best: Minimum, rivals: list[Minimum], on_bound: list[str]) -> tuple[Status, str]:
     """Status of a refinement, and the detail that its sentence names.
 
-    rivals are other minima, refined on the same frame.
+    rivals are other minima, refined on the same pixels; all have χ² under the same weights.
     """
+    region, fit = best.region, best.fit
     if not np.isfinite(list(fit.values.values())).all() or fit.coefficients[0] <= 0:
         return Status.failed, "no positive intensity factor fits the frame"
     explained = 1 - fit.sum_of_squares / fit.residual.size / region.variance
@@ -43,15 +52,43 @@ def judge(
             Status.poor_match,
             f"misfit {misfit:.1%} of the pattern's variance, at most {POOR_MISFIT:.0%} is usual",
         )
+    hole = -bg.lowest(fit.coefficients[1:]) / max(float(np.ptp(fit.model)), 1e-300)
+    if hole > HOLE:
+        return Status.poor_match, f"it takes a background that is negative by {hole:.0%} of the pattern"
     if on_bound:
         return Status.at_bound, ", ".join(on_bound)
-    mean_square = fit.sum_of_squares / fit.residual.size
-    for other, at in rivals:
-        excess = other.sum_of_squares / other.residual.size / mean_square - 1
+    for rival in rivals:
+        at = rival.answer
+        excess = at.chi2 / best.answer.chi2 - 1
         if excess * fit.n_effective < AMBIGUOUS_SIGMA**2:
             where = f"{at.thickness:.1f} nm, tilt {at.tilt_x:.2f}, {at.tilt_y:.2f} mrad"
             return Status.ambiguous, f"{where}, sum of squares {excess:+.1%}"
     return Status.converged, ""
+
+
+def poor(result: FitResult) -> bool:
+    """Whether a result does not explain its frame."""
+    return result.status in (Status.poor_match, Status.failed)
+
+
+def holds(result: FitResult, candidates: Sequence[Candidate], order: int) -> bool:
+    """Whether a result confirms one of the candidates that it was seeded with, without a rival."""
+    if result.status not in (Status.converged, Status.at_bound):
+        return False
+    return any(
+        abs(result.thickness - c.thickness) <= WINDOW[0] + ROOM[0]
+        and tilt_distance(result.tilt, c.tilt, order) <= WINDOW[1] + ROOM[1]
+        for c in candidates
+    )
+
+
+def better(before: FitResult | None, after: FitResult) -> FitResult:
+    """The one of two results that explains the frame better; the earlier one when they are as good."""
+    if before is None or poor(before) > poor(after):
+        return after
+    if poor(before) < poor(after):
+        return before
+    return after if before.residual_fraction > SAME * after.residual_fraction else before
 
 
 def on_bound(params: lmfit.Parameters, library: Library, tilt_limit: float) -> dict[str, str]:
@@ -78,21 +115,26 @@ def make_result(
     source: str,
     library: Library,
     tilt_limit: float,
-    region: Region,
-    fit: Refinement,
-    rivals: list[tuple[Refinement, Candidate]],
+    best: Minimum,
+    rivals: list[Minimum],
     *,
     seed: Candidate,
     candidates: tuple[Candidate, ...],
     curve: Array | None,
     seconds: dict[str, float],
     keep_model: bool,
+    method: str = "lsf",
+    route: str = "full search",
 ) -> FitResult:
     """Everything that a fit found, in the canonical crystal frame."""
+    region, fit = best.region, best.fit
     params = fit.minimizer.params
     _to_canonical(fit.minimizer, params, library.rotation_order)
     bounded = on_bound(params, library, tilt_limit)
-    status, detail = judge(region, fit, rivals, list(dict.fromkeys(bounded.values())))
+    status, detail = judge(best, rivals, list(dict.fromkeys(bounded.values())))
+    sentences = [status.value.format(detail=detail)]
+    if method == "hybrid" and route in ROUTES:
+        sentences.append(ROUTES[route])
     parameters = {}
     for name, p in params.items():
         known = p.vary and p.stderr is not None and name not in bounded
@@ -111,9 +153,10 @@ def make_result(
     return FitResult(
         source=source,
         library=f"{attrs['crystal']} [{zone}] {attrs['energy_kv']:g} kV",
-        method="lsf",
+        method=method,
+        route=route,
         status=status,
-        message=status.value.format(detail=detail),
+        message=" ".join(sentences),
         parameters=parameters,
         thickness_range10=None if half is None else (float(t.value - half), float(t.value + half)),
         minimizer=fit.minimizer,

@@ -9,7 +9,7 @@ radial       a constant and two Gaussians of |k|, σ = 0.75 α and 1.5 α
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hybridfit.errors import InputError
 
@@ -50,3 +50,16 @@ def basis(name: str, k: Array, semi_angle: float) -> tuple[Array, Array, Array]:
     gaussians = np.exp(-k2 / (2 * variance[:, None]))
     along = [np.vstack([np.zeros(n), -component * gaussians / variance[:, None]]) for component in k]
     return np.vstack([np.ones(n), gaussians]), along[0], along[1]
+
+
+def lowest(coefficients: ArrayLike) -> float:
+    """The deepest that the two Gaussians of a radial background reach: below 0 where nothing can scatter.
+
+    Parameters
+    ----------
+    coefficients : the constant and two heights; 0 is returned for any other number of them
+    """
+    if len(coefficients := np.asarray(coefficients, dtype=float)) != 3:
+        return 0.0
+    r = np.linspace(0, 2, 41)[:, None]  # semi-angles
+    return float((np.exp(-(r**2) / (2 * np.square(RADIAL_WIDTHS))) @ coefficients[1:]).min())

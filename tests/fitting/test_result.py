@@ -35,7 +35,7 @@ CONTRACT = PARAMETER_KEYS | {
     "candidates",
     "seconds",
 }
-BEYOND_THE_CONTRACT = {"library", "misfit_fraction", "ellipticity_a", "ellipticity_b"}
+BEYOND_THE_CONTRACT = {"route", "library", "misfit_fraction", "ellipticity_a", "ellipticity_b"}
 
 
 @pytest.fixture(scope="module")

@@ -48,8 +48,8 @@ def test_a_crystal_has_its_disc_among_the_candidates(simulate):
         discs = rough_discs(image.astype(float), everywhere(image))
         assert 1 <= len(discs) <= 8
         missed += not any(
-            np.hypot(d.centre_x - truth["centre_x"], d.centre_y - truth["centre_y"]) < 1.0 * truth["scale"]
-            and abs(d.radius / (7 * truth["scale"]) - 1) < 0.1
+            np.hypot(d.centre_x - truth["centre_x"], d.centre_y - truth["centre_y"]) < 0.6 * truth["scale"]
+            and abs(d.radius / (7 * truth["scale"]) - 1) < 0.06
             for d in discs
         )
     assert missed <= 1

@@ -7,7 +7,8 @@ import pytest
 
 from hybridfit import Fitter, Hints
 from hybridfit.fitting.candidates import Candidate, canonical, tilt_distance
-from hybridfit.fitting.search import make_templates, match, ring_radii, tilt_grid
+from hybridfit.fitting.search import match
+from hybridfit.fitting.templates import make_templates, ring_radii, tilt_grid
 from hybridfit.library import Library
 from hybridfit.pattern.camera import Camera, to_angles
 from hybridfit.pattern.compose import pattern_at
@@ -199,7 +200,7 @@ def test_a_window_is_searched(small_library, simulate, thickness, tilt):
 def is_near(candidate: Candidate, thickness, tilt, radius=0.6) -> bool:
     """In the neighbourhood that the refinement needs, nm and mrad."""
     apart = tilt_distance((candidate.tilt_x, candidate.tilt_y), tilt, 4)
-    return abs(candidate.thickness - thickness) <= 3 and apart <= radius
+    return abs(candidate.thickness - thickness) <= 2 and apart <= radius
 
 
 def test_templates_come_back_from_the_cache(small_library, tmp_path, monkeypatch):

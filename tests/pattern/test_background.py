@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hybridfit.errors import InputError
-from hybridfit.pattern.background import NAMES, RADIAL_WIDTHS, basis, check
+from hybridfit.pattern.background import NAMES, RADIAL_WIDTHS, basis, check, lowest
 
 
 def points(n=40):
@@ -50,3 +50,9 @@ def test_gradients_equal_finite_differences(name, axis):
     h[axis] = 1e-5
     numerical = (basis(name, k + h, 13.6)[0] - basis(name, k - h, 13.6)[0]) / 2e-5
     np.testing.assert_allclose(basis(name, k, 13.6)[1 + axis], numerical, atol=1e-9)
+
+
+def test_the_lowest_point_of_a_radial_background():
+    assert lowest([5.0, 1.0, 2.0]) > 0
+    assert lowest([5.0, -3.0, 1.0]) == pytest.approx(-2.0)
+    assert lowest([-4.0]) == 0

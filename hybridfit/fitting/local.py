@@ -1,0 +1,178 @@
+"""Refinement from one seed: the part of library and frame that it needs, start and bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import lmfit
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridfit.errors import InputError
+from hybridfit.fitting.candidates import Candidate, canonical
+from hybridfit.fitting.refinement import Refinement, refine
+from hybridfit.fitting.region import Region
+from hybridfit.fitting.search import WINDOW
+from hybridfit.frame import Frame
+from hybridfit.library import Library
+from hybridfit.model import PARAMETERS, SEMI_ANGLE_ROOM, ForwardModel, composed_radius
+from hybridfit.pattern import background as bg
+from hybridfit.pattern.camera import Camera
+
+Array = NDArray[np.float64]
+
+SLACK = 1.5  # a refinement may leave the window by half of it before the window follows
+FIXED_BY_DEFAULT = ("semi_angle", "ellipticity_a", "ellipticity_b")
+START_BLUR = 0.3  # mrad
+FEWEST_PIXELS = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Minimum:
+    """Where a refinement ended, and the pixels that it compared.
+
+    answer.chi2 is weighted like the other minima that this one is compared with.
+    """
+
+    region: Region
+    fit: Refinement
+    answer: Candidate
+
+    def weighed(self, weights: Array) -> Minimum:
+        """The same with χ² under the given weights (n,)."""
+        return replace(self, answer=self.region.answer(self.fit, weights))
+
+
+class Refiner:
+    """Refinements of one library at one semi-angle.
+
+    Parameters
+    ----------
+    library : Library, in memory
+    semi_angle : float, mrad
+    background, fix, free : as for `Fitter`
+    tilt_limit : float, mrad
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        semi_angle: float,
+        *,
+        background: str,
+        fix: Mapping[str, float | None],
+        free: Sequence[str],
+        tilt_limit: float,
+    ) -> None:
+        self.library = library
+        self.semi_angle = semi_angle
+        self.background = background
+        self.fix = fix
+        self.free = free
+        self.tilt_limit = tilt_limit
+
+    def follow(
+        self, frame: Frame, seed: Candidate, region: Region, weights: Array | None = None, **options: Any
+    ) -> Minimum:
+        """Refine; where the answer runs into the rim of the library's window, move that after it.
+
+        Parameters
+        ----------
+        frame : Frame
+        seed : Candidate
+        region : Region
+            The pixels compared, which may be centred on another camera than the seed's.
+        weights : (n,) array, optional
+            Of the compared pixels.
+        options : passes, tolerance of `refine`
+        """
+        for _ in range(3):
+            fit = self._refine(frame, seed, region, weights, options)
+            answer = region.answer(fit, weights)
+            near = abs(answer.thickness - seed.thickness) < 0.95 * SLACK * WINDOW[0]
+            for a, b in zip(answer.tilt, seed.tilt, strict=True):
+                near &= abs(a - b) < 0.95 * SLACK * WINDOW[1]
+            if near:
+                break
+            seed = answer
+        return Minimum(region, fit, answer)
+
+    def _refine(
+        self, frame: Frame, seed: Candidate, region: Region, weights: Array | None, options: dict[str, Any]
+    ) -> Refinement:
+        """Refine from a seed, inside a window of the library."""
+        x, y, rotation = canonical(*seed.tilt, seed.rotation, self.library.rotation_order)
+        usable = int(region.mask.sum())
+        if usable < FEWEST_PIXELS:
+            raise InputError(
+                f"{frame.source}: the pattern at {seed.scale:.3g} px/mrad has only {usable} usable pixels, "
+                f"{FEWEST_PIXELS} are needed; bin or mask less"
+            )
+        half_widths = (SLACK * WINDOW[0], SLACK * WINDOW[1])
+        window = self.library.window(
+            seed.thickness,
+            (x, y),
+            half_widths=half_widths,
+            semi_angle=self.semi_angle * (1 + SEMI_ANGLE_ROOM),
+            k_max=composed_radius(self.semi_angle, seed.scale, region.factor, region.farthest(seed)),
+        )
+        model = ForwardModel(
+            window,
+            region.mask,
+            Camera(seed.centre_x, seed.centre_y, seed.scale, rotation),
+            semi_angle=self.semi_angle,
+            background=self.background,
+            per_nm=bg.PER_NM * float(frame.image[frame.valid].max()),
+            origin=region.origin,
+            pixel=region.factor,
+        )
+        start = {
+            "thickness": seed.thickness,
+            "tilt_x": x,
+            "tilt_y": y,
+            "centre_x": seed.centre_x,
+            "centre_y": seed.centre_y,
+            "scale": seed.scale,
+            "rotation": rotation,
+            "semi_angle": self.semi_angle,
+            "blur": START_BLUR,
+            "ellipticity_a": 0.0,
+            "ellipticity_b": 0.0,
+        }
+        params = self._parameters(start, window, half_widths[1])
+        data = region.image[region.mask]
+        return refine(model, data, params, pixel_weights=weights, **options)
+
+    def _parameters(self, start: dict[str, float], window: Library, tilt_room: float) -> lmfit.Parameters:
+        """lmfit parameters with the bounds of the window and of good sense."""
+        limit, scale = self.tilt_limit, start["scale"]
+        largest_angle = min((1 + SEMI_ANGLE_ROOM) * self.semi_angle, self.library.semi_angle_max)
+        bounds = {
+            "thickness": window.thickness_range,
+            "centre_x": (start["centre_x"] - 3 * scale, start["centre_x"] + 3 * scale),
+            "centre_y": (start["centre_y"] - 3 * scale, start["centre_y"] + 3 * scale),
+            "scale": (0.8 * scale, 1.25 * scale),
+            "rotation": (-np.inf, np.inf),
+            "semi_angle": ((1 - SEMI_ANGLE_ROOM) * self.semi_angle, largest_angle),
+            "blur": (0.0, 3.0),
+            "ellipticity_a": (-0.1, 0.1),
+            "ellipticity_b": (-0.1, 0.1),
+        }
+        for name in ("tilt_x", "tilt_y"):
+            bounds[name] = (max(start[name] - tilt_room, -limit), min(start[name] + tilt_room, limit))
+        params = lmfit.Parameters()
+        for name in PARAMETERS:
+            value, (low, high) = start[name], bounds[name]
+            vary = name not in FIXED_BY_DEFAULT or name in self.free
+            if name in self.fix:
+                given = self.fix[name]
+                value, vary = (value if given is None else float(given)), False
+            if not vary:
+                params.add(name, value=value, vary=False)
+                continue
+            # a start on a bound has no slope in lmfit's transformed parameter
+            room = 1e-3 * (high - low) if np.isfinite(high - low) else 0.0
+            params.add(name, value=float(np.clip(value, low + room, high - room)), min=low, max=high)
+        return params
