@@ -31,16 +31,22 @@ if TYPE_CHECKING:
     from hybridfit.fitting.result import FitResult
     from hybridfit.frame import Frame
 
-LATER_METHODS = ("cnn", "hybrid")
-
 
 def fit(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Frames, or stacks of frames.")],
     semi_angle: SemiAngle,
     library: LibraryName = DEFAULT_LIBRARY,
     method: Annotated[
-        str, typer.Option(metavar="NAME", help="lsf: full search by least squares, then refinement.")
-    ] = "lsf",
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="hybrid: network, then least squares around it; lsf: full search; cnn: network alone.",
+        ),
+    ] = "hybrid",
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A network of your own (.safetensors, from hybridfit train)."),
+    ] = None,
     fix: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME[=VALUE]", help="Hold a parameter, at a value or where the search has it."),
@@ -94,14 +100,12 @@ def fit(
     centre = pair(hint_centre, "hint-centre", "COL,ROW in px, such as 131.4,121.8")
     whole = sizes(shape)
 
-    from hybridfit.fitting.engine import METHODS
+    from hybridfit.fitting.engine import check_method
     from hybridfit.fitting.hints import Hints
     from hybridfit.model import PARAMETERS
     from hybridfit.pattern import background as backgrounds
 
-    if method not in METHODS:
-        later = "is not in this version, which" if method in LATER_METHODS else "is unknown; this version"
-        raise InputError(f"method {method!r} {later} has {', '.join(METHODS)} only; leave --method out")
+    check_method(method)
     if semi_angle <= 0:
         raise InputError(f"semi-angle {semi_angle:g} mrad cannot be right; give it in mrad, above 0")
     backgrounds.check(background)
@@ -113,9 +117,20 @@ def fit(
     )
     frames = read_all(files, mask=mask, dataset=dataset, shape=whole, dtype=dtype, offset=offset)
     plots = [] if plot_path is None else pictures(plot_path, len(frames))
-    check_outputs(plots if json_path is None else [*plots, json_path], inputs=[*files, mask, library])
+    check_outputs(
+        plots if json_path is None else [*plots, json_path], inputs=[*files, mask, library, weights]
+    )
     results = _fit_all(
-        frames, library, semi_angle, hints, quiet, background=background, fix=fixed, free=free or ()
+        frames,
+        library,
+        semi_angle,
+        hints,
+        quiet,
+        method=method,
+        network=weights,
+        background=background,
+        fix=fixed,
+        free=free or (),
     )
     objects = [result.to_json() for result in results]
     write(list(zip(plots, results, strict=False)), json=None if json_path is None else (json_path, objects))

@@ -7,13 +7,14 @@ from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.hints import Hints
-from hybridfit.fitting.rough import quick_disc, rough_discs
+from hybridfit.fitting.rough import bright_edge, quick_disc, rough_discs
 from hybridfit.frame import Frame
 
 Array = NDArray[np.float64]
 
 DISC_OUTSIDE = 0.03  # of the radius: how far the direct disc may stick out of the frame
 SHIFT_STEP = 0.7  # mrad
+CUT = 0.4  # of its width, that what is bright lies along the edge of the frame
 WIDE_SHIFTS = (4.2, 1.4)  # mrad: how far, and in which steps, wide cameras go
 WIDE_SCALES = np.exp(np.arange(-4, 5) * 0.11)  # relative
 
@@ -42,6 +43,19 @@ def trial_cameras(frame: Frame, hints: Hints, semi_angle: float) -> Array:
     cameras = around(np.array(discs), SHIFT_STEP, hints.scale_step)
     whole = disc_outside(frame, cameras, semi_angle) <= DISC_OUTSIDE
     return cameras[whole] if whole.any() else cameras
+
+
+def check_bright(frame: Frame, hints: Hints) -> None:
+    """Raise an InputError when what is bright in the frame is cut by its edge: why nothing fits."""
+    if hints.centre is not None and hints.scale is not None:
+        return
+    cut = bright_edge(frame.image, frame.valid)
+    if cut > CUT:
+        rows, cols = frame.image.shape
+        raise InputError(
+            f"{frame.source}: nothing fits, and what is bright is cut by the edge of the {cols} × {rows} px "
+            f"frame over {cut:.0%} of its width; record the direct disc whole, or give hints for centre and scale"
+        )
 
 
 def wide_cameras(frame: Frame, hints: Hints, semi_angle: float) -> Array:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hybridfit.errors import InputError
-from hybridfit.fitting.cameras import check_disc
+from hybridfit.fitting.cameras import check_bright, check_disc
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.hints import Hints, check_fixed, with_fixed
@@ -27,7 +27,7 @@ from hybridfit.fitting.noise import effective_pixels
 from hybridfit.fitting.region import Region
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.search import Searcher, Templates
-from hybridfit.fitting.verdict import better, holds, make_result
+from hybridfit.fitting.verdict import better, holds, make_result, poor
 from hybridfit.fitting.window import search_window
 from hybridfit.frame import Frame, make_frame
 from hybridfit.library import Library
@@ -74,6 +74,11 @@ class Fitter:
     keep_model : bool
         Keep the model (some 20 MB) with each result, for `FitResult.conf_interval`.
 
+    Attributes
+    ----------
+    method : str
+        What is done: "lsf" where "hybrid" was asked for and there is no use for a network.
+
     Raises
     ------
     InputError, LibraryError
@@ -119,6 +124,9 @@ class Fitter:
         self.tilt_limit = library.tilt_max + library.semi_angle_max - semi_angle
         self.seeder = self._seeder(method, network)
         self.method = method if self.seeder is not None else "lsf"
+        self._remark = ""
+        if method == "hybrid" and self.seeder is None and not self._known:
+            self._remark = f"No network comes with this library at {semi_angle:g} mrad."
         self.refiner = Refiner(
             self.library,
             self.semi_angle,
@@ -135,10 +143,14 @@ class Fitter:
             progress=self.progress,
         )
 
+    @property
+    def _known(self) -> bool:
+        """Whether hints say enough to search around them."""
+        return any(v is not None for v in (self.hints.thickness, self.hints.tilt, self.hints.rotation))
+
     def _seeder(self, method: str, network: Network | str | Path | None) -> Seeder | None:
         """The network's part, unless the method, the hints or the lack of a network leave it out."""
-        known = self.hints.thickness is not None or self.hints.tilt is not None
-        known |= self.hints.rotation is not None
+        known = self._known
         if method == "lsf" or (method == "hybrid" and known):
             return None
         if method == "cnn" and (known or self.fix or self.free):
@@ -264,7 +276,10 @@ class Fitter:
         """Search the whole library."""
         found, curve = self.searcher.search(frame)
         clock.lap("search")
-        return self._finish(frame, found, curve, clock, "full search")
+        result = self._finish(frame, found, curve, clock, "full search")
+        if poor(result):
+            check_bright(frame, self.hints)
+        return result
 
     def _finish(
         self, frame: Frame, found: list[Candidate], curve: Array | None, clock: Clock, route: str
@@ -304,6 +319,7 @@ class Fitter:
             seconds=clock.seconds(),
             method=self.method,
             route=route,
+            remark=self._remark,
         )
 
     def _tell_apart(self, frame: Frame, found: list[Candidate]) -> tuple[list[Candidate], float]:

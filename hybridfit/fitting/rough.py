@@ -31,6 +31,7 @@ FEWER = 0.5  # of the sharpest: rims less sharp than that are left out
 APART = 0.05  # of the radius: rims nearer than that are one
 QUICK_SIZE = 64  # pixels across after binning
 BRIGHT_PERCENTILE = 98.0
+STANDS_OUT = 3.5  # standard deviations of the rest, that what is bright is above it
 HALF_BRIGHT = 0.94  # radius of the disc over that of an equal area of what is brighter than half the bright
 RADIUS_RANGE = (0.45, 1.5)  # of the profile fit, which is too wide where the frame cuts the tails
 LARGEST = 0.52  # radius over the smaller side of the frame: a whole disc is no larger
@@ -201,14 +202,36 @@ def quick_disc(image: Array, valid: NDArray[np.bool_]) -> tuple[float, float, fl
     image : (rows, cols) array
     valid : (rows, cols) bool array
     """
+    _, mask, factor = _bright(image, valid)
+    rows, cols = np.nonzero(mask if mask.any() else ~mask)
+    shift = (factor - 1) / 2
+    radius = HALF_BRIGHT * np.sqrt(len(rows) / np.pi)
+    return (
+        float(cols.mean() * factor + shift),
+        float(rows.mean() * factor + shift),
+        float(max(radius, 2.0) * factor),
+    )
+
+
+def bright_edge(image: Array, valid: NDArray[np.bool_]) -> float:
+    """How much of its width what is bright lies along one edge of the frame; 0 where nothing stands out."""
+    small, mask, _ = _bright(image, valid)
+    labels, count = ndimage.label(mask)
+    if not count:
+        return 0.0
+    largest = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    rest = small[~mask]
+    if not rest.size or small[largest].mean() - rest.mean() < STANDS_OUT * max(float(rest.std()), 1e-12):
+        return 0.0
+    along = max(int(edge.sum()) for edge in (largest[0], largest[-1], largest[:, 0], largest[:, -1]))
+    return along / (2 * np.sqrt(largest.sum() / np.pi))
+
+
+def _bright(image: Array, valid: NDArray[np.bool_]) -> tuple[Array, NDArray[np.bool_], int]:
+    """The frame binned and smoothed, where it is brighter than half the bright, and the bin factor."""
     factor = max(1, round(max(image.shape) / QUICK_SIZE))
     small, good = bin_frame(image, valid, factor)
     small = ndimage.gaussian_filter(fill_masked(small, good).astype(float), 1.0)
-    small -= np.median(np.concatenate([small[0], small[-1], small[:, 0], small[:, -1]]))
+    border = np.median(np.concatenate([small[0], small[-1], small[:, 0], small[:, -1]]))
     bright = np.percentile(small, BRIGHT_PERCENTILE)
-    rows, cols = np.nonzero(small > bright / 2)
-    if not len(rows) or bright <= 0:
-        rows, cols = np.nonzero(np.ones_like(small, bool))
-    shift = (factor - 1) / 2
-    radius = HALF_BRIGHT * np.sqrt(len(rows) / np.pi)
-    return cols.mean() * factor + shift, rows.mean() * factor + shift, max(radius, 2.0) * factor
+    return small, small > (bright + border) / 2, factor

@@ -125,6 +125,7 @@ def make_result(
     keep_model: bool,
     method: str = "lsf",
     route: str = "full search",
+    remark: str = "",
 ) -> FitResult:
     """Everything that a fit found, in the canonical crystal frame."""
     region, fit = best.region, best.fit
@@ -135,6 +136,8 @@ def make_result(
     sentences = [status.value.format(detail=detail)]
     if method == "hybrid" and route in ROUTES:
         sentences.append(ROUTES[route])
+    if remark:
+        sentences.append(remark)
     parameters = {}
     for name, p in params.items():
         known = p.vary and p.stderr is not None and name not in bounded
