@@ -24,7 +24,7 @@ SEMI_ANGLE = 13.6
 SHAPE = (128, 128)
 DOSES = (1e4, 1e5, 1e6, 1e7, 1e8)
 NAMES = ("thickness", "tilt_x", "tilt_y")
-FITTED = (*NAMES, "centre_x", "centre_y", "scale", "rotation", "blur")
+FITTED = (*NAMES, "centre_x", "centre_y", "scale", "rotation", "ellipticity_a", "ellipticity_b", "blur")
 TRUTHS = (
     {"thickness": 22.4, "tilt_x": 1.3, "tilt_y": -0.6},
     {"thickness": 47.7, "tilt_x": -0.8, "tilt_y": 2.1},
@@ -46,11 +46,10 @@ def expected_image(
         semi_angle=SEMI_ANGLE,
     )
     columns = model.evaluate(values, FITTED)
-    assert columns.slopes is not None
     coefficients = np.array([1.0, 0.01, 0.05, 0.02])
     image = coefficients @ columns.columns
     total = image.sum()
-    slopes = np.vstack([np.einsum("c,pcn->pn", coefficients, columns.slopes), columns.columns])
+    slopes = np.vstack([columns.sensitivity(coefficients), columns.columns])
     row, col = np.indices(SHAPE)
     radius = (SEMI_ANGLE + FITTED_BEYOND_DISC) * camera.scale
     disc = np.hypot(col - camera.centre_x, row - camera.centre_y).ravel() <= radius

@@ -53,6 +53,7 @@ class Library:
 
     def __init__(self, dataset: xr.Dataset) -> None:
         self.dataset = dataset
+        self._tables: dict[int, Table] = {}
 
     # ---------------------------------------------------------------- making
 
@@ -338,19 +339,22 @@ class Library:
         return max(int((length <= reach + 1e-6).sum()), int((length <= length[1] + 1e-6).sum()))
 
     def table(self, *, k_max: float | None = None, semi_angle: float | None = None) -> Table:
-        """What the kernels read, in memory.
+        """What the kernels read, in memory; kept, so that asking again costs nothing.
 
         Parameters
         ----------
         k_max, semi_angle : float, mrad, optional
             Leave out beams whose disc of this semi-angle does not reach into |k| ≤ k_max.
         """
+        beams = self._beams_within(k_max, semi_angle)
+        if beams not in self._tables:
+            self._tables[beams] = self._table(beams)
+        return self._tables[beams]
+
+    def _table(self, beams: int) -> Table:
         data = self.dataset
         basis, sampling = data.basis.values, data.sampling.values.astype(np.int64)
-        beam_n = data.beam_n.values.astype(np.int64)
-        beams = self._beams_within(k_max, semi_angle)
-        beam_n = beam_n[:beams]
-        intensity = data.intensity.values[:, :beams]
+        beam_n = data.beam_n.values.astype(np.int64)[:beams]
         thickness = data.thickness.values
         beam_at = _index_map(beam_n, np.arange(len(beam_n)))
         symmetry = data.symmetry.values.astype(np.int64)
@@ -365,7 +369,7 @@ class Library:
             operations.append(np.full(len(directions), i))
         where = np.concatenate(images[::-1])  # the identity is written last: it wins on the wedge's own edge
         return Table(
-            intensity=np.ascontiguousarray(intensity, dtype=np.float32),
+            intensity=np.ascontiguousarray(data.intensity.values, dtype=np.float32),
             thickness_first=float(thickness[0]),
             thickness_step=float(thickness[1] - thickness[0]),
             to_grid=np.ascontiguousarray((np.linalg.inv(basis) * sampling).T),

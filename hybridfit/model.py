@@ -27,6 +27,7 @@ from hybridfit.pattern.blur import blur, blur_slope, gaussian_weights
 from hybridfit.pattern.camera import Camera, chain, to_angles
 from hybridfit.pattern.compose import compose, compose_values
 from hybridfit.pattern.expand import at_thickness, unfold, workspace
+from hybridfit.pattern.pool import Pool
 
 Array = NDArray[np.float64]
 
@@ -78,14 +79,42 @@ class Columns:
 
     columns : (1 + m, n): blurred pattern and background components
     fixed : (n,): background without a free coefficient
-    slopes : (parameters, 1 + m, n) derivatives of columns, or None
-    fixed_slopes : (parameters, n), or None
+    names : parameters whose derivatives are known
+    pattern_slopes : (parameters, n) derivatives of the pattern's column
+    fixed_slopes : (parameters, n)
+    background : k (2, n), and the gradients of the m components along it, (m, n) each
+    camera : Camera
     """
 
     columns: Array
     fixed: Array
-    slopes: Array | None = None
+    names: tuple[str, ...] = ()
+    pattern_slopes: Array | None = None
     fixed_slopes: Array | None = None
+    background: tuple[Array, Array, Array] | None = None
+    camera: Camera | None = None
+
+    @property
+    def slopes(self) -> Array | None:
+        """(parameters, 1 + m, n) derivatives of the columns one by one; None where they are not known."""
+        if self.pattern_slopes is None or self.fixed_slopes is None:
+            return None
+        each = [self.sensitivity(unit) - self.fixed_slopes for unit in np.eye(len(self.columns))]
+        return np.stack(each, axis=1)
+
+    def sensitivity(self, coefficients: Array) -> Array:
+        """(parameters, n) derivatives of Σ_c coefficient_c · column_c + fixed."""
+        if self.pattern_slopes is None or self.background is None:
+            return np.empty((0, self.columns.shape[1]))
+        out = coefficients[0] * self.pattern_slopes + self.fixed_slopes
+        k, along_x, along_y = self.background
+        heights = coefficients[1:]
+        if len(heights) and set(self.names) & set(CAMERA):
+            slopes = chain(k, heights @ along_x, heights @ along_y, self.camera)
+            for i, name in enumerate(self.names):
+                if name in CAMERA:
+                    out[i] += slopes[CAMERA.index(name)]
+        return out
 
 
 class ForwardModel:
@@ -105,6 +134,7 @@ class ForwardModel:
         Background per nm of thickness, for "uniform-per-nm" (frame units).
     origin : (col, row) in the frame of the centre of mask[0, 0] (px)
     pixel : width of a pixel of the mask in pixels of the frame, when it was binned
+    pool : Pool of threads that share the work on an image, optional
 
     Notes
     -----
@@ -122,6 +152,7 @@ class ForwardModel:
         per_nm: float = 0.0,
         origin: tuple[float, float] = (0.0, 0.0),
         pixel: float = 1.0,
+        pool: Pool | None = None,
     ) -> None:
         bg.check(background)
         self.mask = mask
@@ -144,9 +175,10 @@ class ForwardModel:
         self._fit_in_near = mask[near]
         farthest = float(distance[mask].max()) if mask.any() else 0.0
         self._k_max = composed_radius(semi_angle, camera.scale, pixel, farthest)
-        self._table = library.table()
         radius = semi_angle * (1 + SEMI_ANGLE_ROOM) + self.half_edge
-        self._cubes = {lanes: workspace(self._table, radius, lanes) for lanes in (1, 2)}
+        self._table = library.table(k_max=self._k_max, semi_angle=radius)
+        self._pool = pool or Pool()
+        self._radius = radius
 
     @property
     def table(self):
@@ -167,48 +199,62 @@ class ForwardModel:
         k = to_angles(self._col, self._row, camera)
         table, t = self._table, values["thickness"]
         lanes = 2 if len(names) else 1
-        blend = at_thickness(table.intensity, table.thickness_first, table.thickness_step, t, lanes)
+        blend = at_thickness(table, t, lanes)
         sigma, sigma_slopes = self._kernel(values["blur"], camera.scale)
         tilt, alpha = (values["tilt_x"], values["tilt_y"]), values["semi_angle"]
+        room = workspace(table, self._radius, lanes, self._pool)
         radius = alpha + self.half_edge
-        cube, first = unfold(table, blend, tilt, radius, self._k_max, self._cubes[lanes])
-        arguments = (k[0], k[1], table, cube, first, *tilt, alpha, self.half_edge)
+        cube, first = unfold(table, blend, tilt, radius, self._k_max, room, self._pool)
+        kernel = compose if len(names) else compose_values
+
+        def composed(begin: int, end: int) -> Array:
+            x, y = k[0, begin:end], k[1, begin:end]
+            return kernel(x, y, table, cube, first, *tilt, alpha, self.half_edge)
+
+        partials = np.concatenate(self._pool.shares(composed, k.shape[1]), axis=-1)
         k_fit = k[:, self._fit_in_near]
         components, along_x, along_y = bg.basis(self.background, k_fit, self.semi_angle)
         columns = np.empty((1 + len(components), self.n_pixels))
         columns[1:] = components
         fixed = np.full(self.n_pixels, self.per_nm * t)
         if not len(names):
-            columns[0] = self._blurred(compose_values(*arguments), sigma)
+            columns[0] = self._blurred(partials, sigma)
             return Columns(columns, fixed)
-        partials = compose(*arguments)
-        columns[0] = self._blurred(partials[0], sigma)
-        camera_slopes = chain(k, partials[1] + partials[3], partials[2] + partials[4], camera)
-        background_slopes = [chain(k_fit, x, y, camera) for x, y in zip(along_x, along_y, strict=True)]
         direct = {
             "thickness": partials[5],
             "tilt_x": partials[3],
             "tilt_y": partials[4],
             "semi_angle": partials[6],
         }
+        camera_slopes = chain(k, partials[1] + partials[3], partials[2] + partials[4], camera)
         direct.update(zip(CAMERA, camera_slopes, strict=True))
-        slopes = np.zeros((len(names), *columns.shape))
+        slopes = np.empty((len(names), self.n_pixels))
+        widens = set(names) & set(sigma_slopes)
+
+        nothing = np.zeros(self.n_pixels)
+
+        def blurred(begin: int, end: int) -> Array:
+            by_sigma = nothing
+            for i in range(begin, end):
+                if i == 0:
+                    columns[0] = self._blurred(partials[0], sigma)
+                elif i == 1 and widens:
+                    by_sigma = blur_slope(self._image(partials[0]), sigma)[self.mask]
+                elif i > 1 and names[i - 2] != "blur":
+                    slopes[i - 2] = self._blurred(direct[names[i - 2]], sigma)
+            return by_sigma
+
+        by_sigma = self._pool.shares(blurred, 2 + len(names))[0]
         fixed_slopes = np.zeros((len(names), self.n_pixels))
-        by_sigma = np.empty(0)
-        if set(names) & set(sigma_slopes):
-            by_sigma = blur_slope(self._image(partials[0]), sigma)[self.mask]
         for i, name in enumerate(names):
             if name == "blur":
-                slopes[i, 0] = by_sigma * sigma_slopes[name]
-                continue
-            slopes[i, 0] = self._blurred(direct[name], sigma)
-            if name in CAMERA:
-                slopes[i, 1:] = [slope[CAMERA.index(name)] for slope in background_slopes] or 0.0
-            if name == "scale":
-                slopes[i, 0] += by_sigma * sigma_slopes[name]
-            if name == "thickness":
+                slopes[i] = by_sigma * sigma_slopes[name]
+            elif name == "scale":
+                slopes[i] += by_sigma * sigma_slopes[name]
+            elif name == "thickness":
                 fixed_slopes[i] = self.per_nm
-        return Columns(columns, fixed, slopes, fixed_slopes)
+        background = (k_fit, along_x, along_y)
+        return Columns(columns, fixed, tuple(names), slopes, fixed_slopes, background, camera)
 
     def _kernel(self, blur: float, scale: float) -> tuple[float, dict[str, float]]:
         """σ (px) of the kernel, and its derivatives along blur and scale."""

@@ -53,9 +53,7 @@ def fit(
     ] = None,
     free: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME", help="Fit a parameter that is fixed by default: semi_angle, ellipticity_a, _b."
-        ),
+        typer.Option(metavar="NAME", help="Fit a parameter that is fixed by default: semi_angle."),
     ] = None,
     background: Annotated[
         str, typer.Option(metavar="NAME", help="radial, uniform, uniform-per-nm or none.")

@@ -54,7 +54,7 @@ def check_bright(frame: Frame, hints: Hints) -> None:
         rows, cols = frame.image.shape
         raise InputError(
             f"{frame.source}: nothing fits, and what is bright is cut by the edge of the {cols} × {rows} px "
-            f"frame over {cut:.0%} of its width; record the direct disc whole, or give hints for centre and scale"
+            f"frame over {cut:.0%} of its width; record the direct disc whole, or give centre and scale"
         )
 
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,7 +22,7 @@ from hybridfit.fitting.cameras import check_bright, check_disc
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.hints import Hints, check_fixed, with_fixed
-from hybridfit.fitting.local import Refiner
+from hybridfit.fitting.local import Minimum, Refiner
 from hybridfit.fitting.noise import effective_pixels
 from hybridfit.fitting.region import Region
 from hybridfit.fitting.result import FitResult
@@ -33,6 +33,7 @@ from hybridfit.frame import Frame, make_frame
 from hybridfit.library import Library
 from hybridfit.model import PARAMETERS
 from hybridfit.pattern import background as bg
+from hybridfit.pattern.pool import Pool
 
 if TYPE_CHECKING:
     from hybridfit.fitting.seeding import Seed, Seeder
@@ -42,7 +43,7 @@ Array = NDArray[np.float64]
 Progress = Callable[[str, float], None]
 
 METHODS = ("hybrid", "lsf", "cnn")
-FINE_RADIUS = 64  # px of the compared disc in the last refinement: frames with more are binned
+FINE_RADIUS = 48  # px of the compared disc in the last refinement: frames with more are binned
 COARSE_RADIUS = 26  # px, while candidates are told apart
 COARSE_TOLERANCE = 1e-3
 RIVAL_CHI2 = 50.0  # rise of χ², in independent pixels, up to which a candidate is refined to the end
@@ -66,7 +67,7 @@ class Fitter:
         By default the shipped one that was trained on this library, if there is one.
     background : str, one of `hybridfit.pattern.background.NAMES`
     fix : mapping of parameter name to value, or to None to keep the value of the seed
-    free : names of parameters to vary that are fixed by default (semi_angle, ellipticity_a, …_b)
+    free : names of parameters to vary that are fixed by default (semi_angle)
     hints : Hints
         A thickness, tilt or rotation that is known makes the search one around it, without the network.
     workers : int, threads of the search; by default all cores
@@ -134,6 +135,7 @@ class Fitter:
             fix=self.fix,
             free=self.free,
             tilt_limit=self.tilt_limit,
+            pool=Pool(self.workers),
         )
         self.searcher = Searcher(
             self.library,
@@ -287,13 +289,13 @@ class Fitter:
         """Refine candidates and say what came of it."""
         order = self.library.rotation_order
         told, rivals_up_to = self._tell_apart(frame, found)
-        region = Region.around(frame, told[0], self.semi_angle, FINE_RADIUS)
-        best = self.refiner.follow(frame, told[0], region)
+        region = Region.around(frame, told[0].answer, self.semi_angle, FINE_RADIUS)
+        best = self._finely(frame, told[0], region)
         weights = 1 / best.fit.noise.variance(best.fit.model)
         minima = [best.weighed(weights)]
-        seeds = [c for c in told[1 : 1 + RIVALS] if c.chi2 <= rivals_up_to]
+        seeds = [m for m in told[1 : 1 + RIVALS] if m.answer.chi2 <= rivals_up_to]
         for seed in seeds:
-            other = self.refiner.follow(frame, seed, region).weighed(weights)
+            other = self._finely(frame, seed, region).weighed(weights)
             same = [m for m in minima if m.answer.same_as(other.answer, order)]
             if all(other.answer.chi2 < m.answer.chi2 for m in same):
                 minima = [other, *(m for m in minima if m not in same)]
@@ -302,7 +304,8 @@ class Fitter:
         check_disc(frame, (answer.centre_x, answer.centre_y, answer.scale), self.semi_angle)
         others = [m.answer for m in rivals]
         # χ² of what was left behind on the coarse frame, as it would be on the fine one
-        rest = [replace(c, chi2=c.chi2 * answer.chi2 / told[0].chi2) for c in told[1 + len(seeds) :]]
+        scale = answer.chi2 / told[0].answer.chi2
+        rest = [replace(m.answer, chi2=m.answer.chi2 * scale) for m in told[1 + len(seeds) :]]
         others += [c for c in rest if not any(c.same_as(m, order) for m in (answer, *others))]
         self.progress("refine", 1.0)
         clock.lap("refine")
@@ -322,21 +325,27 @@ class Fitter:
             remark=self._remark,
         )
 
-    def _tell_apart(self, frame: Frame, found: list[Candidate]) -> tuple[list[Candidate], float]:
+    def _finely(self, frame: Frame, coarse: Minimum, region: Region) -> Minimum:
+        """Refine from a coarse minimum, with what it said about the noise."""
+        noise = coarse.fit.noise.on_pixels((region.factor / coarse.region.factor) ** 2)
+        return self.refiner.follow(frame, coarse.answer, region, noise=noise)
+
+    def _tell_apart(self, frame: Frame, found: list[Candidate]) -> tuple[list[Minimum], float]:
         """The minima that the candidates lead to, best first, and the χ² up to which they are rivals.
 
         All are refined on the same pixels of a coarse frame and weighted by one estimate of the
         noise, so that a difference of χ² is one of log-likelihood.
         """
-        if len(found) == 1:
-            return list(found), np.inf
         order = self.library.rotation_order
         region = Region.around(frame, found[0], self.semi_angle, COARSE_RADIUS)
-        first = self.refiner.follow(frame, found[0], region, passes=2, tolerance=COARSE_TOLERANCE)
+        options: dict[str, Any] = {"coarse": True, "tolerance": COARSE_TOLERANCE}
+        if len(found) == 1:
+            return [self.refiner.follow(frame, found[0], region, passes=1, **options)], np.inf
+        first = self.refiner.follow(frame, found[0], region, passes=2, **options)
         weights = 1 / first.fit.noise.variance(first.fit.model)
         minima = [first.weighed(weights)]
         for i, seed in enumerate(found[1:], 1):
-            new = self.refiner.follow(frame, seed, region, weights, passes=1, tolerance=COARSE_TOLERANCE)
+            new = self.refiner.follow(frame, seed, region, weights, passes=1, **options)
             same = [m for m in minima if m.answer.same_as(new.answer, order)]
             if all(new.answer.chi2 < m.answer.chi2 for m in same):
                 minima = [m for m in minima if m not in same] + [new]
@@ -346,7 +355,7 @@ class Fitter:
         standardised = np.sqrt(weights) * fit.residual
         share = float(np.clip(fit.noise.misfit * weights.mean() / (standardised**2).mean(), 0, 1))
         rise = RIVAL_CHI2 / effective_pixels(standardised, region.mask, share)
-        return [m.answer for m in minima], minima[0].answer.chi2 * (1 + rise)
+        return minima, minima[0].answer.chi2 * (1 + rise)
 
 
 def check_method(method: str) -> None:

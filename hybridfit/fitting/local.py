@@ -17,14 +17,17 @@ from hybridfit.fitting.region import Region
 from hybridfit.fitting.search import WINDOW
 from hybridfit.frame import Frame
 from hybridfit.library import Library
-from hybridfit.model import PARAMETERS, SEMI_ANGLE_ROOM, ForwardModel, composed_radius
+from hybridfit.model import PARAMETERS, SEMI_ANGLE_ROOM, ForwardModel
 from hybridfit.pattern import background as bg
 from hybridfit.pattern.camera import Camera
+from hybridfit.pattern.pool import Pool
 
 Array = NDArray[np.float64]
 
+EDGE_NM = 2.0  # beyond that, before the bound
 SLACK = 1.5  # a refinement may leave the window by half of it before the window follows
-FIXED_BY_DEFAULT = ("semi_angle", "ellipticity_a", "ellipticity_b")
+FIXED_BY_DEFAULT = ("semi_angle",)
+FIXED_WHEN_COARSE = ("ellipticity_a", "ellipticity_b")
 START_BLUR = 0.3  # mrad
 FEWEST_PIXELS = 200
 
@@ -54,6 +57,7 @@ class Refiner:
     semi_angle : float, mrad
     background, fix, free : as for `Fitter`
     tilt_limit : float, mrad
+    pool : Pool, optional
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class Refiner:
         fix: Mapping[str, float | None],
         free: Sequence[str],
         tilt_limit: float,
+        pool: Pool | None = None,
     ) -> None:
         self.library = library
         self.semi_angle = semi_angle
@@ -72,9 +77,17 @@ class Refiner:
         self.fix = fix
         self.free = free
         self.tilt_limit = tilt_limit
+        self.pool = pool or Pool()
 
     def follow(
-        self, frame: Frame, seed: Candidate, region: Region, weights: Array | None = None, **options: Any
+        self,
+        frame: Frame,
+        seed: Candidate,
+        region: Region,
+        weights: Array | None = None,
+        *,
+        coarse: bool = False,
+        **options: Any,
     ) -> Minimum:
         """Refine; where the answer runs into the rim of the library's window, move that after it.
 
@@ -86,10 +99,12 @@ class Refiner:
             The pixels compared, which may be centred on another camera than the seed's.
         weights : (n,) array, optional
             Of the compared pixels.
-        options : passes, tolerance of `refine`
+        coarse : bool
+            Leave out what only a fine frame tells.
+        options : passes, tolerance, noise of `refine`
         """
         for _ in range(3):
-            fit = self._refine(frame, seed, region, weights, options)
+            fit = self._refine(frame, seed, region, weights, coarse, options)
             answer = region.answer(fit, weights)
             near = abs(answer.thickness - seed.thickness) < 0.95 * SLACK * WINDOW[0]
             for a, b in zip(answer.tilt, seed.tilt, strict=True):
@@ -100,7 +115,13 @@ class Refiner:
         return Minimum(region, fit, answer)
 
     def _refine(
-        self, frame: Frame, seed: Candidate, region: Region, weights: Array | None, options: dict[str, Any]
+        self,
+        frame: Frame,
+        seed: Candidate,
+        region: Region,
+        weights: Array | None,
+        coarse: bool,
+        options: dict[str, Any],
     ) -> Refinement:
         """Refine from a seed, inside a window of the library."""
         x, y, rotation = canonical(*seed.tilt, seed.rotation, self.library.rotation_order)
@@ -110,16 +131,8 @@ class Refiner:
                 f"{frame.source}: the pattern at {seed.scale:.3g} px/mrad has only {usable} usable pixels, "
                 f"{FEWEST_PIXELS} are needed; bin or mask less"
             )
-        half_widths = (SLACK * WINDOW[0], SLACK * WINDOW[1])
-        window = self.library.window(
-            seed.thickness,
-            (x, y),
-            half_widths=half_widths,
-            semi_angle=self.semi_angle * (1 + SEMI_ANGLE_ROOM),
-            k_max=composed_radius(self.semi_angle, seed.scale, region.factor, region.farthest(seed)),
-        )
         model = ForwardModel(
-            window,
+            self.library,
             region.mask,
             Camera(seed.centre_x, seed.centre_y, seed.scale, rotation),
             semi_angle=self.semi_angle,
@@ -127,6 +140,7 @@ class Refiner:
             per_nm=bg.PER_NM * float(frame.image[frame.valid].max()),
             origin=region.origin,
             pixel=region.factor,
+            pool=self.pool,
         )
         start = {
             "thickness": seed.thickness,
@@ -141,16 +155,18 @@ class Refiner:
             "ellipticity_a": 0.0,
             "ellipticity_b": 0.0,
         }
-        params = self._parameters(start, window, half_widths[1])
+        params = self._parameters(start, coarse)
         data = region.image[region.mask]
         return refine(model, data, params, pixel_weights=weights, **options)
 
-    def _parameters(self, start: dict[str, float], window: Library, tilt_room: float) -> lmfit.Parameters:
+    def _parameters(self, start: dict[str, float], coarse: bool) -> lmfit.Parameters:
         """lmfit parameters with the bounds of the window and of good sense."""
-        limit, scale = self.tilt_limit, start["scale"]
+        limit, scale, t = self.tilt_limit, start["scale"], start["thickness"]
+        room_t, tilt_room = SLACK * WINDOW[0] + EDGE_NM, SLACK * WINDOW[1]
+        low, high = self.library.thickness_range
         largest_angle = min((1 + SEMI_ANGLE_ROOM) * self.semi_angle, self.library.semi_angle_max)
         bounds = {
-            "thickness": window.thickness_range,
+            "thickness": (max(t - room_t, low), min(t + room_t, high)),
             "centre_x": (start["centre_x"] - 3 * scale, start["centre_x"] + 3 * scale),
             "centre_y": (start["centre_y"] - 3 * scale, start["centre_y"] + 3 * scale),
             "scale": (0.8 * scale, 1.25 * scale),
@@ -166,6 +182,7 @@ class Refiner:
         for name in PARAMETERS:
             value, (low, high) = start[name], bounds[name]
             vary = name not in FIXED_BY_DEFAULT or name in self.free
+            vary &= not (coarse and name in FIXED_WHEN_COARSE)
             if name in self.fix:
                 given = self.fix[name]
                 value, vary = (value if given is None else float(given)), False

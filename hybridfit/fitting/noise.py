@@ -33,6 +33,10 @@ class Noise(NamedTuple):
         """Noise and misfit at model intensities."""
         return self.counting(model) + self.misfit
 
+    def on_pixels(self, ratio: float) -> Noise:
+        """The noise of pixels that are the mean of `ratio` times as many."""
+        return Noise(self.constant / ratio, self.per_intensity / ratio, self.misfit)
+
     def counting(self, model: Array) -> Array:
         """Noise alone."""
         return self.constant + self.per_intensity * np.maximum(model, 0)

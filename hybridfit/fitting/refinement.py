@@ -38,7 +38,7 @@ PASSES = 4
 # scattering factors (benchmarks/multislice.py).  Where noise explains the residual it has no effect.
 MISFIT_ALONG = 1.35
 FIRST_TOLERANCE = 1e-3
-SETTLED = 0.05  # of a standard error: weights are settled when no parameter moves more
+SETTLED = 0.03  # of a standard error: a fit is settled when the next step is shorter for every parameter
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,12 @@ class Problem:
         self.root_weights = np.sqrt(weights)
         self._last: tuple[dict[str, float], Columns] | None = None
 
+    def weighted(self, weights: Array) -> Problem:
+        """The same with other weights; what is known of the model is kept."""
+        new = Problem(self.model, self.data, weights)
+        new._last = self._last
+        return new
+
     def linear(self, columns: Columns) -> tuple[Array, Array, Array]:
         """ĉ, the model image and an orthonormal basis of the weighted columns."""
         weighted = (columns.columns * self.root_weights).T
@@ -114,9 +120,7 @@ class Problem:
         """(varying parameters, n): P⊥ W^½ ∂model/∂θ."""
         columns = self.columns(params)
         coefficients, _, q = self.linear(columns)
-        if columns.slopes is None or columns.fixed_slopes is None:
-            return np.empty((0, self.model.n_pixels))
-        slopes = np.einsum("c,pcn->pn", coefficients, columns.slopes) + columns.fixed_slopes
+        slopes = columns.sensitivity(coefficients)
         slopes *= self.root_weights
         return slopes - (slopes @ q) @ q.T
 
@@ -127,6 +131,7 @@ def refine(
     params: lmfit.Parameters,
     *,
     pixel_weights: Array | None = None,
+    noise: Noise | None = None,
     passes: int = PASSES,
     tolerance: float = 1e-6,
     max_evaluations: int = 60,
@@ -142,6 +147,8 @@ def refine(
         All of model.PARAMETERS, with the user's bounds, ties and choice of what varies.
     pixel_weights : (n,) array, optional
         Relative weights (how much of a binned pixel was valid); 1 by default.
+    noise : Noise, optional
+        What is known of it; the first round then has its weights.
     passes : int
         Most rounds of fitting and re-weighting; 1 means uniform weights and no errors beyond
         the naive ones.
@@ -153,15 +160,17 @@ def refine(
     weights = given / max(float(np.var(data)), 1e-300)
     tied = any(p.expr for p in params.values())
     result: Any = None
+    problem = Problem(model, data, weights)
+    if noise is not None:
+        _, image, _ = problem.linear(problem.columns(params))
+        problem = problem.weighted(given / noise.variance(image))
     for turn in range(passes):
         # with weights that are yet to come, the first round need not be exact
         tol = tolerance if turn or passes == 1 else max(tolerance, FIRST_TOLERANCE)
-        problem = Problem(model, data, weights)
         options: dict[str, Any] = {} if tied else {"Dfun": problem.jacobian, "col_deriv": 0}
         fitter = lmfit.Minimizer(
             problem.residual, params, scale_covar=False, calc_covar=False, max_nfev=max_evaluations
         )
-        previous = result
         if fixed:  # only intensity factor, background and weights are left to find
             result = fitter.prepare_fit(params)
             result.call_kws = {}
@@ -172,16 +181,16 @@ def refine(
         params = result.params
         coefficients, image, _ = problem.linear(problem.columns(params))
         residual = data - image
-        noise = estimate_noise(residual, image, model.mask)
-        weights = given / noise.variance(image)
-        if previous is not None and _settled(previous.params, params, problem):
+        found = estimate_noise(residual, image, model.mask)
+        weights = given / found.variance(image)
+        problem = problem.weighted(weights)
+        if fixed or _settled(problem, params):
             break
-    problem = Problem(model, data, weights)
-    inflation, n_effective = _honest_errors(problem, result, residual, noise)
+    inflation, n_effective = _honest_errors(problem, result, residual, found)
     return Refinement(
         minimizer=result,
         fitter=fitter,
-        noise=noise,
+        noise=found,
         coefficients=coefficients,
         model=image,
         residual=residual,
@@ -191,13 +200,12 @@ def refine(
     )
 
 
-def _settled(before: lmfit.Parameters, after: lmfit.Parameters, problem: Problem) -> bool:
-    """Whether re-weighting moved no parameter by more than SETTLED of its standard error."""
-    sensitivity = problem.sensitivity(after)
-    names = [name for name, p in after.items() if p.vary]
-    curvature = np.einsum("pn,pn->p", sensitivity, sensitivity)
-    moved = np.array([after[name].value - before[name].value for name in names])
-    return bool((np.abs(moved) * np.sqrt(curvature) < SETTLED).all())
+def _settled(problem: Problem, params: lmfit.Parameters) -> bool:
+    """Whether the next step would move every parameter by less than SETTLED of its standard error."""
+    j = problem.sensitivity(params)
+    inverse = np.linalg.pinv(j @ j.T, rcond=1e-14, hermitian=True)
+    step = inverse @ (j @ problem.residual(params))
+    return bool((np.abs(step) <= SETTLED * np.sqrt(np.maximum(np.diag(inverse), 0))).all())
 
 
 def _honest_errors(problem: Problem, result: Any, residual: Array, noise: Noise) -> tuple[float, float]:

@@ -76,11 +76,11 @@ def make_templates(
     radii = ring_radii(semi_angle)
     phi = 2 * np.pi * np.arange(ANGLES) / ANGLES
     kx, ky = np.outer(radii, np.cos(phi)).ravel(), np.outer(radii, np.sin(phi)).ravel()
-    largest = float(np.hypot(*tilts.T).max())
-    middle, half = (thickness[0] + thickness[-1]) / 2, (thickness[-1] - thickness[0]) / 2
-    window = library.window(middle, half_widths=(half, largest + 0.1), semi_angle=semi_angle)
-    table = window.table(k_max=float(radii[-1]) + largest, semi_angle=semi_angle)
-    # around zero tilt, far enough for every tilt: unfolded once per thickness
+    centre = (tilts.min(axis=0) + tilts.max(axis=0)) / 2
+    largest = float(np.hypot(*(tilts - centre).T).max())
+    around = (float(centre[0]), float(centre[1]))
+    table = library.table(k_max=float(radii[-1]), semi_angle=semi_angle + SOFTNESS)
+    # around the middle of the tilts, far enough for every one: unfolded once per thickness
     reach = semi_angle + SOFTNESS + largest
     remove = background_remover(semi_angle)
     series = np.empty((len(thickness), len(tilts), HARMONICS, 2, RINGS), np.float32)
@@ -88,9 +88,8 @@ def make_templates(
     def work(indices: Iterable[int]) -> None:
         cube = workspace(table, reach, 1)
         for i in indices:
-            t = float(thickness[i])
-            blend = at_thickness(table.intensity, table.thickness_first, table.thickness_step, t, 1)
-            _, first = unfold(table, blend, (0.0, 0.0), reach, float(radii[-1]) + largest, cube)
+            blend = at_thickness(table, float(thickness[i]), 1)
+            _, first = unfold(table, blend, around, reach, float(radii[-1]) + largest, cube)
             for j, tilt in enumerate(tilts):
                 ring = compose_values(kx, ky, table, cube, first, tilt[0], tilt[1], semi_angle, SOFTNESS)
                 series[i, j] = parts_of(remove(ring.reshape(RINGS, ANGLES)).T)

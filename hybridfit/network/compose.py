@@ -106,8 +106,7 @@ class Composer:
 
         def work(worker: int) -> None:
             for i in range(worker, count, workers):
-                t = p.thickness[i]
-                blend = at_thickness(table.intensity, table.thickness_first, table.thickness_step, t, 1)
+                blend = at_thickness(table, p.thickness[i], 1)
                 add_beams(
                     table,
                     blend[:, :, 0],

@@ -248,7 +248,7 @@ def pattern_at(
     -------
     array of the shape of kx, in units of the incident intensity per solid angle
     """
-    blend = at_thickness(table.intensity, table.thickness_first, table.thickness_step, thickness, 1)
+    blend = at_thickness(table, thickness, 1)
     cube, first = unfold(table, blend, tilt, semi_angle + half_edge, float(np.hypot(kx, ky).max()), cube)
     x, y = kx.ravel(), ky.ravel()
     return compose_values(x, y, table, cube, first, *tilt, semi_angle, half_edge).reshape(kx.shape)
@@ -266,7 +266,7 @@ def pattern_partials(
     cube: NDArray[np.float32] | None = None,
 ) -> Partials:
     """`pattern_at` with the derivatives of it, in one pass; a `cube` has two lanes."""
-    blend = at_thickness(table.intensity, table.thickness_first, table.thickness_step, thickness)
+    blend = at_thickness(table, thickness)
     cube, first = unfold(table, blend, tilt, semi_angle + half_edge, float(np.hypot(kx, ky).max()), cube)
     x, y = kx.ravel(), ky.ravel()
     rows = compose(x, y, table, cube, first, tilt[0], tilt[1], semi_angle, half_edge)

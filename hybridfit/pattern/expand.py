@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.pattern.jit import kernel
+from hybridfit.pattern.pool import Pool
 
 Array = NDArray[np.float64]
 INTERPOLATION_REACH = 3.0  # grid steps that the 4 × 4 stencil and its rounding reach beyond a point
@@ -25,6 +26,7 @@ class Table(NamedTuple):
     Attributes
     ----------
     intensity : (thickness, beam, direction) float32
+        Of the first beams, at least as many as beam_n has.
     thickness_first, thickness_step : float, nm
     to_grid : (2, 2) float64
         ν = to_grid @ k with k in mrad.
@@ -70,12 +72,13 @@ def lagrange(x, weights, slopes):
 
 
 @kernel
-def at_thickness(intensity, first, step, thickness, lanes=2):
-    """Interpolate the table in thickness: (beam, direction, lanes) float32 with I and, of 2 lanes, ∂I/∂t.
+def at_thickness(table, thickness, lanes=2):
+    """Interpolate a table in thickness: (beam, direction, lanes) float32 with I and, of 2 lanes, ∂I/∂t.
 
     Near the ends of the range the four nearest nodes are used one-sidedly.
     """
-    nt, nb, nd = intensity.shape
+    intensity, first, step = table.intensity, table.thickness_first, table.thickness_step
+    nt, nb, nd = intensity.shape[0], table.beam_n.shape[0], intensity.shape[2]
     position = (thickness - first) / step
     node = min(max(int(np.floor(position)), 1), nt - 3)
     weights, slopes = np.empty(4), np.empty(4)
@@ -138,7 +141,7 @@ def chord(x, y, ex, ey, radius):
 
 
 @kernel
-def expand(table, blend, tilt_x, tilt_y, reach, k_max, cube):
+def expand(table, blend, tilt_x, tilt_y, reach, k_max, cube, begin, end):
     """Undo the symmetry: intensity of every beam on the full grid of directions around the tilt.
 
     Parameters
@@ -148,7 +151,9 @@ def expand(table, blend, tilt_x, tilt_y, reach, k_max, cube):
     reach, k_max : float, mrad
         Fill directions with |q − τ| ≤ reach that end at |q + g − τ| ≤ k_max.
     cube : (beam, ·, ·, lanes) float32
-        Filled at grid points m − first; the rest is left alone.
+        Filled at grid points m − first, with 0 beyond the library; the rest is left alone.
+    begin, end : int
+        The beams that are filled.
 
     Returns
     -------
@@ -171,28 +176,33 @@ def expand(table, blend, tilt_x, tilt_y, reach, k_max, cube):
     source, target = blend.ravel(), cube.ravel()
     directions, lanes = blend.shape[1], cube.shape[3]
     row_of = np.empty(table.permutation.shape[0], np.int64)
-    for b in range(table.beam_n.shape[0]):
+    for b in range(begin, end):
         gx, gy = table.beam_xy[b]
         for r in range(row_of.size):
             row_of[r] = table.permutation[r, b] * directions
         for j1 in range(cube.shape[1]):
             m1 = j1 + first[0]
-            if m1 + d1 < 0 or m1 + d1 >= table.direction_at.shape[0]:
-                continue
             x, y = m1 * e1x - tilt_x, m1 * e1y - tilt_y
             low, high = chord(x, y, e2x, e2y, reach)
             low_k, high_k = chord(x + gx, y + gy, e2x, e2y, k_max)
-            low, high = max(low, low_k, first[1], -d2), min(high, high_k, first[1] + cube.shape[2] - 1, d2)
+            low, high = max(low, low_k, first[1]), min(high, high_k, first[1] + cube.shape[2] - 1)
             at = (m1 + d1) * width + d2
             to = (b * cube.shape[1] + j1) * cube.shape[2] - first[1]
+            known = 0 <= m1 + d1 < table.direction_at.shape[0]
             for m2 in range(low, high + 1):
-                d = direction_at[np.uint64(at + m2)]
-                if d >= 0:
-                    i = lanes * (row_of[np.uint64(operation_at[np.uint64(at + m2)])] + d)
-                    j = lanes * (to + m2)
-                    target[np.uint64(j)] = source[np.uint64(i)]
+                j = lanes * (to + m2)
+                d = -1
+                if known and -d2 <= m2 <= d2:
+                    d = direction_at[np.uint64(at + m2)]
+                if d < 0:  # beyond the library
+                    target[np.uint64(j)] = 0
                     if lanes == 2:
-                        target[np.uint64(j + 1)] = source[np.uint64(i + 1)]
+                        target[np.uint64(j + 1)] = 0
+                    continue
+                i = lanes * (row_of[np.uint64(operation_at[np.uint64(at + m2)])] + d)
+                target[np.uint64(j)] = source[np.uint64(i)]
+                if lanes == 2:
+                    target[np.uint64(j + 1)] = source[np.uint64(i + 1)]
     return first
 
 
@@ -203,18 +213,27 @@ def unfold(
     radius: float,
     k_max: float,
     cube: NDArray[np.float32] | None = None,
+    pool: Pool | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """`expand` for an aperture of this outer radius, with the margin that interpolation needs (mrad)."""
     margin = INTERPOLATION_REACH * grid_step(table.to_grid)
     cube = workspace(table, radius, blend.shape[2]) if cube is None else cube
-    return cube, expand(table, blend, tilt[0], tilt[1], radius + margin, k_max + margin, cube)
+    beams = len(table.beam_n)
+
+    def fill(begin: int, end: int) -> NDArray[np.int64]:
+        return expand(table, blend, tilt[0], tilt[1], radius + margin, k_max + margin, cube, begin, end)
+
+    if pool is None:
+        return cube, fill(0, beams)
+    return cube, pool.shares(fill, beams)[0]
 
 
-def workspace(table: Table, radius: float, lanes: int = 2) -> NDArray[np.float32]:
+def workspace(table: Table, radius: float, lanes: int = 2, pool: Pool | None = None) -> NDArray[np.float32]:
     """Room for `expand` with an aperture of this outer radius (mrad); reused, it saves page faults.
 
     With one lane it holds intensities alone, with two also their slopes along the thickness.
     """
     reach = radius + INTERPOLATION_REACH * grid_step(table.to_grid)
     size = [int(2 * reach * np.hypot(*row)) + 3 for row in table.to_grid]
-    return np.zeros((len(table.beam_n), *size, lanes), np.float32)
+    shape = (len(table.beam_n), *size, lanes)
+    return np.zeros(shape, np.float32) if pool is None else pool.workspace(shape)

@@ -111,7 +111,7 @@ def test_report_names_everything(converged):
     assert text.startswith("array: The fit converged.")
     for name in ("thickness", "tilt_x", "rotation", "residual", "95 %", "(fixed)", "nm", "px/mrad"):
         assert name in text
-    assert "ellipticity" not in text
+    assert "ellipticity_a" in text
 
 
 def test_nothing_can_be_changed(converged):
