@@ -91,7 +91,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=150)
     options = parser.parse_args()
     library = Library.open("SrTiO3_001_200kV")
-    fitter = Fitter(library, SEMI_ANGLE)
+    fitter = Fitter(library, SEMI_ANGLE, method="lsf")
     study = Study("cramer_rao")
     deviations = np.zeros((len(DOSES), len(TRUTHS), options.repeats, len(NAMES)))
     stated = np.zeros_like(deviations)

@@ -30,7 +30,7 @@ def main() -> int:
     if not files:
         print("no measured patterns found: give their folder with --data")
         return 0
-    fitter = Fitter(Library.open("SrTiO3_001_200kV"), SEMI_ANGLE)
+    fitter = Fitter(Library.open("SrTiO3_001_200kV"), SEMI_ANGLE, method="lsf")
     study = Study("measured")
     results = []
     for file in files:

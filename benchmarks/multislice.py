@@ -89,7 +89,7 @@ def main() -> int:
     for number, file in enumerate(files):
         data = xr.open_dataset(file)
         semi_angle = float(data.attrs["semi_angle_mrad"])
-        fitter = fitters.setdefault(semi_angle, Fitter(library, semi_angle))
+        fitter = fitters.setdefault(semi_angle, Fitter(library, semi_angle, method="lsf"))
         for i in range(0, data.sizes["thickness_nm"], options.every):
             rng = np.random.default_rng([options.seed, number, i])
             camera, shape = random_camera(rng)

@@ -21,7 +21,7 @@ FIT = """
 import sys, time
 start = time.perf_counter()
 from hybridfit import Fitter, Library, read_frames
-fitter = Fitter(Library.open("SrTiO3_001_200kV"), 13.6)
+fitter = Fitter(Library.open("SrTiO3_001_200kV"), 13.6, method="lsf")
 fitter.templates()
 frame = read_frames(sys.argv[1])[0]
 print(time.perf_counter() - start)
@@ -46,7 +46,7 @@ def main() -> int:
 
     study = Study("startup")
     library = Library.open("SrTiO3_001_200kV", progress=lambda fraction: None)
-    Fitter(library, 13.6).templates()
+    Fitter(library, 13.6, method="lsf").templates()
     image, _ = simulate_frame(library, **TRUTH, semi_angle=13.6, rotation=23.0, electrons=1e7)  # type: ignore[arg-type]
     command = "import sys; from hybridfit.cli import main; sys.argv = ['hybridfit', '--help']; main()"
     seconds, text = fresh("-c", command)

@@ -26,7 +26,7 @@ from hybridfit.fitting.local import Minimum, Refiner
 from hybridfit.fitting.noise import effective_pixels
 from hybridfit.fitting.region import Region
 from hybridfit.fitting.result import FitResult
-from hybridfit.fitting.search import Searcher, Templates
+from hybridfit.fitting.search import WINDOW, Searcher, Templates
 from hybridfit.fitting.verdict import better, holds, make_result, poor
 from hybridfit.fitting.window import search_window
 from hybridfit.frame import Frame, make_frame
@@ -173,7 +173,7 @@ class Fitter:
                     f"no network comes with this library at {self.semi_angle:g} mrad; make one with "
                     "`hybridfit train`, or use method lsf"
                 )
-        elif not isinstance(network, Network):
+        elif isinstance(network, str | Path):
             network = Network.open(network)
         return Seeder(network, self.library, self.semi_angle, hints=self.hints, background=self.background)
 
@@ -243,12 +243,11 @@ class Fitter:
 
     def _hybrid(self, frame: Frame, seed: Seed, clock: Clock) -> FitResult:
         """Search and refine around the network's candidates; look farther where that does not hold."""
-        result = None
+        result, order = None, self.library.rotation_order
         for route, half_widths, most, candidates in (
-            ("network", None, 1, seed.candidates),
+            ("network", WINDOW, 1, seed.candidates),
             ("wider window", WIDER, WIDER_MOST, seed.candidates[:1]),
         ):
-            options = {} if half_widths is None else {"half_widths": half_widths}
             found = [
                 near
                 for candidate in candidates
@@ -257,19 +256,21 @@ class Fitter:
                     frame,
                     candidate,
                     self.semi_angle,
+                    half_widths=half_widths,
                     tilt_limit=self.tilt_limit,
                     most=most,
                     workers=self.workers,
-                    **options,
                 )
             ]
             clock.lap("search")
+            if not found:
+                continue
             try:
                 new = self._finish(frame, found, None, clock, route)
             except InputError:  # a camera that cannot be: the full search has the last word
                 break
             result = better(result, new)
-            if holds(result, seed.candidates, self.library.rotation_order):
+            if holds(result, candidates, order, half_widths):
                 return result
         full = self._searched(frame, clock)
         return replace(better(result, full), seconds=clock.seconds())

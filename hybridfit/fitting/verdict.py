@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from hybridfit.fitting.candidates import Candidate, canonical, tilt_distance
 from hybridfit.fitting.local import Minimum
 from hybridfit.fitting.result import FitResult, Parameter, Status, Thumbnail
-from hybridfit.fitting.search import WINDOW
 from hybridfit.library import Library
 from hybridfit.pattern import background as bg
 
@@ -71,24 +70,26 @@ def poor(result: FitResult) -> bool:
     return result.status in (Status.poor_match, Status.failed)
 
 
-def holds(result: FitResult, candidates: Sequence[Candidate], order: int) -> bool:
-    """Whether a result confirms one of the candidates that it was seeded with, without a rival."""
+def holds(
+    result: FitResult, candidates: Sequence[Candidate], order: int, half_widths: tuple[float, float]
+) -> bool:
+    """Whether a result is within the window (nm, mrad) around a candidate, and has no rival."""
     if result.status not in (Status.converged, Status.at_bound):
         return False
     return any(
-        abs(result.thickness - c.thickness) <= WINDOW[0] + ROOM[0]
-        and tilt_distance(result.tilt, c.tilt, order) <= WINDOW[1] + ROOM[1]
+        abs(result.thickness - c.thickness) <= half_widths[0] + ROOM[0]
+        and tilt_distance(result.tilt, c.tilt, order) <= half_widths[1] + ROOM[1]
         for c in candidates
     )
 
 
 def better(before: FitResult | None, after: FitResult) -> FitResult:
-    """The one of two results that explains the frame better; the earlier one when they are as good."""
+    """The one of two results that explains the frame better; the later one when they are as good."""
     if before is None or poor(before) > poor(after):
         return after
     if poor(before) < poor(after):
         return before
-    return after if before.residual_fraction > SAME * after.residual_fraction else before
+    return before if after.residual_fraction > SAME * before.residual_fraction else after
 
 
 def on_bound(params: lmfit.Parameters, library: Library, tilt_limit: float) -> dict[str, str]:

@@ -1,0 +1,52 @@
+"""A stand-in for a trained network, which says what it is told to."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hybridfit.network.weights import Predictions
+
+THICKNESSES = np.arange(1.0, 61.0)
+TILTS = np.arange(-4.0, 4.1, 0.5)
+
+
+def said(thickness=30.0, tilt=(0.0, 0.0), rotation=0.0, *, moves=(0.0, 0.0), size=0.0, doubt=0.0, others=()):
+    """Predictions for one crop: tilt (mrad) in the camera's frame, a share of doubt on other thicknesses."""
+    p_t = np.maximum(0, 1 - np.abs(THICKNESSES - thickness))
+    p_t *= 1 - doubt
+    for other in others:
+        p_t += doubt / len(others) * np.maximum(0, 1 - np.abs(THICKNESSES - other))
+    x, y = (np.maximum(0, 1 - np.abs(TILTS - t) / 0.5) for t in tilt)
+    return Predictions(
+        log_size=np.array([size]),
+        centre_mrad=np.array([moves], dtype=float),
+        rotation_deg=np.array([rotation]),
+        rotation_certainty=np.ones(1),
+        thickness=(p_t / p_t.sum())[None].astype(np.float32),
+        tilt=(np.outer(y, x) / max(np.outer(y, x).sum(), 1e-9))[None].astype(np.float32),
+    )
+
+
+class Oracle:
+    """Answers pass after pass, the last one again and again; every frame of a batch gets the same."""
+
+    def __init__(self, *answers: Predictions) -> None:
+        self.answers, self.calls = answers, 0
+        self.thicknesses, self.tilts = THICKNESSES, TILTS
+
+    def check(self, library, semi_angle=None) -> None:
+        """Fits every library."""
+
+    def predict(self, crops, semi_angles) -> Predictions:
+        """The next answer, for as many crops as there are."""
+        answer = self.answers[min(self.calls, len(self.answers) - 1)]
+        self.calls += 1
+        return Predictions(*(np.repeat(part, len(crops), axis=0) for part in answer))
+
+
+def as_the_camera_sees(truth) -> tuple[float, float]:
+    """The tilt of a frame's truth, turned by its rotation."""
+    angle = np.deg2rad(truth["rotation"])
+    c, s = np.cos(angle), np.sin(angle)
+    x, y = truth["tilt_x"], truth["tilt_y"]
+    return float(c * x - s * y), float(s * x + c * y)

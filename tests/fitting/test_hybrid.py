@@ -1,0 +1,131 @@
+"""The routes of the hybrid fit, with a network that says what it is told to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from network import Oracle, as_the_camera_sees, said
+
+from hybridfit import Fitter, Hints, Status, fit
+from hybridfit.errors import InputError
+from hybridfit.fitting.candidates import tilt_distance
+
+SEMI_ANGLE = 9.0
+
+
+@pytest.fixture(scope="module")
+def frame(simulate):
+    return simulate(thickness=33.0, tilt=(1.1, -0.4), rotation=12.0, electrons=5e6)
+
+
+def hybrid(library, truth, *answers, method="hybrid", **options):
+    hints = Hints(centre=(truth["centre_x"] + 1, truth["centre_y"]), scale=1.01 * truth["scale"])
+    network = Oracle(*answers)
+    return Fitter(library, SEMI_ANGLE, method=method, network=network, hints=hints, workers=2, **options)
+
+
+def answer(truth, *, thickness=0.0, tilt=(0.0, 0.0), **options):
+    """What a network says that is off by so much."""
+    x, y = as_the_camera_sees(truth)
+    turned = (x + tilt[0], y + tilt[1])
+    return said(truth["thickness"] + thickness, turned, truth["rotation"] + 1, **options)
+
+
+def is_true(result, truth):
+    near = abs(result.thickness - truth["thickness"]) < 0.2
+    return near and tilt_distance(result.tilt, (truth["tilt_x"], truth["tilt_y"]), 4) < 0.05
+
+
+@pytest.mark.parametrize(("thickness", "tilt"), [(0.0, (0.0, 0.0)), (-2.5, (0.5, -0.5)), (2.4, (-0.4, 0.7))])
+def test_a_seed_within_the_window_is_all_it_takes(small_library, frame, thickness, tilt):
+    image, truth = frame
+    result = hybrid(small_library, truth, answer(truth, thickness=thickness, tilt=tilt)).fit(image)
+    assert is_true(result, truth) and result.ok
+    assert (result.method, result.route, result.message) == ("hybrid", "network", "The fit converged.")
+    assert result.seconds["seed"] > 0 and result.seconds["search"] > 0
+    assert result.candidates[0].thickness == pytest.approx(result.thickness)
+
+
+def test_where_the_seed_is_off_the_window_widens(small_library, frame):
+    image, truth = frame
+    result = hybrid(small_library, truth, answer(truth, thickness=-7.0, tilt=(1.0, 0.0))).fit(image)
+    assert is_true(result, truth) and result.route in ("wider window", "full search")
+    assert "network's seed" in result.message
+
+
+def test_where_the_seed_is_wrong_the_whole_library_is_searched(small_library, frame):
+    image, truth = frame
+    result = hybrid(small_library, truth, answer(truth, thickness=25.0, tilt=(-3.0, 2.0))).fit(image)
+    assert is_true(result, truth) and result.route == "full search"
+    assert "the whole library was searched" in result.message
+    assert result.curve is not None
+
+
+def test_the_right_one_of_several_candidates_wins(small_library, frame):
+    image, truth = frame
+    doubtful = answer(truth, thickness=-19.0, others=[truth["thickness"] + 1], doubt=0.3)
+    result = hybrid(small_library, truth, doubtful).fit(image)
+    assert is_true(result, truth) and result.route == "network"
+
+
+def test_hybrid_and_full_search_agree(small_library, frame):
+    image, truth = frame
+    hints = Hints(centre=(truth["centre_x"], truth["centre_y"]), scale=truth["scale"])
+    full = fit(image, small_library, semi_angle=SEMI_ANGLE, method="lsf", hints=hints)
+    seeded = hybrid(small_library, truth, answer(truth, thickness=2.0)).fit(image)
+    for name in ("thickness", "tilt_x", "tilt_y", "scale"):
+        assert abs(full[name].value - seeded[name].value) < 0.1 * full[name].stderr
+    assert seeded.residual_fraction == pytest.approx(full.residual_fraction, rel=1e-3)
+
+
+def test_the_network_alone(small_library, frame):
+    image, truth = frame
+    result = hybrid(small_library, truth, answer(truth, thickness=0.4), method="cnn").fit(image)
+    assert (result.method, result.status) == ("cnn", Status.converged)
+    assert result.thickness == pytest.approx(truth["thickness"] + 0.4, abs=1e-3)
+    low, high = result["thickness"].interval95
+    assert low <= result.thickness <= high and result["thickness"].stderr > 0
+    assert result["scale"].stderr is None and result.intensity_factor > 0
+    assert result.candidates[0].probability == pytest.approx(1, abs=0.02)
+    assert result.to_json()["candidates"][0]["probability"] is not None
+    assert result.seconds["search"] == 0
+
+
+def test_a_network_in_doubt_says_so(small_library, frame):
+    image, truth = frame
+    doubtful = answer(truth, others=[50.0, 10.0], doubt=0.66)
+    result = hybrid(small_library, truth, doubtful, method="cnn").fit(image)
+    assert result.status is Status.ambiguous and "sure" in result.message
+
+
+def test_without_a_network_the_whole_library_is_searched(small_library, frame):
+    image, truth = frame
+    fitter = Fitter(small_library, SEMI_ANGLE, workers=2)
+    assert fitter.method == "lsf"
+    result = fitter.fit(image)
+    assert is_true(result, truth) and result.method == "lsf"
+    assert "No network comes with this library" in result.message
+
+
+def test_what_is_known_needs_no_network(small_library, frame):
+    image, truth = frame
+    network = Oracle(said(thickness=3.0))
+    hints = Hints(thickness=truth["thickness"] + 1)
+    fitter = Fitter(small_library, SEMI_ANGLE, network=network, hints=hints)
+    assert is_true(fitter.fit(image), truth) and network.calls == 0
+
+
+@pytest.mark.parametrize("options", [{"fix": {"blur": 0.2}}, {"free": ["semi_angle"]}])
+def test_the_network_alone_fits_nothing(small_library, frame, options):
+    with pytest.raises(InputError, match="takes no fixed or free parameters"):
+        hybrid(small_library, frame[1], said(), method="cnn", **options)
+
+
+def test_no_network_for_cnn(small_library):
+    with pytest.raises(InputError, match="no network comes with this library at 9 mrad"):
+        Fitter(small_library, SEMI_ANGLE, method="cnn")
+
+
+def test_unknown_methods(small_library):
+    with pytest.raises(InputError, match="unknown method 'best'; the methods are hybrid, lsf, cnn"):
+        fit(np.ones((64, 64)), small_library, semi_angle=9.0, method="best")
