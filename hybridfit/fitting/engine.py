@@ -12,22 +12,21 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hybridfit.errors import InputError
-from hybridfit.fitting.cameras import check_bright, check_disc
+from hybridfit.fitting.cameras import check_bright
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.clock import Clock
+from hybridfit.fitting.finish import Finisher
 from hybridfit.fitting.hints import Hints, check_fixed, with_fixed
-from hybridfit.fitting.local import Minimum, Refiner
-from hybridfit.fitting.noise import effective_pixels
-from hybridfit.fitting.region import Region
+from hybridfit.fitting.local import Refiner
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.search import WINDOW, Searcher, Templates
-from hybridfit.fitting.verdict import better, holds, make_result, poor
+from hybridfit.fitting.verdict import better, holds, poor
 from hybridfit.fitting.window import search_window
 from hybridfit.frame import Frame, make_frame
 from hybridfit.library import Library
@@ -43,11 +42,6 @@ Array = NDArray[np.float64]
 Progress = Callable[[str, float], None]
 
 METHODS = ("hybrid", "lsf", "cnn")
-FINE_RADIUS = 48  # px of the compared disc in the last refinement: frames with more are binned
-COARSE_RADIUS = 26  # px, while candidates are told apart
-COARSE_TOLERANCE = 1e-3
-RIVAL_CHI2 = 50.0  # rise of χ², in independent pixels, up to which a candidate is refined to the end
-RIVALS = 3
 WIDER = (9.0, 2.0)  # nm, mrad: the window when the first one did not hold the answer
 WIDER_MOST = 4  # candidates of it
 
@@ -121,13 +115,12 @@ class Fitter:
         self.free = tuple(free)
         self.workers = workers or os.cpu_count() or 1
         self.progress: Progress = progress or (lambda stage, fraction: None)
-        self.keep_model = keep_model
         self.tilt_limit = library.tilt_max + library.semi_angle_max - semi_angle
         self.seeder = self._seeder(method, network)
         self.method = method if self.seeder is not None else "lsf"
-        self._remark = ""
+        remark = ""
         if method == "hybrid" and self.seeder is None and not self._known:
-            self._remark = f"No network comes with this library at {semi_angle:g} mrad."
+            remark = f"No network comes with this library at {semi_angle:g} mrad."
         self.refiner = Refiner(
             self.library,
             self.semi_angle,
@@ -136,6 +129,9 @@ class Fitter:
             free=self.free,
             tilt_limit=self.tilt_limit,
             pool=Pool(self.workers),
+        )
+        self.finisher = Finisher(
+            self.refiner, method=self.method, remark=remark, keep_model=keep_model, progress=self.progress
         )
         self.searcher = Searcher(
             self.library,
@@ -237,7 +233,7 @@ class Fitter:
         known = Hints(seed.thickness, seed.tilt, (seed.centre_x, seed.centre_y), seed.scale, seed.rotation)
         known.check_library(self.library, self.semi_angle)
         known.check_frame(frame.image.shape, self.semi_angle)
-        return self._finish(frame, [seed], None, clock, "seed given")
+        return self.finisher.finish(frame, [seed], None, clock, "seed given")
 
     # ---------------------------------------------------------------- routes
 
@@ -266,7 +262,7 @@ class Fitter:
             if not found:
                 continue
             try:
-                new = self._finish(frame, found, None, clock, route)
+                new = self.finisher.finish(frame, found, None, clock, route)
             except InputError:  # a camera that cannot be: the full search has the last word
                 break
             result = better(result, new)
@@ -279,84 +275,10 @@ class Fitter:
         """Search the whole library."""
         found, curve = self.searcher.search(frame)
         clock.lap("search")
-        result = self._finish(frame, found, curve, clock, "full search")
+        result = self.finisher.finish(frame, found, curve, clock, "full search")
         if poor(result):
             check_bright(frame, self.hints)
         return result
-
-    def _finish(
-        self, frame: Frame, found: list[Candidate], curve: Array | None, clock: Clock, route: str
-    ) -> FitResult:
-        """Refine candidates and say what came of it."""
-        order = self.library.rotation_order
-        told, rivals_up_to = self._tell_apart(frame, found)
-        region = Region.around(frame, told[0].answer, self.semi_angle, FINE_RADIUS)
-        best = self._finely(frame, told[0], region)
-        weights = 1 / best.fit.noise.variance(best.fit.model)
-        minima = [best.weighed(weights)]
-        seeds = [m for m in told[1 : 1 + RIVALS] if m.answer.chi2 <= rivals_up_to]
-        for seed in seeds:
-            other = self._finely(frame, seed, region).weighed(weights)
-            same = [m for m in minima if m.answer.same_as(other.answer, order)]
-            if all(other.answer.chi2 < m.answer.chi2 for m in same):
-                minima = [other, *(m for m in minima if m not in same)]
-        best, *rivals = sorted(minima, key=lambda m: m.answer.chi2)
-        answer = best.answer
-        check_disc(frame, (answer.centre_x, answer.centre_y, answer.scale), self.semi_angle)
-        others = [m.answer for m in rivals]
-        # χ² of what was left behind on the coarse frame, as it would be on the fine one
-        scale = answer.chi2 / told[0].answer.chi2
-        rest = [replace(m.answer, chi2=m.answer.chi2 * scale) for m in told[1 + len(seeds) :]]
-        others += [c for c in rest if not any(c.same_as(m, order) for m in (answer, *others))]
-        self.progress("refine", 1.0)
-        clock.lap("refine")
-        return make_result(
-            frame.source,
-            self.library,
-            self.tilt_limit,
-            best,
-            rivals,
-            seed=found[0],
-            candidates=(answer, *sorted(others, key=lambda c: c.chi2)),
-            curve=curve,
-            keep_model=self.keep_model,
-            seconds=clock.seconds(),
-            method=self.method,
-            route=route,
-            remark=self._remark,
-        )
-
-    def _finely(self, frame: Frame, coarse: Minimum, region: Region) -> Minimum:
-        """Refine from a coarse minimum, with what it said about the noise."""
-        noise = coarse.fit.noise.on_pixels((region.factor / coarse.region.factor) ** 2)
-        return self.refiner.follow(frame, coarse.answer, region, noise=noise)
-
-    def _tell_apart(self, frame: Frame, found: list[Candidate]) -> tuple[list[Minimum], float]:
-        """The minima that the candidates lead to, best first, and the χ² up to which they are rivals.
-
-        All are refined on the same pixels of a coarse frame and weighted by one estimate of the
-        noise, so that a difference of χ² is one of log-likelihood.
-        """
-        order = self.library.rotation_order
-        region = Region.around(frame, found[0], self.semi_angle, COARSE_RADIUS)
-        options: dict[str, Any] = {"coarse": True, "tolerance": COARSE_TOLERANCE}
-        if len(found) == 1:
-            return [self.refiner.follow(frame, found[0], region, passes=1, **options)], np.inf
-        first = self.refiner.follow(frame, found[0], region, passes=2, **options)
-        weights = 1 / first.fit.noise.variance(first.fit.model)
-        minima = [first.weighed(weights)]
-        for i, seed in enumerate(found[1:], 1):
-            new = self.refiner.follow(frame, seed, region, weights, passes=1, **options)
-            same = [m for m in minima if m.answer.same_as(new.answer, order)]
-            if all(new.answer.chi2 < m.answer.chi2 for m in same):
-                minima = [m for m in minima if m not in same] + [new]
-            self.progress("refine", (i + 1) / (len(found) + 1))
-        minima.sort(key=lambda m: m.answer.chi2)
-        fit = minima[0].fit
-        standardised = np.sqrt(weights) * fit.residual
-        share = float(np.clip(fit.noise.misfit * weights.mean() / (standardised**2).mean(), 0, 1))
-        rise = RIVAL_CHI2 / effective_pixels(standardised, region.mask, share)
-        return minima, minima[0].answer.chi2 * (1 + rise)
 
 
 def check_method(method: str) -> None:

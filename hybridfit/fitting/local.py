@@ -87,6 +87,7 @@ class Refiner:
         weights: Array | None = None,
         *,
         coarse: bool = False,
+        free: Sequence[str] = (),
         **options: Any,
     ) -> Minimum:
         """Refine; where the answer runs into the rim of the library's window, move that after it.
@@ -101,10 +102,11 @@ class Refiner:
             Of the compared pixels.
         coarse : bool
             Leave out what only a fine frame tells.
+        free : names of further parameters to vary
         options : passes, tolerance, noise of `refine`
         """
         for _ in range(3):
-            fit = self._refine(frame, seed, region, weights, coarse, options)
+            fit = self._refine(frame, seed, region, weights, coarse, free, options)
             answer = region.answer(fit, weights)
             near = abs(answer.thickness - seed.thickness) < 0.95 * SLACK * WINDOW[0]
             for a, b in zip(answer.tilt, seed.tilt, strict=True):
@@ -121,6 +123,7 @@ class Refiner:
         region: Region,
         weights: Array | None,
         coarse: bool,
+        free: Sequence[str],
         options: dict[str, Any],
     ) -> Refinement:
         """Refine from a seed, inside a window of the library."""
@@ -155,11 +158,11 @@ class Refiner:
             "ellipticity_a": 0.0,
             "ellipticity_b": 0.0,
         }
-        params = self._parameters(start, coarse)
+        params = self._parameters(start, coarse, free)
         data = region.image[region.mask]
         return refine(model, data, params, pixel_weights=weights, **options)
 
-    def _parameters(self, start: dict[str, float], coarse: bool) -> lmfit.Parameters:
+    def _parameters(self, start: dict[str, float], coarse: bool, free: Sequence[str]) -> lmfit.Parameters:
         """lmfit parameters with the bounds of the window and of good sense."""
         limit, scale, t = self.tilt_limit, start["scale"], start["thickness"]
         room_t, tilt_room = SLACK * WINDOW[0] + EDGE_NM, SLACK * WINDOW[1]
@@ -181,7 +184,7 @@ class Refiner:
         params = lmfit.Parameters()
         for name in PARAMETERS:
             value, (low, high) = start[name], bounds[name]
-            vary = name not in FIXED_BY_DEFAULT or name in self.free
+            vary = name not in FIXED_BY_DEFAULT or name in (*self.free, *free)
             vary &= not (coarse and name in FIXED_WHEN_COARSE)
             if name in self.fix:
                 given = self.fix[name]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hybridfit.fitting.cameras import check_disc
 from hybridfit.fitting.clock import Clock
+from hybridfit.fitting.finish import FINE_RADIUS
 from hybridfit.fitting.local import Refiner
 from hybridfit.fitting.region import Region
 from hybridfit.fitting.result import FitResult, Parameter, Status
@@ -17,7 +18,6 @@ from hybridfit.fitting.verdict import make_result
 from hybridfit.frame import Frame
 from hybridfit.model import PARAMETERS
 
-FINE_RADIUS = 64  # px of the disc that the picture shows and the residual is taken on
 POOR_RESIDUAL = 0.4  # of the pattern's variance: no crystal near what the network named
 TAIL = 0.025
 

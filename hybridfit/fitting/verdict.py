@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hybridfit.fitting.candidates import Candidate, canonical, tilt_distance
 from hybridfit.fitting.local import Minimum
 from hybridfit.fitting.result import FitResult, Parameter, Status, Thumbnail
+from hybridfit.fitting.structure import structure_left
 from hybridfit.library import Library
 from hybridfit.pattern import background as bg
 
@@ -18,6 +19,7 @@ Array = NDArray[np.float64]
 
 POOR_MISFIT = 0.06  # of the pattern's variance
 BEYOND_CHANCE = 20.0  # times what as many parameters explain of pure noise
+LEFT = 0.16  # of the frame's structure
 HOLE = 0.3  # of the range of the fitted image: a background so far below zero is none
 AMBIGUOUS_SIGMA = 3.0
 NORMAL_95 = 1.96
@@ -30,10 +32,18 @@ ROUTES = {
 WITHIN = 0.1  # thickness_range10: how far the sum of squares may rise
 
 
-def judge(best: Minimum, rivals: list[Minimum], on_bound: list[str]) -> tuple[Status, str]:
+def unexplained(minimum: Minimum) -> float:
+    """The share of the frame's structure that a refinement leaves."""
+    region, fit = minimum.region, minimum.fit
+    radius = region.radius(fit)[region.mask]
+    return structure_left(region.image[region.mask], fit.residual, radius, fit.noise.counting(fit.model))
+
+
+def judge(best: Minimum, rivals: list[Minimum], on_bound: list[str], doubt: str = "") -> tuple[Status, str]:
     """Status of a refinement, and the detail that its sentence names.
 
-    rivals are other minima, refined on the same pixels; all have χ² under the same weights.
+    rivals are other minima, refined on the same pixels; all have χ² under the same weights. doubt is
+    what speaks against the match.
     """
     region, fit = best.region, best.fit
     if not np.isfinite(list(fit.values.values())).all() or fit.coefficients[0] <= 0:
@@ -51,6 +61,11 @@ def judge(best: Minimum, rivals: list[Minimum], on_bound: list[str]) -> tuple[St
             Status.poor_match,
             f"misfit {misfit:.1%} of the pattern's variance, at most {POOR_MISFIT:.0%} is usual",
         )
+    left = unexplained(best)
+    if left > LEFT:
+        return Status.poor_match, f"{left:.0%} of the structure is left, at most {LEFT:.0%} is usual"
+    if doubt:
+        return Status.poor_match, doubt
     hole = -bg.lowest(fit.coefficients[1:]) / max(float(np.ptp(fit.model)), 1e-300)
     if hole > HOLE:
         return Status.poor_match, f"it takes a background that is negative by {hole:.0%} of the pattern"
@@ -127,13 +142,14 @@ def make_result(
     method: str = "lsf",
     route: str = "full search",
     remark: str = "",
+    doubt: str = "",
 ) -> FitResult:
     """Everything that a fit found, in the canonical crystal frame."""
     region, fit = best.region, best.fit
     params = fit.minimizer.params
     _to_canonical(fit.minimizer, params, library.rotation_order)
     bounded = on_bound(params, library, tilt_limit)
-    status, detail = judge(best, rivals, list(dict.fromkeys(bounded.values())))
+    status, detail = judge(best, rivals, list(dict.fromkeys(bounded.values())), doubt)
     sentences = [status.value.format(detail=detail)]
     if method == "hybrid" and route in ROUTES:
         sentences.append(ROUTES[route])

@@ -154,6 +154,12 @@ def test_another_semi_angle_is_a_poor_match(fitter, simulate, at_truth):
     assert result.status is Status.poor_match
 
 
+def test_a_semi_angle_that_is_nearly_right_is_named(fitter, simulate, at_truth):
+    image, truth = simulate(semi_angle=9.4, electrons=1e7)
+    result = fitter.refine(image, at_truth(truth))
+    assert result.status is Status.poor_match and "less is left at a semi-angle of 9.4 mrad" in result.message
+
+
 def test_two_thicknesses_in_view_are_ambiguous(small_library, simulate):
     """At these shares the minima of both are equally deep."""
     thin, truth = simulate(thickness=15.0, electrons=1.09e6)

@@ -1,0 +1,153 @@
+"""From candidates to a result: which minimum is the deepest, its errors, and what speaks against it.
+
+candidates → refined on a coarse frame, all on the same pixels → the best ones on the frame itself
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridfit.fitting.cameras import check_disc
+from hybridfit.fitting.candidates import Candidate
+from hybridfit.fitting.clock import Clock
+from hybridfit.fitting.local import Minimum, Refiner
+from hybridfit.fitting.noise import effective_pixels
+from hybridfit.fitting.region import Region
+from hybridfit.fitting.result import FitResult
+from hybridfit.fitting.verdict import make_result, unexplained
+from hybridfit.frame import Frame
+
+Array = NDArray[np.float64]
+
+FINE_RADIUS = 48  # px of the compared disc in the last refinement: frames with more are binned
+COARSE_RADIUS = 26  # px, while candidates are told apart
+COARSE_TOLERANCE = 1e-3
+RIVAL_CHI2 = 50.0  # rise of χ², in independent pixels, up to which a candidate is refined to the end
+RIVALS = 3
+SUSPICIOUS = 0.05  # of the structure: where so much is left, the semi-angle is looked into
+SEMI_ANGLE_GAIN, SEMI_ANGLE_OFF = 0.3, 0.02  # fall of the sum of squares, relative change
+
+
+class Finisher:
+    """Refines candidates and says what came of them.
+
+    Parameters
+    ----------
+    refiner : Refiner
+    method : str
+    remark : str
+        A sentence to add to every message.
+    keep_model : bool
+    progress : callable(stage, fraction)
+    """
+
+    def __init__(
+        self,
+        refiner: Refiner,
+        *,
+        method: str,
+        remark: str,
+        keep_model: bool,
+        progress: Callable[[str, float], None],
+    ) -> None:
+        self.refiner = refiner
+        self.method = method
+        self.remark = remark
+        self.keep_model = keep_model
+        self.progress = progress
+
+    def finish(
+        self, frame: Frame, found: list[Candidate], curve: Array | None, clock: Clock, route: str
+    ) -> FitResult:
+        """Refine candidates and say what came of it."""
+        order = self.refiner.library.rotation_order
+        told, rivals_up_to = self._tell_apart(frame, found)
+        region = Region.around(frame, told[0].answer, self.refiner.semi_angle, FINE_RADIUS)
+        best = self._finely(frame, told[0], region)
+        weights = 1 / best.fit.noise.variance(best.fit.model)
+        minima = [best.weighed(weights)]
+        seeds = [m for m in told[1 : 1 + RIVALS] if m.answer.chi2 <= rivals_up_to]
+        for seed in seeds:
+            other = self._finely(frame, seed, region).weighed(weights)
+            same = [m for m in minima if m.answer.same_as(other.answer, order)]
+            if all(other.answer.chi2 < m.answer.chi2 for m in same):
+                minima = [other, *(m for m in minima if m not in same)]
+        best, *rivals = sorted(minima, key=lambda m: m.answer.chi2)
+        answer = best.answer
+        check_disc(frame, (answer.centre_x, answer.centre_y, answer.scale), self.refiner.semi_angle)
+        others = [m.answer for m in rivals]
+        # χ² of what was left behind on the coarse frame, as it would be on the fine one
+        scale = answer.chi2 / told[0].answer.chi2
+        rest = [replace(m.answer, chi2=m.answer.chi2 * scale) for m in told[1 + len(seeds) :]]
+        others += [c for c in rest if not any(c.same_as(m, order) for m in (answer, *others))]
+        self.progress("refine", 1.0)
+        clock.lap("refine")
+        return make_result(
+            frame.source,
+            self.refiner.library,
+            self.refiner.tilt_limit,
+            best,
+            rivals,
+            seed=found[0],
+            candidates=(answer, *sorted(others, key=lambda c: c.chi2)),
+            curve=curve,
+            keep_model=self.keep_model,
+            seconds=clock.seconds(),
+            method=self.method,
+            route=route,
+            remark=self.remark,
+            doubt=self._doubt(frame, told[0], best),
+        )
+
+    def _doubt(self, frame: Frame, coarse: Minimum, best: Minimum) -> str:
+        """What speaks against a match that leaves some structure: another semi-angle that fits better."""
+        if "semi_angle" in (*self.refiner.free, *self.refiner.fix) or unexplained(best) < SUSPICIOUS:
+            return ""
+        start = best.answer
+        options: dict[str, Any] = {"passes": 1, "tolerance": COARSE_TOLERANCE}
+        fits = [
+            self.refiner.follow(frame, start, coarse.region, free=free, **options).fit
+            for free in ((), ("semi_angle",))
+        ]
+        gain = 1 - fits[1].sum_of_squares / max(fits[0].sum_of_squares, 1e-300)
+        found = fits[1].values["semi_angle"]
+        if gain < SEMI_ANGLE_GAIN or abs(found / self.refiner.semi_angle - 1) < SEMI_ANGLE_OFF:
+            return ""
+        return f"{gain:.0%} less is left at a semi-angle of {found:.1f} mrad"
+
+    def _finely(self, frame: Frame, coarse: Minimum, region: Region) -> Minimum:
+        """Refine from a coarse minimum, with what it said about the noise."""
+        noise = coarse.fit.noise.on_pixels((region.factor / coarse.region.factor) ** 2)
+        return self.refiner.follow(frame, coarse.answer, region, noise=noise)
+
+    def _tell_apart(self, frame: Frame, found: list[Candidate]) -> tuple[list[Minimum], float]:
+        """The minima that the candidates lead to, best first, and the χ² up to which they are rivals.
+
+        All are refined on the same pixels of a coarse frame and weighted by one estimate of the
+        noise, so that a difference of χ² is one of log-likelihood.
+        """
+        order = self.refiner.library.rotation_order
+        region = Region.around(frame, found[0], self.refiner.semi_angle, COARSE_RADIUS)
+        options: dict[str, Any] = {"coarse": True, "tolerance": COARSE_TOLERANCE}
+        if len(found) == 1:
+            return [self.refiner.follow(frame, found[0], region, passes=1, **options)], np.inf
+        first = self.refiner.follow(frame, found[0], region, passes=2, **options)
+        weights = 1 / first.fit.noise.variance(first.fit.model)
+        minima = [first.weighed(weights)]
+        for i, seed in enumerate(found[1:], 1):
+            new = self.refiner.follow(frame, seed, region, weights, passes=1, **options)
+            same = [m for m in minima if m.answer.same_as(new.answer, order)]
+            if all(new.answer.chi2 < m.answer.chi2 for m in same):
+                minima = [m for m in minima if m not in same] + [new]
+            self.progress("refine", (i + 1) / (len(found) + 1))
+        minima.sort(key=lambda m: m.answer.chi2)
+        fit = minima[0].fit
+        standardised = np.sqrt(weights) * fit.residual
+        share = float(np.clip(fit.noise.misfit * weights.mean() / (standardised**2).mean(), 0, 1))
+        rise = RIVAL_CHI2 / effective_pixels(standardised, region.mask, share)
+        return minima, minima[0].answer.chi2 * (1 + rise)
