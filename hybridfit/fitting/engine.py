@@ -241,7 +241,7 @@ class Fitter:
         """Search and refine around the network's candidates; look farther where that does not hold."""
         result, order = None, self.library.rotation_order
         for route, half_widths, most, candidates in (
-            ("network", WINDOW, 1, seed.candidates),
+            ("network", WINDOW, 1, seed.worth_trying),
             ("wider window", WIDER, WIDER_MOST, seed.candidates[:1]),
         ):
             found = [

@@ -24,9 +24,12 @@ from hybridfit.frame import Frame
 
 Array = NDArray[np.float64]
 
-FINE_RADIUS = 48  # px of the compared disc in the last refinement: frames with more are binned
+FINE_RADIUS = (
+    36  # px of the compared disc in the last refinement: frames with more are binned; 2 px/mrad lose 5 %
+)
 COARSE_RADIUS = 26  # px, while candidates are told apart
 COARSE_TOLERANCE = 1e-3
+ONLY_TOLERANCE = 1e-2  # where there is nothing to tell apart
 RIVAL_CHI2 = 50.0  # rise of χ², in independent pixels, up to which a candidate is refined to the end
 RIVALS = 3
 SUSPICIOUS = 0.05  # of the structure: where so much is left, the semi-angle is looked into
@@ -123,7 +126,7 @@ class Finisher:
     def _finely(self, frame: Frame, coarse: Minimum, region: Region) -> Minimum:
         """Refine from a coarse minimum, with what it said about the noise."""
         noise = coarse.fit.noise.on_pixels((region.factor / coarse.region.factor) ** 2)
-        return self.refiner.follow(frame, coarse.answer, region, noise=noise)
+        return self.refiner.follow(frame, coarse.answer, region, noise=noise, start=coarse.fit.values)
 
     def _tell_apart(self, frame: Frame, found: list[Candidate]) -> tuple[list[Minimum], float]:
         """The minima that the candidates lead to, best first, and the χ² up to which they are rivals.
@@ -135,7 +138,8 @@ class Finisher:
         region = Region.around(frame, found[0], self.refiner.semi_angle, COARSE_RADIUS)
         options: dict[str, Any] = {"coarse": True, "tolerance": COARSE_TOLERANCE}
         if len(found) == 1:
-            return [self.refiner.follow(frame, found[0], region, passes=1, **options)], np.inf
+            only = self.refiner.follow(frame, found[0], region, passes=1, tolerance=ONLY_TOLERANCE)
+            return [only], np.inf
         first = self.refiner.follow(frame, found[0], region, passes=2, **options)
         weights = 1 / first.fit.noise.variance(first.fit.model)
         minima = [first.weighed(weights)]

@@ -28,7 +28,7 @@ EDGE_NM = 2.0  # beyond that, before the bound
 SLACK = 1.5  # a refinement may leave the window by half of it before the window follows
 FIXED_BY_DEFAULT = ("semi_angle",)
 FIXED_WHEN_COARSE = ("ellipticity_a", "ellipticity_b")
-START_BLUR = 0.3  # mrad
+START = {"blur": 0.3, "ellipticity_a": 0.0, "ellipticity_b": 0.0}  # mrad, 1, 1
 FEWEST_PIXELS = 200
 
 
@@ -88,6 +88,7 @@ class Refiner:
         *,
         coarse: bool = False,
         free: Sequence[str] = (),
+        start: Mapping[str, float] | None = None,
         **options: Any,
     ) -> Minimum:
         """Refine; where the answer runs into the rim of the library's window, move that after it.
@@ -103,10 +104,12 @@ class Refiner:
         coarse : bool
             Leave out what only a fine frame tells.
         free : names of further parameters to vary
+        start : mapping of parameter name to value
+            Where to start what the seed does not say: blur, ellipticity_a, ellipticity_b.
         options : passes, tolerance, noise of `refine`
         """
         for _ in range(3):
-            fit = self._refine(frame, seed, region, weights, coarse, free, options)
+            fit = self._refine(frame, seed, region, weights, coarse, free, start or {}, options)
             answer = region.answer(fit, weights)
             near = abs(answer.thickness - seed.thickness) < 0.95 * SLACK * WINDOW[0]
             for a, b in zip(answer.tilt, seed.tilt, strict=True):
@@ -124,6 +127,7 @@ class Refiner:
         weights: Array | None,
         coarse: bool,
         free: Sequence[str],
+        known: Mapping[str, float],
         options: dict[str, Any],
     ) -> Refinement:
         """Refine from a seed, inside a window of the library."""
@@ -154,9 +158,7 @@ class Refiner:
             "scale": seed.scale,
             "rotation": rotation,
             "semi_angle": self.semi_angle,
-            "blur": START_BLUR,
-            "ellipticity_a": 0.0,
-            "ellipticity_b": 0.0,
+            **{name: known.get(name, value) for name, value in START.items()},
         }
         params = self._parameters(start, coarse, free)
         data = region.image[region.mask]

@@ -38,7 +38,7 @@ PASSES = 4
 # scattering factors (benchmarks/multislice.py).  Where noise explains the residual it has no effect.
 MISFIT_ALONG = 1.35
 FIRST_TOLERANCE = 1e-3
-SETTLED = 0.03  # of a standard error: a fit is settled when the next step is shorter for every parameter
+SETTLED = 0.1  # of a standard error: a fit is settled when the next step is shorter for every parameter
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def refine(
     pixel_weights: Array | None = None,
     noise: Noise | None = None,
     passes: int = PASSES,
-    tolerance: float = 1e-6,
+    tolerance: float = 1e-5,
     max_evaluations: int = 60,
 ) -> Refinement:
     """Fit the varying parameters.

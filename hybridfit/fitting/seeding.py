@@ -34,6 +34,7 @@ Array = NDArray[np.float64]
 PASSES = 4
 STILL_MRAD, STILL_SIZE = 0.08, 0.004  # a pass that moves less is the last
 FARTHEST_SIZE = 3.0  # a scale that has changed by such a factor is lost
+SURE = 0.9  # confidence from which the first candidate is tried alone
 CERTAIN = 0.5  # confidence below which other starts are tried
 WINDOW = (3.0, 1.0)  # nm, mrad: confidence is the probability within this of the answer
 PEAK = (1.5, 0.75)  # nm, mrad: a candidate's share is the probability within this of its peak
@@ -69,6 +70,11 @@ class Seed:
     passes: int
     moved: float
     spread: tuple[float, float, float]
+
+    @property
+    def worth_trying(self) -> tuple[Candidate, ...]:
+        """The first candidate where the network is sure of it, all of them otherwise."""
+        return self.candidates[:1] if self.certainty >= SURE else self.candidates
 
     @property
     def certainty(self) -> float:
