@@ -24,9 +24,7 @@ from hybridfit.frame import Frame
 
 Array = NDArray[np.float64]
 
-FINE_RADIUS = (
-    36  # px of the compared disc in the last refinement: frames with more are binned; 2 px/mrad lose 5 %
-)
+FINE_RADIUS = 40  # px of the compared disc in the last refinement: more are binned; 2 px/mrad lose 5 %
 COARSE_RADIUS = 26  # px, while candidates are told apart
 COARSE_TOLERANCE = 1e-3
 ONLY_TOLERANCE = 1e-2  # where there is nothing to tell apart
