@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from hybridfit.network.crop import CROP, PIXEL
 from hybridfit.network.targets import Truth
-from hybridfit.network.views import Draw, Patterns, Recording, View, draw_recording, draw_view
+from hybridfit.network.views import ROUGH, Draw, Patterns, Recording, View, draw_recording, draw_view
 
 MARGIN = 4  # camera pixels around the crop, for the blur
 CAMERA = CROP + 2 * MARGIN
@@ -190,7 +190,9 @@ def truth_of(patterns: Patterns, view: View, mirror: Tensor, nominal: Tensor) ->
     )
 
 
-def augment(patterns: Patterns, mirror: Tensor | None, generator: torch.Generator) -> tuple[Tensor, Truth]:
+def augment(
+    patterns: Patterns, mirror: Tensor | None, generator: torch.Generator, rough: float = ROUGH
+) -> tuple[Tensor, Truth]:
     """Draw, render and record one crop of each pattern.
 
     Parameters
@@ -198,6 +200,7 @@ def augment(patterns: Patterns, mirror: Tensor | None, generator: torch.Generato
     patterns : Patterns of n patterns
     mirror : (2, 2), or None where the projection has none
     generator : torch.Generator of the patterns' device
+    rough : share of the crops that are cut at a rough disc
 
     Returns
     -------
@@ -206,7 +209,7 @@ def augment(patterns: Patterns, mirror: Tensor | None, generator: torch.Generato
     """
     draw = Draw(len(patterns.thickness), generator)
     matrix = torch.eye(2, device=draw.device) if mirror is None else mirror
-    view = draw_view(patterns, draw, mirror=mirror is not None)
+    view = draw_view(patterns, draw, mirror=mirror is not None, rough=rough)
     recording = draw_recording(patterns, view, draw)
     image = record(render(patterns, view, matrix), recording, draw)
     crops = to_crops(image, view, recording.edges, recording.blocked)

@@ -20,7 +20,7 @@ from hybridfit.library import BEYOND_DISC, Library
 from hybridfit.network.augment import augment
 from hybridfit.network.compose import Composer, Parameters
 from hybridfit.network.targets import Truth
-from hybridfit.network.views import Patterns
+from hybridfit.network.views import ROUGH, Patterns
 
 REUSE = 8
 POOL = 4096  # patterns
@@ -149,9 +149,9 @@ class Samples:
         index = torch.randint(self.filled, (n,), generator=self._generator, device=self.device)
         return self.crops(index)
 
-    def crops(self, index: Tensor) -> tuple[Tensor, Truth]:
+    def crops(self, index: Tensor, rough: float = ROUGH) -> tuple[Tensor, Truth]:
         """Crops (n, 2, CROP, CROP) of chosen patterns of the pool, and the truth."""
-        return augment(self.patterns(index), self.mirror, self._generator)
+        return augment(self.patterns(index), self.mirror, self._generator, rough)
 
     def state(self) -> dict[str, object]:
         """What the next numbers depend on; the patterns themselves are left out."""

@@ -101,7 +101,8 @@ def train(
     _run(state, samples, validation, plan, library, checkpoint, progress)
     test = Samples(library, ranges, device=place, seed=[plan.seed, 2], pool=CALIBRATION // VIEWS)
     test.compose(CALIBRATION // VIEWS)
-    crops, truth = test.crops(torch.arange(CALIBRATION, device=place) % test.size)
+    # probabilities count after the last pass: on crops that are aligned
+    crops, truth = test.crops(torch.arange(CALIBRATION, device=place) % test.size, rough=0.0)
     heads = evaluate(state.average, crops, truth)
     temperatures = (
         temperature(heads.thickness, lambda logits: thickness_loss(logits, truth.thickness, shape)),
@@ -219,6 +220,6 @@ def evaluate(module: PatternNet, crops: Tensor, truth: Truth) -> Heads:
 
 def temperature(logits: Tensor, cross_entropy: Callable[[Tensor], Tensor]) -> float:
     """The T for which softmax(logits / T) has the least cross-entropy."""
-    trials = torch.exp(torch.linspace(math.log(0.5), math.log(3.0), 61))
+    trials = torch.exp(torch.linspace(math.log(0.3), math.log(3.0), 81))
     costs = [float(cross_entropy(logits / float(t)).mean()) for t in trials]
     return float(trials[int(np.argmin(costs))])

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+ROUGH = 0.4  # of the samples are cut where a rough disc would have them, not where the last pass has
+
 
 class Patterns(NamedTuple):
     """n patterns P(k) as composed, and what they are of.
@@ -99,11 +101,11 @@ class Draw:
         return torch.stack([r * torch.cos(angle), r * torch.sin(angle)], dim=1)
 
 
-def draw_view(patterns: Patterns, draw: Draw, *, mirror: bool) -> View:
-    """Draw views: 40 % roughly aligned, up to 3.5 mrad and 25 % off, the rest within 0.5 mrad and 3 %."""
-    rough = draw.happens(0.4)
-    size = torch.where(rough, draw.uniform(-0.27, 0.24), 0.015 * draw.normal())
-    centre = draw.in_disc(torch.where(rough, 3.5, 0.5))
+def draw_view(patterns: Patterns, draw: Draw, *, mirror: bool, rough: float = ROUGH) -> View:
+    """Draw views: a share `rough` up to 3.5 mrad and 25 % off, the rest within 0.5 mrad and 3 %."""
+    off = draw.happens(rough)
+    size = torch.where(off, draw.uniform(-0.27, 0.24), 0.015 * draw.normal())
+    centre = draw.in_disc(torch.where(off, 3.5, 0.5))
     return View(
         size=size,
         centre=centre,
