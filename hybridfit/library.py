@@ -18,6 +18,7 @@ import platformdirs
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from hybridfit.directions import make_table, sampling_of, wedge
 from hybridfit.errors import LibraryError, RecipeError
 from hybridfit.io import atomic_path
 from hybridfit.pattern.compose import pattern_at
@@ -88,10 +89,10 @@ class Library:
                 f"g_max {recipe.g_max:g} Å⁻¹ leaves only the direct beam; "
                 f"the shortest reflection in this zone is {shortest:.3g} Å⁻¹"
             )
-        sampling = _sampling(projection.basis * to_mrad, projection.symmetry, recipe.sampling)
+        sampling = sampling_of(projection.basis * to_mrad, projection.symmetry, recipe.sampling)
         grid_step = projection.basis * to_mrad / sampling[:, None]
         reach = recipe.semi_angle_max + recipe.tilt_max + HALO * np.linalg.norm(grid_step, axis=1).max()
-        directions = _wedge(grid_step, projection.symmetry, reach)
+        directions = wedge(grid_step, projection.symmetry, reach)
         start, stop, step = recipe.thickness.start, recipe.thickness.stop, recipe.thickness.step
         thickness = np.arange(round((stop - start) / step) + 1, dtype=np.float64) * step + start
         every = projection.beams(FOLDED * recipe.g_max)
@@ -348,39 +349,8 @@ class Library:
         """
         beams = self._beams_within(k_max, semi_angle)
         if beams not in self._tables:
-            self._tables[beams] = self._table(beams)
+            self._tables[beams] = make_table(self.dataset, beams)
         return self._tables[beams]
-
-    def _table(self, beams: int) -> Table:
-        data = self.dataset
-        basis, sampling = data.basis.values, data.sampling.values.astype(np.int64)
-        beam_n = data.beam_n.values.astype(np.int64)[:beams]
-        thickness = data.thickness.values
-        beam_at = _index_map(beam_n, np.arange(len(beam_n)))
-        symmetry = data.symmetry.values.astype(np.int64)
-        permutation = np.stack([_look_up(beam_at, beam_n @ r.T) for r in symmetry])
-        if (permutation < 0).any():
-            raise LibraryError("the beams of this library are not closed under its symmetry; build it again")
-        directions = data.direction_n.values.astype(np.int64)
-        images, numbers, operations = [], [], []
-        for i, r in enumerate(symmetry):  # R q = wedge, so q = R⁻¹ wedge
-            images.append(directions @ np.linalg.inv(r).round().astype(np.int64).T)
-            numbers.append(np.arange(len(directions)))
-            operations.append(np.full(len(directions), i))
-        where = np.concatenate(images[::-1])  # the identity is written last: it wins on the wedge's own edge
-        return Table(
-            intensity=np.ascontiguousarray(data.intensity.values, dtype=np.float32),
-            thickness_first=float(thickness[0]),
-            thickness_step=float(thickness[1] - thickness[0]),
-            to_grid=np.ascontiguousarray((np.linalg.inv(basis) * sampling).T),
-            sampling=sampling,
-            beam_n=beam_n,
-            beam_xy=beam_n @ basis,
-            beam_at=beam_at,
-            permutation=permutation.astype(np.int32),
-            direction_at=_index_map(where, np.concatenate(numbers[::-1])),
-            operation_at=_index_map(where, np.concatenate(operations[::-1])),
-        )
 
     def patterns(
         self,
@@ -459,38 +429,6 @@ class Library:
             name="pattern",
             attrs={"semi_angle_mrad": semi_angle, "units": "1"},
         )
-
-
-def _sampling(basis: NDArray, symmetry: NDArray, largest: float) -> NDArray[np.int64]:
-    """Grid steps per basis vector: at most `largest` apart, and a grid that the symmetry maps to itself."""
-    n = np.ceil(np.linalg.norm(basis, axis=1) / largest - 1e-9).astype(np.int64)
-    mixes = any(r[0, 1] != 0 or r[1, 0] != 0 for r in symmetry)
-    return np.full(2, n.max()) if mixes else n
-
-
-def _wedge(grid_step: NDArray, symmetry: NDArray, reach: float) -> NDArray[np.int64]:
-    """(d, 2) grid points within reach (mrad), one of each set of equivalent ones."""
-    span = np.ceil(reach * np.linalg.norm(np.linalg.inv(grid_step), axis=0)).astype(int)
-    m1, m2 = np.meshgrid(*(np.arange(-s, s + 1) for s in span), indexing="ij")
-    points = np.stack([m1.ravel(), m2.ravel()], axis=1)
-    points = points[np.linalg.norm(points @ grid_step, axis=1) <= reach]
-    width = 2 * int(np.abs(points).max()) + 1
-    # the representative is the image that comes last in lexicographic order
-    keys = np.stack([(image := points @ r.T)[:, 0] * width + image[:, 1] for r in symmetry])
-    return points[keys[0] == keys.max(axis=0)]
-
-
-def _index_map(points: NDArray[np.int64], values: NDArray) -> NDArray[np.int32]:
-    """2-D array with values[i] at points[i] + half the shape, −1 elsewhere."""
-    half = np.abs(points).max(axis=0) + 3
-    out = np.full(2 * half + 1, -1, np.int32)
-    out[points[:, 0] + half[0], points[:, 1] + half[1]] = values
-    return out
-
-
-def _look_up(index: NDArray[np.int32], points: NDArray[np.int64]) -> NDArray[np.int32]:
-    half = np.array(index.shape) // 2
-    return index[points[:, 0] + half[0], points[:, 1] + half[1]]
 
 
 def _formula(elements: tuple[str, ...], occupancies: NDArray) -> str:
