@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 POOR_MISFIT = 0.06  # of the pattern's variance
 BEYOND_CHANCE = 20.0  # times what as many parameters explain of pure noise
-LEFT = 0.16  # of the frame's structure
+LEFT = 0.18  # of the frame's structure
 HOLE = 0.3  # of the range of the fitted image: a background so far below zero is none
 AMBIGUOUS_SIGMA = 3.0
 NORMAL_95 = 1.96

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from network import Oracle, as_the_camera_sees, said
+from oracle import Oracle, as_the_camera_sees, said
 
 from hybridfit import Fitter, Hints, Status, fit
 from hybridfit.errors import InputError

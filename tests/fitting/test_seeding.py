@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from network import Oracle, said
+from oracle import Oracle, said
 
 from hybridfit import Hints, make_frame
 from hybridfit.errors import InputError
