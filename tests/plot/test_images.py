@@ -49,8 +49,10 @@ def test_zone_axis_axes_disc_and_scale_bar_are_where_the_fit_has_them(result, ax
     letters = {text.get_text(): np.array(text.get_position()) for text in fit.texts if text.get_text()}
     arrows = [text for text in fit.texts if getattr(text, "arrow_patch", None) is not None]
     start = np.array(arrows[0].xyann)
-    phi = np.deg2rad(camera.rotation)
-    for name, along in (("x", (np.cos(phi), np.sin(phi))), ("y", (-np.sin(phi), np.cos(phi)))):
+    centre = np.array([camera.centre_x, camera.centre_y])
+    for name, k in (("x", (1.0, 0.0)), ("y", (0.0, 1.0))):
+        along = np.ravel(to_pixels(*np.array(k)[:, None], camera)) - centre
+        along /= np.linalg.norm(along)
         direction = letters[name] - start  # px: columns to the right, rows downwards
         np.testing.assert_allclose(direction / np.linalg.norm(direction), along, atol=1e-6)
 
