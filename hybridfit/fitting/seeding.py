@@ -2,10 +2,10 @@
 
     rough disc → crop → network → centre, size → crop → …   until nothing moves
 
-What it says of the last crop becomes a handful of candidates: peaks of the thickness
-probabilities × peaks of the tilt probabilities.  The network sees the tilt as the camera does;
-in the crystal frame it is τ = R(−φ) τ_camera, one candidate for all the rotations φ + 360°/n that
-symmetry leaves open.
+The last crop is looked at in all four orientations, and the mean of what the network says of it
+becomes a handful of candidates: peaks of the thickness probabilities × peaks of the tilt
+probabilities.  The network sees the tilt as the camera does; in the crystal frame it is
+τ = R(−φ) τ_camera, one candidate for all the rotations φ + 360°/n that symmetry leaves open.
 
 Where the background is the paper's, an intensity per nm, it is subtracted from the crop with the
 thickness of the pass before; the radial ones the network knows from its training.
@@ -31,7 +31,7 @@ from hybridfit.pattern.background import PER_NM
 
 Array = NDArray[np.float64]
 
-PASSES = 4
+PASSES = 4  # at most, before the crop is looked at in all four orientations
 STILL_MRAD, STILL_SIZE = 0.08, 0.004  # a pass that moves less is the last
 FARTHEST_SIZE = 3.0  # a scale that has changed by such a factor is lost
 SURE = 0.9  # confidence from which the first candidate is tried alone
@@ -161,7 +161,7 @@ class Seeder:
     def _passes(self, frames: Sequence[Frame], starts: Array) -> list[Seed]:
         """Align and align again, all frames at once; those that have settled are left alone."""
         now = starts.copy()
-        done: list[tuple[Predictions, int, float] | None] = [None] * len(frames)
+        done: list[tuple[int, float]] = [(0, 0.0)] * len(frames)
         level = np.array([self.per_nm * float(frame.image[frame.valid].max()) for frame in frames])
         thickness = np.zeros(len(frames))
         active = np.arange(len(frames))
@@ -187,11 +187,32 @@ class Seeder:
             thickness[active] = said.thickness @ self.network.thicknesses
             settled = (moved < STILL_MRAD) & (sized < STILL_SIZE)
             for row, i in enumerate(active):
-                done[i] = (Predictions(*(part[row : row + 1] for part in said)), turn, float(moved[row]))
+                done[i] = (turn, float(moved[row]))
             active = active[~settled]
             if not len(active):
                 break
-        return [self._read(now[i], *item) for i, item in enumerate(done) if item is not None]
+        return self._all_round(frames, now, level * thickness, done)
+
+    def _all_round(
+        self, frames: Sequence[Frame], cameras: Array, below: Array, passes: Sequence[tuple[int, float]]
+    ) -> list[Seed]:
+        """Look once more, at the aligned crops in all four orientations, and take the mean."""
+        cut = [
+            crops(f.image, f.valid, c[None, :2], c[None, 2])[0] for f, c in zip(frames, cameras, strict=True)
+        ]
+        pixels = np.stack(cut)
+        pixels[:, 0] -= below[:, None, None] * (pixels[:, 1] > 0)
+        turns = [np.rot90(pixels, k, axes=(2, 3)) for k in range(4)]
+        said = self.network.predict(np.concatenate(turns), self.semi_angle)
+        mean = _mean_of_turns(said, len(frames), self.library.rotation_order)
+        if self.hints.centre is None:
+            cameras[:, :2] += mean.centre_mrad * cameras[:, 2:]
+        if self.hints.scale is None:
+            cameras[:, 2] *= np.exp(mean.log_size)
+        return [
+            self._read(cameras[i], Predictions(*(part[i : i + 1] for part in mean)), *passes[i])
+            for i in range(len(frames))
+        ]
 
     def _read(self, camera: Array, said: Predictions, passes: int, moved: float) -> Seed:
         """Candidates from what the network said of the last crop."""
@@ -242,6 +263,35 @@ class Seeder:
                 float(np.sqrt((p_tilt * apart**2).sum() / 2)),
             ),
         )
+
+
+def _mean_of_turns(said: Predictions, count: int, order: int) -> Predictions:
+    """The mean of what was said of crops turned by 0°, −90°, −180° and −270°, turned back.
+
+    np.rot90 takes (x, y), y down, to (y, −x): a rotation by −90° where positive is from +x to +row.
+    """
+    size, certainty = np.zeros(count), np.zeros(count, complex)
+    centre = np.zeros((count, 2))
+    thickness, tilt = np.zeros_like(said.thickness[:count]), np.zeros_like(said.tilt[:count])
+    for k in range(4):
+        part = Predictions(*(values[k * count : (k + 1) * count] for values in said))
+        x, y = part.centre_mrad.T
+        for _ in range(k):
+            x, y = -y, x
+        centre += np.stack([x, y], axis=1) / 4
+        size += part.log_size / 4
+        phase = np.exp(1j * np.deg2rad(order * (part.rotation_deg + 90 * k)))
+        certainty += part.rotation_certainty * phase / 4
+        thickness += part.thickness / 4
+        tilt += np.rot90(part.tilt, -k, axes=(1, 2)) / 4
+    return Predictions(
+        log_size=size,
+        centre_mrad=centre,
+        rotation_deg=np.rad2deg(np.angle(certainty)) / order,
+        rotation_certainty=np.abs(certainty),
+        thickness=thickness,
+        tilt=tilt,
+    )
 
 
 def _discs(frame: Frame) -> list[tuple[float, float, float]]:
