@@ -244,10 +244,8 @@ class Fitter:
             ("network", WINDOW, 1, seed.worth_trying),
             ("wider window", WIDER, WIDER_MOST, seed.candidates[:1]),
         ):
-            found = [
-                near
-                for candidate in candidates
-                for near in search_window(
+            searched = [
+                search_window(
                     self.library,
                     frame,
                     candidate,
@@ -257,12 +255,15 @@ class Fitter:
                     most=most,
                     workers=self.workers,
                 )
+                for candidate in candidates
             ]
+            found = [near for each, _ in searched for near in each]
+            curve = _joined([curve for _, curve in searched])
             clock.lap("search")
             if not found:
                 continue
             try:
-                new = self.finisher.finish(frame, found, None, clock, route)
+                new = self.finisher.finish(frame, found, curve, clock, route)
             except InputError:  # a camera that cannot be: the full search has the last word
                 break
             result = better(result, new)
@@ -285,6 +286,13 @@ def check_method(method: str) -> None:
     """Raise an InputError for a method that there is not."""
     if method not in METHODS:
         raise InputError(f"unknown method {method!r}; the methods are {', '.join(METHODS)}")
+
+
+def _joined(curves: Sequence[Array]) -> Array:
+    """The least of several curves (2, n) at all their thicknesses."""
+    t, chi2 = np.concatenate(curves, axis=1)
+    thickness = np.unique(t)
+    return np.stack([thickness, [chi2[t == each].min() for each in thickness]])
 
 
 def _as_frame(frame: Frame | ArrayLike) -> Frame:

@@ -38,7 +38,7 @@ def search_window(
     half_widths: tuple[float, float] = WINDOW,
     most: int = 1,
     workers: int = 1,
-) -> list[Candidate]:
+) -> tuple[list[Candidate], Array]:
     """The best library points and cameras near a seed.
 
     Parameters
@@ -56,8 +56,10 @@ def search_window(
 
     Returns
     -------
-    list of Candidate, best first
+    candidates : list of Candidate, best first
         χ² is relative to the variance of the frame on the rings; the probability is the seed's.
+    curve : (2, n)
+        Thickness (nm) and the least χ² there.
     """
     low, high = library.thickness_range
     steps = np.arange(-half_widths[0], half_widths[0] + 1e-9, THICKNESS_STEP)
@@ -74,4 +76,7 @@ def search_window(
     turn = (seed.rotation - TURN, seed.rotation + TURN)
     chi2, rotation = match(image, valid, templates, binned, rotation_range=turn, workers=workers)
     found = candidates(templates, cameras, chi2, rotation, library.rotation_order, most)
-    return [replace(candidate, probability=seed.probability) for candidate in found]
+    by_template = chi2.min(axis=0)
+    least = [by_template[templates.thickness == t].min() for t in thickness]
+    near = [replace(candidate, probability=seed.probability) for candidate in found]
+    return near, np.stack([thickness, least])
