@@ -32,7 +32,7 @@ from hybridfit.pattern.background import PER_NM
 Array = NDArray[np.float64]
 
 PASSES = 4  # at most, before the crop is looked at in all four orientations
-STILL_MRAD, STILL_SIZE = 0.08, 0.004  # a pass that moves less is the last
+STILL_MRAD, STILL_SIZE = 0.2, 0.01  # a pass that moves less is the last but one
 FARTHEST_SIZE = 3.0  # a scale that has changed by such a factor is lost
 SURE = 0.9  # confidence from which the first candidate is tried alone
 CERTAIN = 0.5  # confidence below which other starts are tried

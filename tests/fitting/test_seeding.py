@@ -88,7 +88,7 @@ def test_the_background_per_nm_is_subtracted(small_library, frame):
             seen.append(crops[:, 0].max())
             return super().predict(crops, semi_angles)
 
-    network = Watching(said(thickness=50.0, size=0.01), said(thickness=50.0))
+    network = Watching(said(thickness=50.0, size=0.02), said(thickness=50.0))
     Seeder(network, small_library, SEMI_ANGLE, background="uniform-per-nm").seed(frame)
     bare, *subtracted = seen
     assert subtracted == pytest.approx(2 * [bare - 0.4 / 255 * 50 * frame.image.max()], rel=0.05)
