@@ -31,7 +31,7 @@ SG_MAX = 1.0  # Å⁻¹: leave out no beam for its excitation error
 def bloch_waves(name: str) -> dict[str, Any]:
     """Seconds per direction, and the largest differences of the strongest beams for each set of factors."""
     recipe = Recipe.shipped(name)
-    matrix, to_mrad = problem(recipe, recipe.g_max)
+    matrix, to_mrad = problem(recipe, recipe.g_max, folded=False)  # abTEM cannot
     elastic = bloch.DynamicalMatrix((matrix.potential + matrix.potential.conj().T) / 2, matrix.g, matrix.k_n)
     structure = crystal.Crystal.from_cif(recipe.cif)
     projection = crystal.project(structure, recipe.zone, recipe.in_plane)
