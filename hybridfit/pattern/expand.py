@@ -188,21 +188,24 @@ def expand(table, blend, tilt_x, tilt_y, reach, k_max, cube, begin, end):
             low, high = max(low, low_k, first[1]), min(high, high_k, first[1] + cube.shape[2] - 1)
             at = (m1 + d1) * width + d2
             to = (b * cube.shape[1] + j1) * cube.shape[2] - first[1]
-            known = 0 <= m1 + d1 < table.direction_at.shape[0]
-            for m2 in range(low, high + 1):
+            start, stop = max(low, -d2), min(high, d2)  # what the library may know
+            if m1 + d1 < 0 or m1 + d1 >= table.direction_at.shape[0] or start > stop:
+                target[lanes * (to + low) : lanes * (to + max(high, low - 1) + 1)] = 0
+                continue
+            target[lanes * (to + low) : lanes * (to + start)] = 0
+            target[lanes * (to + stop + 1) : lanes * (to + high + 1)] = 0
+            for m2 in range(start, stop + 1):
                 j = lanes * (to + m2)
-                d = -1
-                if known and -d2 <= m2 <= d2:
-                    d = direction_at[np.uint64(at + m2)]
-                if d < 0:  # beyond the library
+                d = direction_at[np.uint64(at + m2)]
+                if d >= 0:
+                    i = lanes * (row_of[np.uint64(operation_at[np.uint64(at + m2)])] + d)
+                    target[np.uint64(j)] = source[np.uint64(i)]
+                    if lanes == 2:
+                        target[np.uint64(j + 1)] = source[np.uint64(i + 1)]
+                else:
                     target[np.uint64(j)] = 0
                     if lanes == 2:
                         target[np.uint64(j + 1)] = 0
-                    continue
-                i = lanes * (row_of[np.uint64(operation_at[np.uint64(at + m2)])] + d)
-                target[np.uint64(j)] = source[np.uint64(i)]
-                if lanes == 2:
-                    target[np.uint64(j + 1)] = source[np.uint64(i + 1)]
     return first
 
 
