@@ -40,7 +40,7 @@ def train(
     """Train the network of a library.
 
     A checkpoint is kept beside the weights while the training runs, and a figure of its course (.png)
-    is drawn when it is done. An hour on two cores is enough to be useful; a GPU needs minutes.
+    is drawn when it is done. An hour or more on a CPU is enough to be useful.
     """
     if output.suffix != ".safetensors":
         raise InputError(f"{output} cannot hold weights; give a name that ends in .safetensors")

@@ -86,6 +86,7 @@ class Finisher:
         scale = answer.chi2 / told[0].answer.chi2
         rest = [replace(m.answer, chi2=m.answer.chi2 * scale) for m in told[1 + len(seeds) :]]
         others += [c for c in rest if not any(c.same_as(m, order) for m in (answer, *others))]
+        doubt = self._doubt(frame, told[0], best)
         self.progress("refine", 1.0)
         clock.lap("refine")
         return make_result(
@@ -102,7 +103,7 @@ class Finisher:
             method=self.method,
             route=route,
             remark=self.remark,
-            doubt=self._doubt(frame, told[0], best),
+            doubt=doubt,
         )
 
     def _doubt(self, frame: Frame, coarse: Minimum, best: Minimum) -> str:

@@ -193,9 +193,9 @@ def _vertex(values: Array, i: int) -> float:
 
 
 def quick_disc(image: Array, valid: NDArray[np.bool_]) -> tuple[float, float, float]:
-    """Centre and radius (px) of what is brighter than half the bright: in a millisecond, and rough.
+    """Centre and radius (px) of what is brighter than half the bright: quick, and rough.
 
-    Good to some 3 mrad and 20 %: enough for a network that aligns the rest.
+    Good to some 3.5 mrad and 20 %: enough for a network that aligns the rest.
 
     Parameters
     ----------
