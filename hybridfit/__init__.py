@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hybridfit.fitting.result import Status as Status
     from hybridfit.frame import Frame as Frame
     from hybridfit.frame import make_frame as make_frame
+    from hybridfit.io import open_scan as open_scan
     from hybridfit.io import read_frames as read_frames
     from hybridfit.library import Library as Library
     from hybridfit.recipe import Recipe as Recipe
@@ -38,6 +39,7 @@ _HOME = {
     "Status": "hybridfit.fitting.result",
     "fit": "hybridfit.fitting.engine",
     "make_frame": "hybridfit.frame",
+    "open_scan": "hybridfit.io",
     "read_frames": "hybridfit.io",
     "simulate_frame": "hybridfit.simulate",
 }
@@ -54,6 +56,7 @@ __all__ = [  # noqa: RUF022 - lazily imported; in the order in which one meets t
     "read_frames",
     "make_frame",
     "Frame",
+    "open_scan",
     "simulate_frame",
     "errors",
 ]

@@ -2,9 +2,20 @@
 
 A frame is an array of rows by columns, row 0 at the top, and a map of the pixels that can be trusted. Arrays
 are taken as they are stored, never flipped or transposed; a three-dimensional array is a stack, frame first.
+A scan is an array of rows by columns of such frames, and is read a block at a time.
 """
 
 from hybridfit.io.reading import read_frames, read_mask
+from hybridfit.io.scan_opening import open_scan
+from hybridfit.io.scans import ScanFile
 from hybridfit.io.writing import atomic_path, write_json_atomic, write_tiff_atomic
 
-__all__ = ["atomic_path", "read_frames", "read_mask", "write_json_atomic", "write_tiff_atomic"]
+__all__ = [
+    "ScanFile",
+    "atomic_path",
+    "open_scan",
+    "read_frames",
+    "read_mask",
+    "write_json_atomic",
+    "write_tiff_atomic",
+]

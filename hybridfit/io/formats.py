@@ -79,26 +79,56 @@ def _check_size(path: Path, needed: int) -> None:
 
 
 def read_npy(path: Path) -> list[np.ndarray]:
-    with path.open("rb") as file:
-        magic = file.read(6)
-    pickled = InputError(
-        f"{path} holds pickled objects, which are never loaded; "
-        "save a plain numeric array with numpy.save(..., allow_pickle=False)"
-    )
-    if magic[:1] == b"\x80":
-        raise pickled
-    if magic != b"\x93NUMPY":
-        raise InputError(f"{path} is not a .npy file (it starts with {magic!r}); save one with numpy.save")
+    check_npy(path)
     try:
         return [np.lib.format.open_memmap(path, mode="r")]
     except ValueError as error:
         if "Python objects" in str(error):
-            raise pickled from error
+            raise _pickled(path) from error
         raise
 
 
+def npy_layout(path: Path) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """Shape, whether the first index runs fastest, dtype, and where the values start (bytes)."""
+    check_npy(path)
+    with path.open("rb") as file:
+        old = np.lib.format.read_magic(file) == (1, 0)
+        header = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = header(file)
+        if dtype.hasobject:
+            raise _pickled(path)
+        return shape, fortran, dtype, file.tell()
+
+
+def check_npy(path: Path) -> None:
+    with path.open("rb") as file:
+        magic = file.read(6)
+    if magic[:1] == b"\x80":
+        raise _pickled(path)
+    if magic != b"\x93NUMPY":
+        raise InputError(f"{path} is not a .npy file (it starts with {magic!r}); save one with numpy.save")
+
+
+def _pickled(path: Path) -> InputError:
+    return InputError(
+        f"{path} holds pickled objects, which are never loaded; "
+        "save a plain numeric array with numpy.save(..., allow_pickle=False)"
+    )
+
+
 def read_mrc(path: Path) -> list[np.ndarray]:
-    """MRC2014: 1024 bytes of header (nx, ny, nz, mode ...), an extended header, then (nz, ny, nx) values."""
+    shape, dtype, start, _ = mrc_layout(path)
+    count = math.prod(shape)
+    _check_size(path, start + count * dtype.itemsize)
+    return [np.fromfile(path, dtype, count, offset=start).reshape(shape)]
+
+
+def mrc_layout(path: Path) -> tuple[tuple[int, int, int], np.dtype, int, int]:
+    """MRC2014: 1024 bytes of header (nx, ny, nz, mode ...), an extended header, then (nz, ny, nx) values.
+
+    Returns (nz, ny, nx), dtype, where the values start (bytes), and the sections of one volume, which are
+    fewer than nz in a stack of volumes.
+    """
     _check_size(path, 1024)
     header = np.fromfile(path, "u1", 1024)
     for order in "<>":  # sizes below 65536 are unmistakable; the machine stamp is often left empty
@@ -112,26 +142,39 @@ def read_mrc(path: Path) -> list[np.ndarray]:
         raise InputError(f"{path} is MRC mode {mode}; modes 0, 1, 2, 6 and 12 are read: convert it to mode 2")
     unsigned = mode == 0 and words[38] == _IMOD_STAMP and not words[39] & 1  # bytes as IMOD writes them
     dtype = np.dtype("u1" if unsigned else order + _MRC_DTYPES[mode])
-    count, start = nx * ny * nz, 1024 + extended
-    _check_size(path, start + count * dtype.itemsize)
-    return [np.fromfile(path, dtype, count, offset=start).reshape(nz, ny, nx)]
+    mz, space_group = words[9], words[22]
+    volumes = 401 <= space_group <= 630 and mz > 0 and nz % mz == 0
+    return (nz, ny, nx), dtype, 1024 + extended, mz if volumes else nz
 
 
 def read_raw(path: Path, shape: Sequence[int] | None, dtype: DTypeLike | None, offset: int) -> np.ndarray:
+    sizes, number, start = raw_layout(path, shape, dtype, offset, (2, 3))
+    size, expected = path.stat().st_size, start + math.prod(sizes) * number.itemsize
+    if size != expected:
+        raise wrong_size(path, sizes, number, start)
+    return np.fromfile(path, number, offset=start).reshape(sizes)
+
+
+def raw_layout(
+    path: Path, shape: Sequence[int] | None, dtype: DTypeLike | None, offset: int, dimensions: tuple[int, ...]
+) -> tuple[tuple[int, ...], np.dtype, int]:
+    """Shape, dtype and offset as they were given, checked for sense."""
     wanted = "give shape, such as (256, 256), dtype, such as '<u2', and offset in bytes"
     if shape is None or dtype is None:
         raise InputError(f"{path} is raw, without a header that tells its layout; {wanted}")
     try:
         number, sizes, start = np.dtype(dtype), tuple(map(operator.index, shape)), operator.index(offset)
-        good = number.kind in "uif" and len(sizes) in (2, 3) and min(sizes) > 0 and start >= 0
+        good = number.kind in "uif" and len(sizes) in dimensions and min(sizes) > 0 and start >= 0
     except TypeError:
         good = False
     if not good:
         raise InputError(f"{path}: shape {shape}, dtype {dtype}, offset {offset} is no layout; {wanted}")
-    size, expected = path.stat().st_size, start + math.prod(sizes) * number.itemsize
-    if size != expected:
-        raise InputError(
-            f"{path} has {size} bytes; shape {sizes} of {number} after {start} bytes makes {expected}: "
-            "check shape, dtype and offset"
-        )
-    return np.fromfile(path, number, offset=start).reshape(sizes)
+    return sizes, number, start
+
+
+def wrong_size(path: Path, shape: tuple[int, ...], dtype: np.dtype, start: int) -> InputError:
+    expected = start + math.prod(shape) * dtype.itemsize
+    return InputError(
+        f"{path} has {path.stat().st_size} bytes; shape {shape} of {dtype} after {start} bytes makes "
+        f"{expected}: check shape, dtype and offset"
+    )

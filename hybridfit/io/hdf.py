@@ -15,14 +15,10 @@ ONE_BY_ONE = "average or slice a 4D-STEM scan into single patterns first"
 
 def read_hdf(path: Path, dataset: str | None = None) -> list[np.ndarray]:
     import netCDF4
-    from scipy.io import netcdf_file
 
-    with path.open("rb") as file:
-        if file.read(4) in (b"CDF\x01", b"CDF\x02"):  # netCDF4 fills a truncated one up with zeros
-            file.seek(0)
-            netcdf_file(file, mmap=False).close()
+    check_classic(path)
     with netCDF4.Dataset(path) as root:
-        variables = dict(_walk(root))
+        variables = dict(walk(root))
         name = _chosen(path, variables, dataset)
         variable = variables[name]
         # Without these attributes netCDF4 would mask its default fill value: 65535 of a 16 bit camera.
@@ -36,11 +32,21 @@ def read_hdf(path: Path, dataset: str | None = None) -> list[np.ndarray]:
     return [array]
 
 
-def _walk(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def check_classic(path: Path) -> None:
+    """Raise an error for a truncated netCDF 3 file: netCDF4 would fill it up with zeros."""
+    from scipy.io import netcdf_file
+
+    with path.open("rb") as file:
+        classic = file.read(4) in (b"CDF\x01", b"CDF\x02")
+    if classic:
+        netcdf_file(path, mmap=True).close()
+
+
+def walk(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, variable in group.variables.items():
         yield prefix + name, variable
     for name, child in group.groups.items():
-        yield from _walk(child, f"{prefix}{name}/")
+        yield from walk(child, f"{prefix}{name}/")
 
 
 def _chosen(path: Path, variables: dict[str, Any], dataset: str | None) -> str:

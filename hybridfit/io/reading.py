@@ -15,16 +15,15 @@ from hybridfit.io.formats import read_mrc, read_npy, read_pillow, read_raw, read
 from hybridfit.io.hdf import ONE_BY_ONE, read_hdf
 from hybridfit.io.rosettasciio import read_rosettasciio
 
+HDF_SUFFIXES = tuple(".nc .nc4 .cdf .h5 .hdf5 .hdf .he5 .nxs .hspy .emd".split())
+RAW_SUFFIXES = (".raw", ".bin", ".dat")
 _READERS: dict[str, tuple[str, Callable[..., list[np.ndarray]]]] = {
     **dict.fromkeys(".png .jpg .jpeg".split(), ("PNG or JPEG", read_pillow)),
     **dict.fromkeys(".tif .tiff".split(), ("TIFF", read_tiff)),
     ".npy": ("NPY", read_npy),
     **dict.fromkeys(".mrc .mrcs".split(), ("MRC", read_mrc)),
-    **dict.fromkeys(
-        ".nc .nc4 .cdf .h5 .hdf5 .hdf .he5 .nxs .hspy .emd".split(), ("netCDF or HDF5", read_hdf)
-    ),
+    **dict.fromkeys(HDF_SUFFIXES, ("netCDF or HDF5", read_hdf)),
 }
-_RAW = (".raw", ".bin", ".dat")
 
 
 def read_frames(
@@ -79,7 +78,7 @@ def read_frames(
     if suffix in _READERS and raw_given:
         raise InputError(f"shape, dtype and offset are for raw files; {path} is {kind}: leave them out")
     try:
-        if suffix in _RAW or raw_given:
+        if suffix in RAW_SUFFIXES or raw_given:
             kind = "raw"
             arrays = [read_raw(path, shape, dtype, offset)]
         elif reader is read_hdf:
@@ -91,7 +90,7 @@ def read_frames(
         raise
     except Exception as error:  # whatever a decoder throws at a damaged file
         raise InputError(
-            f"{path} cannot be read as {kind} ({_one_line(error)}); "
+            f"{path} cannot be read as {kind} ({one_line(error)}); "
             "it is truncated, damaged or of another format: copy or save it again"
         ) from error
     if not planes:
@@ -123,7 +122,7 @@ def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
         raise
     except Exception as error:  # whatever a decoder throws at a damaged file
         raise InputError(
-            f"mask {path} cannot be read as {kind} ({_one_line(error)}); save it again"
+            f"mask {path} cannot be read as {kind} ({one_line(error)}); save it again"
         ) from error
     if len(planes) != 1 or planes[0].ndim != 2 or planes[0].dtype.kind not in "buif":
         raise InputError(f"mask {path} is not one two-dimensional image of numbers; save it as one")
@@ -131,7 +130,7 @@ def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
     return out
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     text = " ".join(str(getattr(error, "strerror", None) or error).split())
     return text[:160] or type(error).__name__
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,19 @@ from hybridfit.errors import InputError
 
 
 def read_rosettasciio(path: Path) -> list[np.ndarray]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        signals = load_signals(path)
+        images = [s["data"] for s in signals if sum(not axis["navigate"] for axis in s["axes"]) == 2]
+        if not images:
+            raise InputError(
+                f"{path} holds no image ({len(signals)} other signals); choose a file with frames"
+            )
+        return [np.asarray(image) if image.ndim <= 3 else image for image in images]
+
+
+def load_signals(path: Path, **options: Any) -> list[dict[str, Any]]:
+    """Whatever RosettaSciIO finds in a file, its data as dask arrays: scans are huge."""
     suffix = path.suffix.lower()
     try:
         plugins = importlib.import_module("rsciio").IO_PLUGINS
@@ -29,10 +43,6 @@ def read_rosettasciio(path: Path) -> list[np.ndarray]:
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        signals = importlib.import_module(plugin["api"]).file_reader(str(path), lazy=True)  # scans are huge
-        images = [s["data"] for s in signals if sum(not axis["navigate"] for axis in s["axes"]) == 2]
-        if not images:
-            raise InputError(
-                f"{path} holds no image ({len(signals)} other signals); choose a file with frames"
-            )
-        return [np.asarray(image) if image.ndim <= 3 else image for image in images]
+        reader = importlib.import_module(plugin["api"]).file_reader
+        signals: list[dict[str, Any]] = reader(str(path), lazy=True, **options)
+    return signals
