@@ -6,6 +6,14 @@ varies along rings about the centre,
     S = Var(E − ⟨E⟩_ring) − noise,      L = Var(r − ⟨r⟩_ring) − noise,
 
 with E the frame and r the residual: L/S is the share of the structure that is left.
+
+Matter that is not crystalline has none of it: its pattern is a disc in a halo.  A thin crystal fits
+that, too, so it is asked how much of the structure of the fitted model M is in the frame,
+
+    a = Σ m e / Σ m²,      e, m: E, M less their profiles along the radius,
+
+which is 1 for a crystal and 0 without one.  The profile is piecewise linear, a piece a pixel, so that
+the rim of the disc does not count.
 """
 
 from __future__ import annotations
@@ -42,3 +50,37 @@ def structure_left(data: Array, residual: Array, radius: Array, noise: Array) ->
     if structure < grain or left < grain:
         return 0.0
     return left / structure
+
+
+def crystallinity(data: Array, model: Array, radius: Array, noise: Array, width: float) -> tuple[float, float]:
+    """The share a of the model's structure that the frame has, and its standard error; (0, inf) without any.
+
+    Parameters
+    ----------
+    data, model, radius : (n,)
+        Compared pixels: frame and fitted image (frame units), distance from the centre (any unit).
+    noise : (n,)
+        Variance of the noise alone, pixel by pixel.
+    width : float
+        Of a pixel, in the unit of the radius.
+    """
+    count = max(int(float(radius.max()) / width), 1)
+    place = np.minimum(radius / width, count - 1e-9)
+    ring = np.minimum(place.astype(np.int64), count - 1)
+    pixels = np.maximum(np.bincount(ring, minlength=count), 1)
+
+    def less_mean(values: Array) -> Array:
+        return values - (np.bincount(ring, values, count) / pixels)[ring]
+
+    along = less_mean(place)
+    spread = np.maximum(np.bincount(ring, along**2, count), 1e-12)
+
+    def less_profile(values: Array) -> Array:
+        centred = less_mean(values)
+        return centred - along * (np.bincount(ring, along * centred, count) / spread)[ring]
+
+    m, e = less_profile(model), less_profile(data)
+    power = float(m @ m)
+    if power <= 1e-12 * float(model @ model):
+        return 0.0, np.inf
+    return float(m @ e) / power, float(np.sqrt((m**2) @ noise)) / power

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hybridfit.fitting.candidates import Candidate, canonical, tilt_distance
 from hybridfit.fitting.local import Minimum
 from hybridfit.fitting.result import FitResult, Parameter, Status, Thumbnail
-from hybridfit.fitting.structure import structure_left
+from hybridfit.fitting.structure import crystallinity, structure_left
 from hybridfit.library import Library
 from hybridfit.pattern import background as bg
 
@@ -20,6 +20,8 @@ Array = NDArray[np.float64]
 POOR_MISFIT = 0.06  # of the pattern's variance
 BEYOND_CHANCE = 20.0  # times what as many parameters explain of pure noise
 LEFT = 0.18  # of the frame's structure
+CRYSTALLINE = 0.5  # of the model's structure: with less in the frame that is no crystal
+SEEN = 3.0  # standard errors by which that share must differ from 0, or from CRYSTALLINE
 HOLE = 0.3  # of the range of the fitted image: a background so far below zero is none
 AMBIGUOUS_SIGMA = 3.0
 NORMAL_95 = 1.96
@@ -37,6 +39,14 @@ def unexplained(minimum: Minimum) -> float:
     region, fit = minimum.region, minimum.fit
     radius = region.radius(fit)[region.mask]
     return structure_left(region.image[region.mask], fit.residual, radius, fit.noise.counting(fit.model))
+
+
+def _crystallinity(minimum: Minimum) -> tuple[float, float]:
+    """The share of the fitted crystal's structure that the frame has, and its standard error."""
+    region, fit = minimum.region, minimum.fit
+    radius = region.radius(fit)[region.mask]
+    noise = fit.noise.counting(fit.model)
+    return crystallinity(region.image[region.mask], fit.model, radius, noise, region.factor / fit.values["scale"])
 
 
 def judge(best: Minimum, rivals: list[Minimum], on_bound: list[str], doubt: str = "") -> tuple[Status, str]:
@@ -64,6 +74,11 @@ def judge(best: Minimum, rivals: list[Minimum], on_bound: list[str], doubt: str 
     left = unexplained(best)
     if left > LEFT:
         return Status.poor_match, f"{left:.0%} of the structure is left, at most {LEFT:.0%} is usual"
+    share, error = _crystallinity(best)
+    if share < SEEN * error:
+        return Status.poor_match, "no structure of a crystal stands out of the noise"
+    if share + SEEN * error < CRYSTALLINE:
+        return Status.poor_match, f"{max(share, 0):.0%} of the crystal's structure is there: vacuum, or amorphous"
     if doubt:
         return Status.poor_match, doubt
     hole = -bg.lowest(fit.coefficients[1:]) / max(float(np.ptp(fit.model)), 1e-300)
