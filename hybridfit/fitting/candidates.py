@@ -1,11 +1,16 @@
-"""Candidates: library points and cameras that may explain a frame, and when two of them are one."""
+"""Candidates: library points and cameras that may explain a frame, when two of them are one, and seeds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+Array = NDArray[np.float64]
+
+SURE = 0.9  # confidence from which the first candidate is tried alone
 SAME_THICKNESS, SAME_TILT = 1.0, 0.3  # nm, mrad: two refinements this close found one minimum
 
 
@@ -40,6 +45,45 @@ class Candidate:
         return near and abs(self.thickness - other.thickness) < SAME_THICKNESS
 
 
+@dataclass(frozen=True)
+class Seed:
+    """What the network says of one frame.
+
+    Attributes
+    ----------
+    candidates : Candidates, the likeliest first, with their probabilities
+    confidence : (float, float)
+        Probability that the first is right within 3 nm, and within 1 mrad.
+    thickness, thicknesses : (classes,)
+        Probabilities, and the thicknesses (nm) that they are of.
+    tilt : (rows, cols) probabilities, in the camera's frame, at the network's tilts
+    passes : int
+    moved : float
+        What the last pass still moved the centre by (mrad).
+    spread : (float, float, float)
+        Standard deviations of thickness (nm) and of the components of tilt (mrad) about the first.
+    """
+
+    candidates: tuple[Candidate, ...]
+    confidence: tuple[float, float]
+    thickness: NDArray[np.float32]
+    thicknesses: Array
+    tilt: NDArray[np.float32]
+    passes: int
+    moved: float
+    spread: tuple[float, float, float]
+
+    @property
+    def worth_trying(self) -> tuple[Candidate, ...]:
+        """The first candidate where the network is sure of it, all of them otherwise."""
+        return self.candidates[:1] if self.certainty >= SURE else self.candidates
+
+    @property
+    def certainty(self) -> float:
+        """Probability that both thickness and tilt of the first candidate are right."""
+        return self.confidence[0] * self.confidence[1]
+
+
 def canonical(tilt_x: float, tilt_y: float, rotation: float, order: int) -> tuple[float, float, float]:
     """The same pattern with its rotation in (−180/n, 180/n]: the tilt turns with the crystal frame."""
     sector = 360 / order
@@ -53,3 +97,18 @@ def tilt_distance(a: tuple[float, float], b: tuple[float, float], order: int) ->
     """Smallest distance (mrad) between two tilts under rotations of the n-fold axis."""
     turns = np.exp(2j * np.pi * np.arange(order) / order)
     return float(np.abs(complex(*a) * turns - complex(*b)).min())
+
+
+def obeying(candidate: Candidate, fix: Mapping[str, float | None]) -> Candidate:
+    """A candidate with what is fixed at a value; where the rotation is, the tilt is turned along.
+
+    The tilt in the camera's frame, R(φ) τ, is what the frame shows: it stays.
+    """
+    given = {name: float(value) for name, value in fix.items() if value is not None}
+    if "rotation" in given:
+        angle = np.deg2rad(candidate.rotation - given["rotation"])
+        c, s = np.cos(angle), np.sin(angle)
+        x, y = candidate.tilt
+        candidate = replace(candidate, tilt_x=float(c * x - s * y), tilt_y=float(s * x + c * y))
+    fields = Candidate.__dataclass_fields__
+    return replace(candidate, **{name: value for name, value in given.items() if name in fields})

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.cameras import check_bright
-from hybridfit.fitting.candidates import Candidate
+from hybridfit.fitting.candidates import Candidate, Seed, obeying
 from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.finish import Finisher
 from hybridfit.fitting.hints import Hints, check_fixed, with_fixed
@@ -35,11 +35,13 @@ from hybridfit.pattern import background as bg
 from hybridfit.pattern.pool import Pool
 
 if TYPE_CHECKING:
-    from hybridfit.fitting.seeding import Seed, Seeder
+    from hybridfit.fitting.seeding import Seeder
     from hybridfit.network.weights import Network
 
 Array = NDArray[np.float64]
 Progress = Callable[[str, float], None]
+# what it is called, half-widths (nm, mrad) of its windows, candidates kept of each, and their middles
+Route = tuple[str, tuple[float, float], int, Sequence[Candidate]]
 
 METHODS = ("hybrid", "lsf", "cnn")
 WIDER = (9.0, 2.0)  # nm, mrad: the window when the first one did not hold the answer
@@ -68,6 +70,10 @@ class Fitter:
     progress : callable(stage, fraction), optional
     keep_model : bool
         Keep the model (some 20 MB) with each result, for `FitResult.conf_interval`.
+    thorough : bool
+        Whether the whole library is searched where a seed does not hold.
+    seeded : bool
+        Frames come with their seeds, to `fit_seeded` and `fit_near`: no network is loaded.
 
     Attributes
     ----------
@@ -94,6 +100,8 @@ class Fitter:
         workers: int | None = None,
         progress: Progress | None = None,
         keep_model: bool = False,
+        thorough: bool = True,
+        seeded: bool = False,
     ) -> None:
         check_method(method)
         library.check_semi_angle(semi_angle)
@@ -116,10 +124,11 @@ class Fitter:
         self.workers = workers or os.cpu_count() or 1
         self.progress: Progress = progress or (lambda stage, fraction: None)
         self.tilt_limit = library.tilt_max + library.semi_angle_max - semi_angle
-        self.seeder = self._seeder(method, network)
-        self.method = method if self.seeder is not None else "lsf"
+        self.thorough = thorough
+        self.seeder = None if seeded else self._seeder(method, network)
+        self.method = method if self.seeder is not None or seeded else "lsf"
         remark = ""
-        if method == "hybrid" and self.seeder is None and not self._known:
+        if self.method == "lsf" and method == "hybrid" and not self._known:
             remark = f"No network comes with this library at {semi_angle:g} mrad."
         self.refiner = Refiner(
             self.library,
@@ -220,6 +229,24 @@ class Fitter:
             return named_result(self.refiner, frame, seed, clock)
         return self._hybrid(frame, seed, clock)
 
+    def fit_near(self, frame: Frame | ArrayLike, candidates: Sequence[Candidate]) -> FitResult:
+        """Search and refine around candidates within 3 nm and 1 mrad, from a neighbouring pattern for one.
+
+        Parameters
+        ----------
+        frame : Frame or (rows, cols) array
+        candidates : sequence of Candidate, at least one
+
+        Raises
+        ------
+        InputError
+            A candidate is outside the library, or its camera cannot be that of the frame.
+        """
+        frame = _as_frame(frame)
+        for candidate in candidates:
+            self._check(candidate, frame)
+        return self._windowed(frame, [("neighbour", WINDOW, 1, candidates)], Clock())
+
     def refine(self, frame: Frame | ArrayLike, seed: Candidate) -> FitResult:
         """Refine from a seed within about 3 nm, 1 mrad, 2 px, 2 % and 2° of the truth.
 
@@ -230,20 +257,31 @@ class Fitter:
         """
         clock = Clock()
         frame = _as_frame(frame)
+        self._check(seed, frame)
+        return self.finisher.finish(frame, [seed], None, clock, "seed given")
+
+    def _check(self, seed: Candidate, frame: Frame) -> None:
         known = Hints(seed.thickness, seed.tilt, (seed.centre_x, seed.centre_y), seed.scale, seed.rotation)
         known.check_library(self.library, self.semi_angle)
         known.check_frame(frame.image.shape, self.semi_angle)
-        return self.finisher.finish(frame, [seed], None, clock, "seed given")
 
     # ---------------------------------------------------------------- routes
 
     def _hybrid(self, frame: Frame, seed: Seed, clock: Clock) -> FitResult:
         """Search and refine around the network's candidates; look farther where that does not hold."""
-        result, order = None, self.library.rotation_order
-        for route, half_widths, most, candidates in (
+        routes: list[Route] = [
             ("network", WINDOW, 1, seed.worth_trying),
             ("wider window", WIDER, WIDER_MOST, seed.candidates[:1]),
-        ):
+        ]
+        return self._windowed(frame, routes, clock)
+
+    def _windowed(self, frame: Frame, routes: Sequence[Route], clock: Clock) -> FitResult:
+        """Search and refine in one window after the other, until an answer holds; then everywhere."""
+        result: FitResult | None = None
+        error: InputError | None = None
+        order = self.library.rotation_order
+        for route, half_widths, most, given in routes:
+            candidates = [obeying(candidate, self.fix) for candidate in given]
             searched = [
                 search_window(
                     self.library,
@@ -252,6 +290,7 @@ class Fitter:
                     self.semi_angle,
                     half_widths=half_widths,
                     tilt_limit=self.tilt_limit,
+                    fix=self.fix,
                     most=most,
                     workers=self.workers,
                 )
@@ -264,11 +303,16 @@ class Fitter:
                 continue
             try:
                 new = self.finisher.finish(frame, found, curve, clock, route)
-            except InputError:  # a camera that cannot be: the full search has the last word
+            except InputError as impossible:  # a camera that cannot be: the full search has the last word
+                error = impossible
                 break
             result = better(result, new)
             if holds(result, candidates, order, half_widths):
                 return result
+        if not self.thorough:
+            if result is None:
+                raise error or InputError(f"{frame.source}: nothing in the library resembles it")
+            return result
         full = self._searched(frame, clock)
         return replace(better(result, full), seconds=clock.seconds())
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
-from hybridfit.fitting.candidates import Candidate, canonical
+from hybridfit.fitting.candidates import Candidate, canonical, obeying
 from hybridfit.fitting.refinement import Refinement, refine
 from hybridfit.fitting.region import Region
 from hybridfit.fitting.search import WINDOW
@@ -132,6 +132,9 @@ class Refiner:
     ) -> Refinement:
         """Refine from a seed, inside a window of the library."""
         x, y, rotation = canonical(*seed.tilt, seed.rotation, self.library.rotation_order)
+        if self.fix.get("rotation") is not None:  # which may be any of the n that symmetry makes equal
+            turned = obeying(seed, {"rotation": self.fix["rotation"]})
+            x, y, rotation = *turned.tilt, turned.rotation
         usable = int(region.mask.sum())
         if usable < FEWEST_PIXELS:
             raise InputError(

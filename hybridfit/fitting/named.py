@@ -13,7 +13,8 @@ from hybridfit.fitting.finish import FINE_RADIUS
 from hybridfit.fitting.local import Refiner
 from hybridfit.fitting.region import Region
 from hybridfit.fitting.result import FitResult, Parameter, Status
-from hybridfit.fitting.seeding import CERTAIN, Seed
+from hybridfit.fitting.candidates import Seed
+from hybridfit.fitting.seeding import CERTAIN
 from hybridfit.fitting.verdict import make_result
 from hybridfit.frame import Frame
 from hybridfit.model import PARAMETERS

@@ -14,13 +14,12 @@ thickness of the pass before; the radial ones the network knows from its trainin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
-from hybridfit.fitting.candidates import Candidate, canonical
+from hybridfit.fitting.candidates import Candidate, Seed, canonical
 from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.rough import quick_disc, rough_discs
 from hybridfit.frame import Frame
@@ -34,52 +33,12 @@ Array = NDArray[np.float64]
 PASSES = 4  # at most, before the crop is looked at in all four orientations
 STILL_MRAD, STILL_SIZE = 0.2, 0.01  # a pass that moves less is the last but one
 FARTHEST_SIZE = 3.0  # a scale that has changed by such a factor is lost
-SURE = 0.9  # confidence from which the first candidate is tried alone
 CERTAIN = 0.5  # confidence below which other starts are tried
 WINDOW = (3.0, 1.0)  # nm, mrad: confidence is the probability within this of the answer
 PEAK = (1.5, 0.75)  # nm, mrad: a candidate's share is the probability within this of its peak
 LEAST_SHARE = 0.02  # of the probability: peaks below are left out
 MOST = 6  # candidates
 CHUNK = 64  # frames whose crops are held at a time
-
-
-@dataclass(frozen=True)
-class Seed:
-    """What the network says of one frame.
-
-    Attributes
-    ----------
-    candidates : Candidates, the likeliest first, with their probabilities
-    confidence : (float, float)
-        Probability that the first is right within 3 nm, and within 1 mrad.
-    thickness, thicknesses : (classes,)
-        Probabilities, and the thicknesses (nm) that they are of.
-    tilt : (rows, cols) probabilities, in the camera's frame, at the network's tilts
-    passes : int
-    moved : float
-        What the last pass still moved the centre by (mrad).
-    spread : (float, float, float)
-        Standard deviations of thickness (nm) and of the components of tilt (mrad) about the first.
-    """
-
-    candidates: tuple[Candidate, ...]
-    confidence: tuple[float, float]
-    thickness: NDArray[np.float32]
-    thicknesses: Array
-    tilt: NDArray[np.float32]
-    passes: int
-    moved: float
-    spread: tuple[float, float, float]
-
-    @property
-    def worth_trying(self) -> tuple[Candidate, ...]:
-        """The first candidate where the network is sure of it, all of them otherwise."""
-        return self.candidates[:1] if self.certainty >= SURE else self.candidates
-
-    @property
-    def certainty(self) -> float:
-        """Probability that both thickness and tilt of the first candidate are right."""
-        return self.confidence[0] * self.confidence[1]
 
 
 class Seeder:

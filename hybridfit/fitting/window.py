@@ -7,6 +7,7 @@ library around the seed, and the trial cameras are the seed's, moved and scaled 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from hybridfit.fitting.binning import bin_frame
 from hybridfit.fitting.cameras import around
-from hybridfit.fitting.candidates import Candidate
+from hybridfit.fitting.candidates import Candidate, obeying
 from hybridfit.fitting.search import SEARCHED_RADIUS_PX, WINDOW, candidates, match
 from hybridfit.fitting.templates import BEYOND_DISC, make_templates, tilt_grid
 from hybridfit.frame import Frame
@@ -36,6 +37,7 @@ def search_window(
     *,
     tilt_limit: float,
     half_widths: tuple[float, float] = WINDOW,
+    fix: Mapping[str, float | None] | None = None,
     most: int = 1,
     workers: int = 1,
 ) -> tuple[list[Candidate], Array]:
@@ -50,6 +52,8 @@ def search_window(
     tilt_limit : float, mrad
         Largest tilt of the library at this semi-angle.
     half_widths : (float, float), nm and mrad
+    fix : mapping of parameter name to value, or to None to keep that of the seed
+        A scale that is fixed is not searched; what is found obeys the rest.
     most : int
         Candidates at most.
     workers : int, threads
@@ -67,7 +71,12 @@ def search_window(
     tilts = tilt_grid(half_widths[1], 1, TILT_STEP) + np.array(seed.tilt)
     tilts *= np.minimum(1, tilt_limit / np.maximum(np.hypot(*tilts.T), 1e-12))[:, None]
     templates = make_templates(library, semi_angle, thickness, tilts, workers=workers)
+    given = {
+        name: getattr(seed, name, None) if value is None else value for name, value in (fix or {}).items()
+    }
     cameras = around(np.array([[seed.centre_x, seed.centre_y, seed.scale]]), SHIFT, SCALE)
+    if "scale" in given:
+        cameras = cameras[:9]
     factor = max(1, int(seed.scale * (semi_angle + BEYOND_DISC) / SEARCHED_RADIUS_PX))
     image, valid = bin_frame(frame.image, frame.valid, factor)
     binned = cameras.copy()
@@ -78,5 +87,5 @@ def search_window(
     found = candidates(templates, cameras, chi2, rotation, library.rotation_order, most)
     by_template = chi2.min(axis=0)
     least = [by_template[templates.thickness == t].min() for t in thickness]
-    near = [replace(candidate, probability=seed.probability) for candidate in found]
+    near = [obeying(replace(candidate, probability=seed.probability), given) for candidate in found]
     return near, np.stack([thickness, least])
