@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.fitting.cameras import check_disc
+from hybridfit.fitting.candidates import Seed
 from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.finish import FINE_RADIUS
 from hybridfit.fitting.local import Refiner
 from hybridfit.fitting.region import Region
 from hybridfit.fitting.result import FitResult, Parameter, Status
-from hybridfit.fitting.candidates import Seed
 from hybridfit.fitting.seeding import CERTAIN
 from hybridfit.fitting.verdict import make_result
 from hybridfit.frame import Frame

@@ -52,7 +52,9 @@ def structure_left(data: Array, residual: Array, radius: Array, noise: Array) ->
     return left / structure
 
 
-def crystallinity(data: Array, model: Array, radius: Array, noise: Array, width: float) -> tuple[float, float]:
+def crystallinity(
+    data: Array, model: Array, radius: Array, noise: Array, width: float
+) -> tuple[float, float]:
     """The share a of the model's structure that the frame has, and its standard error; (0, inf) without any.
 
     Parameters

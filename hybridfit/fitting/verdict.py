@@ -46,7 +46,9 @@ def _crystallinity(minimum: Minimum) -> tuple[float, float]:
     region, fit = minimum.region, minimum.fit
     radius = region.radius(fit)[region.mask]
     noise = fit.noise.counting(fit.model)
-    return crystallinity(region.image[region.mask], fit.model, radius, noise, region.factor / fit.values["scale"])
+    return crystallinity(
+        region.image[region.mask], fit.model, radius, noise, region.factor / fit.values["scale"]
+    )
 
 
 def judge(best: Minimum, rivals: list[Minimum], on_bound: list[str], doubt: str = "") -> tuple[Status, str]:
@@ -71,14 +73,17 @@ def judge(best: Minimum, rivals: list[Minimum], on_bound: list[str], doubt: str 
             Status.poor_match,
             f"misfit {misfit:.1%} of the pattern's variance, at most {POOR_MISFIT:.0%} is usual",
         )
-    left = unexplained(best)
-    if left > LEFT:
-        return Status.poor_match, f"{left:.0%} of the structure is left, at most {LEFT:.0%} is usual"
     share, error = _crystallinity(best)
     if share < SEEN * error:
         return Status.poor_match, "no structure of a crystal stands out of the noise"
     if share + SEEN * error < CRYSTALLINE:
-        return Status.poor_match, f"{max(share, 0):.0%} of the crystal's structure is there: vacuum, or amorphous"
+        return (
+            Status.poor_match,
+            f"{max(share, 0):.0%} of the crystal's structure is there: vacuum, or amorphous",
+        )
+    left = unexplained(best)
+    if left > LEFT:
+        return Status.poor_match, f"{left:.0%} of the structure is left, at most {LEFT:.0%} is usual"
     if doubt:
         return Status.poor_match, doubt
     hole = -bg.lowest(fit.coefficients[1:]) / max(float(np.ptp(fit.model)), 1e-300)
