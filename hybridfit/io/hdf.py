@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,18 @@ def check_classic(path: Path) -> None:
     """Raise an error for a truncated netCDF 3 file: netCDF4 would fill it up with zeros."""
     from scipy.io import netcdf_file
 
-    with path.open("rb") as file:
-        classic = file.read(4) in (b"CDF\x01", b"CDF\x02")
-    if classic:
-        netcdf_file(path, mmap=True).close()
+    complaint = None
+    with path.open("rb") as file, warnings.catch_warnings():
+        if file.read(4) not in (b"CDF\x01", b"CDF\x02"):
+            return
+        file.seek(0)
+        warnings.simplefilter("ignore")  # it complains of its own map where it fails
+        try:
+            netcdf_file(file, mmap=True).close()  # mapped: a scan must not be loaded for this
+        except Exception as error:  # whatever it throws at a damaged file
+            complaint = str(error)
+    if complaint is not None:
+        raise ValueError(complaint)
 
 
 def walk(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

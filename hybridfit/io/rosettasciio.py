@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from hybridfit.errors import InputError
+
+CHUNK = "8 MiB"  # of a lazy array: one is read as a whole, however little of it is asked for
 
 
 def read_rosettasciio(path: Path) -> list[np.ndarray]:
@@ -29,6 +32,7 @@ def load_signals(path: Path, **options: Any) -> list[dict[str, Any]]:
     suffix = path.suffix.lower()
     try:
         plugins = importlib.import_module("rsciio").IO_PLUGINS
+        dask = importlib.import_module("dask")
     except ImportError as error:
         raise InputError(
             f'{path}: {suffix or "no suffix"} needs RosettaSciIO; pip install "hybridfit[formats]", '
@@ -41,8 +45,14 @@ def load_signals(path: Path, **options: Any) -> list[dict[str, Any]]:
         raise InputError(
             f"{path}: {suffix or 'no suffix'} is not a known format; give shape and dtype if it is raw"
         )
-    with warnings.catch_warnings():
+    log = logging.getLogger("rsciio")
+    level = log.level
+    with warnings.catch_warnings(), dask.config.set({"array.chunk-size": CHUNK}):
         warnings.simplefilter("ignore")
-        reader = importlib.import_module(plugin["api"]).file_reader
-        signals: list[dict[str, Any]] = reader(str(path), lazy=True, **options)
+        try:
+            log.setLevel(logging.CRITICAL)  # what it makes of lesser doubts would land between our lines
+            reader = importlib.import_module(plugin["api"]).file_reader
+            signals: list[dict[str, Any]] = reader(str(path), lazy=True, **options)
+        finally:
+            log.setLevel(level)
     return signals

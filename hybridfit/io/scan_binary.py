@@ -80,7 +80,6 @@ def binary_source(
     dtype: np.dtype,
     offset: int,
     *,
-    counted: bool = False,
     footer: int = 0,
 ) -> BinarySource:
     """Frames of the last two sizes of `shape`, each followed by `footer` bytes."""
@@ -92,7 +91,7 @@ def binary_source(
             f"{path} has {path.stat().st_size} bytes; its first frame alone ends at byte {offset + size}: "
             "it is truncated or of another layout, copy it again"
         )
-    layout = Layout(kind, stored, frame_shape, dtype.newbyteorder("="), counted=counted)
+    layout = Layout(kind, stored, frame_shape, dtype.newbyteorder("="))
     return BinarySource(path, layout, dtype, offset, size + footer)
 
 
@@ -135,6 +134,5 @@ def raw_source(
             f"{path} has {path.stat().st_size} bytes; after {start} these are {room / frame:.2f} frames "
             f"of {sizes} {number}: check shape, dtype and offset, or give scan_shape if it is truncated"
         )
-    if count == 1 and scan_shape is None:
-        split_shape(path, sizes)  # raises: a single pattern
-    return binary_source(path, "raw", (max(count, 1), *sizes), number, start, counted=True)
+    known = scan_shape if scan_shape and count <= math.prod(scan_shape) else (max(count, 1),)
+    return binary_source(path, "raw", (*known, *sizes), number, start)

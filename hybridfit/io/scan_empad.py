@@ -48,7 +48,7 @@ def empad_source(path: Path, scan_shape: tuple[int, int] | None) -> BinarySource
             f"{path} holds {count} EMPAD frames; a scan of {scan[0]} × {scan[1]} positions has "
             f"{scan[0] * scan[1]}: give scan_shape, or shape and dtype if it is not from an EMPAD"
         )
-    return binary_source(path, "EMPAD", shape, DTYPE, 0, counted=True, footer=FRAME - SIDE * SIDE * 4)
+    return binary_source(path, "EMPAD", shape, DTYPE, 0, footer=FRAME - SIDE * SIDE * 4)
 
 
 def _named(name: str) -> tuple[int, int] | None:

@@ -84,7 +84,7 @@ def _getter(variable: Any, order: tuple[int, ...]) -> Callable[[Block], np.ndarr
         wanted = (*block, slice(None), slice(None))
         values: Any = variable[tuple(wanted[i] for i in stored_at)]
         if isinstance(values, np.ma.MaskedArray):
-            values = values.filled(np.nan) if values.dtype.kind == "f" else values.astype("f4").filled(np.nan)
+            values = np.ma.filled(values if values.dtype.kind == "f" else values.astype("f4"), np.nan)
         return np.asarray(values).transpose(order)
 
     return get

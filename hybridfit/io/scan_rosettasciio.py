@@ -14,7 +14,6 @@ from hybridfit.io.rosettasciio import load_signals
 from hybridfit.io.scan_calibration import Axis, calibration, is_angle, is_length
 from hybridfit.io.scan_source import Block, Layout, Read, check_numbers, frame_by_frame, split_shape
 
-CHUNK = "8 MiB"  # of a lazy array: one is read as a whole, however little of it is asked for
 ALL_FRAMES = (2**60,)  # more than a MIB file can have: it comes as the stack of those it has
 
 
@@ -41,19 +40,22 @@ class RosettaSource:
 def rosettasciio_source(path: Path, dataset: str | None, scan_shape: tuple[int, int] | None) -> RosettaSource:
     """Find the signal that is a scan by its shape: which axes RosettaSciIO calls navigation is a guess."""
     mib = path.suffix.lower() == ".mib"
-    signals = _load(path, stack=False)
-    scan = scan_shape or (_scan_of_mib(signals[0]) if mib else None)
-    if mib:
-        signals = _load(path, stack=True)
+    scan = scan_shape
+    if mib and scan is None:
+        scan = _scan_of_mib(_load(path, stack=False)[0])
+    signals = _load(path, stack=mib)
     number = _chosen(path, signals, dataset)
     signal = signals[number]
     data, tags = signal["data"], signal.get("original_metadata") or {}
-    axes = [_axis(axis) for axis in sorted(signal["axes"], key=lambda axis: axis["index_in_array"])]
+    axes = [_axis(axis) for axis in sorted(signal["axes"], key=lambda axis: axis.get("index_in_array", 0))]
     order = tuple(range(data.ndim))
     if path.suffix.lower() == ".dm4" and data.ndim == 4:
         order = _order_in_dm(axes, tags)
     data = data.transpose(order)
-    stored, frame_shape = split_shape(path, data.shape)
+    if mib and scan:  # a stack of one frame is what is left of it
+        stored, frame_shape = data.shape[:1], data.shape[1:]
+    else:
+        stored, frame_shape = split_shape(path, data.shape)
     check_numbers(path, data.dtype)
     known: dict[str, float] = {}
     if len(axes) == data.ndim:
@@ -67,10 +69,12 @@ def rosettasciio_source(path: Path, dataset: str | None, scan_shape: tuple[int, 
 
 
 def _load(path: Path, stack: bool) -> list[dict[str, Any]]:
-    import dask
-
-    with dask.config.set({"array.chunk-size": CHUNK}):
-        return load_signals(path, **({"navigation_shape": ALL_FRAMES} if stack else {}))
+    if not stack:
+        return load_signals(path)
+    signals = load_signals(path, navigation_shape=ALL_FRAMES)
+    for signal in signals:  # without the axis of the frames where there is but one
+        signal["data"] = signal["data"].reshape(-1, *signal["data"].shape[-2:])
+    return signals
 
 
 def _chosen(path: Path, signals: Sequence[Mapping[str, Any]], dataset: str | None) -> int:

@@ -92,7 +92,7 @@ def frame_by_frame(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read a block; where that fails, read its frames one at a time and leave out those which fail."""
     try:
-        return np.asarray(get(block), layout.dtype), np.ones(_sizes(block), bool)
+        return np.ascontiguousarray(get(block), layout.dtype), np.ones(_sizes(block), bool)
     except Exception:  # whatever a decoder throws at a damaged chunk
         pass
     frames = np.zeros((*_sizes(block), *layout.frame_shape), layout.dtype)

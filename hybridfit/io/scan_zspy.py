@@ -71,7 +71,9 @@ def _group(path: Path) -> Any:
     try:
         zarr = importlib.import_module("zarr")
     except ImportError as error:
-        raise InputError(f"{path}: .zspy needs zarr; pip install zarr, or save it as .hspy") from error
+        raise InputError(
+            f'{path}: .zspy needs zarr; pip install "hybridfit[formats]", or save it as .hspy'
+        ) from error
     # ZipStore by its own name: zarr 2 and 3 do not agree on which suffixes they take for a zip file
     return zarr.open_group(
         str(path) if path.is_dir() else zarr.storage.ZipStore(str(path), mode="r"), mode="r"
