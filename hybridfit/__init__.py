@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hybridfit.io import read_frames as read_frames
     from hybridfit.library import Library as Library
     from hybridfit.recipe import Recipe as Recipe
+    from hybridfit.scan.maps import map_scan as map_scan
     from hybridfit.simulate import simulate_frame as simulate_frame
 
     __version__: str
@@ -39,6 +40,7 @@ _HOME = {
     "Status": "hybridfit.fitting.result",
     "fit": "hybridfit.fitting.engine",
     "make_frame": "hybridfit.frame",
+    "map_scan": "hybridfit.scan.maps",
     "open_scan": "hybridfit.io",
     "read_frames": "hybridfit.io",
     "simulate_frame": "hybridfit.simulate",
@@ -57,6 +59,7 @@ __all__ = [  # noqa: RUF022 - lazily imported; in the order in which one meets t
     "make_frame",
     "Frame",
     "open_scan",
+    "map_scan",
     "simulate_frame",
     "errors",
 ]

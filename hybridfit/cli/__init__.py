@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hybridfit.cli import demo, fit, library, train
+from hybridfit.cli import demo, fit, library, map, show, train
 from hybridfit.errors import HybridfitError
 
 USAGE = 2
@@ -33,6 +33,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(fit.fit)
+app.command("map")(map.map_command)
+app.command()(show.show)
 app.command()(demo.demo)
 app.command()(train.train)
 app.add_typer(library.app, name="library")
@@ -62,8 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "hybridfit"
         return _complain(f"{error.format_message().rstrip('.')}; see {path} --help")
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
+    except (KeyboardInterrupt, typer.Abort) as stopped:
+        # typer makes an Abort of the interrupt, which may say what is kept
+        said = str(stopped if isinstance(stopped, KeyboardInterrupt) else stopped.__cause__ or "")
+        print(f"hybridfit: interrupted; {said or 'nothing was written'}", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:  # … | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -71,8 +76,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error))
     except MemoryError as error:
         return _complain(f"out of memory ({error}); close other programs, or take a smaller library")
-    if code == INTERRUPTED:
-        print("hybridfit: interrupted; nothing was written", file=sys.stderr)
     return int(code or 0)
 
 

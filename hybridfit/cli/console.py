@@ -6,7 +6,7 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 
@@ -116,3 +116,47 @@ class Bars:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+class LiveLine:
+    """A bar with numbers beside it, renewed on a terminal, a line a minute elsewhere; on stderr."""
+
+    def __init__(self, quiet: bool, first: str = "") -> None:
+        self._quiet, self._first = quiet, first
+        self._live = sys.stderr.isatty()
+        self._next = 0.0
+        self._bar: Any = None
+
+    def __enter__(self) -> LiveLine:
+        if self._live and not self._quiet:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+            columns = (BarColumn(20), TaskProgressColumn(), TextColumn("{task.description}", markup=False))
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task(self._first, total=1.0)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, fraction: float, text: str, seconds: float) -> None:
+        """Show how it stands after some seconds, not more often than is useful."""
+        if self._quiet or (seconds < self._next and fraction < 1):
+            return
+        self._next = seconds + (0.5 if self._live else 60)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=fraction, description=text)
+        else:
+            print(f"{100 * fraction:5.1f} %  {text}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def saying(words: Callable[[], str]) -> Iterator[None]:
+    """An interrupt inside says what is kept, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        raise KeyboardInterrupt(words()) from interrupt

@@ -49,7 +49,7 @@ def pair(text: str | None, option: str, wanted: str) -> tuple[float, float] | No
     """Two numbers with a comma between them."""
     if text is None:
         return None
-    first, second = _numbers(text, option, wanted, (2,))
+    first, second = numbers(text, option, wanted, (2,))
     return first, second
 
 
@@ -57,10 +57,11 @@ def sizes(text: str | None) -> tuple[int, ...] | None:
     """The value of --shape."""
     if text is None:
         return None
-    return tuple(int(size) for size in _numbers(text, "shape", "ROWS,COLS, such as 256,256", (2, 3)))
+    return tuple(int(size) for size in numbers(text, "shape", "ROWS,COLS, such as 256,256", (2, 3)))
 
 
-def _numbers(text: str, option: str, wanted: str, counts: tuple[int, ...]) -> list[float]:
+def numbers(text: str, option: str, wanted: str, counts: tuple[int, ...]) -> list[float]:
+    """As many numbers as one of the counts, with commas between them."""
     parts = text.replace("×", ",").split(",")
     if len(parts) not in counts:
         raise InputError(f"--{option} {text!r} has {len(parts)} parts; give {wanted}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hybridfit.cli.console import LiveLine, saying
 from hybridfit.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,15 +59,16 @@ def train(
     from hybridfit.network.training import Plan, train
 
     plan = Plan(minutes=minutes, samples=samples, seed=seed, semi_angle=angles)
-    progress = _Progress(quiet)
-    with progress:
+    checkpoint = output.with_suffix(".checkpoint")
+    line = LiveLine(quiet, "composing the first patterns")
+    with line, saying(_how_to_go_on(checkpoint)):
         network = train(
             Library.open(library),
             plan,
             device=device,
-            checkpoint=output.with_suffix(".checkpoint"),
+            checkpoint=checkpoint,
             resume=resume,
-            progress=progress.show,
+            progress=lambda report: line.show(report.fraction, _line(report), report.seconds),
         )
         network.save(output)
         save_curve(network.origin.record, output.with_suffix(".png"))
@@ -107,40 +109,15 @@ def _check_folder(output: Path) -> None:
         return
 
 
-class _Progress:
-    """One line that is renewed on a terminal, a line a minute elsewhere; on stderr."""
+def _how_to_go_on(checkpoint: Path) -> Callable[[], str]:
+    before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else None
 
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
-        self._live = sys.stderr.isatty()
-        self._next = 0.0
-        self._bar: Any = None
+    def words() -> str:
+        if not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before:
+            return "nothing was written"
+        return f"the checkpoint is kept; --resume {checkpoint} goes on from it"
 
-    def __enter__(self) -> _Progress:
-        if self._live and not self._quiet:
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-
-            columns = (BarColumn(20), TaskProgressColumn(), TextColumn("{task.description}", markup=False))
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._bar.start()
-            self._task = self._bar.add_task("composing the first patterns", total=1.0)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def show(self, report: Report) -> None:
-        """Print a report, not more often than is useful."""
-        if self._quiet or (report.seconds < self._next and report.fraction < 1):
-            return
-        self._next = report.seconds + (0.5 if self._live else 60)
-        text = _line(report)
-        if self._bar is not None:
-            self._bar.update(self._task, completed=report.fraction, description=text)
-        else:
-            print(f"{100 * report.fraction:5.1f} %  {text}", file=sys.stderr, flush=True)
+    return words
 
 
 def _line(report: Report) -> str:

@@ -75,7 +75,19 @@ def wide_cameras(frame: Frame, hints: Hints, semi_angle: float) -> Array:
 
 def around(parents: Array, shift_mrad: float, scale_step: float) -> Array:
     """A 3 × 3 × 3 grid of centres and scales about each parent (centre_x, centre_y, scale)."""
-    steps = np.array([(dx, dy, ds) for ds in (0, -1, 1) for dx in (0, -1, 1) for dy in (0, -1, 1)], float)
+    sizes = (0, -1, 1) if scale_step else (0,)
+    steps = np.array([(dx, dy, ds) for ds in sizes for dx in (0, -1, 1) for dy in (0, -1, 1)], float)
+    return _moved(parents, steps, shift_mrad, scale_step)
+
+
+def beside(parents: Array, shift_mrad: float, scale_step: float) -> Array:
+    """Each parent (centre_x, centre_y, scale) and its neighbours along one of the three alone."""
+    steps = np.concatenate([np.zeros((1, 3)), np.eye(3), -np.eye(3)])
+    return _moved(parents, steps if scale_step else steps[[0, 1, 2, 4, 5]], shift_mrad, scale_step)
+
+
+def _moved(parents: Array, steps: Array, shift_mrad: float, scale_step: float) -> Array:
+    """Every parent moved by every step (n, 3)."""
     out = np.repeat(parents, len(steps), axis=0)
     steps = np.tile(steps, (len(parents), 1))
     out[:, :2] += steps[:, :2] * shift_mrad * out[:, 2:]

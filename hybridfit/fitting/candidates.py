@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+WINDOW = (3.0, 1.0)  # nm, mrad: half-widths of the search about a seed or a hint
+NARROWEST = (1.5, 0.7)  # where the network is sure
+IN_DOUBT = 2.0  # standard deviations of the network's probabilities
 SURE = 0.9  # confidence from which the first candidate is tried alone
 SAME_THICKNESS, SAME_TILT = 1.0, 0.3  # nm, mrad: two refinements this close found one minimum
 
@@ -77,6 +80,13 @@ class Seed:
     def worth_trying(self) -> tuple[Candidate, ...]:
         """The first candidate where the network is sure of it, all of them otherwise."""
         return self.candidates[:1] if self.certainty >= SURE else self.candidates
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """Half-widths (nm, mrad) of the search: as far as the network is in doubt, at most WINDOW."""
+        narrow, wide = NARROWEST, WINDOW
+        thickness = float(np.clip(IN_DOUBT * self.spread[0], narrow[0], wide[0]))
+        return thickness, float(np.clip(IN_DOUBT * max(self.spread[1:]), narrow[1], wide[1]))
 
     @property
     def certainty(self) -> float:

@@ -19,13 +19,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.cameras import check_bright
-from hybridfit.fitting.candidates import Candidate, Seed, obeying
+from hybridfit.fitting.candidates import WINDOW, Candidate, Seed, obeying
 from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.finish import Finisher
 from hybridfit.fitting.hints import Hints, check_fixed, with_fixed
 from hybridfit.fitting.local import Refiner
 from hybridfit.fitting.result import FitResult
-from hybridfit.fitting.search import WINDOW, Searcher, Templates
+from hybridfit.fitting.search import Searcher, Templates
 from hybridfit.fitting.verdict import better, holds, poor
 from hybridfit.fitting.window import search_window
 from hybridfit.frame import Frame, make_frame
@@ -270,7 +270,7 @@ class Fitter:
     def _hybrid(self, frame: Frame, seed: Seed, clock: Clock) -> FitResult:
         """Search and refine around the network's candidates; look farther where that does not hold."""
         routes: list[Route] = [
-            ("network", WINDOW, 1, seed.worth_trying),
+            ("network", seed.window, 1, seed.worth_trying),
             ("wider window", WIDER, WIDER_MOST, seed.candidates[:1]),
         ]
         return self._windowed(frame, routes, clock)
@@ -307,7 +307,8 @@ class Fitter:
                 error = impossible
                 break
             result = better(result, new)
-            if holds(result, candidates, order, half_widths):
+            within = max(half_widths[0], WINDOW[0]), max(half_widths[1], WINDOW[1])
+            if holds(result, candidates, order, within):
                 return result
         if not self.thorough:
             if result is None:

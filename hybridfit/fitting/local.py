@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
-from hybridfit.fitting.candidates import Candidate, canonical, obeying
+from hybridfit.fitting.candidates import WINDOW, Candidate, canonical, obeying
 from hybridfit.fitting.refinement import Refinement, refine
 from hybridfit.fitting.region import Region
-from hybridfit.fitting.search import WINDOW
 from hybridfit.frame import Frame
 from hybridfit.library import Library
 from hybridfit.model import PARAMETERS, SEMI_ANGLE_ROOM, ForwardModel

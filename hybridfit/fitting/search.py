@@ -28,7 +28,7 @@ from scipy import ndimage
 
 from hybridfit.fitting.binning import bin_frame, fill_masked
 from hybridfit.fitting.cameras import SHIFT_STEP, around, trial_cameras, wide_cameras
-from hybridfit.fitting.candidates import Candidate, canonical
+from hybridfit.fitting.candidates import WINDOW, Candidate, canonical
 from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.scoring import unexplained
 from hybridfit.fitting.templates import (
@@ -53,7 +53,6 @@ Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 
 THICKNESS_STEP = 2.0  # nm
-WINDOW = (3.0, 1.0)  # nm, mrad: half-widths of the search about a hint
 HINTED_ROTATION = 5.0  # degrees either way
 SEARCHED_RADIUS_PX = 36  # frames with more pixels than the rings resolve are binned
 # after the trial cameras: how many of the best each level refines, and its steps

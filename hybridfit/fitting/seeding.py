@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
-from hybridfit.fitting.candidates import Candidate, Seed, canonical
+from hybridfit.fitting.candidates import WINDOW, Candidate, Seed, canonical
 from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.rough import quick_disc, rough_discs
 from hybridfit.frame import Frame
@@ -34,7 +34,6 @@ PASSES = 4  # at most, before the crop is looked at in all four orientations
 STILL_MRAD, STILL_SIZE = 0.2, 0.01  # a pass that moves less is the last but one
 FARTHEST_SIZE = 3.0  # a scale that has changed by such a factor is lost
 CERTAIN = 0.5  # confidence below which other starts are tried
-WINDOW = (3.0, 1.0)  # nm, mrad: confidence is the probability within this of the answer
 PEAK = (1.5, 0.75)  # nm, mrad: a candidate's share is the probability within this of its peak
 LEAST_SHARE = 0.02  # of the probability: peaks below are left out
 MOST = 6  # candidates

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.fitting.binning import bin_frame
-from hybridfit.fitting.cameras import around
-from hybridfit.fitting.candidates import Candidate, obeying
-from hybridfit.fitting.search import SEARCHED_RADIUS_PX, WINDOW, candidates, match
+from hybridfit.fitting.cameras import around, beside
+from hybridfit.fitting.candidates import WINDOW, Candidate, obeying
+from hybridfit.fitting.search import SEARCHED_RADIUS_PX, candidates, match
 from hybridfit.fitting.templates import BEYOND_DISC, make_templates, tilt_grid
 from hybridfit.frame import Frame
 from hybridfit.library import Library
@@ -74,9 +74,10 @@ def search_window(
     given = {
         name: getattr(seed, name, None) if value is None else value for name, value in (fix or {}).items()
     }
-    cameras = around(np.array([[seed.centre_x, seed.centre_y, seed.scale]]), SHIFT, SCALE)
-    if "scale" in given:
-        cameras = cameras[:9]
+    camera = np.array([[seed.centre_x, seed.centre_y, seed.scale]])
+    # who is sure of thickness and tilt has aligned the frame well
+    sure = half_widths[0] < WINDOW[0] and half_widths[1] < WINDOW[1]
+    cameras = (beside if sure else around)(camera, SHIFT, 0.0 if "scale" in given else SCALE)
     factor = max(1, int(seed.scale * (semi_angle + BEYOND_DISC) / SEARCHED_RADIUS_PX))
     image, valid = bin_frame(frame.image, frame.valid, factor)
     binned = cameras.copy()

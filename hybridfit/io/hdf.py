@@ -11,7 +11,7 @@ import numpy as np
 
 from hybridfit.errors import InputError
 
-ONE_BY_ONE = "average or slice a 4D-STEM scan into single patterns first"
+ONE_BY_ONE = "hybridfit map reads 4D-STEM scans"
 
 
 def read_hdf(path: Path, dataset: str | None = None) -> list[np.ndarray]:

@@ -1,0 +1,217 @@
+"""`hybridfit map`: thickness and tilt at every position of a 4D-STEM scan."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hybridfit.cli.console import LiveLine, new_table, print_table, saying
+from hybridfit.cli.files import check_outputs
+from hybridfit.cli.options import (
+    DEFAULT_LIBRARY,
+    Dataset,
+    Dtype,
+    LibraryName,
+    Mask,
+    Offset,
+    Quiet,
+    SemiAngle,
+    assignment,
+    finite,
+    numbers,
+)
+from hybridfit.errors import InputError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from hybridfit.scan.engine import MapReport
+
+ROI = re.compile(r"(\d+):(\d+),(\d+):(\d+)")
+
+
+def map_command(
+    scan: Annotated[Path, typer.Argument(metavar="SCAN", help="A 4D-STEM scan.")],
+    semi_angle: SemiAngle,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The map to write (.nc).")
+    ] = Path("map.nc"),
+    library: LibraryName = DEFAULT_LIBRARY,
+    method: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="hybrid: network, then least squares; lsf: full search; cnn."),
+    ] = "hybrid",
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A network of your own (.safetensors).")
+    ] = None,
+    average: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Fit the mean of N × N positions: at least a unit cell.")
+    ] = 1,
+    roi: Annotated[
+        str | None, typer.Option(metavar="Y0:Y1,X0:X1", help="These rows and columns of the scan only.")
+    ] = None,
+    bin: Annotated[int, typer.Option(metavar="N", min=1, help="Bin the frames first.")] = 1,
+    mask: Mask = None,
+    step: Annotated[
+        float | None,
+        typer.Option(parser=finite, metavar="NM", help="Between positions of the scan."),
+    ] = None,
+    fix: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Hold a parameter: scale=5.4 where that is known."),
+    ] = None,
+    free: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Fit what is fixed by default: semi_angle.")
+    ] = None,
+    common: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES", help="Found once for all positions: names with commas between them, or none."
+        ),
+    ] = "scale,rotation,ellipticity_a,ellipticity_b",
+    background: Annotated[
+        str, typer.Option(metavar="NAME", help="radial, uniform, uniform-per-nm or none.")
+    ] = "radial",
+    dataset: Dataset = None,
+    scan_shape: Annotated[
+        str | None, typer.Option(metavar="ROWS,COLS", help="Positions, where the file is a plain stack.")
+    ] = None,
+    shape: Annotated[
+        str | None, typer.Option(metavar="[NY,NX,]ROWS,COLS", help="Raw files: shape of the array.")
+    ] = None,
+    dtype: Dtype = None,
+    offset: Offset = 0,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Processes; all cores else.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="A dask scheduler: tcp://HOST:8786.")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="Of the network: auto, cpu or cuda.")] = "auto",
+    plot_path: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the map: .png, .pdf or .svg.")
+    ] = None,
+    csv_path: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write a table, one row a position.")
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Only put together what is done so far.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Map thickness and tilt over a 4D-STEM scan.
+
+    What is done is kept beside the map while the run lasts: stopped by whatever, the same command goes
+    on where it was.
+    """
+    if output.suffix != ".nc":
+        raise InputError(f"{output} cannot hold a map; give a name that ends in .nc")
+    region = _region(roi)
+    fixed = dict(assignment(text) for text in fix or ())
+    names = () if common.strip() == "none" else tuple(name.strip() for name in common.split(","))
+    positions = None if scan_shape is None else _sizes(scan_shape, "scan-shape", (2,))
+    whole = None if shape is None else _sizes(shape, "shape", (2, 3, 4))
+    if plot_path is not None:
+        from hybridfit.plot import check_suffix
+
+        check_suffix(plot_path)
+    outputs = [path for path in (plot_path, csv_path, output) if path is not None]
+    check_outputs(outputs, inputs=[scan, mask, library, weights])
+
+    from hybridfit.io import read_mask
+    from hybridfit.scan.maps import map_scan
+
+    line = LiveLine(quiet, "reading")
+    with line, saying(lambda: f"what is done is kept in {output}.parts, and the same command goes on"):
+        found = map_scan(
+            scan,
+            library,
+            semi_angle=semi_angle,
+            output=output,
+            method=method,
+            network=weights,
+            background=background,
+            fix=fixed,
+            free=free or (),
+            common=names,
+            average=average,
+            roi=region,
+            mask=None if mask is None else read_mask(mask),
+            bin=bin,
+            step_nm=step,
+            dataset=dataset,
+            scan_shape=positions,
+            shape=whole,
+            dtype=dtype,
+            offset=offset,
+            workers=workers,
+            scheduler=scheduler,
+            device=device,
+            partial=partial,
+            progress=lambda report: line.show(report.done / report.total, words(report), report.seconds),
+        )
+    draw_and_write(found, plot_path, csv_path)
+    if not quiet:
+        print_summary(found)
+        typer.echo(f"Written: {', '.join(str(path) for path in reversed(outputs))}")
+
+
+def words(report: MapReport) -> str:
+    """How a map stands, in a line."""
+    left = report.seconds_left
+    clock = "" if math.isnan(left) else f", {int(left) // 60}:{int(left) % 60:02d} left"
+    return (
+        f"{report.stage}: {report.done} of {report.total}, {report.per_second:.1f}/s{clock} · "
+        f"{100 * report.poor:.0f} % poor"
+    )
+
+
+def draw_and_write(found: xr.Dataset, plot_path: Path | None, csv_path: Path | None) -> None:
+    """The picture and the table of a map, where they are wanted."""
+    if csv_path is not None:
+        from hybridfit.scan.export import write_csv
+
+        write_csv(found, csv_path)
+    if plot_path is not None:
+        from hybridfit.plot.maps import plot_map
+
+        plot_map(found, plot_path)
+
+
+def print_summary(found: xr.Dataset) -> None:
+    """What a map says, in a few lines."""
+    import numpy as np
+
+    from hybridfit.scan.maps import status_counts
+
+    table = new_table("", "median", "5 … 95 %", "median error", "")
+    for name in ("thickness", "tilt_x", "tilt_y", "tilt_magnitude"):
+        values = found[name].values[np.isfinite(found[name].values)]
+        if values.size:
+            low, middle, high = np.percentile(values, [5, 50, 95])
+            error = found[f"{name}_stderr"].values
+            known = f"{np.nanmedian(error):.2g}" if np.isfinite(error).any() else ""
+            table.add_row(name, f"{middle:.2f}", f"{low:.2f} … {high:.2f}", known, found[name].attrs["units"])
+    ny, nx = found["thickness"].shape
+    counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in status_counts(found).items())
+    typer.echo(f"{found.attrs['library']}, {ny} × {nx} positions: {counts}")
+    print_table(table)
+
+
+def _region(text: str | None) -> tuple[int, int, int, int] | None:
+    if text is None:
+        return None
+    found = ROI.fullmatch(text.replace(" ", ""))
+    if found is None:
+        raise InputError(f"--roi {text!r} is no region; give rows and columns, such as 0:64,10:74")
+    top, bottom, left, right = (int(part) for part in found.groups())
+    return top, bottom, left, right
+
+
+def _sizes(text: str, option: str, counts: tuple[int, ...]) -> Any:
+    wanted = "ROWS,COLS, such as 64,64" if counts == (2,) else "ROWS,COLS or NY,NX,ROWS,COLS"
+    return tuple(int(size) for size in numbers(text, option, wanted, counts))

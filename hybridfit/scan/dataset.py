@@ -1,0 +1,107 @@
+"""The map as an `xarray.Dataset`: CF units, names and flags, so that everybody's tools read it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from hybridfit.fitting.result import UNITS
+from hybridfit.model import PARAMETERS
+from hybridfit.scan.rows import COLUMN, FIGURES, ROUTES, STATUSES, Rows
+from hybridfit.scan.source import Positions
+
+Array = NDArray[np.float64]
+DIMS = ("scan_y", "scan_x")
+LONG_NAMES = {
+    "thickness": "specimen thickness",
+    "tilt_x": "tilt along the crystal's x",
+    "tilt_y": "tilt along the crystal's y",
+    "tilt_magnitude": "magnitude of the tilt",
+    "tilt_azimuth": "azimuth of the tilt, from the crystal's x to its y",
+    "centre_x": "centre of the direct disc, column",
+    "centre_y": "centre of the direct disc, row",
+    "scale": "camera calibration",
+    "rotation": "rotation of the crystal's x from columns towards rows",
+    "semi_angle": "convergence semi-angle",
+    "blur": "standard deviation of the blur",
+    "ellipticity_a": "elliptical distortion along columns and rows",
+    "ellipticity_b": "elliptical distortion along the diagonals",
+    "intensity_factor": "intensity of the empty beam per pixel",
+    "residual_fraction": "residual variance over pattern variance",
+    "misfit_fraction": "residual fraction less what noise explains",
+    "reduced_chi2": "reduced chi-square",
+}
+
+
+def map_dataset(
+    rows: Rows, positions: Positions, *, step_nm: float | None, attrs: dict[str, Any]
+) -> xr.Dataset:
+    """The map of all positions.
+
+    Parameters
+    ----------
+    rows : Rows
+        Row by row.
+    positions : Positions
+    step_nm : float, optional
+        Between positions of the file (nm).
+    attrs : dict
+        Attributes of the dataset.
+    """
+    shape = positions.shape
+    out = xr.Dataset(attrs=attrs)
+    for name in PARAMETERS:
+        _add(out, name, rows.values[:, COLUMN[name]], rows.values[:, COLUMN[f"{name}_stderr"]], shape)
+    for name, value, error in _polar(rows.values):
+        _add(out, name, value, error, shape)
+    for name in FIGURES:
+        _add(out, name, rows.values[:, COLUMN[name]], None, shape)
+    out["status"] = _flags(rows.status, STATUSES, shape, "how the fit ended")
+    out["route"] = _flags(rows.route, tuple(r.replace(" ", "_") for r in ROUTES), shape, "how it was found")
+    out["message"] = (DIMS, rows.message.astype(object).reshape(shape), {"long_name": "status in words"})
+    unit, step = ("1", 1.0) if step_nm is None else ("nm", step_nm)
+    for dim, middle, what in zip(DIMS, positions.coordinates(), ("rows", "columns"), strict=True):
+        out[dim] = (dim, middle * step, {"units": unit, "long_name": f"scan position, {what}"})
+    if step_nm is not None:
+        out.attrs["step_nm"] = step_nm
+    return out
+
+
+def _add(out: xr.Dataset, name: str, value: Array, error: Array | None, shape: tuple[int, int]) -> None:
+    unit = UNITS.get(name, "1").replace("_per_", "/").replace("deg", "degree")
+    unit = {"tilt_magnitude": "mrad", "tilt_azimuth": "degree"}.get(name, unit)
+    long_name = LONG_NAMES[name]
+    out[name] = (DIMS, value.reshape(shape), {"units": unit, "long_name": long_name})
+    if error is not None:
+        about = {"units": unit, "long_name": f"standard error of the {long_name}"}
+        out[f"{name}_stderr"] = (DIMS, error.reshape(shape), about)
+
+
+def _flags(values: NDArray[np.int8], names: tuple[str, ...], shape: tuple[int, int], what: str) -> Any:
+    about = {
+        "long_name": what,
+        "flag_values": np.arange(len(names), dtype=np.int8),
+        "flag_meanings": " ".join(names),
+    }
+    return (DIMS, values.reshape(shape), about)
+
+
+def _polar(values: Array) -> list[tuple[str, Array, Array]]:
+    """Magnitude and azimuth of the tilt, with the errors that follow from those of its components."""
+    x, y = values[:, COLUMN["tilt_x"]], values[:, COLUMN["tilt_y"]]
+    vx, vy = values[:, COLUMN["tilt_x_stderr"]] ** 2, values[:, COLUMN["tilt_y_stderr"]] ** 2
+    xy = values[:, COLUMN["tilt_covariance"]]
+    size = np.hypot(x, y)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        along = (x**2 * vx + y**2 * vy + 2 * x * y * xy) / size**2
+        across = (y**2 * vx + x**2 * vy - 2 * x * y * xy) / size**2
+        # an azimuth is no worse known than not at all
+        azimuth_error = np.minimum(np.rad2deg(np.sqrt(np.maximum(across, 0)) / size), 180 / np.sqrt(3))
+        magnitude_error = np.sqrt(np.maximum(along, 0))
+    return [
+        ("tilt_magnitude", size, magnitude_error),
+        ("tilt_azimuth", np.rad2deg(np.arctan2(y, x)), azimuth_error),
+    ]

@@ -1,0 +1,130 @@
+"""What a map keeps of every position: numbers in a fixed order, a status, a route and a message."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridfit.fitting.candidates import Candidate
+from hybridfit.fitting.result import FitResult, Status
+from hybridfit.model import PARAMETERS
+
+Array = NDArray[np.float64]
+
+STATUSES = (*(status.name for status in Status), "unusable", "unreadable", "not_done")
+ROUTES = ("network", "neighbour", "wider window", "full search", "seed given", "none")
+FIGURES = ("intensity_factor", "residual_fraction", "misfit_fraction", "reduced_chi2")
+# the covariance of the two components of tilt is what the errors of magnitude and azimuth need
+FIELDS = (*PARAMETERS, *(f"{name}_stderr" for name in PARAMETERS), "tilt_covariance", *FIGURES)
+COLUMN = {name: i for i, name in enumerate(FIELDS)}
+GOOD = (STATUSES.index("converged"), STATUSES.index("at_bound"))
+# nothing fits, a second minimum is as deep, or the fit failed: another start may do better
+RETRIED = tuple(STATUSES.index(name) for name in ("poor_match", "ambiguous", "failed"))
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """n positions of a map.
+
+    values : (n, FIELDS) nm, mrad, px, px/mrad, degrees; NaN where there is no answer
+    status, route : (n,) indices into STATUSES, ROUTES
+    message : (n,) sentences
+    """
+
+    values: Array
+    status: NDArray[np.int8]
+    route: NDArray[np.int8]
+    message: NDArray[np.str_]
+
+    @classmethod
+    def empty(cls, n: int) -> Rows:
+        """Positions that are not done."""
+        return cls(
+            np.full((n, len(FIELDS)), np.nan),
+            np.full(n, STATUSES.index("not_done"), np.int8),
+            np.full(n, ROUTES.index("none"), np.int8),
+            np.full(n, "", "U1"),
+        )
+
+    @classmethod
+    def joined(cls, parts: list[Rows]) -> Rows:
+        """Several, one after the other."""
+        if not parts:
+            return cls.empty(0)
+        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in cls.__annotations__))
+
+    def at(self, i: int) -> Rows:
+        """Position i alone."""
+        return Rows(*(getattr(self, name)[i : i + 1] for name in type(self).__annotations__))
+
+    def put(self, indices: NDArray[np.intp], new: Rows) -> Rows:
+        """A copy with the positions at the indices replaced."""
+        values, status, route = self.values.copy(), self.status.copy(), self.route.copy()
+        message = self.message.astype(object)
+        values[indices], status[indices], route[indices] = new.values, new.status, new.route
+        message[indices] = new.message
+        return Rows(values, status, route, message.astype(str))
+
+    def candidate(self, i: int) -> Candidate:
+        """The answer of position i, as a start for others."""
+        names = Candidate.__dataclass_fields__
+        return Candidate(**{n: float(self.values[i, COLUMN[n]]) for n in PARAMETERS if n in names})
+
+
+def row_of(result: FitResult, pixel: int = 1) -> Rows:
+    """What is kept of a result, in pixels of the camera that are `pixel` times finer than the frame's."""
+    values = np.full((1, len(FIELDS)), np.nan)
+    if result.status is not Status.failed:
+        p = result.parameters
+        for name in PARAMETERS:
+            values[0, COLUMN[name]] = p[name].value
+            error = p[name].stderr
+            values[0, COLUMN[f"{name}_stderr"]] = math.nan if error is None else error
+        values[0, COLUMN["tilt_covariance"]] = _tilt_covariance(result)
+        for name in FIGURES:
+            values[0, COLUMN[name]] = getattr(result, name)
+        _to_camera(values[0], pixel)
+    return Rows(
+        values,
+        np.array([STATUSES.index(result.status.name)], np.int8),
+        np.array([ROUTES.index(result.route)], np.int8),
+        np.array([result.message]),
+    )
+
+
+def row_without(readable: bool, message: str) -> Rows:
+    """A position without an answer."""
+    empty = Rows.empty(1)
+    status = np.array([STATUSES.index("unusable" if readable else "unreadable")], np.int8)
+    return Rows(empty.values, status, empty.route, np.array([message]))
+
+
+def to_frame(candidate: Candidate, pixel: int) -> Candidate:
+    """A candidate in pixels of a frame whose pixels are `pixel` of the camera's."""
+    shift = (pixel - 1) / 2
+    return replace(
+        candidate,
+        centre_x=(candidate.centre_x - shift) / pixel,
+        centre_y=(candidate.centre_y - shift) / pixel,
+        scale=candidate.scale / pixel,
+    )
+
+
+def _to_camera(values: Array, pixel: int) -> None:
+    for name in ("centre_x", "centre_y", "scale"):
+        values[COLUMN[name]] *= pixel
+        values[COLUMN[f"{name}_stderr"]] *= pixel
+    for name in ("centre_x", "centre_y"):
+        values[COLUMN[name]] += (pixel - 1) / 2
+
+
+def _tilt_covariance(result: FitResult) -> float:
+    """Covariance (mrad²) of tilt_x and tilt_y; 0 where it is not known."""
+    names = getattr(result.minimizer, "var_names", ())
+    covariance = getattr(result.minimizer, "covar", None)
+    if covariance is None or not {"tilt_x", "tilt_y"} <= set(names):
+        return 0.0
+    return float(covariance[list(names).index("tilt_x"), list(names).index("tilt_y")])

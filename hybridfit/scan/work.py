@@ -1,0 +1,153 @@
+"""The work on some positions, as a worker does it: read the frames, search and refine, keep the numbers.
+
+Path and slice travel to the worker, not data: it opens scan and library itself, and keeps them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hybridfit.errors import InputError
+from hybridfit.fitting.candidates import Candidate, Seed
+from hybridfit.fitting.engine import Fitter
+from hybridfit.fitting.result import FitResult
+from hybridfit.fitting.verdict import SAME
+from hybridfit.frame import Frame
+from hybridfit.library import Library
+from hybridfit.scan.rows import COLUMN, RETRIED, Rows, row_of, row_without, to_frame
+from hybridfit.scan.source import At, NoFrame, Positions
+
+KEPT = 2  # fitters in the memory of a worker: the first pass has another one than the rest
+
+
+# of one position: what the network says, or candidates in pixels of the camera; an error where the
+# network found nothing; None: the whole library is searched
+Start = Seed | Sequence[Candidate] | InputError | None
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Everything that all positions have in common.
+
+    Attributes
+    ----------
+    key : str
+        Names this job: workers keep what they made for it.
+    positions : Positions
+    library : Library, or the path of a built one
+    semi_angle : float, mrad
+    method : "hybrid", "lsf" or "cnn"
+    background : str
+    fix : mapping of parameter name to value, or to None; in pixels of the camera
+    free : names of further parameters to vary
+    """
+
+    key: str
+    positions: Positions
+    library: Library | str
+    semi_angle: float
+    method: str = "hybrid"
+    background: str = "radial"
+    fix: Mapping[str, float | None] = field(default_factory=dict)
+    free: Sequence[str] = ()
+
+    def __sizeof__(self) -> int:
+        """So that schedulers who weigh their arguments see that a library is to be sent only once."""
+        own = object.__sizeof__(self)
+        return own if isinstance(self.library, str) else own + int(self.library.dataset.nbytes)
+
+    def fitter(self, **options: Any) -> Fitter:
+        """A fitter of one thread, for frames that come with their seeds."""
+        library = self.library if isinstance(self.library, Library) else Library.open(self.library)
+        return Fitter(
+            library,
+            self.semi_angle,
+            method=self.method,
+            background=self.background,
+            fix=in_frame_pixels(self.fix, self.positions.bin),
+            free=self.free,
+            workers=1,
+            **{"seeded": self.method != "lsf", "thorough": self.method == "lsf", **options},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Positions to fit, each with where to start.
+
+    Attributes
+    ----------
+    name : str
+        Of the block that they make.
+    at : tuple of (row, column) of the map
+    starts : tuple of Start
+    known : Rows, optional
+        What was found before: kept wherever a fit is not better.
+    """
+
+    name: str
+    at: tuple[At, ...]
+    starts: tuple[Start, ...]
+    known: Rows | None = None
+
+
+_fitters: dict[str, Fitter] = {}
+
+
+def work(job: Job, task: Task) -> tuple[str, Rows]:
+    """Fit the positions of a task."""
+    fitter = _fitters.get(job.key)
+    if fitter is None:
+        while len(_fitters) >= KEPT:
+            del _fitters[next(iter(_fitters))]
+        fitter = _fitters[job.key] = job.fitter()
+    rows = []
+    for i, (frame, start) in enumerate(zip(job.positions.frames(task.at), task.starts, strict=True)):
+        new = fit_position(fitter, frame, start, job.positions.bin)
+        if task.known is not None:
+            before = task.known.at(i)
+            new = new if is_better(new, before) else before
+        rows.append(new)
+    return task.name, Rows.joined(rows)
+
+
+def fit_position(fitter: Fitter, frame: Frame | NoFrame, start: Start, pixel: int) -> Rows:
+    """One position: whatever is wrong with it becomes its status."""
+    if isinstance(frame, NoFrame):
+        return row_without(frame.readable, frame.message)
+    try:
+        return row_of(fit_frame(fitter, frame, start, pixel), pixel)
+    except InputError as error:
+        return row_without(True, str(error))
+
+
+def fit_frame(fitter: Fitter, frame: Frame, start: Start, pixel: int) -> FitResult:
+    """The result of one frame, from its seed, from candidates near it, or from a search of everything."""
+    if isinstance(start, InputError):
+        raise start
+    if start is None:
+        return fitter.fit(frame)
+    if isinstance(start, Seed):
+        return fitter.fit_seeded(frame, start)
+    return fitter.fit_near(frame, [to_frame(candidate, pixel) for candidate in start])
+
+
+def is_better(new: Rows, old: Rows) -> bool:
+    """Whether a second fit (one position) explains the frame better than the first."""
+    a, b = int(new.status[0]), int(old.status[0])
+    if (a in RETRIED) != (b in RETRIED):
+        return b in RETRIED
+    left = COLUMN["residual_fraction"]
+    return bool(new.values[0, left] * SAME < old.values[0, left])
+
+
+def in_frame_pixels(fix: Mapping[str, float | None], pixel: int) -> dict[str, float | None]:
+    """What is fixed, in pixels that are `pixel` of the camera's."""
+    out = dict(fix)
+    for name in ("centre_x", "centre_y", "scale"):
+        value = out.get(name)
+        if value is not None:
+            out[name] = (value - (pixel - 1) / 2) / pixel if name != "scale" else value / pixel
+    return out
