@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hybridfit.library import Library as Library
     from hybridfit.recipe import Recipe as Recipe
     from hybridfit.scan.maps import map_scan as map_scan
+    from hybridfit.scan.simulation import simulate_scan as simulate_scan
     from hybridfit.simulate import simulate_frame as simulate_frame
 
     __version__: str
@@ -44,6 +45,7 @@ _HOME = {
     "open_scan": "hybridfit.io",
     "read_frames": "hybridfit.io",
     "simulate_frame": "hybridfit.simulate",
+    "simulate_scan": "hybridfit.scan.simulation",
 }
 
 __all__ = [  # noqa: RUF022 - lazily imported; in the order in which one meets them
@@ -61,6 +63,7 @@ __all__ = [  # noqa: RUF022 - lazily imported; in the order in which one meets t
     "open_scan",
     "map_scan",
     "simulate_frame",
+    "simulate_scan",
     "errors",
 ]
 

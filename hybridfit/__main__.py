@@ -1,5 +1,7 @@
 """`python -m hybridfit`: the command, where it is not on the path."""
 
+import sys
+
 from hybridfit.cli import main
 
-main()
+sys.exit(main())

@@ -10,7 +10,7 @@ and its background Gaussians are of other widths: the frame is no copy of what i
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,43 @@ OVERSAMPLING = 3
 BLUR_REACH = 4.0  # in σ: the fine grid extends this far beyond the frame
 BACKGROUND_WIDTHS = (0.8, 1.7)  # σ of the Gaussians, in semi-angles
 BACKGROUND_HEIGHTS = (0.15, 1.0, 0.6)  # of the constant and the two Gaussians, at the centre
+
+
+class FineGrid(NamedTuple):
+    """Points that lie `OVERSAMPLING` times as dense as a camera's pixels, and reach beyond its frame.
+
+    Attributes
+    ----------
+    k : (2, rows · cols) array, mrad
+    shape : (rows, cols) of the points
+    margin : int
+        Pixels of the camera that they extend beyond the frame, for the blur.
+    """
+
+    k: NDArray[np.float64]
+    shape: tuple[int, int]
+    margin: int
+
+    @classmethod
+    def of(cls, shape: tuple[int, int], camera: Camera, blur: float) -> FineGrid:
+        """For a frame of this shape, and a blur of this σ (mrad)."""
+        margin = int(np.ceil(BLUR_REACH * blur * camera.scale)) + 1
+        col, row = (
+            (np.arange(OVERSAMPLING * (size + 2 * margin)) + 0.5) / OVERSAMPLING - 0.5 - margin
+            for size in (shape[1], shape[0])
+        )
+        cols, rows = (v.ravel() for v in np.meshgrid(col, row))
+        return cls(to_angles(cols, rows, camera), (len(row), len(col)), margin)
+
+    @property
+    def k_max(self) -> float:
+        """The largest |k| (mrad)."""
+        return float(np.hypot(self.k[0], self.k[1]).max())
+
+
+def fine_half_edge(library: Library, scale: float) -> float:
+    """Half the width (mrad) of the aperture's edge: as sharp as the fine points allow."""
+    return min(library.step, 1 / (OVERSAMPLING * scale)) / 2
 
 
 def simulate_frame(
@@ -101,7 +138,7 @@ def simulate_frame(
     library.patterns(thickness=thickness, tilt_x=tilt[0], tilt_y=tilt[1], semi_angle=semi_angle, k=[0.0])
     camera = Camera(*centre, scale, rotation, *ellipticity)
     pattern = _composed(library, thickness, tilt, semi_angle, shape, camera, blur)
-    glow = _background(semi_angle, shape, camera)
+    glow = glow_at(semi_angle, shape, camera)
     expected = electrons * ((1 - background) * pattern / pattern.sum() + background * glow / glow.sum())
     image = np.random.default_rng(seed).poisson(expected)
     truth = {
@@ -129,31 +166,26 @@ def _composed(
 ) -> NDArray[np.float64]:
     """Blurred pattern, averaged over the pixels of the camera."""
     sigma = blur * camera.scale * OVERSAMPLING  # in fine pixels
-    margin = int(np.ceil(BLUR_REACH * blur * camera.scale)) + 1
-    col, row = (
-        (np.arange(OVERSAMPLING * (size + 2 * margin)) + 0.5) / OVERSAMPLING - 0.5 - margin
-        for size in (shape[1], shape[0])
-    )
-    cols, rows = (v.ravel() for v in np.meshgrid(col, row))
-    k = to_angles(cols, rows, camera)
+    grid = FineGrid.of(shape, camera, blur)
+    margin, (rows, cols) = grid.margin, grid.shape
     window = library.window(thickness, half_widths=(0.0, float(np.hypot(*tilt))), semi_angle=semi_angle)
     fine = pattern_at(
-        k[0],
-        k[1],
-        window.table(k_max=float(np.hypot(k[0], k[1]).max()), semi_angle=semi_angle),
+        grid.k[0],
+        grid.k[1],
+        window.table(k_max=grid.k_max, semi_angle=semi_angle),
         thickness=thickness,
         tilt=tilt,
         semi_angle=semi_angle,
-        half_edge=min(library.step, 1 / (OVERSAMPLING * camera.scale)) / 2,
-    ).reshape(len(row), len(col))
+        half_edge=fine_half_edge(library, camera.scale),
+    ).reshape(rows, cols)
     fine = ndimage.gaussian_filter(fine, sigma, truncate=BLUR_REACH)
-    blocks = fine.reshape(len(row) // OVERSAMPLING, OVERSAMPLING, len(col) // OVERSAMPLING, OVERSAMPLING)
+    blocks = fine.reshape(rows // OVERSAMPLING, OVERSAMPLING, cols // OVERSAMPLING, OVERSAMPLING)
     binned = blocks.mean(axis=(1, 3))[margin:-margin, margin:-margin]
     return np.maximum(binned, 0.0)  # interpolation may fall a hair short of zero
 
 
-def _background(semi_angle: float, shape: tuple[int, int], camera: Camera) -> NDArray[np.float64]:
-    """A constant and two Gaussians of |k|."""
+def glow_at(semi_angle: float, shape: tuple[int, int], camera: Camera) -> NDArray[np.float64]:
+    """The background B, to some scale: a constant and two Gaussians of |k|."""
     rows, cols = (v.ravel().astype(float) for v in np.indices(shape))
     k = to_angles(cols, rows, camera)
     k2 = (k**2).sum(axis=0)

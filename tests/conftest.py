@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from numba.core.registry import CPUDispatcher
 
 from hybridfit.library import Library
@@ -166,3 +167,67 @@ def counts(pattern):
         return np.random.default_rng(seed).poisson(electrons * pattern(rows, cols))
 
     return counts
+
+
+STATUSES = "converged at_bound ambiguous poor_match failed unusable unreadable not_done"
+MAP_UNITS = {
+    "thickness": "nm",
+    "tilt_x": "mrad",
+    "tilt_y": "mrad",
+    "centre_x": "px",
+    "centre_y": "px",
+    "scale": "px/mrad",
+}
+
+
+@pytest.fixture(scope="session")
+def make_map():
+    """make_map(ny, nx, hole, step, seed) → a map as fits leave it: a bent wedge, a share of it unusable."""
+
+    def make_map(
+        ny: int = 12, nx: int = 16, *, hole: float = 0.05, step: float | None = None, seed: int = 0
+    ) -> xr.Dataset:
+        random = np.random.default_rng(seed)
+        y, x = np.indices((ny, nx))
+        u, v = 2 * x / max(nx - 1, 1) - 1, 2 * y / max(ny - 1, 1) - 1
+        values = {
+            "thickness": 23 + 1.3 * (u + v),
+            "tilt_x": 4 * u,
+            "tilt_y": 4 * v,
+            "centre_x": 63.5 + 0.8 * u,
+            "centre_y": 61.0 - 0.5 * v,
+            "scale": np.full((ny, nx), 3.0),
+        }
+        status = np.zeros((ny, nx), np.int8)
+        # the middle of the hole is in the upper right
+        distance = np.hypot(y - 0.25 * ny, x - 0.75 * nx)
+        status.ravel()[np.argsort(distance, axis=None)[: round(hole * ny * nx)]] = 5
+        few = random.random((ny, nx)) < 0.02
+        status[few & (status == 0)] = random.integers(1, 5, (few & (status == 0)).sum())
+        gone = status >= 4
+        dims, variables = ("scan_y", "scan_x"), {}
+        for name, value in values.items():
+            error = (0.05 if name == "thickness" else 0.01) * (1 + 0.3 * random.random((ny, nx)))
+            noisy = value + error * random.standard_normal((ny, nx))
+            about = {"units": MAP_UNITS[name], "long_name": name.replace("_", " ")}
+            variables[name] = (dims, np.where(gone, np.nan, noisy), about)
+            about = about | {"long_name": f"standard error of {name}"}
+            variables[f"{name}_stderr"] = (dims, np.where(gone, np.nan, error), about)
+        tilt = variables["tilt_x"][1], variables["tilt_y"][1]
+        variables["tilt_magnitude"] = (dims, np.hypot(*tilt), {"units": "mrad", "long_name": "tilt"})
+        azimuth = np.rad2deg(np.arctan2(tilt[1], tilt[0]))
+        variables["tilt_azimuth"] = (dims, azimuth, {"units": "degree", "long_name": "direction of the tilt"})
+        residual = np.where(gone, np.nan, 0.01 + 0.003 * random.random((ny, nx)))
+        variables["residual_fraction"] = (dims, residual, {"units": "1", "long_name": "residual"})
+        flags = {"flag_values": np.arange(8, dtype=np.int8), "flag_meanings": STATUSES}
+        variables["status"] = (dims, status, {"long_name": "how the fit ended", **flags})
+        message = np.where(gone, "there is no disc, in this frame", "The fit converged.")
+        variables["message"] = (dims, message.astype(object))
+        unit = {"units": "1" if step is None else "nm"}
+        coords = {"scan_y": ("scan_y", np.arange(ny) * (step or 1.0), unit)}
+        coords["scan_x"] = ("scan_x", np.arange(nx) * (step or 1.0), unit)
+        attrs = {"library": "SrTiO3 [0 0 1] 200 kV", "semi_angle_mrad": 13.6, "energy_kv": 200.0}
+        attrs |= {"source": "scan.nc"} | ({} if step is None else {"step_nm": step})
+        return xr.Dataset(variables, coords=coords, attrs=attrs)
+
+    return make_map

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hybridfit.cli import demo, fit, library, map, show, train
+from hybridfit.cli import demo, fit, library, map, show, simulate, train
 from hybridfit.errors import HybridfitError
 
 USAGE = 2
@@ -38,6 +38,7 @@ app.command()(show.show)
 app.command()(demo.demo)
 app.command()(train.train)
 app.add_typer(library.app, name="library")
+app.add_typer(simulate.app, name="simulate")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

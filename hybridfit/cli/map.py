@@ -60,6 +60,13 @@ def map_command(
         float | None,
         typer.Option(parser=finite, metavar="NM", help="Between positions of the scan."),
     ] = None,
+    field: Annotated[
+        bool, typer.Option("--field", help="Add the electric field (V/nm) that deflects the beam.")
+    ] = False,
+    scan_rotation: Annotated[
+        float | None,
+        typer.Option(parser=finite, metavar="DEG", help="From the camera's columns to the scan's x."),
+    ] = None,
     fix: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Hold a parameter: scale=5.4 where that is known."),
@@ -143,6 +150,8 @@ def map_command(
             mask=None if mask is None else read_mask(mask),
             bin=bin,
             step_nm=step,
+            field=field,
+            scan_rotation=scan_rotation,
             dataset=dataset,
             scan_shape=positions,
             shape=whole,
@@ -186,7 +195,7 @@ def print_summary(found: xr.Dataset) -> None:
     """What a map says, in a few lines."""
     import numpy as np
 
-    from hybridfit.scan.maps import status_counts
+    from hybridfit.scan.flags import map_status
 
     table = new_table("", "median", "5 … 95 %", "median error", "")
     for name in ("thickness", "tilt_x", "tilt_y", "tilt_magnitude"):
@@ -197,7 +206,7 @@ def print_summary(found: xr.Dataset) -> None:
             known = f"{np.nanmedian(error):.2g}" if np.isfinite(error).any() else ""
             table.add_row(name, f"{middle:.2f}", f"{low:.2f} … {high:.2f}", known, found[name].attrs["units"])
     ny, nx = found["thickness"].shape
-    counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in status_counts(found).items())
+    counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in map_status(found).items())
     typer.echo(f"{found.attrs['library']}, {ny} × {nx} positions: {counts}")
     print_table(table)
 

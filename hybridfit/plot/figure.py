@@ -13,7 +13,6 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from hybridfit.errors import InputError
@@ -22,7 +21,7 @@ from hybridfit.io import atomic_path
 from hybridfit.plot.chi2 import draw_chi2
 from hybridfit.plot.images import draw_images
 from hybridfit.plot.profiles import draw_profiles
-from hybridfit.plot.style import BLACK, DPI, SIZE_INCHES, STYLE
+from hybridfit.plot.style import BLACK, DPI, STYLE, styled_figure
 from hybridfit.plot.words import draw_numbers, short
 
 FORMATS = (".png", ".pdf", ".svg")
@@ -48,11 +47,7 @@ def plot_fit(result: FitResult, path: str | Path | None = None) -> Figure:
     """
     if path is not None:
         check_suffix(path)
-    # the user's own style stays out of it; a backend set here would outlive the context
-    defaults: Any = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith("backend")}
-    with matplotlib.rc_context(defaults | STYLE):
-        figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor="white")
-        FigureCanvasAgg(figure)
+    with styled_figure() as figure:
         _draw(figure, result)
     if path is not None:
         with atomic_path(path) as temporary:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 
 from hybridfit.fitting.result import Status
@@ -42,3 +47,14 @@ STYLE: Any = {
     "lines.linewidth": 1.6,
     "svg.hashsalt": "hybridfit",  # the same file for the same result
 }
+
+
+@contextlib.contextmanager
+def styled_figure(size_inches: tuple[float, float] = SIZE_INCHES) -> Iterator[Figure]:
+    """A page to draw on while the style holds; the user's own stays out of it."""
+    # a backend set here would outlive the context
+    defaults: Any = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith("backend")}
+    with matplotlib.rc_context(defaults | STYLE):
+        figure = Figure(figsize=size_inches, dpi=DPI, facecolor="white")
+        FigureCanvasAgg(figure)
+        yield figure

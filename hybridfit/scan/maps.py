@@ -23,8 +23,10 @@ from hybridfit.pattern import background as bg
 from hybridfit.scan.common import COMMON
 from hybridfit.scan.dataset import map_dataset
 from hybridfit.scan.engine import MapRun, Progress
+from hybridfit.scan.fields import deflection, projected_field
+from hybridfit.scan.flags import good_positions
 from hybridfit.scan.parallel import Workers
-from hybridfit.scan.rows import COLUMN, STATUSES, Rows, to_frame
+from hybridfit.scan.rows import COLUMN, Rows, to_frame
 from hybridfit.scan.source import NoFrame, Positions, Roi
 from hybridfit.scan.work import in_frame_pixels
 
@@ -52,6 +54,8 @@ def map_scan(
     mask: ArrayLike | None = None,
     bin: int = 1,
     step_nm: float | None = None,
+    field: bool = False,
+    scan_rotation: float | None = None,
     dataset: str | None = None,
     scan_shape: tuple[int, int] | None = None,
     shape: Sequence[int] | None = None,
@@ -89,6 +93,10 @@ def map_scan(
         Bin frames by this factor first.
     step_nm : float, optional
         Between positions (nm); by default what the file says.
+    field : bool
+        Add the electric field that goes with deflection and thickness.
+    scan_rotation : float, degrees, optional
+        From the camera's columns to the scan's x: deflections are then along the scan's axes.
     dataset, scan_shape, shape, dtype, offset
         As for `open_scan`.
     workers : int, processes; by default all cores, or what `joblib.parallel_config` says
@@ -151,6 +159,7 @@ def map_scan(
         rows = run.partial() if partial else run.run()
         attrs = _attributes(run, library, name, file, keep, complete=not partial)
         out = map_dataset(rows, positions, step_nm=step_nm, attrs=attrs)
+        out = _with_fields(out, field, scan_rotation)
         if left_out is not None:
             out["mask"] = (("row", "col"), left_out.astype(np.int8), {"long_name": "1: pixel left out"})
         if output is not None:
@@ -248,10 +257,12 @@ def fit_at(found: xr.Dataset, y: int, x: int, library: Library | None = None) ->
     return fitter.refine(frame, to_frame(start, positions.bin))
 
 
-def status_counts(found: xr.Dataset) -> dict[str, int]:
-    """Positions by status, the frequent ones first; those that there are none of left out."""
-    counts = {name: int((found["status"].values == i).sum()) for i, name in enumerate(STATUSES)}
-    return {name: n for name, n in sorted(counts.items(), key=lambda item: -item[1]) if n}
+def _with_fields(found: xr.Dataset, field: bool, scan_rotation: float | None) -> xr.Dataset:
+    """A map with the deflection of the beam, where any position tells it, and with the field."""
+    if not good_positions(found).any():
+        return found
+    found = deflection(found, scan_rotation=scan_rotation)
+    return projected_field(found) if field else found
 
 
 def _opened(library: Library | str | Path) -> tuple[Library, str, str | None]:
@@ -260,10 +271,8 @@ def _opened(library: Library | str | Path) -> tuple[Library, str, str | None]:
         path = str(library.dataset.encoding.get("source", ""))
         return library, path, path or None
     opened, path = Library.open(library), Path(library)
-    if path.suffix in (".nc", ".toml"):
-        library = path.resolve()
-    found = library if path.suffix == ".nc" else Library.cached_path(library)
-    return opened, str(library), str(found)
+    name = str(path.resolve()) if path.suffix in (".nc", ".toml") else str(library)
+    return opened, name, name if path.suffix == ".nc" else str(Library.cached_path(name))
 
 
 def _check(

@@ -16,7 +16,8 @@ import xarray as xr
 
 from hybridfit import map_scan
 from hybridfit.errors import InputError
-from hybridfit.scan.maps import fit_at, read_map, status_counts
+from hybridfit.scan.flags import map_status
+from hybridfit.scan.maps import fit_at, read_map
 
 SEMI_ANGLE = 9.0
 FIX = {"scale": 3.2, "rotation": 14.0}  # a camera that is known makes the searches of the tests quick
@@ -42,7 +43,7 @@ def whole(scan, small_recipe, tmp_path_factory):
 
 def test_a_map_is_true_everywhere(whole, truth):
     found, _ = whole
-    assert status_counts(found) == {"converged": 20}
+    assert map_status(found) == {"converged": 20}
     for name, values in truth.items():
         off = found[name].values - values
         assert np.abs(off).max() < 0.2 if name == "thickness" else np.abs(off).max() < 0.06, name
@@ -137,7 +138,7 @@ def test_a_stopped_run_goes_on_where_it_was(scan, small_recipe, whole, tmp_path)
     with pytest.raises(InputError, match=r"semi_angle was 9\.0, now 9\.2"):
         map_scan(scan, small_recipe, semi_angle=9.2, fix=FIX, output=path)
     found = mapped(scan, small_recipe, output=path, partial=True)
-    assert status_counts(found) == {"converged": 10, "not_done": 10} and not found.attrs["complete"]
+    assert map_status(found) == {"converged": 10, "not_done": 10} and not found.attrs["complete"]
     fresh = []
     found = mapped(scan, small_recipe, output=path, progress=lambda r: fresh.append((r.stage, r.done)))
     assert fresh == [("positions", 15), ("positions", 20)]
@@ -158,7 +159,7 @@ def test_a_poor_position_is_mended_by_its_neighbours(scan, small_recipe, whole, 
 
     monkeypatch.setattr(work, "fit_position", misled)
     found = mapped(scan, small_recipe)
-    assert status_counts(found) == {"converged": 20}
+    assert map_status(found) == {"converged": 20}
     assert found["route"].attrs["flag_meanings"].split()[int(found["route"][1, 2])] == "neighbour"
     assert float(found["thickness"][1, 2]) == pytest.approx(float(whole[0]["thickness"][1, 2]), abs=0.03)
 
