@@ -203,7 +203,9 @@ def _draw_column(
 
 
 def _draw(figure: Figure, place: Place, dataset: xr.Dataset, name: str) -> Axes:
-    title = TITLES.get(name, name.replace("_", " "))
+    title = TITLES.get(name) or name.replace("_", " ")
+    if name.endswith("_stderr") and name not in TITLES:
+        title = f"standard error, {title.removesuffix(' stderr')}"
     if name == "tilt":
         return draw_tilt(figure, place, dataset, title)
     if name == "status":
