@@ -268,8 +268,8 @@ def _with_fields(found: xr.Dataset, field: bool, scan_rotation: float | None) ->
 def _opened(library: Library | str | Path) -> tuple[Library, str, str | None]:
     """A library, what to call it, and where others can open it."""
     if isinstance(library, Library):
-        path = str(library.dataset.encoding.get("source", ""))
-        return library, path, path or None
+        source = str(library.dataset.encoding.get("source", ""))
+        return library, source, source or None
     opened, path = Library.open(library), Path(library)
     name = str(path.resolve()) if path.suffix in (".nc", ".toml") else str(library)
     return opened, name, name if path.suffix == ".nc" else str(Library.cached_path(name))
