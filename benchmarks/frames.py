@@ -25,6 +25,7 @@ from hybridfit.simulate import simulate_frame
 NAME = "SrTiO3_001_200kV"
 DATA = Path(__file__).parent / "data"
 FRAMES, SEED = 500, 2018
+VERSION = 2  # of how they are simulated: those of another are made again
 THICKNESS = (3.0, 120.0)  # nm
 TILT = 4.2  # mrad
 SEMI_ANGLE = (12.0, 20.0)  # mrad
@@ -75,7 +76,7 @@ def simulated(n: int = FRAMES, seed: int = SEED) -> list[tuple[np.ndarray, dict[
     """n frames (rows, cols) of electron counts, and the truth of each; from the cache where they are."""
     wanted = draw(n, seed)
     checksum = Library.open(NAME).dataset.attrs["checksum"][:12]
-    path = DATA / f"frames_{checksum}_{n}_{seed}.npz"
+    path = DATA / f"frames_{checksum}_{n}_{seed}_v{VERSION}.npz"
     if not path.exists():
         DATA.mkdir(exist_ok=True)
         shares = [range(start, n, cores()) for start in range(cores())]

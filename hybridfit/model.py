@@ -1,12 +1,14 @@
 """The forward model: parameters → image and its derivatives.
 
-    image = f · blur(P(k(pixel))) + Σ_j b_j B_j(k(pixel)) + fixed(t)
+    image = f · mean(blur(P(k(fine pixel)))) + Σ_j b_j B_j(k(pixel)) + fixed(t)
 
-A pixel averages over its area, which widens what the camera sees by a variance of 1/12 px²; the
-edge of the model's aperture has a part of that, w²/28 for an edge of width w.  The image is
-convolved with a kernel of the variance that is missing (px²),
+A pixel averages over its area.  P is evaluated at s × s points of every pixel, the centres of the
+fine pixels that it is divided into; their mean is taken after the blur (`pattern.raster`).  What a
+fine pixel averages over widens the pattern by a variance of 1/12 of it squared; the edge of the
+model's aperture has a part of that, w²/28 for an edge of width w.  The blur is a convolution with
+a kernel of the variance that is missing (fine pixels squared),
 
-    v = (blur · scale)² + 1/12 − w²/28.
+    v = (blur · fine pixels per mrad)² + 1/12 − w²/28.
 
 P is composed from a library table (`pattern.compose`), k(pixel) is the camera geometry
 (`pattern.camera`), B_j the background (`pattern.background`).  f and b_j are linear: the model
@@ -23,11 +25,12 @@ from numpy.typing import NDArray
 
 from hybridfit.library import BEYOND_DISC, Library
 from hybridfit.pattern import background as bg
-from hybridfit.pattern.blur import blur, blur_slope, gaussian_weights
+from hybridfit.pattern.blur import gaussian_weights
 from hybridfit.pattern.camera import Camera, chain, to_angles
 from hybridfit.pattern.compose import compose, compose_values
 from hybridfit.pattern.expand import at_thickness, unfold, workspace
 from hybridfit.pattern.pool import Pool
+from hybridfit.pattern.raster import Raster
 
 Array = NDArray[np.float64]
 
@@ -38,16 +41,10 @@ SEMI_ANGLE_ROOM = 0.06  # relative: how far a fitted semi-angle may grow beyond 
 BLUR_MIN_PX = 0.15  # σ of the narrowest kernel
 PIXEL_VARIANCE = 1 / 12  # px²
 EDGE_VARIANCE = 1 / 28  # of the aperture's edge, over its width squared
-PADDING = 3.0  # pixels
-
-
-def composed_radius(semi_angle: float, scale: float, pixel: float = 1.0, farthest: float = 0.0) -> float:
-    """Largest |k| (mrad) that a model composes: the compared pixels, what the blur needs, some room.
-
-    farthest is the distance (px) of the farthest compared pixel, where that is not in the usual disc.
-    """
-    radius = max(semi_angle + FITTED_BEYOND_DISC + PADDING * pixel / scale, farthest / scale)
-    return 1.03 * radius + 0.5
+EDGE_WIDTH = 1.25  # fine pixels: a sharper edge is not sampled well, a softer one leaves the rest too sharp
+PADDING = 1.6  # mrad around the compared pixels that are composed for the blur
+FINE_PIXEL = 0.3  # mrad: wider pixels are divided; at 0.42 the blur that is fitted is off by 4 of its errors
+OVERSAMPLING_MOST = 8
 
 
 def sigma_of_variance(variance: float) -> tuple[float, float]:
@@ -134,6 +131,8 @@ class ForwardModel:
         Background per nm of thickness, for "uniform-per-nm" (frame units).
     origin : (col, row) in the frame of the centre of mask[0, 0] (px)
     pixel : width of a pixel of the mask in pixels of the frame, when it was binned
+    fine_pixel : float, mrad
+        A pixel is divided into so many fine pixels that they are no wider than this.
     pool : Pool of threads that share the work on an image, optional
 
     Notes
@@ -152,6 +151,7 @@ class ForwardModel:
         per_nm: float = 0.0,
         origin: tuple[float, float] = (0.0, 0.0),
         pixel: float = 1.0,
+        fine_pixel: float = FINE_PIXEL,
         pool: Pool | None = None,
     ) -> None:
         bg.check(background)
@@ -159,22 +159,23 @@ class ForwardModel:
         self.background = background
         self.per_nm = per_nm if background == "uniform-per-nm" else 0.0
         self.semi_angle = semi_angle
-        # the edge of the aperture is as soft as the library's grid, or as a pixel if that is wider
-        self.pixel = pixel
-        self.half_edge = max(library.step, pixel / camera.scale) / 2
+        self.oversampling = min(int(np.ceil(pixel / camera.scale / fine_pixel)), OVERSAMPLING_MOST)
+        self._fine = pixel / self.oversampling  # px of the frame
+        # the edge of the aperture is as soft as the library's grid, or as fine pixels if they are wider
+        self.half_edge = max(library.step, EDGE_WIDTH * self._fine / camera.scale) / 2
         self.n_pixels = int(mask.sum())
-        radius = semi_angle + FITTED_BEYOND_DISC
-        # compose a little beyond the compared pixels, so that the blur has what it needs
-        padded = radius * camera.scale + PADDING * pixel
-        rows, cols = np.indices(mask.shape, dtype=float)
-        rows, cols = origin[1] + pixel * rows, origin[0] + pixel * cols
-        distance = np.hypot(cols - camera.centre_x, rows - camera.centre_y)
-        near = (distance <= padded) | mask
-        self._near = near
-        self._row, self._col = rows[near], cols[near]
-        self._fit_in_near = mask[near]
-        farthest = float(distance[mask].max()) if mask.any() else 0.0
-        self._k_max = composed_radius(semi_angle, camera.scale, pixel, farthest)
+        self._raster = raster = Raster(
+            mask,
+            (camera.centre_x, camera.centre_y),
+            (semi_angle + FITTED_BEYOND_DISC) * camera.scale,
+            PADDING * camera.scale,
+            origin=origin,
+            pixel=pixel,
+            oversampling=self.oversampling,
+        )
+        distance = np.hypot(raster.col - camera.centre_x, raster.row - camera.centre_y)
+        # room for a scale and a centre that a fit may move
+        self._k_max = 1.03 * float(distance.max(initial=0.0)) / camera.scale + 0.5
         radius = semi_angle * (1 + SEMI_ANGLE_ROOM) + self.half_edge
         self._table = library.table(k_max=self._k_max, semi_angle=radius)
         self._pool = pool or Pool()
@@ -196,7 +197,7 @@ class ForwardModel:
             Parameters whose derivatives are wanted; none by default.
         """
         camera = Camera(*(values[name] for name in CAMERA))
-        k = to_angles(self._col, self._row, camera)
+        k = to_angles(self._raster.col, self._raster.row, camera)
         table, t = self._table, values["thickness"]
         lanes = 2 if len(names) else 1
         blend = at_thickness(table, t, lanes)
@@ -212,13 +213,13 @@ class ForwardModel:
             return kernel(x, y, table, cube, first, *tilt, alpha, self.half_edge)
 
         partials = np.concatenate(self._pool.shares(composed, k.shape[1]), axis=-1)
-        k_fit = k[:, self._fit_in_near]
+        k_fit = to_angles(self._raster.pixel_col, self._raster.pixel_row, camera)
         components, along_x, along_y = bg.basis(self.background, k_fit, self.semi_angle)
         columns = np.empty((1 + len(components), self.n_pixels))
         columns[1:] = components
         fixed = np.full(self.n_pixels, self.per_nm * t)
         if not len(names):
-            columns[0] = self._blurred(partials, sigma)
+            columns[0] = self._raster.record(partials, sigma)
             return Columns(columns, fixed)
         direct = {
             "thickness": partials[5],
@@ -237,11 +238,11 @@ class ForwardModel:
             by_sigma = nothing
             for i in range(begin, end):
                 if i == 0:
-                    columns[0] = self._blurred(partials[0], sigma)
+                    columns[0] = self._raster.record(partials[0], sigma)
                 elif i == 1 and widens:
-                    by_sigma = blur_slope(self._image(partials[0]), sigma)[self.mask]
+                    by_sigma = self._raster.record_slope(partials[0], sigma)
                 elif i > 1 and names[i - 2] != "blur":
-                    slopes[i - 2] = self._blurred(direct[names[i - 2]], sigma)
+                    slopes[i - 2] = self._raster.record(direct[names[i - 2]], sigma)
             return by_sigma
 
         by_sigma = self._pool.shares(blurred, 2 + len(names))[0]
@@ -257,19 +258,11 @@ class ForwardModel:
         return Columns(columns, fixed, tuple(names), slopes, fixed_slopes, background, camera)
 
     def _kernel(self, blur: float, scale: float) -> tuple[float, dict[str, float]]:
-        """σ (px) of the kernel, and its derivatives along blur and scale."""
-        per_mrad = scale / self.pixel
+        """σ (fine pixels) of the kernel, and its derivatives along blur and scale."""
+        per_mrad = scale / self._fine
         edge = EDGE_VARIANCE * (2 * self.half_edge) ** 2
         sigma, slope = sigma_of_variance(PIXEL_VARIANCE + (blur**2 - edge) * per_mrad**2)
         return sigma, {
             "blur": slope * 2 * blur * per_mrad**2,
-            "scale": slope * 2 * (blur**2 - edge) * per_mrad / self.pixel,
+            "scale": slope * 2 * (blur**2 - edge) * per_mrad / self._fine,
         }
-
-    def _image(self, values: Array) -> Array:
-        image = np.zeros(self.mask.shape)
-        image[self._near] = values
-        return image
-
-    def _blurred(self, values: Array, sigma: float) -> Array:
-        return blur(self._image(values), sigma)[self.mask]

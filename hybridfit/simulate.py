@@ -1,11 +1,12 @@
 """A camera frame of a tilted crystal, for the demonstration and for tests.
 
-    image = Poisson( electrons · [ (1 − b) P̂ + b B̂ ] ),    P̂ = bin₃( blur( P(k(pixel)) ) )
+    image = Poisson( electrons · [ (1 − b) P̂ + b B̂ ] ),    P̂ = binₛ( blur( P(k(pixel)) ) )
 
-P is composed on a grid three times finer than the camera, with the aperture's edge as sharp as
-that grid; P̂ and the background B̂ are normalised to one electron in the frame, b is the
-background's share of them.  The model that is fitted samples P once a pixel, with a softer edge,
-and its background Gaussians are of other widths: the frame is no copy of what is fitted to it.
+P is composed on a grid s ≥ 3 times finer than the camera and never coarser than FINE_PIXEL, with
+the aperture's edge as sharp as that grid; P̂ and the background B̂ are normalised to one electron in
+the frame, b is the background's share of them.  The model that is fitted samples P at fewer points,
+with a softer edge, and its background Gaussians are of other widths: the frame is no copy of what
+is fitted to it.
 """
 
 from __future__ import annotations
@@ -21,14 +22,20 @@ from hybridfit.library import Library
 from hybridfit.pattern.camera import Camera, to_angles
 from hybridfit.pattern.compose import pattern_at
 
-OVERSAMPLING = 3
+OVERSAMPLING = 3  # at least
+FINE_PIXEL = 0.15  # mrad, at most: a sampled Gaussian of less than 0.6 px is narrower than it says
 BLUR_REACH = 4.0  # in σ: the fine grid extends this far beyond the frame
 BACKGROUND_WIDTHS = (0.8, 1.7)  # σ of the Gaussians, in semi-angles
 BACKGROUND_HEIGHTS = (0.15, 1.0, 0.6)  # of the constant and the two Gaussians, at the centre
 
 
+def density(scale: float) -> int:
+    """Points per pixel of a camera (px/mrad), along columns and along rows."""
+    return max(OVERSAMPLING, int(np.ceil(1 / (FINE_PIXEL * scale))))
+
+
 class FineGrid(NamedTuple):
-    """Points that lie `OVERSAMPLING` times as dense as a camera's pixels, and reach beyond its frame.
+    """Points that lie denser than a camera's pixels, and reach beyond its frame.
 
     Attributes
     ----------
@@ -36,22 +43,24 @@ class FineGrid(NamedTuple):
     shape : (rows, cols) of the points
     margin : int
         Pixels of the camera that they extend beyond the frame, for the blur.
+    density : int
+        Points per pixel of the camera, along columns and along rows.
     """
 
     k: NDArray[np.float64]
     shape: tuple[int, int]
     margin: int
+    density: int
 
     @classmethod
     def of(cls, shape: tuple[int, int], camera: Camera, blur: float) -> FineGrid:
         """For a frame of this shape, and a blur of this σ (mrad)."""
-        margin = int(np.ceil(BLUR_REACH * blur * camera.scale)) + 1
+        margin, s = int(np.ceil(BLUR_REACH * blur * camera.scale)) + 1, density(camera.scale)
         col, row = (
-            (np.arange(OVERSAMPLING * (size + 2 * margin)) + 0.5) / OVERSAMPLING - 0.5 - margin
-            for size in (shape[1], shape[0])
+            (np.arange(s * (size + 2 * margin)) + 0.5) / s - 0.5 - margin for size in (shape[1], shape[0])
         )
         cols, rows = (v.ravel() for v in np.meshgrid(col, row))
-        return cls(to_angles(cols, rows, camera), (len(row), len(col)), margin)
+        return cls(to_angles(cols, rows, camera), (len(row), len(col)), margin, s)
 
     @property
     def k_max(self) -> float:
@@ -61,7 +70,7 @@ class FineGrid(NamedTuple):
 
 def fine_half_edge(library: Library, scale: float) -> float:
     """Half the width (mrad) of the aperture's edge: as sharp as the fine points allow."""
-    return min(library.step, 1 / (OVERSAMPLING * scale)) / 2
+    return min(library.step, 1 / (density(scale) * scale)) / 2
 
 
 def simulate_frame(
@@ -165,9 +174,9 @@ def _composed(
     blur: float,
 ) -> NDArray[np.float64]:
     """Blurred pattern, averaged over the pixels of the camera."""
-    sigma = blur * camera.scale * OVERSAMPLING  # in fine pixels
     grid = FineGrid.of(shape, camera, blur)
-    margin, (rows, cols) = grid.margin, grid.shape
+    margin, (rows, cols), s = grid.margin, grid.shape, grid.density
+    sigma = blur * camera.scale * s  # in fine pixels
     window = library.window(thickness, half_widths=(0.0, float(np.hypot(*tilt))), semi_angle=semi_angle)
     fine = pattern_at(
         grid.k[0],
@@ -179,7 +188,7 @@ def _composed(
         half_edge=fine_half_edge(library, camera.scale),
     ).reshape(rows, cols)
     fine = ndimage.gaussian_filter(fine, sigma, truncate=BLUR_REACH)
-    blocks = fine.reshape(rows // OVERSAMPLING, OVERSAMPLING, cols // OVERSAMPLING, OVERSAMPLING)
+    blocks = fine.reshape(rows // s, s, cols // s, s)
     binned = blocks.mean(axis=(1, 3))[margin:-margin, margin:-margin]
     return np.maximum(binned, 0.0)  # interpolation may fall a hair short of zero
 

@@ -97,3 +97,13 @@ def test_import_is_lazy():
     root = Path(hybridfit.__file__).parents[1]
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, timeout=60)
     assert ran.stdout == "set()\n", ran
+
+
+def test_wide_pixels_are_blurred_by_as_much_as_narrow_ones(small_library: Library):
+    """A blur narrower than a third of a pixel, against the same camera in pixels a quarter as wide."""
+    values = {"thickness": 20.0, "semi_angle": 12.0, "blur": 0.1, "background": 0.0, "electrons": 1e15}
+    wide, _ = simulate_frame(small_library, **values, shape=(40, 40), scale=0.8)
+    narrow, _ = simulate_frame(small_library, **values, shape=(160, 160), scale=3.2)
+    binned = narrow.reshape(40, 4, 40, 4).sum(axis=(1, 3))
+    error = (wide - binned) / binned.max()
+    assert np.sqrt((error**2).mean()) < 1e-3

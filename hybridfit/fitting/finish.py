@@ -26,6 +26,7 @@ Array = NDArray[np.float64]
 
 FINE_RADIUS = 40  # px of the compared disc in the last refinement: more are binned; 2 px/mrad lose 5 %
 COARSE_RADIUS = 26  # px, while candidates are told apart
+COARSE_PIXEL = 0.5  # mrad: wider pixels are divided, while candidates are told apart
 COARSE_TOLERANCE = 1e-3
 ONLY_TOLERANCE = 1e-2  # where there is nothing to tell apart
 RIVAL_CHI2 = 50.0  # rise of χ², in independent pixels, up to which a candidate is refined to the end
@@ -111,7 +112,7 @@ class Finisher:
         if "semi_angle" in (*self.refiner.free, *self.refiner.fix) or unexplained(best) < SUSPICIOUS:
             return ""
         start = best.answer
-        options: dict[str, Any] = {"passes": 1, "tolerance": COARSE_TOLERANCE}
+        options: dict[str, Any] = {"passes": 1, "tolerance": COARSE_TOLERANCE, "fine_pixel": COARSE_PIXEL}
         fits = [
             self.refiner.follow(frame, start, coarse.region, free=free, **options).fit
             for free in ((), ("semi_angle",))
@@ -135,10 +136,11 @@ class Finisher:
         """
         order = self.refiner.library.rotation_order
         region = Region.around(frame, found[0], self.refiner.semi_angle, COARSE_RADIUS)
-        options: dict[str, Any] = {"coarse": True, "tolerance": COARSE_TOLERANCE}
+        options: dict[str, Any] = {"fine_pixel": COARSE_PIXEL, "tolerance": COARSE_TOLERANCE}
         if len(found) == 1:
-            only = self.refiner.follow(frame, found[0], region, passes=1, tolerance=ONLY_TOLERANCE)
-            return [only], np.inf
+            options["tolerance"] = ONLY_TOLERANCE
+            return [self.refiner.follow(frame, found[0], region, passes=1, **options)], np.inf
+        options["coarse"] = True
         first = self.refiner.follow(frame, found[0], region, passes=2, **options)
         weights = 1 / first.fit.noise.variance(first.fit.model)
         minima = [first.weighed(weights)]

@@ -16,7 +16,7 @@ from hybridfit.fitting.refinement import Refinement, refine
 from hybridfit.fitting.region import Region
 from hybridfit.frame import Frame
 from hybridfit.library import Library
-from hybridfit.model import PARAMETERS, SEMI_ANGLE_ROOM, ForwardModel
+from hybridfit.model import FINE_PIXEL, PARAMETERS, SEMI_ANGLE_ROOM, ForwardModel
 from hybridfit.pattern import background as bg
 from hybridfit.pattern.camera import Camera
 from hybridfit.pattern.pool import Pool
@@ -88,6 +88,7 @@ class Refiner:
         coarse: bool = False,
         free: Sequence[str] = (),
         start: Mapping[str, float] | None = None,
+        fine_pixel: float = FINE_PIXEL,
         **options: Any,
     ) -> Minimum:
         """Refine; where the answer runs into the rim of the library's window, move that after it.
@@ -105,10 +106,12 @@ class Refiner:
         free : names of further parameters to vary
         start : mapping of parameter name to value
             Where to start what the seed does not say: blur, ellipticity_a, ellipticity_b.
+        fine_pixel : float, mrad
+            As for `ForwardModel`.
         options : passes, tolerance, noise of `refine`
         """
         for _ in range(3):
-            fit = self._refine(frame, seed, region, weights, coarse, free, start or {}, options)
+            fit = self._refine(frame, seed, region, weights, coarse, free, start or {}, fine_pixel, options)
             answer = region.answer(fit, weights)
             near = abs(answer.thickness - seed.thickness) < 0.95 * SLACK * WINDOW[0]
             for a, b in zip(answer.tilt, seed.tilt, strict=True):
@@ -127,6 +130,7 @@ class Refiner:
         coarse: bool,
         free: Sequence[str],
         known: Mapping[str, float],
+        fine_pixel: float,
         options: dict[str, Any],
     ) -> Refinement:
         """Refine from a seed, inside a window of the library."""
@@ -149,6 +153,7 @@ class Refiner:
             per_nm=bg.PER_NM * float(frame.image[frame.valid].max()),
             origin=region.origin,
             pixel=region.factor,
+            fine_pixel=fine_pixel,
             pool=self.pool,
         )
         start = {

@@ -1,4 +1,4 @@
-"""Gaussian blur of images, separable, with its derivative.
+"""Weights of a Gaussian blur, with their derivative; `pattern.raster` applies them.
 
 The weights are the Gaussian integrated over each pixel,
 
@@ -30,47 +30,3 @@ def gaussian_weights(sigma):
             out[0, i + n] += sign * erf(x) / 2
             out[1, i + n] -= sign * x * np.exp(-x * x) / (np.sqrt(np.pi) * sigma)
     return out
-
-
-@kernel
-def convolve_rows(image, weights):
-    """Convolve along the last axis; pixels beyond the edge count as zero."""
-    rows, cols = image.shape
-    n = weights.size // 2
-    out = np.zeros((rows, cols))
-    for r in range(rows):
-        for i in range(-n, n + 1):
-            w = weights[i + n]
-            low, high = max(0, i), min(cols, cols + i)
-            for c in range(low, high):
-                out[r, c] += w * image[r, c - i]
-    return out
-
-
-@kernel
-def convolve_columns(image, weights):
-    """Convolve along the first axis; pixels beyond the edge count as zero."""
-    rows, cols = image.shape
-    n = weights.size // 2
-    out = np.zeros((rows, cols))
-    for i in range(-n, n + 1):
-        w = weights[i + n]
-        for r in range(max(0, i), min(rows, rows + i)):
-            for c in range(cols):
-                out[r, c] += w * image[r - i, c]
-    return out
-
-
-@kernel
-def blur(image, sigma):
-    """Convolve an image with a Gaussian of σ px."""
-    w = gaussian_weights(sigma)[0]
-    return convolve_columns(convolve_rows(image, w), w)
-
-
-@kernel
-def blur_slope(image, sigma):
-    """∂ blur(image, σ)/∂σ."""
-    w = gaussian_weights(sigma)
-    along_x = convolve_columns(convolve_rows(image, w[1]), w[0])
-    return along_x + convolve_columns(convolve_rows(image, w[0]), w[1])

@@ -21,7 +21,7 @@ from hybridfit.library import Library
 from hybridfit.pattern.camera import Camera
 from hybridfit.pattern.compose import pattern_at
 from hybridfit.pattern.expand import workspace
-from hybridfit.simulate import BLUR_REACH, OVERSAMPLING, FineGrid, fine_half_edge, glow_at
+from hybridfit.simulate import BLUR_REACH, FineGrid, fine_half_edge, glow_at
 
 Array = NDArray[np.float64]
 
@@ -60,7 +60,7 @@ class Frames:
         first = self._camera(0, 0)
         grid = FineGrid.of(frame_shape, first, self._blur)
         self._grid = first, grid
-        self._matrices = tuple(_blur_and_bin(n, grid.margin, self._blur * scale) for n in grid.shape)
+        self._matrices = tuple(_blur_and_bin(n, grid, self._blur * scale) for n in grid.shape)
         self._table = None
         self._thread = threading.local()
         if here.any():
@@ -124,8 +124,8 @@ class Frames:
         return s**3 * (10 - 15 * s + 6 * s**2)
 
 
-def _blur_and_bin(fine: int, margin: int, sigma: float) -> sparse.csr_array:
+def _blur_and_bin(fine: int, grid: FineGrid, sigma: float) -> sparse.csr_array:
     """W: (pixels, fine points), the Gaussian of σ (px), then the mean over each pixel in the frame."""
-    blur = ndimage.gaussian_filter(np.eye(fine), (sigma * OVERSAMPLING, 0.0), truncate=BLUR_REACH)
-    binned = blur.reshape(fine // OVERSAMPLING, OVERSAMPLING, fine).mean(axis=1)
-    return sparse.csr_array(binned[margin:-margin])
+    blur = ndimage.gaussian_filter(np.eye(fine), (sigma * grid.density, 0.0), truncate=BLUR_REACH)
+    binned = blur.reshape(fine // grid.density, grid.density, fine).mean(axis=1)
+    return sparse.csr_array(binned[grid.margin : -grid.margin])
