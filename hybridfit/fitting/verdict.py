@@ -132,9 +132,9 @@ def on_bound(params: lmfit.Parameters, library: Library, tilt_limit: float) -> d
     found = {}
     t = params["thickness"]
     error = t.stderr or 0.0
-    for bound in library.thickness_range:
+    for bound, what in zip(library.thickness_range, (", or less: vacuum?", ""), strict=True):
         if t.vary and abs(t.value - bound) < max(0.02, 0.5 * min(error, 1.0)):
-            found["thickness"] = f"thickness = {bound:g} nm"
+            found["thickness"] = f"thickness = {bound:g} nm{what}"
     x, y = params["tilt_x"], params["tilt_y"]
     if (x.vary or y.vary) and np.hypot(x.value, y.value) > tilt_limit - 0.01:
         found["tilt_x"] = f"tilt = {tilt_limit:.3g} mrad"
