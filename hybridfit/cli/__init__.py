@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hybridfit.cli import demo, fit, library, map, show, simulate, train
+from hybridfit.cli import console, demo, fit, library, map, show, simulate, train
 from hybridfit.errors import HybridfitError
 
 USAGE = 2
@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a terminal without ± or χ still gets its answer
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    console.kept = ""
     command = typer.main.get_command(app)
     given = None if arguments is None else list(arguments)
     try:
@@ -65,11 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "hybridfit"
         return _complain(f"{error.format_message().rstrip('.')}; see {path} --help")
-    except (KeyboardInterrupt, typer.Abort) as stopped:
-        # typer makes an Abort of the interrupt, which may say what is kept
-        said = str(stopped if isinstance(stopped, KeyboardInterrupt) else stopped.__cause__ or "")
-        print(f"hybridfit: interrupted; {said or 'nothing was written'}", file=sys.stderr)
-        return INTERRUPTED
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
     except BrokenPipeError:  # … | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -77,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error))
     except MemoryError as error:
         return _complain(f"out of memory ({error}); close other programs, or take a smaller library")
+    if code == INTERRUPTED:
+        print(f"hybridfit: interrupted; {console.kept or 'nothing was written'}", file=sys.stderr)
     return int(code or 0)
 
 

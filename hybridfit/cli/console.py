@@ -36,6 +36,9 @@ def print_table(table: Any) -> None:
     Console(width=width, markup=False, highlight=False, emoji=False).print(table)
 
 
+kept = ""  # by a command that was interrupted; typer makes an exit code of the exception itself
+
+
 class Bars:
     """Progress bars on stderr, one for every stage; none where stderr is no terminal.
 
@@ -155,8 +158,10 @@ class LiveLine:
 
 @contextlib.contextmanager
 def saying(words: Callable[[], str]) -> Iterator[None]:
-    """An interrupt inside says what is kept, and how to go on."""
+    """What an interrupt inside leaves, and how to go on: for `kept`."""
+    global kept
     try:
         yield
-    except KeyboardInterrupt as interrupt:
-        raise KeyboardInterrupt(words()) from interrupt
+    except KeyboardInterrupt:
+        kept = words()
+        raise
