@@ -31,8 +31,8 @@ COARSE_TOLERANCE = 1e-3
 ONLY_TOLERANCE = 1e-2  # where there is nothing to tell apart
 RIVAL_CHI2 = 50.0  # rise of χ², in independent pixels, up to which a candidate is refined to the end
 RIVALS = 3
-SUSPICIOUS = 0.05  # of the structure: where so much is left, the semi-angle is looked into
-SEMI_ANGLE_GAIN, SEMI_ANGLE_OFF = 0.3, 0.02  # fall of the sum of squares, relative change
+SUSPICIOUS = 0.02  # of the structure: where so much is left, the semi-angle is looked into
+SEMI_ANGLE_GAIN, SEMI_ANGLE_OFF = 0.15, 0.025  # fall of the sum of squares, relative change
 
 
 class Finisher:

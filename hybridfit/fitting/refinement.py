@@ -37,7 +37,7 @@ PASSES = 4
 # units of what the residual suggests, is calibrated against multislice patterns made with other
 # scattering factors (benchmarks/multislice.py).  Where noise explains the residual it has no effect.
 MISFIT_ALONG = 1.35
-FIRST_TOLERANCE = 1e-3
+FIRST_TOLERANCE = 1e-2
 SETTLED = 0.1  # of a standard error: a fit is settled when the next step is shorter for every parameter
 
 
