@@ -21,6 +21,7 @@ from hybridfit.fitting.region import Region
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.verdict import make_result, unexplained
 from hybridfit.frame import Frame
+from hybridfit.model import FINE_PIXEL
 
 Array = NDArray[np.float64]
 
@@ -29,6 +30,7 @@ COARSE_RADIUS = 26  # px, while candidates are told apart
 COARSE_PIXEL = 0.5  # mrad: wider pixels are divided, while candidates are told apart
 COARSE_TOLERANCE = 1e-3
 ONLY_TOLERANCE = 1e-2  # where there is nothing to tell apart
+BRIGHT = 5e6  # electrons in the compared disc, from which the mean over a pixel's area tells in the answer
 RIVAL_CHI2 = 50.0  # rise of χ², in independent pixels, up to which a candidate is refined to the end
 RIVALS = 3
 SUSPICIOUS = 0.02  # of the structure: where so much is left, the semi-angle is looked into
@@ -126,7 +128,10 @@ class Finisher:
     def _finely(self, frame: Frame, coarse: Minimum, region: Region) -> Minimum:
         """Refine from a coarse minimum, with what it said about the noise."""
         noise = coarse.fit.noise.on_pixels((region.factor / coarse.region.factor) ** 2)
-        return self.refiner.follow(frame, coarse.answer, region, noise=noise, start=coarse.fit.values)
+        fine_pixel = FINE_PIXEL if _electrons(coarse) > BRIGHT else COARSE_PIXEL
+        return self.refiner.follow(
+            frame, coarse.answer, region, noise=noise, start=coarse.fit.values, fine_pixel=fine_pixel
+        )
 
     def _tell_apart(self, frame: Frame, found: list[Candidate]) -> tuple[list[Minimum], float]:
         """The minima that the candidates lead to, best first, and the χ² up to which they are rivals.
@@ -156,3 +161,10 @@ class Finisher:
         share = float(np.clip(fit.noise.misfit * weights.mean() / (standardised**2).mean(), 0, 1))
         rise = RIVAL_CHI2 / effective_pixels(standardised, region.mask, share)
         return minima, minima[0].answer.chi2 * (1 + rise)
+
+
+def _electrons(minimum: Minimum) -> float:
+    """How many electrons the compared pixels amount to, from the noise that they have."""
+    model = minimum.fit.model
+    noise = np.maximum(minimum.fit.noise.counting(model), 1e-12 * float((model**2).mean()) + 1e-300)
+    return float((model**2 / noise).sum())
