@@ -127,6 +127,10 @@ def check_fixed(fix: Mapping[str, float | None], library: Library, semi_angle: f
     }
     for name, value in fix.items():
         low, high, unit = allowed[name]
+        if value is not None and not isinstance(value, int | float | np.integer | np.floating):
+            raise InputError(
+                f"{name} cannot be fixed at {value!r}: give a number, or None for the seed's value"
+            )
         if value is not None and not low <= value <= high:  # False for NaN
             raise InputError(
                 f"{name} cannot be fixed at {value:g} {unit}".rstrip()

@@ -13,6 +13,7 @@ from hybridfit.errors import InputError
 from hybridfit.scan.rows import Rows
 from hybridfit.scan.work import Job, Task, work
 
+PATIENCE = "10s"  # with a scheduler
 AHEAD = 2  # tasks prepared for each worker: none waits for the network
 
 
@@ -78,7 +79,7 @@ def _client(address: str) -> Any:
             'a scheduler needs dask.distributed; pip install "hybridfit[distributed]"'
         ) from error
     try:
-        return Client(address, timeout="10s", set_as_default=False)
+        return Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise InputError(

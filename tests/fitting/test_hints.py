@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hybridfit.errors import InputError
-from hybridfit.fitting.hints import Hints
+from hybridfit.fitting.hints import Hints, check_fixed
 
 NUMBERS = ("thickness", "scale", "rotation")
 PAIRS = ("tilt", "centre")
@@ -55,3 +55,8 @@ def test_every_kind_of_number_is_a_number():
 
 def test_nothing_is_known_by_default():
     assert Hints() == Hints(None, None, None, None, None)
+
+
+def test_what_is_no_number_cannot_be_fixed(small_library):
+    with pytest.raises(InputError, match="scale cannot be fixed at 'a': give a number"):
+        check_fixed({"scale": "a"}, small_library, 9.0)
