@@ -9,12 +9,23 @@ from numpy.typing import NDArray
 from hybridfit.errors import LibraryError
 from hybridfit.pattern.expand import Table
 
+SAME_LENGTH = 1e-4  # relative
+
 
 def sampling_of(basis: NDArray, symmetry: NDArray, largest: float) -> NDArray[np.int64]:
     """Grid steps per basis vector: at most `largest` apart, and a grid that the symmetry maps to itself."""
     n = np.ceil(np.linalg.norm(basis, axis=1) / largest - 1e-9).astype(np.int64)
     mixes = any(r[0, 1] != 0 or r[1, 0] != 0 for r in symmetry)
     return np.full(2, n.max()) if mixes else n
+
+
+def lattice_order(basis: NDArray) -> int:
+    """n of the n-fold rotation axis of a plane lattice with a reduced basis (rows): 2, 4 or 6."""
+    a, b = np.linalg.norm(basis, axis=1)
+    cosine = abs(float(basis[0] @ basis[1])) / (a * b)
+    if abs(a / b - 1) > SAME_LENGTH:
+        return 2
+    return 4 if cosine < SAME_LENGTH else 6 if abs(cosine - 0.5) < SAME_LENGTH else 2
 
 
 def wedge(grid_step: NDArray, symmetry: NDArray, reach: float) -> NDArray[np.int64]:

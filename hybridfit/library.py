@@ -8,34 +8,23 @@ symmetry of the projection makes equal is solved and stored.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from hybridfit.directions import make_table, sampling_of, wedge
-from hybridfit.errors import LibraryError, RecipeError
-from hybridfit.io import atomic_path
+from hybridfit.building import BEYOND_DISC, FOLDED, VERSION, Dimension, Progress, solve
+from hybridfit.dimensions import Axis, axes_of, check_names, select, take
+from hybridfit.directions import make_table
+from hybridfit.errors import LibraryError
+from hybridfit.pattern.blend import Stack
 from hybridfit.pattern.compose import pattern_at
-from hybridfit.pattern.expand import Table, pick_last
+from hybridfit.pattern.expand import Table
 from hybridfit.recipe import Recipe, shipped_names
-
-FORMAT = "hybridfit library"
-VERSION = 3
-HALO = 4  # grid steps solved beyond the largest direction: interpolation reaches two further
-FOLDED = 1.6  # times g_max: longer beams than g_max act through the potential (Bethe), up to here
-BEYOND_DISC = 7.5  # mrad around the direct disc that patterns cover
-Progress = Callable[[float], None]
-
-
-def cache_folder() -> Path:
-    """Where built libraries are kept; `HYBRIDFIT_CACHE` overrides the user cache folder."""
-    return Path(os.environ.get("HYBRIDFIT_CACHE") or platformdirs.user_cache_dir("hybridfit"))
+from hybridfit.stored import cache_folder, read_dataset, write_dataset
 
 
 class Library:
@@ -45,7 +34,8 @@ class Library:
     ----------
     dataset : xarray.Dataset
         `intensity` (thickness, beam, direction) with coordinates thickness (nm), h, k, l of the
-        beams and qx, qy (mrad) of the directions; attributes say what was simulated.
+        beams and qx, qy (mrad) of the directions; attributes say what was simulated.  Structural
+        parameters are dimensions of their own names before these.
 
     Notes
     -----
@@ -55,16 +45,26 @@ class Library:
     def __init__(self, dataset: xr.Dataset) -> None:
         self.dataset = dataset
         self._tables: dict[int, Table] = {}
+        self._stacks: dict[int, Stack] = {}
 
     # ---------------------------------------------------------------- making
 
     @classmethod
-    def build(cls, recipe: Recipe, *, device: str = "auto", progress: Progress | None = None) -> Library:
+    def build(
+        cls,
+        recipe: Recipe,
+        *,
+        parameters: Mapping[str, Dimension] | None = None,
+        device: str = "auto",
+        progress: Progress | None = None,
+    ) -> Library:
         """Solve the recipe.
 
         Parameters
         ----------
         recipe : Recipe
+        parameters : mapping of name to Dimension, optional
+            Structural parameters made in Python, after those of the recipe.
         device : str
             A torch device, or "auto": a GPU if there is one.
         progress : callable, optional
@@ -73,73 +73,10 @@ class Library:
         Raises
         ------
         RecipeError
-            The CIF or the zone axis cannot be used, or g_max leaves no diffracted beam.
+            The CIF or the zone axis cannot be used, g_max leaves no diffracted beam, or a structural
+            parameter does not go with the crystal.
         """
-        # torch is slow to import and only needed here
-        from hybridfit.physics import bloch, crystal, scattering
-
-        structure = crystal.Crystal.from_cif(recipe.cif)
-        projection = crystal.project(structure, recipe.zone, recipe.in_plane)
-        wavelength = scattering.wavelength(recipe.energy_kv)
-        to_mrad = wavelength * 1e3
-        beams = projection.beams(recipe.g_max)
-        if len(beams) == 1:
-            shortest = np.linalg.norm(projection.basis, axis=1).min()
-            raise RecipeError(
-                f"g_max {recipe.g_max:g} Å⁻¹ leaves only the direct beam; "
-                f"the shortest reflection in this zone is {shortest:.3g} Å⁻¹"
-            )
-        sampling = sampling_of(projection.basis * to_mrad, projection.symmetry, recipe.sampling)
-        grid_step = projection.basis * to_mrad / sampling[:, None]
-        reach = recipe.semi_angle_max + recipe.tilt_max + HALO * np.linalg.norm(grid_step, axis=1).max()
-        directions = wedge(grid_step, projection.symmetry, reach)
-        start, stop, step = recipe.thickness.start, recipe.thickness.stop, recipe.thickness.step
-        thickness = np.arange(round((stop - start) / step) + 1, dtype=np.float64) * step + start
-        every = projection.beams(FOLDED * recipe.g_max)
-        matrix = bloch.DynamicalMatrix.of(projection, every, recipe.energy_kv).folded(len(beams))
-        q = directions @ grid_step
-        # beams beyond take part, but their discs do not reach what is looked at
-        length = np.linalg.norm(beams @ projection.basis, axis=1) * to_mrad
-        stored = int((length <= 2 * recipe.semi_angle_max + BEYOND_DISC + 1e-9).sum())
-        intensity = bloch.beam_intensities(
-            matrix, q / to_mrad, thickness, keep=stored, device=device, progress=progress
-        )
-        beams = beams[:stored]
-        hkl = beams @ projection.basis_hkl
-        dataset = xr.Dataset(
-            {
-                "intensity": (
-                    ("thickness", "beam", "direction"),
-                    intensity,
-                    {"units": "1", "long_name": "diffracted intensity, incident intensity = 1"},
-                ),
-                "basis": (("vector", "axis"), projection.basis * to_mrad, {"units": "mrad"}),
-                "sampling": ("vector", sampling, {"long_name": "directions per basis vector"}),
-                "symmetry": (("operation", "vector", "vector_in"), projection.symmetry),
-                "beam_n": (("beam", "vector"), beams),
-                "direction_n": (("direction", "vector"), directions),
-            },
-            coords={
-                "thickness": ("thickness", thickness, {"units": "nm", "long_name": "specimen thickness"}),
-                **{name: ("beam", hkl[:, i]) for i, name in enumerate("hkl")},
-                "qx": ("direction", q[:, 0], {"units": "mrad"}),
-                "qy": ("direction", q[:, 1], {"units": "mrad"}),
-            },
-            attrs={
-                "format": FORMAT,
-                "version": VERSION,
-                "checksum": recipe.checksum(),
-                "recipe": json.dumps(recipe.model_dump(mode="json", exclude={"cif"})),
-                "crystal": recipe.cif.stem,
-                "formula": _formula(structure.elements, structure.occupancies),
-                "zone": list(recipe.zone),
-                "energy_kv": recipe.energy_kv,
-                "semi_angle_max_mrad": recipe.semi_angle_max,
-                "tilt_max_mrad": recipe.tilt_max,
-                "rotation_order": projection.rotation_order,
-            },
-        )
-        return cls(dataset)
+        return cls(solve(recipe, parameters, device=device, progress=progress))
 
     @classmethod
     def open(cls, name: str | Path, *, progress: Progress | None = None) -> Library:
@@ -161,7 +98,7 @@ class Library:
         """
         path = Path(name)
         if path.suffix == ".nc":
-            return cls._read(path)
+            return cls(read_dataset(path))
         if path.suffix == ".toml":
             recipe = Recipe.read(path)
         else:
@@ -175,7 +112,7 @@ class Library:
         cached = cls.cached_path(name, recipe)
         if cached.exists():
             with contextlib.suppress(LibraryError):  # damaged: build it again
-                library = cls._read(cached)
+                library = cls(read_dataset(cached))
                 if library.dataset.attrs["checksum"] == checksum:
                     return library
                 library.close()
@@ -211,38 +148,9 @@ class Library:
             recipe = recipe or Recipe.shipped(label)
         return cache_folder() / f"{label}-{recipe.checksum()[:12]}-v{VERSION}.nc"
 
-    @classmethod
-    def _read(cls, path: Path) -> Library:
-        if not path.is_file():
-            raise LibraryError(
-                f"there is no library file {path}; `hybridfit library list` shows what there is"
-            )
-        try:
-            dataset = xr.open_dataset(path, engine="netcdf4")
-        except (OSError, ValueError, RuntimeError) as error:
-            raise LibraryError(f"{path} cannot be read as a library ({error}); build it again") from None
-        if dataset.attrs.get("format") != FORMAT or "checksum" not in dataset.attrs:
-            dataset.close()
-            raise LibraryError(f"{path} is a netCDF file but no hybridfit library")
-        if dataset.attrs.get("version") != VERSION:
-            version = dataset.attrs.get("version")
-            dataset.close()
-            raise LibraryError(
-                f"{path} has library format {version}, this hybridfit reads format {VERSION}; build it again"
-            )
-        return cls(dataset)
-
     def save(self, path: str | Path) -> None:
-        """Write the library: whole, or not at all. A thickness is a chunk of its own."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _, nb, nd = self.dataset.intensity.shape
-        with atomic_path(path) as temporary:
-            self.dataset.to_netcdf(
-                temporary,
-                engine="netcdf4",
-                encoding={"intensity": {"chunksizes": (1, nb, nd), "zlib": False, "_FillValue": None}},
-            )
+        """Write the library: whole, or not at all. A thickness of a crystal is a chunk of its own."""
+        write_dataset(self.dataset, Path(path))
 
     def close(self) -> None:
         """Close the file behind the library, if there is one."""
@@ -252,9 +160,11 @@ class Library:
 
     def __repr__(self) -> str:
         (low, high), attrs = self.thickness_range, self.dataset.attrs
+        structure = "".join(f", {name} {a.low:g} … {a.high:g}" for name, a in self.structure.items())
         return (
             f"<Library {attrs['crystal']} [{' '.join(map(str, attrs['zone']))}] {attrs['energy_kv']:g} kV, "
-            f"{low:g}–{high:g} nm, semi-angle ≤ {self.semi_angle_max:g} mrad, tilt ≤ {self.tilt_max:g} mrad>"
+            f"{low:g}–{high:g} nm, semi-angle ≤ {self.semi_angle_max:g} mrad, "
+            f"tilt ≤ {self.tilt_max:g} mrad{structure}>"
         )
 
     @property
@@ -262,6 +172,11 @@ class Library:
         """Thinnest and thickest (nm)."""
         thickness = self.dataset.thickness.values
         return float(thickness[0]), float(thickness[-1])
+
+    @cached_property
+    def structure(self) -> dict[str, Axis]:
+        """Structural parameters by name: their values, unit and kind."""
+        return axes_of(self.dataset)
 
     @property
     def semi_angle_max(self) -> float:
@@ -302,34 +217,41 @@ class Library:
         half_widths: tuple[float, float] = (3.0, 1.0),
         semi_angle: float | None = None,
         k_max: float | None = None,
+        **structure: tuple[float, float],
     ) -> Library:
         """The selection within ±half_widths (nm, mrad) of a thickness and a tilt.
 
         Whatever the cubic interpolation at the rim needs is kept too.  With a `semi_angle` (mrad)
         the directions are cut to it, with a k_max (mrad) the beams to those whose discs reach
-        into |k| ≤ k_max.
+        into |k| ≤ k_max.  Structural parameters are cut to NAME=(low, high), and left whole otherwise.
+
+        Raises
+        ------
+        LibraryError
+            There is no such structural parameter, or the range is not within it.
         """
-        t = self.dataset.thickness.values
-        first = int(np.searchsorted(t, thickness - half_widths[0] + 1e-9)) - 2
-        last = int(np.searchsorted(t, thickness + half_widths[0] - 1e-9)) + 2
-        low = min(max(first, 0), len(t) - 4)
-        high = min(max(last, low + 4), len(t))
-        alpha = self.semi_angle_max if semi_angle is None else semi_angle
-        reach = alpha + half_widths[1] + HALO * self.step
-        directions = self.dataset.direction_n.values
-        grid_step = self.dataset.basis.values / self.dataset.sampling.values[:, None]
-        keep = np.zeros(len(directions), bool)
-        for r in self.dataset.symmetry.values:
-            inverse = np.linalg.inv(r).round().astype(int)
-            image = directions @ inverse.T @ grid_step
-            keep |= np.hypot(image[:, 0] - tilt[0], image[:, 1] - tilt[1]) <= reach
-        beams = slice(self._beams_within(k_max, semi_angle))
-        # netCDF reads whole thicknesses fast and picked directions slowly: pick in memory
-        part = self.dataset.isel(thickness=slice(low, high)).load().isel(beam=beams)
-        picked = np.flatnonzero(keep)
-        intensity = pick_last(part.intensity.values, picked)
-        rest = part.drop_vars("intensity").isel(direction=picked)
-        return Library(rest.assign(intensity=(part.intensity.dims, intensity, part.intensity.attrs)))
+        part = select(
+            self.dataset,
+            thickness,
+            tilt,
+            half_widths=half_widths,
+            radius=self.semi_angle_max if semi_angle is None else semi_angle,
+            beams=self._beams_within(k_max, semi_angle),
+            structure=structure,
+        )
+        return Library(part)
+
+    def at(self, **structure: float) -> Library:
+        """The library at values of its structural parameters, without these dimensions.
+
+        Exactly what was solved at those values, a polynomial through the nearest four between them.
+
+        Raises
+        ------
+        LibraryError
+            There is no such parameter, it does not reach so far, or it is discrete and has no such value.
+        """
+        return Library(take(self.dataset, structure)) if structure else self
 
     def _beams_within(self, k_max: float | None, semi_angle: float | None) -> int:
         """How many of the beams, shortest first, have discs that reach into |k| ≤ k_max (mrad)."""
@@ -346,11 +268,36 @@ class Library:
         ----------
         k_max, semi_angle : float, mrad, optional
             Leave out beams whose disc of this semi-angle does not reach into |k| ≤ k_max.
+
+        Raises
+        ------
+        LibraryError
+            The library has structural parameters: a table is of one crystal.
         """
+        self._check_given(())
         beams = self._beams_within(k_max, semi_angle)
         if beams not in self._tables:
             self._tables[beams] = make_table(self.dataset, beams)
         return self._tables[beams]
+
+    def stack(self, *, k_max: float | None = None, semi_angle: float | None = None) -> Stack:
+        """The tables of all values of the structural parameters, to blend; parameters as for `table`.
+
+        Raises
+        ------
+        LibraryError
+            A parameter is discrete: nothing is between its values.
+        """
+        self._check_given(name for name, axis in self.structure.items() if axis.continuous)
+        beams = self._beams_within(k_max, semi_angle)
+        if beams not in self._stacks:
+            first = self.at(**{name: axis.low for name, axis in self.structure.items()})
+            known = next(iter(self._stacks.values()), None)  # so that there is one copy at most
+            intensity = self.dataset.intensity.values if known is None else known.intensity
+            intensity = np.ascontiguousarray(intensity, dtype=np.float32)
+            nodes = {name: axis.values for name, axis in self.structure.items()}
+            self._stacks[beams] = Stack(make_table(first.dataset, beams), intensity, nodes)
+        return self._stacks[beams]
 
     def patterns(
         self,
@@ -360,6 +307,7 @@ class Library:
         tilt_y: ArrayLike = 0.0,
         semi_angle: float,
         k: ArrayLike | None = None,
+        **structure: float,
     ) -> xr.DataArray:
         """Compose patterns at any thicknesses and tilts.
 
@@ -372,6 +320,8 @@ class Library:
         k : 1-D array, mrad, optional
             Scattering angles of the columns and of the rows; by default ±(semi_angle + 7.5) in
             128 steps.
+        structure : float
+            A value for each structural parameter of the library, by its name.
 
         Returns
         -------
@@ -382,9 +332,11 @@ class Library:
         Raises
         ------
         LibraryError
-            Outside the range of the library.
+            Outside the range of the library, or a structural parameter is left open.
         """
         self.check_semi_angle(semi_angle)
+        check_names(structure, self.structure)
+        self._check_given(structure)
         t, tx, ty = (np.atleast_1d(np.asarray(v, dtype=float)) for v in (thickness, tilt_x, tilt_y))
         low, high = self.thickness_range
         if not (low <= t.min() and t.max() <= high):
@@ -403,7 +355,11 @@ class Library:
         axis = np.linspace(-extent, extent, 128) if k is None else np.asarray(k, dtype=float)
         kx, ky = np.meshgrid(axis, axis)
         middle, half = (t.min() + t.max()) / 2, (t.max() - t.min()) / 2
-        window = self.window(middle, half_widths=(half, largest), semi_angle=semi_angle)
+        exact = {name: axis.checked(name, structure[name]) for name, axis in self.structure.items()}
+        ranges = {name: (value, value) for name, value in exact.items()}
+        window = self.window(
+            middle, half_widths=(half, largest), semi_angle=semi_angle, k_max=None, **ranges
+        ).at(**exact)
         table = window.table(k_max=float(np.hypot(kx, ky).max()), semi_angle=semi_angle)
         out = np.empty((len(t), len(ty), len(tx), *kx.shape))
         for index in np.ndindex(out.shape[:3]):
@@ -430,12 +386,15 @@ class Library:
             attrs={"semi_angle_mrad": semi_angle, "units": "1"},
         )
 
+    def _check_given(self, names: Iterable[str]) -> None:
+        """Raise a LibraryError where structural parameters are left open."""
+        names = set(names)
+        missing = [name for name in self.structure if name not in names]
+        if missing:
+            raise LibraryError(
+                f"this library varies {', '.join(missing)}; say at which value, such as "
+                f"library.at({missing[0]}={self.structure[missing[0]].reference:g})"
+            )
 
-def _formula(elements: tuple[str, ...], occupancies: NDArray) -> str:
-    counts: dict[str, float] = {}
-    for element, occupancy in zip(elements, occupancies, strict=True):
-        counts[element] = counts.get(element, 0) + float(occupancy)
-    return "".join(f"{e}{n:.3g}" if abs(n - 1) > 1e-6 else e for e, n in counts.items())
 
-
-__all__ = ["Library", "cache_folder"]
+__all__ = ["BEYOND_DISC", "FOLDED", "Library", "cache_folder"]

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from hybridfit.library import BEYOND_DISC, Library
 from hybridfit.pattern import background as bg
+from hybridfit.pattern.blend import Stack
 from hybridfit.pattern.blur import gaussian_weights
 from hybridfit.pattern.camera import Camera, chain, to_angles
 from hybridfit.pattern.compose import compose, compose_values
@@ -120,7 +121,8 @@ class ForwardModel:
     Parameters
     ----------
     library : Library
-        Usually a window; it must cover every thickness and tilt asked for.
+        Usually a window; it must cover every thickness and tilt asked for.  Between the values of its
+        structural parameters it is blended.
     mask : (rows, cols) bool array
         Pixels that are compared.
     camera : Camera
@@ -135,9 +137,19 @@ class ForwardModel:
         A pixel is divided into so many fine pixels that they are no wider than this.
     pool : Pool of threads that share the work on an image, optional
 
+    Attributes
+    ----------
+    parameters : tuple of str
+        What `evaluate` takes: PARAMETERS, then the structural parameters of the library.
+
     Notes
     -----
     Camera parameters always refer to the pixels of the frame.
+
+    Raises
+    ------
+    InputError, LibraryError
+        There is no such background; or a structural parameter of the library is discrete.
     """
 
     def __init__(
@@ -177,7 +189,13 @@ class ForwardModel:
         # room for a scale and a centre that a fit may move
         self._k_max = 1.03 * float(distance.max(initial=0.0)) / camera.scale + 0.5
         radius = semi_angle * (1 + SEMI_ANGLE_ROOM) + self.half_edge
-        self._table = library.table(k_max=self._k_max, semi_angle=radius)
+        self._stack: Stack | None = None
+        if library.structure:
+            self._stack = library.stack(k_max=self._k_max, semi_angle=radius)
+            self._table = self._stack.table
+        else:
+            self._table = library.table(k_max=self._k_max, semi_angle=radius)
+        self.parameters = (*PARAMETERS, *library.structure)
         self._pool = pool or Pool()
         self._radius = radius
 
@@ -192,7 +210,7 @@ class ForwardModel:
         Parameters
         ----------
         values : mapping
-            All of PARAMETERS: nm, mrad, px, px/mrad, degrees.
+            All of `parameters`: nm, mrad, px, px/mrad, degrees, units of the library.
         names : sequence of str
             Parameters whose derivatives are wanted; none by default.
         """
@@ -200,7 +218,10 @@ class ForwardModel:
         k = to_angles(self._raster.col, self._raster.row, camera)
         table, t = self._table, values["thickness"]
         lanes = 2 if len(names) else 1
-        blend = at_thickness(table, t, lanes)
+        if self._stack is None:
+            blend = at_thickness(table, t, lanes)
+        else:
+            blend = self._stack.blend(t, values, lanes)
         sigma, sigma_slopes = self._kernel(values["blur"], camera.scale)
         tilt, alpha = (values["tilt_x"], values["tilt_y"]), values["semi_angle"]
         room = workspace(table, self._radius, lanes, self._pool)
@@ -213,6 +234,7 @@ class ForwardModel:
             return kernel(x, y, table, cube, first, *tilt, alpha, self.half_edge)
 
         partials = np.concatenate(self._pool.shares(composed, k.shape[1]), axis=-1)
+        structural = self._structural(k, values, names)
         k_fit = to_angles(self._raster.pixel_col, self._raster.pixel_row, camera)
         components, along_x, along_y = bg.basis(self.background, k_fit, self.semi_angle)
         columns = np.empty((1 + len(components), self.n_pixels))
@@ -229,6 +251,7 @@ class ForwardModel:
         }
         camera_slopes = chain(k, partials[1] + partials[3], partials[2] + partials[4], camera)
         direct.update(zip(CAMERA, camera_slopes, strict=True))
+        direct.update(structural)
         slopes = np.empty((len(names), self.n_pixels))
         widens = set(names) & set(sigma_slopes)
 
@@ -256,6 +279,24 @@ class ForwardModel:
                 fixed_slopes[i] = self.per_nm
         background = (k_fit, along_x, along_y)
         return Columns(columns, fixed, tuple(names), slopes, fixed_slopes, background, camera)
+
+    def _structural(self, k: Array, values: Mapping[str, float], names: Sequence[str]) -> dict[str, Array]:
+        """Derivatives of the pattern at the points k along structural parameters: ∂I/∂p, composed."""
+        out: dict[str, Array] = {}
+        if self._stack is None:
+            return out
+        table, tilt, alpha = self._table, (values["tilt_x"], values["tilt_y"]), values["semi_angle"]
+        for name in set(names) & set(self._stack.nodes):
+            slope = self._stack.slope(values["thickness"], values, name)
+            room = workspace(table, self._radius, 1, self._pool)
+            cube, first = unfold(table, slope, tilt, alpha + self.half_edge, self._k_max, room, self._pool)
+
+            def composed(begin: int, end: int, cube: NDArray = cube, first: NDArray = first) -> Array:
+                x, y = k[0, begin:end], k[1, begin:end]
+                return compose_values(x, y, table, cube, first, *tilt, alpha, self.half_edge)
+
+            out[name] = np.concatenate(self._pool.shares(composed, k.shape[1]))
+        return out
 
     def _kernel(self, blur: float, scale: float) -> tuple[float, dict[str, float]]:
         """σ (fine pixels) of the kernel, and its derivatives along blur and scale."""

@@ -9,11 +9,12 @@ import hashlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hybridfit.errors import RecipeError
+from hybridfit.structural import FILES, StructuralParameter, check_name
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -55,7 +56,7 @@ class Recipe(BaseModel):
     semi_angle_max, tilt_max : float (mrad)
     sampling : float, largest distance between solved directions (mrad)
     thickness : ThicknessRange
-    parameters : structural parameters, each of which becomes a dimension of the library
+    parameters : StructuralParameter by name, each of which becomes a dimension of the library
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,20 +70,18 @@ class Recipe(BaseModel):
     tilt_max: Annotated[float, Field(ge=0, le=50)] = 4.6
     sampling: Annotated[float, Field(gt=0, le=5)] = 0.26
     thickness: ThicknessRange
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, StructuralParameter] = {}
 
-    @model_validator(mode="after")
-    def _no_parameters_yet(self) -> Recipe:
-        if self.parameters:
-            raise ValueError(
-                f"structural parameters ({', '.join(self.parameters)}) are not supported by this version; "
-                "leave the [parameters] table out"
-            )
-        return self
+    @field_validator("parameters")
+    @classmethod
+    def _named(cls, parameters: dict[str, StructuralParameter]) -> dict[str, StructuralParameter]:
+        for name in parameters:
+            check_name(name)
+        return parameters
 
     @classmethod
     def read(cls, path: str | Path) -> Recipe:
-        """Read a TOML recipe; the CIF is looked for beside it.
+        """Read a TOML recipe; its CIFs are looked for beside it.
 
         Raises
         ------
@@ -100,10 +99,12 @@ class Recipe(BaseModel):
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "recipe"
             raise RecipeError(f"{path.name}: {where}: {first['msg']} (got {first['input']!r})") from None
-        cif = recipe.cif if recipe.cif.is_absolute() else path.parent / recipe.cif
-        if not cif.is_file():
-            raise RecipeError(f"{path.name}: the CIF {cif} does not exist")
-        return recipe.model_copy(update={"cif": cif})
+        cif = path.parent / recipe.cif  # which stays what it is where it is absolute
+        parameters = {name: p.beside(path.parent) for name, p in recipe.parameters.items()}
+        for file in (cif, *(file for p in parameters.values() for file in p.files)):
+            if not file.is_file():
+                raise RecipeError(f"{path.name}: the CIF {file} does not exist")
+        return recipe.model_copy(update={"cif": cif, "parameters": parameters})
 
     @classmethod
     def shipped(cls, name: str) -> Recipe:
@@ -114,13 +115,16 @@ class Recipe(BaseModel):
         return cls.read(path)
 
     def checksum(self) -> str:
-        """SHA-256 over every value of the recipe and the contents of the CIF."""
-        values = self.model_dump(mode="json", exclude={"cif"})
+        """SHA-256 over every value of the recipe and the contents of its CIFs."""
+        values = self.model_dump(mode="json", exclude={"cif": True, "parameters": {"__all__": set(FILES)}})
+        for name, parameter in self.parameters.items():
+            values["parameters"][name]["change"] = parameter.change
+        files = [self.cif, *(file for p in self.parameters.values() for file in p.files)]
         try:
-            structure = self.cif.read_bytes()
+            structures = b"".join(file.read_bytes() for file in files)
         except OSError as error:
-            raise RecipeError(f"cannot read the CIF {self.cif}: {error}") from None
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode() + structure).hexdigest()
+            raise RecipeError(f"cannot read the CIF {error.filename}: {error}") from None
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode() + structures).hexdigest()
 
 
 def shipped_folder() -> Path:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 
 import pytest
 
 from hybridfit.errors import RecipeError
+from hybridfit.model import PARAMETERS
 from hybridfit.physics.crystal import Crystal, project
 from hybridfit.recipe import Recipe, shipped_folder, shipped_names
+from hybridfit.structural import TAKEN
 
 GOOD = {
     "cif": '"SrTiO3.cif"',
@@ -165,3 +169,98 @@ def test_the_checksum_of_a_lost_cif_is_refused(write, tmp_path):
 def test_a_recipe_cannot_be_changed(write):
     with pytest.raises(ValueError, match="frozen"):
         Recipe.read(write()).g_max = 2.0
+
+
+# ---------------------------------------------------------------- structural parameters
+
+CHANGE = "displace = { Ti1 = [0.0, 0.0, 1.0] }"
+
+
+@pytest.fixture
+def structured(write):
+    """Write a recipe with one structural parameter: its lines, and its name."""
+
+    def structured(*lines, name="shift"):
+        path = write()
+        path.write_text(path.read_text() + "\n".join([f"[parameters.{name}]", *lines]) + "\n")
+        return path
+
+    return structured
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "kind"),
+    [
+        ("[0, 0.1, 0.2]", (0.0, 0.1, 0.2), "continuous"),
+        ("[-1, 1]", (-1.0, 1.0), "discrete"),
+        ("{ start = -0.3, stop = 0.3, step = 0.1 }", (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3), "continuous"),
+    ],
+)
+def test_values_are_a_list_or_a_range(structured, values, expected, kind):
+    parameter = Recipe.read(structured(f"values = {values}", CHANGE)).parameters["shift"]
+    assert parameter.values == expected and parameter.kind == kind and parameter.unit == "1"
+
+
+def test_the_kind_can_be_said(structured):
+    recipe = Recipe.read(structured("values = [0, 1, 2]", 'kind = "discrete"', 'unit = "Å"', CHANGE))
+    assert recipe.parameters["shift"].kind == "discrete" and recipe.parameters["shift"].unit == "Å"
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["values = [0]", CHANGE], ["shift.values", "at least two"]),
+        (["values = [1, 0]", CHANGE], ["shift.values", "ascending"]),
+        (["values = [0, nan]", CHANGE], ["shift.values", "nan"]),
+        (["values = { start = 0, stop = 1 }", CHANGE], ["shift.values", "step"]),
+        (["values = { start = 0, stop = 1, step = 0.3 }", CHANGE], ["shift.values", "whole number"]),
+        (["values = { start = 0, stop = 1, step = 0 }", CHANGE], ["shift.values", "step above 0"]),
+        (["values = { start = 0, stop = 1, step = 1e-9 }", CHANGE], ["shift.values", "at most 1000"]),
+        ([CHANGE], ["shift.values", "required"]),
+        (["values = [0, 1]"], ["shift", "exactly one of path"]),
+        (["values = [0, 1]", "strain = [0, 1]"], ["strain", "not supported"]),
+        (["values = [0, 1]", CHANGE, "debye_waller = { all = 1 }"], ["shift", "exactly one"]),
+        (["values = [0, 1]", CHANGE, 'kind = "smooth"'], ["shift.kind", "smooth"]),
+        (["values = [0, 1]", "displace = {}"], ["shift", "names nothing"]),
+        (["values = [0, 1]", "displace = { Ti1 = [0, 1] }"], ["shift.displace.Ti1"]),
+        (["values = [0, 1]", "debye_waller = { all = -1 }"], ["shift.debye_waller.all", "-1"]),
+        (["values = [0, 1]", 'path = ["SrTiO3.cif"]'], ["shift.path"]),
+        (["values = [0, 1]", 'path = ["SrTiO3.cif", "polar.cif"]'], ["polar.cif", "does not exist"]),
+        (["values = [0, 2]", 'path = ["SrTiO3.cif", "SrTiO3.cif"]'], ["path must be 0 … 1"]),
+        (["values = [-2, 0]", 'parent = "SrTiO3.cif"', 'child = "SrTiO3.cif"'], ["must be -1 … 1"]),
+        (["values = [0, 1]", 'parent = "SrTiO3.cif"'], ["shift", "parent and child"]),
+    ],
+)
+def test_a_bad_structural_parameter_is_refused_by_name(structured, lines, words):
+    message = refused(structured(*lines))
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize("name", ["thickness", "blur", "h", "'2nd'", "lambda", "'a b'", "x_stderr"])
+def test_a_name_that_a_fit_cannot_have_is_refused(structured, name):
+    assert name.strip("'") in refused(structured("values = [0, 1]", CHANGE, name=name))
+
+
+def test_every_parameter_of_the_model_keeps_its_name():
+    assert set(PARAMETERS) <= TAKEN
+
+
+def test_the_checksum_knows_structural_parameters_and_their_crystals(structured, write, tmp_path):
+    polar = tmp_path / "polar.cif"
+    polar.write_text((tmp_path / "SrTiO3.cif").read_text())
+    lines = ["values = [0, 1]", 'parent = "SrTiO3.cif"', 'child = "polar.cif"']
+    sums = [Recipe.read(write()).checksum(), Recipe.read(structured(*lines)).checksum()]
+    sums.append(Recipe.read(structured(lines[0], 'path = ["SrTiO3.cif", "polar.cif"]')).checksum())
+    sums.append(Recipe.read(structured("values = [0, 0.5, 1]", *lines[1:])).checksum())
+    polar.write_text(polar.read_text().replace("0.62", "0.63"))
+    sums.append(Recipe.read(structured(*lines)).checksum())
+    assert len(set(sums)) == 5
+
+
+def test_without_structural_parameters_the_checksum_is_what_it_was():
+    """Shipped weights are tied to it."""
+    recipe = Recipe.shipped("SrTiO3_001_200kV")
+    values = recipe.model_dump(mode="json", exclude={"cif"})
+    assert values["parameters"] == {}
+    plain = hashlib.sha256(json.dumps(values, sort_keys=True).encode() + recipe.cif.read_bytes())
+    assert recipe.checksum() == plain.hexdigest()

@@ -103,6 +103,15 @@ def canonical(tilt_x: float, tilt_y: float, rotation: float, order: int) -> tupl
     return float(c * tilt_x - s * tilt_y), float(s * tilt_x + c * tilt_y), float(rotation - turns * sector)
 
 
+def turn(candidate: Candidate, degrees: float) -> Candidate:
+    """The camera turned, and the crystal with it: the tilt in the camera's frame, R(φ) τ, stays."""
+    angle = np.deg2rad(degrees)
+    c, s = np.cos(angle), np.sin(angle)
+    x, y = candidate.tilt
+    tilt_x, tilt_y = float(c * x + s * y), float(c * y - s * x)
+    return replace(candidate, tilt_x=tilt_x, tilt_y=tilt_y, rotation=candidate.rotation + degrees)
+
+
 def tilt_distance(a: tuple[float, float], b: tuple[float, float], order: int) -> float:
     """Smallest distance (mrad) between two tilts under rotations of the n-fold axis."""
     turns = np.exp(2j * np.pi * np.arange(order) / order)

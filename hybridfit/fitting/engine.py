@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,9 @@ from hybridfit.fitting.hints import Hints, check_fixed, with_fixed
 from hybridfit.fitting.local import Refiner
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.search import Searcher, Templates
+from hybridfit.fitting.variants import all_turns, make_variants, reference_values
 from hybridfit.fitting.verdict import better, holds, poor
-from hybridfit.fitting.window import search_window
+from hybridfit.fitting.window import joined, search_window
 from hybridfit.frame import Frame, make_frame
 from hybridfit.library import Library
 from hybridfit.model import PARAMETERS
@@ -54,6 +56,8 @@ class Fitter:
     Parameters
     ----------
     library : Library
+        Its structural parameters are fitted with the others, once a seed has been found at the value
+        nearest to 0, or in the middle; discrete ones by a fit at each value.
     semi_angle : float, mrad
     method : str
         "hybrid": the network seeds a search of the library around what it says; where that does not
@@ -106,9 +110,10 @@ class Fitter:
         check_method(method)
         library.check_semi_angle(semi_angle)
         bg.check(background)
+        known = (*PARAMETERS, *library.structure)
         for name in (*(fix or {}), *free):
-            if name not in PARAMETERS:
-                raise InputError(f"unknown parameter {name!r}; the parameters are {', '.join(PARAMETERS)}")
+            if name not in known:
+                raise InputError(f"unknown parameter {name!r}; the parameters are {', '.join(known)}")
         check_fixed(fix or {}, library, semi_angle)
         if workers is not None and not (isinstance(workers, int | np.integer) and workers >= 1):
             raise InputError(
@@ -117,6 +122,8 @@ class Fitter:
         self.hints = with_fixed(hints or Hints(), fix or {})
         self.hints.check_library(library, semi_angle)
         self.library = Library(library.dataset.load())
+        # seeds are found at one value of each structural parameter
+        self.reference = self.library.at(**reference_values(self.library, fix or {}))
         self.semi_angle = float(semi_angle)
         self.background = background
         self.fix = dict(fix or {})
@@ -130,24 +137,26 @@ class Fitter:
         remark = ""
         if self.method == "lsf" and method == "hybrid" and not self._known:
             remark = f"No network comes with this library at {semi_angle:g} mrad."
-        self.refiner = Refiner(
-            self.library,
-            self.semi_angle,
+        refiner = partial(
+            Refiner,
+            semi_angle=self.semi_angle,
             background=background,
             fix=self.fix,
             free=self.free,
             tilt_limit=self.tilt_limit,
             pool=Pool(self.workers),
         )
+        self.refiner = refiner(self.reference)
         self.finisher = Finisher(
-            self.refiner, method=self.method, remark=remark, keep_model=keep_model, progress=self.progress
+            make_variants(self.library, self.fix, refiner),
+            self.library.structure,
+            method=self.method,
+            remark=remark,
+            keep_model=keep_model,
+            progress=self.progress,
         )
         self.searcher = Searcher(
-            self.library,
-            self.semi_angle,
-            hints=self.hints,
-            workers=self.workers,
-            progress=self.progress,
+            self.reference, self.semi_angle, hints=self.hints, workers=self.workers, progress=self.progress
         )
 
     @property
@@ -170,7 +179,7 @@ class Fitter:
         from hybridfit.network.weights import Network
 
         if network is None:
-            network = Network.for_library(self.library, self.semi_angle)
+            network = Network.for_library(self.reference, self.semi_angle)
             if network is None and method == "hybrid":
                 return None
             if network is None:
@@ -180,7 +189,7 @@ class Fitter:
                 )
         elif isinstance(network, str | Path):
             network = Network.open(network)
-        return Seeder(network, self.library, self.semi_angle, hints=self.hints, background=self.background)
+        return Seeder(network, self.reference, self.semi_angle, hints=self.hints, background=self.background)
 
     def templates(self) -> Templates:
         """The library points of the full search; made (or read from the cache) on first use."""
@@ -279,12 +288,12 @@ class Fitter:
         """Search and refine in one window after the other, until an answer holds; then everywhere."""
         result: FitResult | None = None
         error: InputError | None = None
-        order = self.library.rotation_order
+        order = self.reference.rotation_order
         for route, half_widths, most, given in routes:
             candidates = [obeying(candidate, self.fix) for candidate in given]
             searched = [
                 search_window(
-                    self.library,
+                    self.reference,
                     frame,
                     candidate,
                     self.semi_angle,
@@ -296,8 +305,11 @@ class Fitter:
                 )
                 for candidate in candidates
             ]
-            found = [near for each, _ in searched for near in each]
-            curve = _joined([curve for _, curve in searched])
+            found = []
+            for candidate, (each, _) in zip(candidates, searched, strict=True):
+                known = candidate.rotation if route == "neighbour" else self.hints.rotation
+                found += all_turns(each, self.library, self.reference, known)
+            curve = joined([curve for _, curve in searched])
             clock.lap("search")
             if not found:
                 continue
@@ -320,6 +332,7 @@ class Fitter:
     def _searched(self, frame: Frame, clock: Clock) -> FitResult:
         """Search the whole library."""
         found, curve = self.searcher.search(frame)
+        found = all_turns(found, self.library, self.reference, self.hints.rotation)
         clock.lap("search")
         result = self.finisher.finish(frame, found, curve, clock, "full search")
         if poor(result):
@@ -331,13 +344,6 @@ def check_method(method: str) -> None:
     """Raise an InputError for a method that there is not."""
     if method not in METHODS:
         raise InputError(f"unknown method {method!r}; the methods are {', '.join(METHODS)}")
-
-
-def _joined(curves: Sequence[Array]) -> Array:
-    """The least of several curves (2, n) at all their thicknesses."""
-    t, chi2 = np.concatenate(curves, axis=1)
-    thickness = np.unique(t)
-    return np.stack([thickness, [chi2[t == each].min() for each in thickness]])
 
 
 def _as_frame(frame: Frame | ArrayLike) -> Frame:

@@ -5,13 +5,14 @@ candidates → refined on a coarse frame, all on the same pixels → the best on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridfit.dimensions import Axis
 from hybridfit.fitting.cameras import check_disc
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.clock import Clock
@@ -19,6 +20,7 @@ from hybridfit.fitting.local import Minimum, Refiner
 from hybridfit.fitting.noise import effective_pixels
 from hybridfit.fitting.region import Region
 from hybridfit.fitting.result import FitResult
+from hybridfit.fitting.variants import Variant, with_odds
 from hybridfit.fitting.verdict import make_result, unexplained
 from hybridfit.frame import Frame
 from hybridfit.model import FINE_PIXEL
@@ -42,7 +44,10 @@ class Finisher:
 
     Parameters
     ----------
-    refiner : Refiner
+    variants : sequence of Variant
+        Refinements at every combination of discrete structural parameters; a single one without any.
+    structure : mapping of name to Axis
+        Structural parameters of the library.
     method : str
     remark : str
         A sentence to add to every message.
@@ -52,14 +57,17 @@ class Finisher:
 
     def __init__(
         self,
-        refiner: Refiner,
+        variants: Sequence[Variant],
+        structure: Mapping[str, Axis],
         *,
         method: str,
         remark: str,
         keep_model: bool,
         progress: Callable[[str, float], None],
     ) -> None:
-        self.refiner = refiner
+        self.variants = variants
+        self.structure = structure
+        self.refiner = variants[0].refiner
         self.method = method
         self.remark = remark
         self.keep_model = keep_model
@@ -69,32 +77,34 @@ class Finisher:
         self, frame: Frame, found: list[Candidate], curve: Array | None, clock: Clock, route: str
     ) -> FitResult:
         """Refine candidates and say what came of it."""
-        order = self.refiner.library.rotation_order
         told, rivals_up_to = self._tell_apart(frame, found)
         region = Region.around(frame, told[0].answer, self.refiner.semi_angle, FINE_RADIUS)
         best = self._finely(frame, told[0], region)
         weights = 1 / best.fit.noise.variance(best.fit.model)
         minima = [best.weighed(weights)]
-        seeds = [m for m in told[1 : 1 + RIVALS] if m.answer.chi2 <= rivals_up_to]
+        seeds = [m for m in self._worth_a_look(told) if m.answer.chi2 <= rivals_up_to]
         for seed in seeds:
             other = self._finely(frame, seed, region).weighed(weights)
-            same = [m for m in minima if m.answer.same_as(other.answer, order)]
+            same = [m for m in minima if m.same_as(other, self._refiner(m).library)]
             if all(other.answer.chi2 < m.answer.chi2 for m in same):
                 minima = [other, *(m for m in minima if m not in same)]
         best, *rivals = sorted(minima, key=lambda m: m.answer.chi2)
-        answer = best.answer
+        answer, library = best.answer, self._refiner(best).library
         check_disc(frame, (answer.centre_x, answer.centre_y, answer.scale), self.refiner.semi_angle)
         others = [m.answer for m in rivals]
         # χ² of what was left behind on the coarse frame, as it would be on the fine one
         scale = answer.chi2 / told[0].answer.chi2
-        rest = [replace(m.answer, chi2=m.answer.chi2 * scale) for m in told[1 + len(seeds) :]]
-        others += [c for c in rest if not any(c.same_as(m, order) for m in (answer, *others))]
+        left = [m for m in told[1:] if m not in seeds]
+        rest = [replace(m.answer, chi2=m.answer.chi2 * scale) for m in left]
+        others += [
+            c for c in rest if not any(c.same_as(m, library.rotation_order) for m in (answer, *others))
+        ]
         doubt = self._doubt(frame, told[0], best)
         self.progress("refine", 1.0)
         clock.lap("refine")
-        return make_result(
+        result = make_result(
             frame.source,
-            self.refiner.library,
+            library,
             self.refiner.tilt_limit,
             best,
             rivals,
@@ -108,15 +118,35 @@ class Finisher:
             remark=self.remark,
             doubt=doubt,
         )
+        if not best.discrete:
+            return result
+        tried = [(m.discrete, m.answer.chi2) for m in minima]
+        tried += [(m.discrete, m.answer.chi2 * scale) for m in left]
+        return with_odds(result, self.structure, best.discrete, tried)
+
+    def _worth_a_look(self, told: list[Minimum]) -> list[Minimum]:
+        """The next best minima, and the best one of every combination of discrete parameters."""
+        chosen = told[1 : 1 + RIVALS]
+        seen = [m.discrete for m in told[: 1 + RIVALS]]
+        for minimum in told[1 + RIVALS :]:
+            if minimum.discrete not in seen:
+                seen.append(minimum.discrete)
+                chosen.append(minimum)
+        return chosen
+
+    def _refiner(self, minimum: Minimum) -> Refiner:
+        """Whose minimum it is."""
+        return next(v.refiner for v in self.variants if v.refiner.discrete == minimum.discrete)
 
     def _doubt(self, frame: Frame, coarse: Minimum, best: Minimum) -> str:
         """What speaks against a match that leaves some structure: another semi-angle that fits better."""
         if "semi_angle" in (*self.refiner.free, *self.refiner.fix) or unexplained(best) < SUSPICIOUS:
             return ""
-        start = best.answer
+        start, refiner = best.answer, self._refiner(best)
         options: dict[str, Any] = {"passes": 1, "tolerance": COARSE_TOLERANCE, "fine_pixel": COARSE_PIXEL}
+        options["start"] = {name: best.fit.values[name] for name in refiner.library.structure}
         fits = [
-            self.refiner.follow(frame, start, coarse.region, free=free, **options).fit
+            refiner.follow(frame, start, coarse.region, free=free, **options).fit
             for free in ((), ("semi_angle",))
         ]
         gain = 1 - fits[1].sum_of_squares / max(fits[0].sum_of_squares, 1e-300)
@@ -129,7 +159,7 @@ class Finisher:
         """Refine from a coarse minimum, with what it said about the noise."""
         noise = coarse.fit.noise.on_pixels((region.factor / coarse.region.factor) ** 2)
         fine_pixel = FINE_PIXEL if _electrons(coarse) > BRIGHT else COARSE_PIXEL
-        return self.refiner.follow(
+        return self._refiner(coarse).follow(
             frame, coarse.answer, region, noise=noise, start=coarse.fit.values, fine_pixel=fine_pixel
         )
 
@@ -139,22 +169,23 @@ class Finisher:
         All are refined on the same pixels of a coarse frame and weighted by one estimate of the
         noise, so that a difference of χ² is one of log-likelihood.
         """
-        order = self.refiner.library.rotation_order
+        trials = [(v.refiner, start, seed) for seed in found for v in self.variants for start in v.starts]
+        refiner, start, seed = trials[0]
         region = Region.around(frame, found[0], self.refiner.semi_angle, COARSE_RADIUS)
         options: dict[str, Any] = {"fine_pixel": COARSE_PIXEL, "tolerance": COARSE_TOLERANCE}
-        if len(found) == 1:
+        if len(trials) == 1:
             options["tolerance"] = ONLY_TOLERANCE
-            return [self.refiner.follow(frame, found[0], region, passes=1, **options)], np.inf
+            return [refiner.follow(frame, seed, region, passes=1, start=start, **options)], np.inf
         options["coarse"] = True
-        first = self.refiner.follow(frame, found[0], region, passes=2, **options)
+        first = refiner.follow(frame, seed, region, passes=2, start=start, **options)
         weights = 1 / first.fit.noise.variance(first.fit.model)
         minima = [first.weighed(weights)]
-        for i, seed in enumerate(found[1:], 1):
-            new = self.refiner.follow(frame, seed, region, weights, passes=1, **options)
-            same = [m for m in minima if m.answer.same_as(new.answer, order)]
+        for i, (refiner, start, seed) in enumerate(trials[1:], 1):
+            new = refiner.follow(frame, seed, region, weights, passes=1, start=start, **options)
+            same = [m for m in minima if m.same_as(new, refiner.library)]
             if all(new.answer.chi2 < m.answer.chi2 for m in same):
                 minima = [m for m in minima if m not in same] + [new]
-            self.progress("refine", (i + 1) / (len(found) + 1))
+            self.progress("refine", (i + 1) / (len(trials) + 1))
         minima.sort(key=lambda m: m.answer.chi2)
         fit = minima[0].fit
         standardised = np.sqrt(weights) * fit.residual

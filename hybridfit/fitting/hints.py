@@ -104,6 +104,8 @@ class Hints:
 def check_fixed(fix: Mapping[str, float | None], library: Library, semi_angle: float) -> None:
     """Raise an InputError for parameters fixed where the library ends, or at what no camera has.
 
+    A LibraryError for structural parameters that are fixed outside the library.
+
     Parameters
     ----------
     fix : parameter name to value (nm, mrad, px, px/mrad, degrees), or to None
@@ -126,6 +128,10 @@ def check_fixed(fix: Mapping[str, float | None], library: Library, semi_angle: f
         "blur": (0.0, 3.0, "mrad"),
     }
     for name, value in fix.items():
+        if name in library.structure:
+            if value is not None:
+                library.structure[name].checked(name, value)
+            continue
         low, high, unit = allowed[name]
         if value is not None and not isinstance(value, int | float | np.integer | np.floating):
             raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import lmfit
@@ -29,22 +29,35 @@ FIXED_BY_DEFAULT = ("semi_angle",)
 FIXED_WHEN_COARSE = ("ellipticity_a", "ellipticity_b")
 START = {"blur": 0.3, "ellipticity_a": 0.0, "ellipticity_b": 0.0}  # mrad, 1, 1
 FEWEST_PIXELS = 200
+SAME_STRUCTURE = 0.1  # of the range of a parameter: two refinements this close found one minimum
 
 
 @dataclass(frozen=True, eq=False)
 class Minimum:
     """Where a refinement ended, and the pixels that it compared.
 
-    answer.chi2 is weighted like the other minima that this one is compared with.
+    answer.chi2 is weighted like the other minima that this one is compared with; discrete are the
+    values at which discrete structural parameters were held.
     """
 
     region: Region
     fit: Refinement
     answer: Candidate
+    discrete: Mapping[str, float] = field(default_factory=dict)
 
     def weighed(self, weights: Array) -> Minimum:
         """The same with χ² under the given weights (n,)."""
         return replace(self, answer=self.region.answer(self.fit, weights))
+
+    def same_as(self, other: Minimum, library: Library) -> bool:
+        """Whether two refinements found one minimum, also in the structural parameters of the library."""
+        if self.discrete != other.discrete or not self.answer.same_as(other.answer, library.rotation_order):
+            return False
+        return all(
+            abs(self.fit.values[name] - other.fit.values[name]) < SAME_STRUCTURE * (axis.high - axis.low)
+            for name, axis in library.structure.items()
+            if axis.continuous
+        )
 
 
 class Refiner:
@@ -53,10 +66,13 @@ class Refiner:
     Parameters
     ----------
     library : Library, in memory
+        Its structural parameters are fitted, too.
     semi_angle : float, mrad
     background, fix, free : as for `Fitter`
     tilt_limit : float, mrad
     pool : Pool, optional
+    discrete : mapping of name to value, optional
+        Discrete structural parameters that the library has been taken at.
     """
 
     def __init__(
@@ -69,8 +85,10 @@ class Refiner:
         free: Sequence[str],
         tilt_limit: float,
         pool: Pool | None = None,
+        discrete: Mapping[str, float] | None = None,
     ) -> None:
         self.library = library
+        self.discrete = dict(discrete or {})
         self.semi_angle = semi_angle
         self.background = background
         self.fix = fix
@@ -105,7 +123,8 @@ class Refiner:
             Leave out what only a fine frame tells.
         free : names of further parameters to vary
         start : mapping of parameter name to value
-            Where to start what the seed does not say: blur, ellipticity_a, ellipticity_b.
+            Where to start what the seed does not say: blur, ellipticity_a, ellipticity_b, structural
+            parameters.
         fine_pixel : float, mrad
             As for `ForwardModel`.
         options : passes, tolerance, noise of `refine`
@@ -119,7 +138,7 @@ class Refiner:
             if near:
                 break
             seed = answer
-        return Minimum(region, fit, answer)
+        return Minimum(region, fit, answer, self.discrete)
 
     def _refine(
         self,
@@ -166,6 +185,7 @@ class Refiner:
             "rotation": rotation,
             "semi_angle": self.semi_angle,
             **{name: known.get(name, value) for name, value in START.items()},
+            **{name: known.get(name, axis.reference) for name, axis in self.library.structure.items()},
         }
         params = self._parameters(start, coarse, free)
         data = region.image[region.mask]
@@ -187,11 +207,12 @@ class Refiner:
             "blur": (0.0, 3.0),
             "ellipticity_a": (-0.1, 0.1),
             "ellipticity_b": (-0.1, 0.1),
+            **{name: (axis.low, axis.high) for name, axis in self.library.structure.items()},
         }
         for name in ("tilt_x", "tilt_y"):
             bounds[name] = (max(start[name] - tilt_room, -limit), min(start[name] + tilt_room, limit))
         params = lmfit.Parameters()
-        for name in PARAMETERS:
+        for name in (*PARAMETERS, *self.library.structure):
             value, (low, high) = start[name], bounds[name]
             vary = name not in FIXED_BY_DEFAULT or name in (*self.free, *free)
             vary &= not (coarse and name in FIXED_WHEN_COARSE)

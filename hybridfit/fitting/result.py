@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -54,11 +55,17 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class Parameter:
-    """A fitted value: stderr is None where it was fixed, or not to be had (on a bound)."""
+    """A fitted value: stderr is None where it was fixed, discrete, or not to be had (on a bound).
+
+    Structural parameters say their unit; discrete ones that were chosen among several values the
+    odds of each, which sum to 1.
+    """
 
     value: float
     stderr: float | None
     interval95: tuple[float, float] | None
+    unit: str | None = None
+    odds: Mapping[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ class FitResult:
     route : str
         How the answer was reached: "network", "wider window", "full search", or "seed given".
     structure : dict of str to Parameter
-        Structural parameters of the library, by name.
+        Structural parameters of the library, by name, in its units; `parameters` has the others.
     fitter : lmfit.Minimizer or None
         What produced `minimizer`, where it was kept; see `conf_interval`.
     """
@@ -189,11 +196,16 @@ class FitResult:
     def report(self) -> str:
         """The answer as text for people."""
         lines = [f"{self.source}: {self.message}"]
-        for name, p in self.parameters.items():
+        for name, p in (self.parameters | self.structure).items():
             if p.stderr is None and name in DIMENSIONLESS and p.value == 0:
                 continue
-            unit = UNITS.get(name, "").replace("_per_", "/")
-            varied = self.minimizer is not None and self.minimizer.params[name].vary
+            unit = UNITS.get(name, p.unit or "").replace("_per_", "/").removeprefix("1")
+            if p.odds is not None:
+                odds = ", ".join(f"{value:g}: {share:.2%}" for value, share in p.odds.items())
+                lines.append(f"  {name:14s} {p.value:10g}   odds {odds} {unit}".rstrip())
+                continue
+            params = {} if self.minimizer is None else self.minimizer.params
+            varied = name in params and params[name].vary
             without = "   (on its bound)" if varied else "   (fixed)"
             error = f" ± {p.stderr:.2g}" if p.stderr is not None else without
             interval = f"   95 %: {p.interval95[0]:.5g} … {p.interval95[1]:.5g}" if p.interval95 else ""
@@ -250,10 +262,13 @@ class FitResult:
 
         out = xr.Dataset(attrs={"source": self.source, "library": self.library, "method": self.method})
         for name, p in (self.parameters | self.structure).items():
-            unit = UNITS.get(name, "1").replace("_per_", "/").replace("deg", "degree")
+            unit = UNITS.get(name, p.unit or "1").replace("_per_", "/").replace("deg", "degree")
             error = math.nan if p.stderr is None else p.stderr
             out[name] = ((), p.value, {"units": unit, "long_name": name.replace("_", " ")})
             out[f"{name}_stderr"] = ((), error, {"units": unit, "long_name": f"standard error of {name}"})
+            if p.odds is not None:
+                out[f"{name}_odds"] = ((f"{name}_value",), list(p.odds.values()), {"units": "1"})
+                out = out.assign_coords({f"{name}_value": (f"{name}_value", list(p.odds), {"units": unit})})
         out["status"] = ((), list(Status).index(self.status), {
             "flag_values": list(range(len(Status))),
             "flag_meanings": " ".join(s.name for s in Status),
@@ -283,4 +298,13 @@ class FitResult:
 
 
 def _parameter_json(p: Parameter) -> dict[str, Any]:
-    return {"value": p.value, "stderr": p.stderr, "interval95": list(p.interval95) if p.interval95 else None}
+    out: dict[str, Any] = {
+        "value": p.value,
+        "stderr": p.stderr,
+        "interval95": list(p.interval95) if p.interval95 else None,
+    }
+    if p.unit is not None:
+        out["unit"] = p.unit
+    if p.odds is not None:
+        out["odds"] = {f"{value:g}": share for value, share in p.odds.items()}
+    return out

@@ -13,6 +13,7 @@ from hybridfit.fitting.local import Minimum
 from hybridfit.fitting.result import FitResult, Parameter, Status, Thumbnail
 from hybridfit.fitting.structure import crystallinity, structure_left
 from hybridfit.library import Library
+from hybridfit.model import PARAMETERS
 from hybridfit.pattern import background as bg
 
 Array = NDArray[np.float64]
@@ -31,6 +32,7 @@ ROUTES = {
     "wider window": "The network's seed was off; a wider window was searched.",
     "full search": "The network's seed did not hold; the whole library was searched.",
 }
+BOUNDED = ("scale", "centre_x", "centre_y", "semi_angle", "blur", "ellipticity_a", "ellipticity_b")
 WITHIN = 0.1  # thickness_range10: how far the sum of squares may rise
 
 
@@ -95,9 +97,15 @@ def judge(best: Minimum, rivals: list[Minimum], on_bound: list[str], doubt: str 
         at = rival.answer
         excess = at.chi2 / best.answer.chi2 - 1
         if excess * fit.n_effective < AMBIGUOUS_SIGMA**2:
-            where = f"{at.thickness:.1f} nm, tilt {at.tilt_x:.2f}, {at.tilt_y:.2f} mrad"
+            where = f"{at.thickness:.1f} nm, tilt {at.tilt_x:.2f}, {at.tilt_y:.2f} mrad{_structure(rival)}"
             return Status.ambiguous, f"{where}, sum of squares {excess:+.1%}"
     return Status.converged, ""
+
+
+def _structure(minimum: Minimum) -> str:
+    """Structural parameters of a minimum, in words."""
+    values = {name: v for name, v in minimum.fit.values.items() if name not in PARAMETERS}
+    return "".join(f", {name} {value:.3g}" for name, value in (values | dict(minimum.discrete)).items())
 
 
 def poor(result: FitResult) -> bool:
@@ -139,7 +147,7 @@ def on_bound(params: lmfit.Parameters, library: Library, tilt_limit: float) -> d
     if (x.vary or y.vary) and np.hypot(x.value, y.value) > tilt_limit - 0.01:
         found["tilt_x"] = f"tilt = {tilt_limit:.3g} mrad"
         found["tilt_y"] = found["tilt_x"]
-    for name in ("scale", "centre_x", "centre_y", "semi_angle", "blur", "ellipticity_a", "ellipticity_b"):
+    for name in (*BOUNDED, *library.structure):
         p = params[name]
         nearest = p.max - p.value if name == "blur" else min(p.value - p.min, p.max - p.value)
         if p.vary and nearest < 1e-4 * (p.max - p.min):
@@ -175,13 +183,17 @@ def make_result(
         sentences.append(ROUTES[route])
     if remark:
         sentences.append(remark)
-    parameters = {}
+    parameters, structure = {}, {}
     for name, p in params.items():
         known = p.vary and p.stderr is not None and name not in bounded
         error = float(p.stderr) if known else None
         reach = NORMAL_95 * (error or 0.0)
         interval = (float(p.value) - reach, float(p.value) + reach) if known else None
-        parameters[name] = Parameter(float(p.value), error, interval)
+        if name in library.structure:
+            unit = library.structure[name].unit
+            structure[name] = Parameter(float(p.value), error, interval, unit)
+        else:
+            parameters[name] = Parameter(float(p.value), error, interval)
     t = parameters["thickness"]
     # χ²(t) is a parabola whose naive standard error is its half-width at Δχ² = 1
     half = None if t.stderr is None else t.stderr / fit.inflation * np.sqrt(WITHIN * fit.chi2)
@@ -198,6 +210,7 @@ def make_result(
         status=status,
         message=" ".join(sentences),
         parameters=parameters,
+        structure=structure,
         thickness_range10=None if half is None else (float(t.value - half), float(t.value + half)),
         minimizer=fit.minimizer,
         fitter=fit.fitter if keep_model else None,

@@ -7,7 +7,7 @@ library around the seed, and the trial cameras are the seed's, moved and scaled 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -90,3 +90,10 @@ def search_window(
     least = [by_template[templates.thickness == t].min() for t in thickness]
     near = [obeying(replace(candidate, probability=seed.probability), given) for candidate in found]
     return near, np.stack([thickness, least])
+
+
+def joined(curves: Sequence[Array]) -> Array:
+    """The least of several curves (2, n) at all their thicknesses."""
+    t, chi2 = np.concatenate(curves, axis=1)
+    thickness = np.unique(t)
+    return np.stack([thickness, [chi2[t == each].min() for each in thickness]])

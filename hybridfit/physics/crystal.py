@@ -15,6 +15,7 @@ I_{Rg}(Rq) = I_g(q).  They are found from the projected atoms, so any CIF works.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,9 @@ class Crystal:
     positions : (n, 3) array, fractional coordinates
     occupancies : (n,) array
     debye_waller : (n,) array, isotropic B = 8π²⟨u²⟩ (Å²)
+    labels : tuple of str, optional
+        Names of the sites; atoms that symmetry makes of one site share its name.  By default the
+        elements.
     """
 
     cell: tuple[float, float, float, float, float, float]
@@ -47,9 +51,13 @@ class Crystal:
     positions: Array
     occupancies: Array
     debye_waller: Array
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.elements)
+        if len(self.labels) not in (0, n):
+            raise RecipeError(f"labels must name all {n} atoms, got {len(self.labels)}; or leave them out")
+        object.__setattr__(self, "labels", tuple(self.labels or self.elements))
         for name, shape in {"positions": (n, 3), "occupancies": (n,), "debye_waller": (n,)}.items():
             array = np.array(getattr(self, name), dtype=float)
             if array.shape != shape or not np.isfinite(array).all():
@@ -98,6 +106,7 @@ class Crystal:
             positions=np.array([[site.fract.x, site.fract.y, site.fract.z] for site in sites]),
             occupancies=np.array([site.occ for site in sites]),
             debye_waller=np.array([8 * np.pi**2 * mean_square(site) for site in sites]),
+            labels=tuple(site.label for site in sites),
         )
 
     @property
@@ -141,6 +150,8 @@ class Projection:
         Rows are g₁, g₂ in the crystal frame (x, y), Å⁻¹.
     symmetry : (m, 2, 2) int array
         Point operations R of the projection, acting on columns (n₁, n₂); the identity comes first.
+    own_symmetry : (m', 2, 2) int array
+        The same where `symmetry` is only what several crystals have in common.
     """
 
     crystal: Crystal
@@ -148,11 +159,12 @@ class Projection:
     basis_hkl: NDArray[np.int64]
     basis: Array
     symmetry: NDArray[np.int64]
+    own_symmetry: NDArray[np.int64]
 
     @property
     def rotation_order(self) -> int:
-        """n of the n-fold rotation axis of the projection."""
-        return int(sum(round(np.linalg.det(r)) == 1 for r in self.symmetry))
+        """n of the n-fold rotation axis of the projection, its own."""
+        return int(sum(round(np.linalg.det(r)) == 1 for r in self.own_symmetry))
 
     def beams(self, g_max: float) -> NDArray[np.int64]:
         """(b, 2) int array of the beams (n₁, n₂) with |g| ≤ g_max (Å⁻¹), shortest first."""
@@ -184,9 +196,34 @@ def project(
     RecipeError
         The zone axis is zero, or the reference does not lie in the zone.
     """
+    return project_all([crystal], zone, reference)[0]
+
+
+def project_all(
+    crystals: Sequence[Crystal], zone: tuple[int, int, int], reference: tuple[int, int, int] | None = None
+) -> list[Projection]:
+    """Project crystals of one cell along a zone axis, all on the same basis.
+
+    Basis and symmetry are those of the translations and of the point operations of the projection
+    that all crystals have in common.
+
+    Parameters
+    ----------
+    crystals, zone, reference
+        As for `project`.
+
+    Raises
+    ------
+    RecipeError
+        As for `project`; or the cells differ.
+    """
+    crystal = crystals[0]
+    for other in crystals:
+        if not np.allclose(other.cell, crystal.cell, rtol=1e-9):
+            raise RecipeError(f"the cells {crystal.cell} and {other.cell} differ; give crystals of one cell")
     if not any(zone):
         raise RecipeError("zone [0, 0, 0] is no direction; give three integers such as [0, 0, 1]")
-    basis_hkl = _zolz_basis(crystal, zone)
+    basis_hkl = _zolz_basis(crystals, zone)
     z = np.array(zone) @ crystal.direct_basis
     z /= np.linalg.norm(z)
     hkl = basis_hkl[0] if reference is None else np.array(reference)
@@ -202,22 +239,30 @@ def project(
     if np.linalg.det(basis) < 0:
         flip = np.array([[1], [-1]])
         basis_hkl, basis = basis_hkl * flip, basis * flip
-    return Projection(
-        crystal=crystal,
-        zone=(int(zone[0]), int(zone[1]), int(zone[2])),
-        basis_hkl=basis_hkl,
-        basis=basis,
-        symmetry=_point_symmetry(crystal, basis_hkl, basis),
-    )
+    each_own = [_point_symmetry(each, basis_hkl, basis) for each in crystals]
+    symmetry = each_own[0]
+    for own in each_own[1:]:
+        symmetry = np.stack([r for r in symmetry if any(np.array_equal(r, image) for image in own)])
+    u, v, w = (int(i) for i in zone)
+    return [
+        Projection(each, (u, v, w), basis_hkl, basis, symmetry, own)
+        for each, own in zip(crystals, each_own, strict=True)
+    ]
 
 
-def _zolz_basis(crystal: Crystal, zone: tuple[int, int, int]) -> NDArray[np.int64]:
-    """The two shortest independent ZOLZ reflections that the lattice centring allows."""
+def _zolz_basis(crystals: Sequence[Crystal], zone: tuple[int, int, int]) -> NDArray[np.int64]:
+    """The two shortest independent ZOLZ reflections that the common lattice centring allows."""
+    crystal = crystals[0]
     reach = 2 * max(2, max(abs(u) for u in zone)) + 1
     span = np.arange(-reach, reach + 1)
     hkl = np.stack(np.meshgrid(span, span, span, indexing="ij"), axis=-1).reshape(-1, 3)
     hkl = hkl[(hkl @ np.array(zone) == 0) & hkl.any(axis=1)]
-    phase = hkl @ crystal.centring_translations().T
+    translations = crystal.centring_translations()
+    for other in crystals[1:]:
+        away = translations[:, None] - other.centring_translations()[None]
+        near = np.abs(away - away.round()).max(axis=2) < SAME_POSITION
+        translations = translations[near.any(axis=1)]
+    phase = hkl @ translations.T
     hkl = hkl[(np.abs(phase - phase.round()) < 1e-3).all(axis=1)]
     g = hkl @ crystal.reciprocal_basis
     length = np.linalg.norm(g, axis=1)

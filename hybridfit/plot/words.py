@@ -54,6 +54,8 @@ def draw_numbers(axis: Axes, result: FitResult) -> None:
         weight = "bold" if name in ("thickness", "tilt_x", "tilt_y") else "normal"
         value, _, error = measured(p).partition(" ± ")
         note = f"± {error}" if error else ("on its bound" if _varied(result, name) else "fixed")
+        if p.odds is not None:
+            note = f"odds {max(p.odds.values()):.1%}"
         axis.text(0.0, y, NAMES.get(name, name), va="top", size=size, weight=weight, parse_math=False)
         axis.text(0.56, y, value, va="top", ha="right", size=size, weight=weight)
         axis.text(
@@ -65,7 +67,7 @@ def draw_numbers(axis: Axes, result: FitResult) -> None:
             color=BLACK if error else GREY,
             weight=weight if error else "normal",
         )
-        axis.text(0.82, y, unit(name), va="top", size=size, color=GREY)
+        axis.text(0.82, y, unit(name) or (p.unit or "").removeprefix("1"), va="top", size=size, color=GREY)
         y -= step
     quality = (
         f"residual {result.residual_fraction:.2%} of the variance (misfit {result.misfit_fraction:.2%}), "
