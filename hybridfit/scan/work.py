@@ -19,7 +19,6 @@ from hybridfit.library import Library
 from hybridfit.scan.rows import COLUMN, RETRIED, Rows, row_of, row_without, to_frame
 from hybridfit.scan.source import At, NoFrame, Positions
 
-KEPT = 2  # fitters in the memory of a worker: the first pass has another one than the rest
 
 
 # of one position: what the network says, or candidates in pixels of the camera; an error where the
@@ -60,9 +59,8 @@ class Job:
 
     def fitter(self, **options: Any) -> Fitter:
         """A fitter of one thread, for frames that come with their seeds."""
-        library = self.library if isinstance(self.library, Library) else Library.open(self.library)
         return Fitter(
-            library,
+            _opened(self.library),
             self.semi_angle,
             method=self.method,
             background=self.background,
@@ -93,15 +91,26 @@ class Task:
     known: Rows | None = None
 
 
+# what a worker keeps: one library, for all jobs that it has a part in, and the fitter of the latest
+_libraries: dict[str, Library] = {}
 _fitters: dict[str, Fitter] = {}
+
+
+def _opened(library: Library | str) -> Library:
+    if isinstance(library, Library):
+        return library
+    if library not in _libraries:
+        _libraries.clear()
+        found = Library.open(library)
+        _libraries[library] = Library(found.dataset.load())
+    return _libraries[library]
 
 
 def work(job: Job, task: Task) -> tuple[str, Rows]:
     """Fit the positions of a task."""
     fitter = _fitters.get(job.key)
     if fitter is None:
-        while len(_fitters) >= KEPT:
-            del _fitters[next(iter(_fitters))]
+        _fitters.clear()
         fitter = _fitters[job.key] = job.fitter()
     rows = []
     for i, (frame, start) in enumerate(zip(job.positions.frames(task.at), task.starts, strict=True)):
