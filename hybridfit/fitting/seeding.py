@@ -2,8 +2,8 @@
 
     rough disc → crop → network → centre, size → crop → …   until nothing moves
 
-The last crop is looked at in all four orientations, and the mean of what the network says of it
-becomes a handful of candidates: peaks of the thickness probabilities × peaks of the tilt
+The last crop is looked at in all four orientations, and in the mirror where the crystal has one;
+the mean of what the network says of it becomes a handful of candidates: peaks of the thickness probabilities × peaks of the tilt
 probabilities.  The network sees the tilt as the camera does; in the crystal frame it is
 τ = R(−φ) τ_camera, one candidate for all the rotations φ + 360°/n that symmetry leaves open.
 
@@ -25,6 +25,7 @@ from hybridfit.fitting.rough import quick_disc, rough_discs
 from hybridfit.frame import Frame
 from hybridfit.library import Library
 from hybridfit.network.crop import crops
+from hybridfit.network.samples import mirror_of
 from hybridfit.network.weights import Network, Predictions
 from hybridfit.pattern.background import PER_NM
 
@@ -154,15 +155,24 @@ class Seeder:
     def _all_round(
         self, frames: Sequence[Frame], cameras: Array, below: Array, passes: Sequence[tuple[int, float]]
     ) -> list[Seed]:
-        """Look once more, at the aligned crops in all four orientations, and take the mean."""
+        """Look once more, at the aligned crops in all orientations, and take the mean."""
         cut = [
             crops(f.image, f.valid, c[None, :2], c[None, 2])[0] for f, c in zip(frames, cameras, strict=True)
         ]
         pixels = np.stack(cut)
         pixels[:, 0] -= below[:, None, None] * (pixels[:, 1] > 0)
-        turns = [np.rot90(pixels, k, axes=(2, 3)) for k in range(4)]
+        order, seen = self.library.rotation_order, [pixels]
+        mirror = mirror_of(self.library)
+        if mirror is not None:
+            seen.append(pixels[:, :, ::-1])
+        turns = [np.rot90(view, k, axes=(2, 3)) for view in seen for k in range(4)]
         said = self.network.predict(np.concatenate(turns), self.semi_angle)
-        mean = _mean_of_turns(said, len(frames), self.library.rotation_order)
+        count = 4 * len(frames)
+        straight = Predictions(*(values[:count] for values in said))
+        mean = _mean_of_turns(straight, len(frames), order)
+        if mirror is not None:
+            mirrored = _mean_of_turns(Predictions(*(values[count:] for values in said)), len(frames), order)
+            mean = _mean(mean, _mirrored(mirrored, mirror), order)
         if self.hints.centre is None:
             cameras[:, :2] += mean.centre_mrad * cameras[:, 2:]
         if self.hints.scale is None:
@@ -249,6 +259,30 @@ def _mean_of_turns(said: Predictions, count: int, order: int) -> Predictions:
         rotation_certainty=np.abs(certainty),
         thickness=thickness,
         tilt=tilt,
+    )
+
+
+def _mirrored(said: Predictions, mirror: Array) -> Predictions:
+    """What is said of crops mirrored top to bottom, M, as it is of the crops.
+
+    A mirror S of the crystal along the direction β is S = R(2β) M, so the pattern M R(φ) P is
+    R(−φ − 2β) P of the tilt that is mirrored, too.
+    """
+    twice = np.rad2deg(np.arctan2(mirror[1, 0], mirror[0, 0]))
+    return said._replace(
+        centre_mrad=said.centre_mrad * [1.0, -1.0],
+        rotation_deg=-said.rotation_deg - twice,
+        tilt=said.tilt[:, ::-1],
+    )
+
+
+def _mean(a: Predictions, b: Predictions, order: int) -> Predictions:
+    """The mean of what was said twice of the same crops."""
+    phases = [p.rotation_certainty * np.exp(1j * np.deg2rad(order * p.rotation_deg)) for p in (a, b)]
+    certainty = (phases[0] + phases[1]) / 2
+    both = Predictions(*((u + v) / 2 for u, v in zip(a, b, strict=True)))
+    return both._replace(
+        rotation_deg=np.rad2deg(np.angle(certainty)) / order, rotation_certainty=np.abs(certainty)
     )
 
 

@@ -34,7 +34,7 @@ from hybridfit.scan.work import Job, Start, Task, in_frame_pixels
 if TYPE_CHECKING:
     from hybridfit.network.weights import Network
 
-BLOCK = 48  # positions: rows are put together until there are so many
+BLOCK = 16  # positions: rows are put together until there are so many
 DEATHS = 3  # of workers in a row, without a block finished in between
 
 

@@ -19,8 +19,6 @@ from hybridfit.library import Library
 from hybridfit.scan.rows import COLUMN, RETRIED, Rows, row_of, row_without, to_frame
 from hybridfit.scan.source import At, NoFrame, Positions
 
-
-
 # of one position: what the network says, or candidates in pixels of the camera; an error where the
 # network found nothing; None: the whole library is searched
 Start = Seed | Sequence[Candidate] | InputError | None

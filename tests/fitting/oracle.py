@@ -38,15 +38,26 @@ class Oracle:
         """Fits every library."""
 
     def predict(self, crops, semi_angles) -> Predictions:
-        """The next answer, for as many crops as there are; four orientations are seen as such."""
+        """The next answer, for as many crops as there are; orientations and mirror images are seen as such."""
         answer = self.answers[min(self.calls, len(self.answers) - 1)]
         self.calls += 1
         count = len(crops)
-        turned = count % 4 == 0 and np.array_equal(np.rot90(crops[0], 1, axes=(1, 2)), crops[count // 4])
-        parts = [self.turned(answer, k) for k in range(4)] if turned else [answer]
+        turned = count % 8 == 0 and np.array_equal(np.rot90(crops[0], 1, axes=(1, 2)), crops[count // 8])
+        views = (answer, self.mirrored(answer))
+        parts = [self.turned(view, k) for view in views for k in range(4)] if turned else [answer]
         repeats = count // len(parts)
         columns = zip(*parts, strict=True)
         return Predictions(*(np.concatenate([np.repeat(v, repeats, axis=0) for v in c]) for c in columns))
+
+    @staticmethod
+    def mirrored(answer: Predictions) -> Predictions:
+        """What is said of a crop mirrored top to bottom; the crystal has a mirror along its x."""
+        x, y = answer.centre_mrad.T
+        return answer._replace(
+            centre_mrad=np.stack([x, -y], axis=1),
+            rotation_deg=-answer.rotation_deg,
+            tilt=answer.tilt[:, ::-1],
+        )
 
     @staticmethod
     def turned(answer: Predictions, k: int) -> Predictions:
