@@ -3,9 +3,10 @@
     rough disc → crop → network → centre, size → crop → …   until nothing moves
 
 The last crop is looked at in all four orientations, and in the mirror where the crystal has one;
-the mean of what the network says of it becomes a handful of candidates: peaks of the thickness probabilities × peaks of the tilt
-probabilities.  The network sees the tilt as the camera does; in the crystal frame it is
-τ = R(−φ) τ_camera, one candidate for all the rotations φ + 360°/n that symmetry leaves open.
+the mean of what the network says of it becomes a handful of candidates: peaks of the thickness
+probabilities × peaks of the tilt probabilities.  The network sees the tilt as the camera does; in
+the crystal frame it is τ = R(−φ) τ_camera, one candidate for all the rotations φ + 360°/n that
+symmetry leaves open.
 
 Where the background is the paper's, an intensity per nm, it is subtracted from the crop with the
 thickness of the pass before; the radial ones the network knows from its training.
@@ -280,9 +281,13 @@ def _mean(a: Predictions, b: Predictions, order: int) -> Predictions:
     """The mean of what was said twice of the same crops."""
     phases = [p.rotation_certainty * np.exp(1j * np.deg2rad(order * p.rotation_deg)) for p in (a, b)]
     certainty = (phases[0] + phases[1]) / 2
-    both = Predictions(*((u + v) / 2 for u, v in zip(a, b, strict=True)))
-    return both._replace(
-        rotation_deg=np.rad2deg(np.angle(certainty)) / order, rotation_certainty=np.abs(certainty)
+    return Predictions(
+        log_size=(a.log_size + b.log_size) / 2,
+        centre_mrad=(a.centre_mrad + b.centre_mrad) / 2,
+        rotation_deg=np.rad2deg(np.angle(certainty)) / order,
+        rotation_certainty=np.abs(certainty),
+        thickness=(a.thickness + b.thickness) / 2,
+        tilt=(a.tilt + b.tilt) / 2,
     )
 
 

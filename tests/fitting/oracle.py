@@ -38,7 +38,7 @@ class Oracle:
         """Fits every library."""
 
     def predict(self, crops, semi_angles) -> Predictions:
-        """The next answer, for as many crops as there are; orientations and mirror images are seen as such."""
+        """The next answer, for as many crops as there are; orientations and mirrors are seen."""
         answer = self.answers[min(self.calls, len(self.answers) - 1)]
         self.calls += 1
         count = len(crops)
