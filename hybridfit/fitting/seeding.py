@@ -286,8 +286,8 @@ def _mean(a: Predictions, b: Predictions, order: int) -> Predictions:
         centre_mrad=(a.centre_mrad + b.centre_mrad) / 2,
         rotation_deg=np.rad2deg(np.angle(certainty)) / order,
         rotation_certainty=np.abs(certainty),
-        thickness=(a.thickness + b.thickness) / 2,
-        tilt=(a.tilt + b.tilt) / 2,
+        thickness=((a.thickness + b.thickness) / 2).astype(np.float32),
+        tilt=((a.tilt + b.tilt) / 2).astype(np.float32),
     )
 
 
