@@ -42,6 +42,11 @@ class Candidate:
         """Tilt (mrad) in the crystal frame."""
         return self.tilt_x, self.tilt_y
 
+    def tilted_within(self, limit: float) -> Candidate:
+        """The same with a tilt of the limit (mrad) at most: a fit ends on a bound of each component."""
+        inside = min(1.0, limit / max(float(np.hypot(*self.tilt)), 1e-12) * (1 - 1e-9))
+        return replace(self, tilt_x=inside * self.tilt_x, tilt_y=inside * self.tilt_y) if inside < 1 else self
+
     def same_as(self, other: Candidate, order: int) -> bool:
         """Whether two refined candidates are one minimum, up to the n-fold axis."""
         near = tilt_distance(self.tilt, other.tilt, order) < SAME_TILT

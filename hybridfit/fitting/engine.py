@@ -252,6 +252,7 @@ class Fitter:
             A candidate is outside the library, or its camera cannot be that of the frame.
         """
         frame = _as_frame(frame)
+        candidates = [candidate.tilted_within(self.tilt_limit) for candidate in candidates]
         for candidate in candidates:
             self._check(candidate, frame)
         return self._windowed(frame, [("neighbour", WINDOW, 1, candidates)], Clock())

@@ -11,7 +11,7 @@ import numpy as np
 
 from hybridfit.errors import InputError
 
-ONE_BY_ONE = "hybridfit map reads 4D-STEM scans"
+ONE_BY_ONE = "map a 4D-STEM scan with hybridfit map, or slice it into single patterns"
 
 
 def read_hdf(path: Path, dataset: str | None = None) -> list[np.ndarray]:

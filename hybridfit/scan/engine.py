@@ -147,7 +147,8 @@ class MapRun:
             values = common_values(rows, self.common, self.library.rotation_order)
             self.store.keep_common(values)
         job = replace(self.first, key=f"{self.first.key} common", fix={**self.first.fix, **values})
-        good = [(at[i], rows.candidate(i)) for i, status in enumerate(rows.status) if status in GOOD]
+        converged = GOOD[:1] if (rows.status == GOOD[0]).any() else GOOD
+        good = [(at[i], rows.candidate(i)) for i, status in enumerate(rows.status) if status in converged]
         return job, good if self.pending else []
 
     def _mended(self, job: Job) -> Rows:
