@@ -133,7 +133,12 @@ def map_command(
     from hybridfit.scan.maps import map_scan
 
     line = LiveLine(quiet, "reading")
-    with line, saying(lambda: f"what is done is kept in {output}.parts, and the same command goes on"):
+    parts = Path(f"{output}.parts")
+
+    def left() -> str:
+        return f"what is done is kept in {parts}, and the same command goes on" if parts.exists() else ""
+
+    with line, saying(left):
         found = map_scan(
             scan,
             library,

@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, DTypeLike
 
 from hybridfit.errors import InputError
+from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.engine import Fitter, check_method
 from hybridfit.fitting.hints import check_fixed
 from hybridfit.io import ScanFile, atomic_path, open_scan
@@ -26,7 +27,7 @@ from hybridfit.scan.engine import MapRun, Progress
 from hybridfit.scan.fields import deflection, projected_field
 from hybridfit.scan.flags import good_positions
 from hybridfit.scan.parallel import Workers
-from hybridfit.scan.rows import COLUMN, Rows, to_frame
+from hybridfit.scan.rows import to_frame
 from hybridfit.scan.source import NoFrame, Positions, Roi
 from hybridfit.scan.work import in_frame_pixels
 
@@ -249,11 +250,7 @@ def fit_at(found: xr.Dataset, y: int, x: int, library: Library | None = None) ->
     )
     if not known:
         return fitter.fit(frame)
-    values = np.full((1, len(COLUMN)), np.nan)
-    for name in PARAMETERS:
-        values[0, COLUMN[name]] = cell[name]
-    empty = Rows.empty(1)
-    start = Rows(values, empty.status, empty.route, empty.message).candidate(0)
+    start = Candidate(**{n: float(cell[n]) for n in Candidate.__dataclass_fields__ if n in found})
     return fitter.refine(frame, to_frame(start, positions.bin))
 
 

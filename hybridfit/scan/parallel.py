@@ -56,7 +56,6 @@ class Workers:
     def run(self, job: Job, tasks: Iterable[Task]) -> Iterator[tuple[str, Rows]]:
         """Work on tasks, in any order; tasks are asked for as they are needed."""
         with self._config(job):
-            # as many as there are: "all" would have to be counted by the backend, which then waits
             run = joblib.Parallel(
                 return_as="generator_unordered", batch_size=1, pre_dispatch=f"{AHEAD}*n_jobs"
             )

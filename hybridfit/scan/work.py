@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+
+import numpy as np
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate, Seed
@@ -55,7 +56,7 @@ class Job:
         own = object.__sizeof__(self)
         return own if isinstance(self.library, str) else own + int(self.library.dataset.nbytes)
 
-    def fitter(self, **options: Any) -> Fitter:
+    def fitter(self) -> Fitter:
         """A fitter of one thread, for frames that come with their seeds."""
         return Fitter(
             _opened(self.library),
@@ -65,7 +66,8 @@ class Job:
             fix=in_frame_pixels(self.fix, self.positions.bin),
             free=self.free,
             workers=1,
-            **{"seeded": self.method != "lsf", "thorough": self.method == "lsf", **options},
+            seeded=self.method != "lsf",
+            thorough=self.method == "lsf",
         )
 
 
@@ -143,10 +145,12 @@ def fit_frame(fitter: Fitter, frame: Frame, start: Start, pixel: int) -> FitResu
 
 def is_better(new: Rows, old: Rows) -> bool:
     """Whether a second fit (one position) explains the frame better than the first."""
+    left = COLUMN["residual_fraction"]
+    if not np.isfinite(new.values[0, left]):  # a start that led nowhere says nothing of the frame
+        return False
     a, b = int(new.status[0]), int(old.status[0])
     if (a in RETRIED) != (b in RETRIED):
         return b in RETRIED
-    left = COLUMN["residual_fraction"]
     return bool(new.values[0, left] * SAME < old.values[0, left])
 
 

@@ -10,8 +10,9 @@ from hybridfit.io import open_scan
 from hybridfit.scan.blocks import Store
 from hybridfit.scan.common import COMMON, common_values, sampled
 from hybridfit.scan.neighbours import retries
-from hybridfit.scan.rows import COLUMN, STATUSES, Rows
+from hybridfit.scan.rows import COLUMN, STATUSES, Rows, row_without
 from hybridfit.scan.source import NoFrame, Positions
+from hybridfit.scan.work import is_better
 
 CONVERGED, POOR = STATUSES.index("converged"), STATUSES.index("poor_match")
 
@@ -60,6 +61,13 @@ def test_a_poor_position_starts_from_its_best_neighbours():
     assert list(found) == [(1, 1)]
     assert [c.thickness for c in found[1, 1]][:2] == [20.0, 28.0]
     assert retries(near, (3, 3), np.ones(9, bool)) == {}
+
+
+def test_a_start_that_leads_nowhere_leaves_a_position_as_it_was():
+    poor, good = rows((1, 1)), rows((1, 1))
+    poor.status[0] = POOR
+    assert is_better(good, poor) and not is_better(poor, good)
+    assert not is_better(row_without(True, "a disc that is cut"), poor)
 
 
 def test_a_position_unlike_all_around_it_is_doubted():
