@@ -95,7 +95,7 @@ def compose_pattern(semi_angle: str, path: str) -> dict[str, Any]:
     extent = alpha + 7.5
     kx, ky = np.meshgrid(*2 * [np.linspace(-extent, extent, PIXELS)])
     table = library.table(k_max=float(np.hypot(kx, ky).max()), semi_angle=alpha)
-    cubes = [workspace(table, alpha + library.step / 2, lanes) for lanes in (1, 2)]
+    rooms = [workspace(table, alpha + library.step / 2, lanes) for lanes in (1, 2)]
     at = {"thickness": THICKNESS, "tilt": TILT, "semi_angle": alpha, "half_edge": library.step / 2}
     camera = Camera((PIXELS - 1) / 2, (PIXELS - 1) / 2, (PIXELS - 2) / 2 / extent, 12.0)
     row, col = np.indices((PIXELS, PIXELS))
@@ -103,8 +103,8 @@ def compose_pattern(semi_angle: str, path: str) -> dict[str, Any]:
     model = ForwardModel(library, mask, camera, semi_angle=alpha)
     values = dict(zip(PARAMETERS, (THICKNESS, *TILT, *camera, alpha, 0.2), strict=True))
     out = {
-        "kernel": timed(lambda: pattern_at(kx, ky, table, cube=cubes[0], **at), 30),
-        "kernel, derivatives": timed(lambda: pattern_partials(kx, ky, table, cube=cubes[1], **at), 30),
+        "kernel": timed(lambda: pattern_at(kx, ky, table, room=rooms[0], **at), 30),
+        "kernel, derivatives": timed(lambda: pattern_partials(kx, ky, table, room=rooms[1], **at), 30),
         "model": timed(lambda: model.evaluate(values), 30),
         "model, derivatives": timed(lambda: model.evaluate(values, PARAMETERS), 30),
     }

@@ -29,7 +29,7 @@ from hybridfit.pattern.blend import Stack
 from hybridfit.pattern.blur import gaussian_weights
 from hybridfit.pattern.camera import Camera, chain, to_angles
 from hybridfit.pattern.compose import compose, compose_values
-from hybridfit.pattern.expand import at_thickness, unfold, workspace
+from hybridfit.pattern.expand import Unfolded, at_thickness, unfold, workspace
 from hybridfit.pattern.pool import Pool
 from hybridfit.pattern.raster import Raster
 
@@ -219,19 +219,18 @@ class ForwardModel:
         table, t = self._table, values["thickness"]
         lanes = 2 if len(names) else 1
         if self._stack is None:
-            blend = at_thickness(table, t, lanes)
+            blend = at_thickness(table, t, lanes, self._pool)
         else:
             blend = self._stack.blend(t, values, lanes)
         sigma, sigma_slopes = self._kernel(values["blur"], camera.scale)
         tilt, alpha = (values["tilt_x"], values["tilt_y"]), values["semi_angle"]
         room = workspace(table, self._radius, lanes, self._pool)
-        radius = alpha + self.half_edge
-        cube, first = unfold(table, blend, tilt, radius, self._k_max, room, self._pool)
+        unfolded = unfold(table, blend, tilt, alpha, self.half_edge, self._k_max, room, self._pool)
         kernel = compose if len(names) else compose_values
 
         def composed(begin: int, end: int) -> Array:
             x, y = k[0, begin:end], k[1, begin:end]
-            return kernel(x, y, table, cube, first, *tilt, alpha, self.half_edge)
+            return kernel(x, y, table, unfolded, *tilt, alpha, self.half_edge)
 
         partials = np.concatenate(self._pool.shares(composed, k.shape[1]), axis=-1)
         structural = self._structural(k, values, names)
@@ -289,11 +288,11 @@ class ForwardModel:
         for name in set(names) & set(self._stack.nodes):
             slope = self._stack.slope(values["thickness"], values, name)
             room = workspace(table, self._radius, 1, self._pool)
-            cube, first = unfold(table, slope, tilt, alpha + self.half_edge, self._k_max, room, self._pool)
+            unfolded = unfold(table, slope, tilt, alpha, self.half_edge, self._k_max, room, self._pool)
 
-            def composed(begin: int, end: int, cube: NDArray = cube, first: NDArray = first) -> Array:
+            def composed(begin: int, end: int, unfolded: Unfolded = unfolded) -> Array:
                 x, y = k[0, begin:end], k[1, begin:end]
-                return compose_values(x, y, table, cube, first, *tilt, alpha, self.half_edge)
+                return compose_values(x, y, table, unfolded, *tilt, alpha, self.half_edge)
 
             out[name] = np.concatenate(self._pool.shares(composed, k.shape[1]))
         return out

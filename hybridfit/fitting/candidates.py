@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 WINDOW = (3.0, 1.0)  # nm, mrad: half-widths of the search about a seed or a hint
-NARROWEST = (1.5, 0.7)  # where the network is sure
+NO_DOUBT = (1.5, 0.7)  # nm, mrad: a refinement gets over that by itself, better than a grid of such steps
 IN_DOUBT = 2.0  # standard deviations of the network's probabilities
 SURE = 0.9  # confidence from which the first candidate is tried alone
 SAME_THICKNESS, SAME_TILT = 1.0, 0.3  # nm, mrad: two refinements this close found one minimum
@@ -88,10 +88,15 @@ class Seed:
 
     @property
     def window(self) -> tuple[float, float]:
-        """Half-widths (nm, mrad) of the search: as far as the network is in doubt, at most WINDOW."""
-        narrow, wide = NARROWEST, WINDOW
-        thickness = float(np.clip(IN_DOUBT * self.spread[0], narrow[0], wide[0]))
-        return thickness, float(np.clip(IN_DOUBT * max(self.spread[1:]), narrow[1], wide[1]))
+        """Half-widths (nm, mrad) of the search: as far as the network is in doubt, at most WINDOW.
+
+        0 where it is in none: the candidates themselves are better than a search around them.
+        """
+        doubt = IN_DOUBT * self.spread[0], IN_DOUBT * max(self.spread[1:])
+        thickness, tilt = (
+            min(d, wide) if d > none else 0.0 for d, wide, none in zip(doubt, WINDOW, NO_DOUBT, strict=True)
+        )
+        return thickness, tilt
 
     @property
     def certainty(self) -> float:

@@ -172,7 +172,7 @@ class Finisher:
         trials = [(v.refiner, start, seed) for seed in found for v in self.variants for start in v.starts]
         refiner, start, seed = trials[0]
         region = Region.around(frame, found[0], self.refiner.semi_angle, COARSE_RADIUS)
-        options: dict[str, Any] = {"fine_pixel": COARSE_PIXEL, "tolerance": COARSE_TOLERANCE}
+        options: dict[str, Any] = {"fine_pixel": COARSE_PIXEL, "tolerance": COARSE_TOLERANCE, "errors": False}
         if len(trials) == 1:
             options["tolerance"] = ONLY_TOLERANCE
             return [refiner.follow(frame, seed, region, passes=1, start=start, **options)], np.inf

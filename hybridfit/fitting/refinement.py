@@ -20,6 +20,7 @@ excess over pure noise being enlarged by MISFIT_ALONG².
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,7 @@ PASSES = 4
 # scattering factors (benchmarks/multislice.py).  Where noise explains the residual it has no effect.
 MISFIT_ALONG = 1.35
 FIRST_TOLERANCE = 1e-2
+ROUNDING = 1e-12
 SETTLED = 0.1  # of a standard error: a fit is settled when the next step is shorter for every parameter
 
 
@@ -84,6 +86,8 @@ class Problem:
         self.data = data
         self.root_weights = np.sqrt(weights)
         self._last: tuple[dict[str, float], Columns] | None = None
+        self._solved: tuple[Columns, tuple[Array, Array, Array]] | None = None
+        self._slopes: tuple[Columns, Array] | None = None
 
     def weighted(self, weights: Array) -> Problem:
         """The same with other weights; what is known of the model is kept."""
@@ -93,6 +97,11 @@ class Problem:
 
     def linear(self, columns: Columns) -> tuple[Array, Array, Array]:
         """ĉ, the model image and an orthonormal basis of the weighted columns."""
+        if self._solved is None or self._solved[0] is not columns:
+            self._solved = columns, self._solve(columns)
+        return self._solved[1]
+
+    def _solve(self, columns: Columns) -> tuple[Array, Array, Array]:
         weighted = (columns.columns * self.root_weights).T
         q, r = np.linalg.qr(weighted)
         target = q.T @ (self.root_weights * (self.data - columns.fixed))
@@ -112,17 +121,25 @@ class Problem:
         """Columns with their derivatives; the Levenberg–Marquardt step asks for both at one point."""
         values = params.valuesdict()
         names = [name for name, p in params.items() if p.vary]
-        if self._last is None or self._last[0] != values:
+        if self._last is None or not _same(self._last[0], values):
             self._last = dict(values), self.model.evaluate(values, names)
         return self._last[1]
 
     def sensitivity(self, params: lmfit.Parameters) -> Array:
         """(varying parameters, n): P⊥ W^½ ∂model/∂θ."""
         columns = self.columns(params)
-        coefficients, _, q = self.linear(columns)
-        slopes = columns.sensitivity(coefficients)
-        slopes *= self.root_weights
-        return slopes - (slopes @ q) @ q.T
+        if self._slopes is None or self._slopes[0] is not columns:
+            coefficients, _, q = self.linear(columns)
+            slopes = columns.sensitivity(coefficients)
+            slopes *= self.root_weights
+            slopes -= (slopes @ q) @ q.T
+            self._slopes = columns, slopes
+        return self._slopes[1]
+
+
+def _same(a: Mapping[str, float], b: Mapping[str, float]) -> bool:
+    """Whether two sets of values differ by rounding alone: lmfit's bounds take them to and fro."""
+    return all(abs(a[name] - b[name]) <= ROUNDING * max(1.0, abs(b[name])) for name in b)
 
 
 def refine(
@@ -135,6 +152,7 @@ def refine(
     passes: int = PASSES,
     tolerance: float = 1e-5,
     max_evaluations: int = 60,
+    errors: bool = True,
 ) -> Refinement:
     """Fit the varying parameters.
 
@@ -154,6 +172,8 @@ def refine(
         the naive ones.
     tolerance : float
         Relative change of χ² and of the parameters at which a round ends.
+    errors : bool
+        Whether standard errors are wanted.
     """
     fixed = not any(p.vary for p in params.values())
     given = np.ones(model.n_pixels) if pixel_weights is None else pixel_weights
@@ -186,7 +206,9 @@ def refine(
         problem = problem.weighted(weights)
         if fixed or _settled(problem, params):
             break
-    inflation, n_effective = _honest_errors(problem, result, residual, found)
+    inflation, n_effective = 1.0, float(model.n_pixels)
+    if errors:
+        inflation, n_effective = _honest_errors(problem, result, residual, found)
     return Refinement(
         minimizer=result,
         fitter=fitter,

@@ -139,8 +139,8 @@ def candidates(
     score, turn = chi2[camera, columns], rotation[camera, columns]
     minimum = _local_minima(templates, score, rotation_order)
     kept: list[Candidate] = []
-    # where nothing correlates every point is as bad as its neighbours
-    minimum &= score < score.max()
+    if len(score) > 1:  # where nothing correlates every point is as bad as its neighbours
+        minimum &= score < score.max()
     for i in np.flatnonzero(minimum)[np.argsort(score[minimum])][:most]:
         x, y, angle = canonical(
             float(templates.tilt_x[i]), float(templates.tilt_y[i]), float(turn[i]), rotation_order

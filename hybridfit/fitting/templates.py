@@ -86,12 +86,13 @@ def make_templates(
     series = np.empty((len(thickness), len(tilts), HARMONICS, 2, RINGS), np.float32)
 
     def work(indices: Iterable[int]) -> None:
-        cube = workspace(table, reach, 1)
+        room = workspace(table, reach, 1)
         for i in indices:
             blend = at_thickness(table, float(thickness[i]), 1)
-            _, first = unfold(table, blend, around, reach, float(radii[-1]) + largest, cube)
+            everywhere = float(radii[-1]) + largest
+            unfolded = unfold(table, blend, around, reach, 0.0, everywhere, room, summed=False)
             for j, tilt in enumerate(tilts):
-                ring = compose_values(kx, ky, table, cube, first, tilt[0], tilt[1], semi_angle, SOFTNESS)
+                ring = compose_values(kx, ky, table, unfolded, tilt[0], tilt[1], semi_angle, SOFTNESS)
                 series[i, j] = parts_of(remove(ring.reshape(RINGS, ANGLES)).T)
             if progress is not None:
                 progress((i + 1) / len(thickness))

@@ -26,6 +26,9 @@ from hybridfit.pattern.jit import add_scaled_4, add_scaled_8, kernel
 Array = NDArray[np.float64]
 
 
+PARTS = 2  # of a lattice cell along either vector, for which the beams near by are listed
+
+
 class Partials(NamedTuple):
     """A pattern and its derivatives at the same points, each of the shape of the points.
 
@@ -57,22 +60,39 @@ def aperture(r2, alpha, half_edge):
 
 
 @kernel
-def beams_of_cell(c1, c2, table, offsets, cube, near_x, near_y, near_at):
-    """Beams near the lattice cell (c₁, c₂), for the pixels that fall into it.
+def near_rims(c1, c2, low, high, table, offsets, unfolded, near_xy, near_at):
+    """Beams whose rim may concern a point of a part (c₁, c₂) of a lattice cell.
 
-    near_x, near_y, near_at are filled with gx, gy (mrad) and the place in the flat cube where the
-    beam's grid point (0, 0) would be; returns how many there are.
+    Parameters
+    ----------
+    low, high : float, mrad²
+        Squared distances between which a point is concerned.
+    near_xy : filled with gx, gy (mrad)
+    near_at : filled with the row (of the rows of all beams) and the column of `unfolded` where the beam
+        would have the grid point (0, 0)
+
+    Returns how many there are.
     """
+    g = table.to_grid
+    determinant = g[0, 0] * g[1, 1] - g[0, 1] * g[1, 0]
+    h1, h2 = table.sampling[0] / PARTS / 2, table.sampling[1] / PARTS / 2
+    v1, v2 = (2 * c1 + 1) * h1, (2 * c2 + 1) * h2  # the middle of the part
+    x, y = (g[1, 1] * v1 - g[0, 1] * v2) / determinant, (g[0, 0] * v2 - g[1, 0] * v1) / determinant
+    ax, ay, bx, by = g[1, 1] * h1, -g[1, 0] * h1, -g[0, 1] * h2, g[0, 0] * h2
+    half = max(np.hypot(ax + bx, ay + by), np.hypot(ax - bx, ay - by)) / abs(determinant) + 1e-6
+    near, far = np.sqrt(low) - half, np.sqrt(high) + half
+    l1, l2 = int(np.rint(v1 / table.sampling[0])), int(np.rint(v2 / table.sampling[1]))
     o1, o2 = table.beam_at.shape[0] // 2, table.beam_at.shape[1] // 2
     count = 0
     for s in range(offsets.shape[0]):
-        b1, b2 = c1 + offsets[s, 0] + o1, c2 + offsets[s, 1] + o2
+        b1, b2 = l1 + offsets[s, 0] + o1, l2 + offsets[s, 1] + o2
         if 0 <= b1 < table.beam_at.shape[0] and 0 <= b2 < table.beam_at.shape[1]:
             beam = table.beam_at[b1, b2]
-            if beam >= 0:
+            if beam >= 0 and near <= np.hypot(x - table.beam_xy[beam, 0], y - table.beam_xy[beam, 1]) <= far:
                 n1, n2 = table.sampling[0] * table.beam_n[beam, 0], table.sampling[1] * table.beam_n[beam, 1]
-                near_x[count], near_y[count] = table.beam_xy[beam, 0], table.beam_xy[beam, 1]
-                near_at[count] = cube.shape[3] * ((beam * cube.shape[1] - n1) * cube.shape[2] - n2)
+                near_xy[count, 0], near_xy[count, 1] = table.beam_xy[beam, 0], table.beam_xy[beam, 1]
+                near_at[count, 0] = beam * unfolded.rows.shape[1] - n1 - unfolded.first[0]
+                near_at[count, 1] = -n2 - unfolded.first[1]
                 count += 1
     return count
 
@@ -98,80 +118,135 @@ def neighbouring_beams(table, radius):
 
 
 @kernel
-def stencil(flat, corner, stride, wu, wv):
-    """Interpolate I from the 4 × 4 stencil that starts at corner."""
+def place(rows, row, column):
+    """Where the four values of a stencil's row are."""
+    side = 2 if 2 * column + 3 <= rows[np.uint64(5 * row + 4)] else 3
+    return rows[np.uint64(5 * row + side)] + column
+
+
+@kernel
+def stencil(flat, rows, row, column, wu, wv):
+    """Interpolate I from the 4 × 4 stencil that starts at (row, column), of values with two lanes."""
     value = 0.0
     for i in range(4):
-        at = corner + i * stride
-        row = wv[0] * flat[np.uint64(at)] + wv[1] * flat[np.uint64(at + 2)]
-        value += wu[i] * (row + wv[2] * flat[np.uint64(at + 4)] + wv[3] * flat[np.uint64(at + 6)])
+        at = 2 * place(rows, row + i, column)
+        left = wv[0] * flat[np.uint64(at)] + wv[1] * flat[np.uint64(at + 2)]
+        value += wu[i] * (left + wv[2] * flat[np.uint64(at + 4)] + wv[3] * flat[np.uint64(at + 6)])
     return value
 
 
 @kernel
-def sum_stencils(flat, stride, weights, corners, count, total):
-    """total[i, :] = Σ_g A_g · row i of the stencil of beam g: I and ∂I/∂t in turn, 8 numbers a row."""
-    rows = total.ravel()
-    rows[:] = 0
-    for s in range(count):
-        for i in range(4):
-            add_scaled_8(rows, 8 * i, flat, corners[np.uint64(s)] + i * stride, weights[np.uint64(s)])
+def take_sums(total, m1, m2, unfolded):
+    """total = the rows of S around the grid point (m₁, m₂); whether they are there."""
+    lanes = unfolded.values.shape[2]
+    total[:] = 0
+    if unfolded.inside <= 0:
+        return True
+    r, c = m1 - 1 - unfolded.sums_first[0], m2 - 1 - unfolded.sums_first[1]
+    if r < 0 or c < 0 or r + 4 > unfolded.sums.shape[0] or c + 4 > unfolded.sums.shape[1]:
+        return False
+    sums, stride = unfolded.sums.ravel(), lanes * unfolded.sums.shape[1]
+    for i in range(4):
+        if lanes == 2:
+            add_scaled_8(total, 8 * i, sums, (r + i) * stride + 2 * c, np.float32(1))
+        else:
+            add_scaled_4(total, 4 * i, sums, (r + i) * stride + c, np.float32(1))
+    return True
 
 
 @kernel
-def compose(kx, ky, table, cube, first, tilt_x, tilt_y, alpha, half_edge):
+def add_rim(total, flat, rows, row, column, a, lanes):
+    """total += Σ_m (A − c_m) I(m), row by row, for a beam whose rim is near; its stencil starts there."""
+    for i in range(4):
+        first = rows[np.uint64(5 * (row + i))] - column
+        last = rows[np.uint64(5 * (row + i) + 1)] - column
+        if first <= 0 and last >= 3:
+            factor = a - np.float32(1)
+        elif first > 3 or last < 0:
+            factor = a
+        else:
+            at = lanes * place(rows, row + i, column)
+            for j in range(4):
+                factor = a - np.float32(first <= j <= last)
+                if factor != 0:  # where it is 0 there may be no value
+                    for lane in range(lanes):
+                        k = lanes * j + lane
+                        total[np.uint64(4 * lanes * i + k)] += factor * flat[np.uint64(at + k)]
+            continue
+        if factor != 0:
+            at = lanes * place(rows, row + i, column)
+            if lanes == 2:
+                add_scaled_8(total, 8 * i, flat, at, factor)
+            else:
+                add_scaled_4(total, 4 * i, flat, at, factor)
+
+
+@kernel
+def add_beam(total, flat, row, column, columns, a):
+    """total += A Σ_m I(m) of values with one lane in whole rows, without S."""
+    at = row * columns + column
+    for i in range(4):
+        add_scaled_4(total, 4 * i, flat, at + i * columns, a)
+
+
+@kernel
+def compose(kx, ky, table, unfolded, tilt_x, tilt_y, alpha, half_edge):
     """P and its partial derivatives at the points (kx, ky) (1-D, mrad): rows as in `Partials`.
 
-    cube and first come from `expand`, around the tilt.  The interpolation weights of a point are
-    those of all its beams, so the stencils are added up first and interpolated once.
+    unfolded comes from `unfold`, around the tilt.  The interpolation weights of a point are those of
+    all its beams, so the stencils are added up first and interpolated once.
     """
     out = np.zeros((7, kx.size))
     g = table.to_grid
-    offsets = neighbouring_beams(table, alpha + half_edge)
-    near_x, near_y = np.empty(offsets.shape[0]), np.empty(offsets.shape[0])
-    near_at = np.empty(offsets.shape[0], np.int64)
-    weights, corners = np.empty(offsets.shape[0] + 1, np.float32), np.empty(offsets.shape[0] + 1, np.int64)
-    total = np.empty((4, 8), np.float32)
+    inner, outer = alpha - half_edge, alpha + half_edge
+    # closer than low, a beam is in S with all its stencil; farther than high, with nothing
+    low, high = 0.0, outer
+    if unfolded.inside > 0:
+        low = max(min(inner, unfolded.inside - unfolded.stencil), 0.0)
+        high = max(outer, unfolded.inside + unfolded.stencil)
+    inner, outer, low, high = inner * abs(inner), outer * outer, low * low, high * high
+    offsets = neighbouring_beams(table, np.sqrt(high))
+    near_xy, near_at = np.empty((offsets.shape[0], 2)), np.empty((offsets.shape[0], 2), np.int64)
+    total = np.empty(32, np.float32)
     cell_1, cell_2, beams = -1 << 40, 0, 0
-    inner, outer = (alpha - half_edge) ** 2, (alpha + half_edge) ** 2
-    flat, stride = cube.ravel(), 2 * cube.shape[2]
+    flat, rows = unfolded.values.ravel(), unfolded.rows.ravel()
     wu, wv, su, sv = np.empty(4), np.empty(4), np.empty(4), np.empty(4)
     for p in range(kx.size):
         x, y = kx[p], ky[p]
-        c1 = int(np.rint((g[0, 0] * x + g[0, 1] * y) / table.sampling[0]))
-        c2 = int(np.rint((g[1, 0] * x + g[1, 1] * y) / table.sampling[1]))
+        c1 = int(np.floor(PARTS * (g[0, 0] * x + g[0, 1] * y) / table.sampling[0]))
+        c2 = int(np.floor(PARTS * (g[1, 0] * x + g[1, 1] * y) / table.sampling[1]))
         if c1 != cell_1 or c2 != cell_2:
             cell_1, cell_2 = c1, c2
-            beams = beams_of_cell(c1, c2, table, offsets, cube, near_x, near_y, near_at)
+            beams = near_rims(c1, c2, low, high, table, offsets, unfolded, near_xy, near_at)
         u = g[0, 0] * (x + tilt_x) + g[0, 1] * (y + tilt_y)
         v = g[1, 0] * (x + tilt_x) + g[1, 1] * (y + tilt_y)
         m1, m2 = int(np.floor(u)), int(np.floor(v))
+        if not take_sums(total, m1, m2, unfolded):
+            continue
         lagrange(u - m1, wu, su)
         lagrange(v - m2, wv, sv)
-        start = (m1 - first[0] - 1) * stride + 2 * (m2 - first[1] - 1)
-        count = 0
         for s in range(beams):
-            rx, ry = x - near_x[np.uint64(s)], y - near_y[np.uint64(s)]
+            rx, ry = x - near_xy[np.uint64(s), 0], y - near_xy[np.uint64(s), 1]
             r2 = rx * rx + ry * ry
-            corners[count] = start + near_at[np.uint64(s)]
-            weights[count] = 1
-            count += r2 < outer
-            if inner < r2 < outer:
+            if low <= r2 < high:
                 a, slope = aperture(r2, alpha, half_edge)
-                weights[count - 1] = a
-                edge = slope * stencil(flat, corners[count - 1], stride, wu, wv)
-                r = np.sqrt(r2)
-                out[1, p] -= edge * rx / r
-                out[2, p] -= edge * ry / r
-                out[6, p] += edge
-        sum_stencils(flat, stride, weights, corners, count, total)
+                row, column = m1 - 1 + near_at[np.uint64(s), 0], m2 - 1 + near_at[np.uint64(s), 1]
+                add_rim(total, flat, rows, row, column, np.float32(a), 2)
+                if inner < r2 < outer:
+                    edge = slope * stencil(flat, rows, row, column, wu, wv)
+                    r = np.sqrt(r2)
+                    out[1, p] -= edge * rx / r
+                    out[2, p] -= edge * ry / r
+                    out[6, p] += edge
         value, along_u, along_v, along_t = 0.0, 0.0, 0.0, 0.0
         for i in range(4):
-            row = wv[0] * total[i, 0] + wv[1] * total[i, 2] + wv[2] * total[i, 4] + wv[3] * total[i, 6]
-            row_v = sv[0] * total[i, 0] + sv[1] * total[i, 2] + sv[2] * total[i, 4] + sv[3] * total[i, 6]
-            row_t = wv[0] * total[i, 1] + wv[1] * total[i, 3] + wv[2] * total[i, 5] + wv[3] * total[i, 7]
-            value += wu[i] * row
-            along_u += su[i] * row
+            t0, t1, t2, t3 = total[8 * i], total[8 * i + 2], total[8 * i + 4], total[8 * i + 6]
+            row_u = wv[0] * t0 + wv[1] * t1 + wv[2] * t2 + wv[3] * t3
+            row_v = sv[0] * t0 + sv[1] * t1 + sv[2] * t2 + sv[3] * t3
+            row_t = wv[0] * total[8 * i + 1] + wv[1] * total[8 * i + 3]
+            row_t += wv[2] * total[8 * i + 5] + wv[3] * total[8 * i + 7]
+            value += wu[i] * row_u
+            along_u += su[i] * row_u
             along_v += wu[i] * row_v
             along_t += wu[i] * row_t
         out[0, p] = value
@@ -182,43 +257,49 @@ def compose(kx, ky, table, cube, first, tilt_x, tilt_y, alpha, half_edge):
 
 
 @kernel
-def compose_values(kx, ky, table, cube, first, tilt_x, tilt_y, alpha, half_edge):
-    """P alone, as `compose` has it, from a cube of one lane."""
+def compose_values(kx, ky, table, unfolded, tilt_x, tilt_y, alpha, half_edge):
+    """P alone, as `compose` has it, from what was unfolded with one lane."""
     out = np.zeros(kx.size)
     g = table.to_grid
-    offsets = neighbouring_beams(table, alpha + half_edge)
-    near_x, near_y = np.empty(offsets.shape[0]), np.empty(offsets.shape[0])
-    near_at = np.empty(offsets.shape[0], np.int64)
+    low, high = 0.0, alpha + half_edge
+    if unfolded.inside > 0:
+        low = max(min(alpha - half_edge, unfolded.inside - unfolded.stencil), 0.0)
+        high = max(high, unfolded.inside + unfolded.stencil)
+    low, high = low * low, high * high
+    offsets = neighbouring_beams(table, np.sqrt(high))
+    near_xy, near_at = np.empty((offsets.shape[0], 2)), np.empty((offsets.shape[0], 2), np.int64)
     total = np.empty(16, np.float32)
     cell_1, cell_2, beams = -1 << 40, 0, 0
-    inner, outer = (alpha - half_edge) ** 2, (alpha + half_edge) ** 2
-    flat, stride = cube.ravel(), cube.shape[2]
+    flat, rows = unfolded.values.ravel(), unfolded.rows.ravel()
+    columns = unfolded.values.shape[1] // unfolded.rows.shape[1]
     wu, wv, slopes = np.empty(4), np.empty(4), np.empty(4)
     for p in range(kx.size):
         x, y = kx[p], ky[p]
-        c1 = int(np.rint((g[0, 0] * x + g[0, 1] * y) / table.sampling[0]))
-        c2 = int(np.rint((g[1, 0] * x + g[1, 1] * y) / table.sampling[1]))
+        c1 = int(np.floor(PARTS * (g[0, 0] * x + g[0, 1] * y) / table.sampling[0]))
+        c2 = int(np.floor(PARTS * (g[1, 0] * x + g[1, 1] * y) / table.sampling[1]))
         if c1 != cell_1 or c2 != cell_2:
             cell_1, cell_2 = c1, c2
-            beams = beams_of_cell(c1, c2, table, offsets, cube, near_x, near_y, near_at)
+            beams = near_rims(c1, c2, low, high, table, offsets, unfolded, near_xy, near_at)
         u = g[0, 0] * (x + tilt_x) + g[0, 1] * (y + tilt_y)
         v = g[1, 0] * (x + tilt_x) + g[1, 1] * (y + tilt_y)
         m1, m2 = int(np.floor(u)), int(np.floor(v))
-        start = (m1 - first[0] - 1) * stride + m2 - first[1] - 1
-        total[:] = 0
+        if not take_sums(total, m1, m2, unfolded):
+            continue
         for s in range(beams):
-            rx, ry = x - near_x[np.uint64(s)], y - near_y[np.uint64(s)]
+            rx, ry = x - near_xy[np.uint64(s), 0], y - near_xy[np.uint64(s), 1]
             r2 = rx * rx + ry * ry
-            if r2 < outer:
-                a = np.float32(1) if r2 <= inner else np.float32(aperture(r2, alpha, half_edge)[0])
-                corner = start + near_at[np.uint64(s)]
-                for i in range(4):
-                    add_scaled_4(total, 4 * i, flat, corner + i * stride, a)
+            if low <= r2 < high:
+                a = np.float32(aperture(r2, alpha, half_edge)[0])
+                row, column = m1 - 1 + near_at[np.uint64(s), 0], m2 - 1 + near_at[np.uint64(s), 1]
+                if unfolded.inside > 0:
+                    add_rim(total, flat, rows, row, column, a, 1)
+                else:
+                    add_beam(total, flat, row, column, columns, a)
         lagrange(u - m1, wu, slopes)
         lagrange(v - m2, wv, slopes)
         for i in range(4):
-            row = wv[0] * total[4 * i] + wv[1] * total[4 * i + 1]
-            out[p] += wu[i] * (row + wv[2] * total[4 * i + 2] + wv[3] * total[4 * i + 3])
+            row_u = wv[0] * total[4 * i] + wv[1] * total[4 * i + 1]
+            out[p] += wu[i] * (row_u + wv[2] * total[4 * i + 2] + wv[3] * total[4 * i + 3])
     return out
 
 
@@ -231,7 +312,7 @@ def pattern_at(
     tilt: tuple[float, float],
     semi_angle: float,
     half_edge: float,
-    cube: NDArray[np.float32] | None = None,
+    room: NDArray[np.float32] | None = None,
 ) -> Array:
     """Pattern at arbitrary points.
 
@@ -242,16 +323,16 @@ def pattern_at(
     thickness : float, nm
     tilt : (float, float), mrad
     semi_angle, half_edge : float, mrad
-    cube : a `workspace` of one lane to reuse, optional
+    room : a `workspace` of one lane to use again, optional
 
     Returns
     -------
     array of the shape of kx, in units of the incident intensity per solid angle
     """
     blend = at_thickness(table, thickness, 1)
-    cube, first = unfold(table, blend, tilt, semi_angle + half_edge, float(np.hypot(kx, ky).max()), cube)
+    unfolded = unfold(table, blend, tilt, semi_angle, half_edge, float(np.hypot(kx, ky).max()), room)
     x, y = kx.ravel(), ky.ravel()
-    return compose_values(x, y, table, cube, first, *tilt, semi_angle, half_edge).reshape(kx.shape)
+    return compose_values(x, y, table, unfolded, *tilt, semi_angle, half_edge).reshape(kx.shape)
 
 
 def pattern_partials(
@@ -263,11 +344,11 @@ def pattern_partials(
     tilt: tuple[float, float],
     semi_angle: float,
     half_edge: float,
-    cube: NDArray[np.float32] | None = None,
+    room: NDArray[np.float32] | None = None,
 ) -> Partials:
-    """`pattern_at` with the derivatives of it, in one pass; a `cube` has two lanes."""
+    """`pattern_at` with the derivatives of it, in one pass; a `room` has two lanes."""
     blend = at_thickness(table, thickness)
-    cube, first = unfold(table, blend, tilt, semi_angle + half_edge, float(np.hypot(kx, ky).max()), cube)
+    unfolded = unfold(table, blend, tilt, semi_angle, half_edge, float(np.hypot(kx, ky).max()), room)
     x, y = kx.ravel(), ky.ravel()
-    rows = compose(x, y, table, cube, first, tilt[0], tilt[1], semi_angle, half_edge)
+    rows = compose(x, y, table, unfolded, *tilt, semi_angle, half_edge)
     return Partials(*(row.reshape(kx.shape) for row in rows))

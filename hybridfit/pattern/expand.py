@@ -17,7 +17,8 @@ from hybridfit.pattern.jit import kernel
 from hybridfit.pattern.pool import Pool
 
 Array = NDArray[np.float64]
-INTERPOLATION_REACH = 3.0  # grid steps that the 4 × 4 stencil and its rounding reach beyond a point
+NOWHERE = (1 << 30, -1)  # the first and the last of no grid points
+NARROW = 8  # grid points: a gap that is narrower could part a stencil
 
 
 class Table(NamedTuple):
@@ -71,43 +72,44 @@ def lagrange(x, weights, slopes):
     slopes[3] = (3 * x * x - 1) / 6
 
 
-@kernel
-def at_thickness(table, thickness, lanes=2):
+def at_thickness(
+    table: Table, thickness: float, lanes: int = 2, pool: Pool | None = None
+) -> NDArray[np.float32]:
     """Interpolate a table in thickness: (beam, direction, lanes) float32 with I and, of 2 lanes, ∂I/∂t.
 
     Near the ends of the range the four nearest nodes are used one-sidedly.
     """
-    intensity, first, step = table.intensity, table.thickness_first, table.thickness_step
-    nt, nb, nd = intensity.shape[0], table.beam_n.shape[0], intensity.shape[2]
-    position = (thickness - first) / step
-    node = min(max(int(np.floor(position)), 1), nt - 3)
-    weights, slopes = np.empty(4), np.empty(4)
-    lagrange(position - node, weights, slopes)
-    w0, w1, w2, w3 = (
-        np.float32(weights[0]),
-        np.float32(weights[1]),
-        np.float32(weights[2]),
-        np.float32(weights[3]),
-    )
-    slopes /= step
-    s0, s1, s2, s3 = (
-        np.float32(slopes[0]),
-        np.float32(slopes[1]),
-        np.float32(slopes[2]),
-        np.float32(slopes[3]),
-    )
-    out = np.empty((nb, nd, lanes), np.float32)
-    for b in range(nb):
-        i0, i1 = intensity[node - 1, b], intensity[node, b]
-        i2, i3 = intensity[node + 1, b], intensity[node + 2, b]
-        if lanes == 1:
-            for d in range(nd):
+    position = (thickness - table.thickness_first) / table.thickness_step
+    node = min(max(int(np.floor(position)), 1), table.intensity.shape[0] - 3)
+    weights = np.empty((2, 4))
+    lagrange(position - node, weights[0], weights[1])
+    weights[1] /= table.thickness_step
+    out = np.empty((len(table.beam_n), table.intensity.shape[2], lanes), np.float32)
+    nodes = table.intensity[node - 1 : node + 3]
+
+    def fill(begin: int, end: int) -> None:
+        blend_nodes(nodes, weights[:lanes].astype(np.float32), out, begin, end)
+
+    (pool or Pool()).shares(fill, len(out))
+    return out
+
+
+@kernel
+def blend_nodes(nodes, weights, out, begin, end):
+    """out[b, d, lane] = Σ_i weights[lane, i] · nodes[i, b, d] of the beams begin … end."""
+    directions = out.shape[1]
+    w0, w1, w2, w3 = weights[0, 0], weights[0, 1], weights[0, 2], weights[0, 3]
+    last = weights.shape[0] - 1
+    s0, s1, s2, s3 = weights[last, 0], weights[last, 1], weights[last, 2], weights[last, 3]
+    for b in range(begin, end):
+        i0, i1, i2, i3 = nodes[0, b], nodes[1, b], nodes[2, b], nodes[3, b]
+        if last == 0:
+            for d in range(directions):
                 out[b, d, 0] = w0 * i0[d] + w1 * i1[d] + w2 * i2[d] + w3 * i3[d]
             continue
-        for d in range(nd):
+        for d in range(directions):
             out[b, d, 0] = w0 * i0[d] + w1 * i1[d] + w2 * i2[d] + w3 * i3[d]
             out[b, d, 1] = s0 * i0[d] + s1 * i1[d] + s2 * i2[d] + s3 * i3[d]
-    return out
 
 
 @kernel
@@ -134,109 +136,219 @@ def chord(x, y, ex, ey, radius):
     """First and last whole m with |(x, y) + m (ex, ey)| ≤ radius; last < first where there is none."""
     ee, xe, xx = ex * ex + ey * ey, x * ex + y * ey, x * x + y * y
     square = xe * xe - ee * (xx - radius * radius)
-    if square < 0:
+    if square < 0 or radius < 0:
         return 0, -1
     root = np.sqrt(square)
     return int(np.ceil((-xe - root) / ee)), int(np.floor((-xe + root) / ee))
 
 
+class Unfolded(NamedTuple):
+    """Intensities on the full grid of directions around one tilt.
+
+    Attributes
+    ----------
+    values : (beam, ·, lanes) float32
+        I_g, and ∂I_g/∂t of 2 lanes, at the grid points that a pixel may ask for, row after row; with an
+        empty S, at all points of all rows.
+    rows : (beam, ·, 5) int32
+        Of every row of grid points: the first and the last column that S includes; where column 0
+        would be among all values, for the columns left of a gap and for those right of it; and the
+        sum of the first and the last column of the gap.
+    first : (2,) int64
+        Grid coordinates of row 0 and column 0.
+    sums : (·, ·, lanes) float32
+        S, the sum of the beams.
+    sums_first : (2,) int64
+        Grid coordinates of sums[0, 0].
+    inside : float, mrad
+        A beam is part of S at the grid points that are so far from its middle; 0 where S is empty.
+    stencil : float, mrad
+        How far the points are that an interpolation uses.
+    """
+
+    values: NDArray[np.float32]
+    rows: NDArray[np.int32]
+    first: NDArray[np.int64]
+    sums: NDArray[np.float32]
+    sums_first: NDArray[np.int64]
+    inside: float
+    stencil: float
+
+
 @kernel
-def expand(table, blend, tilt_x, tilt_y, reach, k_max, cube, begin, end):
-    """Undo the symmetry: intensity of every beam on the full grid of directions around the tilt.
+def stencil_reach(to_grid):
+    """How far (mrad) the 4 × 4 points of an interpolation are at most."""
+    determinant = to_grid[0, 0] * to_grid[1, 1] - to_grid[0, 1] * to_grid[1, 0]
+    e1x, e1y = to_grid[1, 1] / determinant, -to_grid[1, 0] / determinant
+    e2x, e2y = -to_grid[0, 1] / determinant, to_grid[0, 0] / determinant
+    return 2 * max(np.hypot(e1x + e2x, e1y + e2y), np.hypot(e1x - e2x, e1y - e2y)) + 1e-6
+
+
+@kernel
+def fetch(table, source, operations, m1, low, high, row):
+    """row[m − low] = I at the grid points (m₁, m), low ≤ m ≤ high: 0 beyond the library.
+
+    source are the intensities of all beams, operations where those of Rg start, for every operation R.
+    """
+    d1, d2 = table.direction_at.shape[0] // 2, table.direction_at.shape[1] // 2
+    row[: high - low + 1] = 0
+    if not 0 <= m1 + d1 < table.direction_at.shape[0]:
+        return
+    directions, operation = table.direction_at[m1 + d1], table.operation_at[m1 + d1]
+    for m in range(max(low, -d2), min(high, d2) + 1):
+        # unsigned indices: a signed one costs a test for being negative
+        d = directions[np.uint64(m + d2)]
+        if d >= 0:
+            row[np.uint64(m - low)] = source[
+                np.uint64(operations[np.uint64(operation[np.uint64(m + d2)])] + d)
+            ]
+
+
+@kernel
+def expand(table, blend, tilt_x, tilt_y, radii, k_max, unfolded, values, sums, begin, step):
+    """Undo the symmetry of beams: fill values and rows, and add to sums.
 
     Parameters
     ----------
-    blend : (beam, direction, lanes) float32
-        I, or I and ∂I/∂t, from `at_thickness`.
-    reach, k_max : float, mrad
-        Fill directions with |q − τ| ≤ reach that end at |q + g − τ| ≤ k_max.
-    cube : (beam, ·, ·, lanes) float32
-        Filled at grid points m − first, with 0 beyond the library; the rest is left alone.
-    begin, end : int
-        The beams that are filled.
-
-    Returns
-    -------
-    first : (2,) int64
-        Grid coordinates of cube[:, 0, 0].
+    blend : (beam, direction) float32 or complex64
+        I, or I + i ∂I/∂t, which are added and moved as one.
+    radii : (3,) array, mrad
+        Distances |q − τ|: values are kept from the first to the last, sums include up to the second.
+    k_max : float, mrad
+        Only directions that end at |q + g − τ| ≤ k_max are wanted.
+    unfolded : Unfolded
+    values, sums : those of unfolded, of the type of blend
+    begin, step : int
+        Every step-th beam is done.
     """
     g = table.to_grid
     determinant = g[0, 0] * g[1, 1] - g[0, 1] * g[1, 0]
-    first = np.empty(2, np.int64)
-    for i in range(2):
-        centre = g[i, 0] * tilt_x + g[i, 1] * tilt_y
-        first[i] = int(np.floor(centre - reach * np.hypot(g[i, 0], g[i, 1])))
-    # grid vectors e₁, e₂ (mrad): rows m₁ are walked, and cut to m₂ by the two circles
+    # grid vectors e₁, e₂ (mrad): rows m₁ are walked, and cut to m₂ by circles
     e1x, e1y = g[1, 1] / determinant, -g[1, 0] / determinant
     e2x, e2y = -g[0, 1] / determinant, g[0, 0] / determinant
-    d1, d2 = table.direction_at.shape[0] // 2, table.direction_at.shape[1] // 2
-    width = table.direction_at.shape[1]
-    # flat views with unsigned indices: a signed one costs a test for being negative
-    direction_at, operation_at = table.direction_at.ravel(), table.operation_at.ravel()
-    source, target = blend.ravel(), cube.ravel()
-    directions, lanes = blend.shape[1], cube.shape[3]
-    row_of = np.empty(table.permutation.shape[0], np.int64)
-    for b in range(begin, end):
+    first, last = unfolded.first[1], unfolded.first[1] + values.shape[1] // unfolded.rows.shape[1] - 1
+    operations = np.empty(table.permutation.shape[0], np.int64)
+    source, target, row = blend.ravel(), values.ravel(), np.empty(last - first + 1, blend.dtype)
+    for b in range(begin, table.beam_n.shape[0], step):
         gx, gy = table.beam_xy[b]
-        for r in range(row_of.size):
-            row_of[r] = table.permutation[r, b] * directions
-        for j1 in range(cube.shape[1]):
-            m1 = j1 + first[0]
+        n1, n2 = table.sampling[0] * table.beam_n[b, 0], table.sampling[1] * table.beam_n[b, 1]
+        for r in range(operations.size):
+            operations[r] = table.permutation[r, b] * blend.shape[1]
+        free = b * values.shape[1]  # where the next value goes
+        for j1 in range(unfolded.rows.shape[1]):
+            about = unfolded.rows[b, j1]
+            about[0], about[1] = NOWHERE
+            if sums.size == 0:  # without a gap every row has its own place
+                free = (b * unfolded.rows.shape[1] + j1) * (last - first + 1)
+            about[2], about[3], about[4] = free, free, 0
+            m1 = j1 + unfolded.first[0]
             x, y = m1 * e1x - tilt_x, m1 * e1y - tilt_y
-            low, high = chord(x, y, e2x, e2y, reach)
-            low_k, high_k = chord(x + gx, y + gy, e2x, e2y, k_max)
-            low, high = max(low, low_k, first[1]), min(high, high_k, first[1] + cube.shape[2] - 1)
-            at = (m1 + d1) * width + d2
-            to = (b * cube.shape[1] + j1) * cube.shape[2] - first[1]
-            start, stop = max(low, -d2), min(high, d2)  # what the library may know
-            if m1 + d1 < 0 or m1 + d1 >= table.direction_at.shape[0] or start > stop:
-                target[lanes * (to + low) : lanes * (to + max(high, low - 1) + 1)] = 0
+            low, high = chord(x, y, e2x, e2y, radii[2])
+            if high < low:
                 continue
-            target[lanes * (to + low) : lanes * (to + start)] = 0
-            target[lanes * (to + stop + 1) : lanes * (to + high + 1)] = 0
-            for m2 in range(start, stop + 1):
-                j = lanes * (to + m2)
-                d = direction_at[np.uint64(at + m2)]
-                if d >= 0:
-                    i = lanes * (row_of[np.uint64(operation_at[np.uint64(at + m2)])] + d)
-                    target[np.uint64(j)] = source[np.uint64(i)]
-                    if lanes == 2:
-                        target[np.uint64(j + 1)] = source[np.uint64(i + 1)]
-                else:
-                    target[np.uint64(j)] = 0
-                    if lanes == 2:
-                        target[np.uint64(j + 1)] = 0
-    return first
+            low_k, high_k = chord(x + gx, y + gy, e2x, e2y, k_max)
+            low, high = max(low, low_k, first), min(high, high_k, last)
+            if high < low:
+                continue
+            fetch(table, source, operations, m1, low, high, row)
+            in_low, in_high = chord(x, y, e2x, e2y, radii[1])
+            in_low, in_high = max(in_low, low), min(in_high, high)
+            if in_low <= in_high:
+                about[0], about[1] = in_low - first, in_high - first
+                total = sums[m1 + n1 - unfolded.sums_first[0]]
+                shift = n2 - unfolded.sums_first[1]
+                for m in range(in_low, in_high + 1):
+                    total[np.uint64(m + shift)] += row[np.uint64(m - low)]
+            gap, gap_end = chord(x, y, e2x, e2y, radii[0])
+            if gap_end - gap < NARROW:
+                gap, gap_end = high + 1, high
+            free += low - first if sums.size == 0 else 0
+            about[2], about[4] = free - (low - first), gap + gap_end - 2 * first
+            for m in range(low, min(high, gap - 1) + 1):
+                target[np.uint64(free)] = row[np.uint64(m - low)]
+                free += 1
+            right = max(low, gap_end + 1)
+            about[3] = free - (right - first) if gap <= high else about[2]
+            for m in range(right, high + 1):
+                target[np.uint64(free)] = row[np.uint64(m - low)]
+                free += 1
 
 
 def unfold(
     table: Table,
     blend: NDArray[np.float32],
     tilt: tuple[float, float],
-    radius: float,
+    semi_angle: float,
+    half_edge: float,
     k_max: float,
-    cube: NDArray[np.float32] | None = None,
+    room: NDArray[np.float32] | None = None,
     pool: Pool | None = None,
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """`expand` for an aperture of this outer radius, with the margin that interpolation needs (mrad)."""
-    margin = INTERPOLATION_REACH * grid_step(table.to_grid)
-    cube = workspace(table, radius, blend.shape[2]) if cube is None else cube
-    beams = len(table.beam_n)
+    *,
+    summed: bool = True,
+) -> Unfolded:
+    """`expand` for an aperture of this semi-angle and half-edge, with the margin that interpolation needs.
 
-    def fill(begin: int, end: int) -> NDArray[np.int64]:
-        return expand(table, blend, tilt[0], tilt[1], radius + margin, k_max + margin, cube, begin, end)
+    Parameters
+    ----------
+    blend : (beam, direction, lanes) float32
+    tilt, semi_angle, half_edge, k_max : mrad
+        Points will have |k| ≤ k_max.
+    room : a `workspace` for at least this outer radius to use again, optional
+    pool : Pool, optional
+    summed : bool
+        Whether beams are added up; otherwise the values are good for every smaller aperture that
+        stays within this one, whatever its tilt.
+    """
+    pool = pool or Pool()
+    margin, lanes = stencil_reach(table.to_grid), blend.shape[2]
+    outer = semi_angle + half_edge
+    shape, first = _grid_around(table, tilt, outer + 2 * margin)
+    room = workspace(table, outer, lanes) if room is None else room
+    size = (len(table.beam_n), shape[0] * shape[1], lanes)
+    values = room.ravel()[: int(np.prod(size))].reshape(size)
+    rows = np.empty((len(table.beam_n), shape[0], 5), np.int32)
+    # beyond the last disc there is nothing
+    k_max = min(k_max, float(np.hypot(*table.beam_xy.T).max()) + outer)
+    sums_shape, sums_first = _grid_around(table, tilt, k_max + margin)
+    inner = semi_angle - half_edge - margin
+    radii = np.array([inner if inner > 0 else -1.0, semi_angle, outer + margin])
+    if not summed:
+        sums_shape, radii[:2] = (0, 0), -1.0
+    # one for each thread: they would write to the same places
+    sums = np.zeros((pool.workers, *sums_shape, lanes), np.float32)
 
-    if pool is None:
-        return cube, fill(0, beams)
-    return cube, pool.shares(fill, beams)[0]
+    def fill(worker: int, _: int) -> None:
+        mine = Unfolded(values, rows, first, sums[worker], sums_first, max(radii[1], 0.0), margin)
+        into = _as_one(values), _as_one(sums[worker])
+        expand(table, _as_one(blend), *tilt, radii, k_max + margin, mine, *into, worker, pool.workers)
+
+    pool.shares(fill, pool.workers)
+    total = sums[0]
+    for other in sums[1:]:
+        total += other
+    return Unfolded(values, rows, first, total, sums_first, max(radii[1], 0.0), margin)
+
+
+def _as_one(lanes: NDArray[np.float32]) -> NDArray:
+    """(…, lanes) as (…) float32 or complex64, in the same memory."""
+    return lanes[..., 0] if lanes.shape[-1] == 1 else lanes.view(np.complex64)[..., 0]
 
 
 def workspace(table: Table, radius: float, lanes: int = 2, pool: Pool | None = None) -> NDArray[np.float32]:
-    """Room for `expand` with an aperture of this outer radius (mrad); reused, it saves page faults.
+    """Room for `unfold` with an aperture of this outer radius (mrad); reused, it saves page faults.
 
     With one lane it holds intensities alone, with two also their slopes along the thickness.
     """
-    reach = radius + INTERPOLATION_REACH * grid_step(table.to_grid)
-    size = [int(2 * reach * np.hypot(*row)) + 3 for row in table.to_grid]
-    shape = (len(table.beam_n), *size, lanes)
+    size, _ = _grid_around(table, (0.0, 0.0), radius + 2 * stencil_reach(table.to_grid))
+    shape = (len(table.beam_n), size[0] * size[1], lanes)
     return np.zeros(shape, np.float32) if pool is None else pool.workspace(shape)
+
+
+def _grid_around(
+    table: Table, centre: tuple[float, float], radius: float
+) -> tuple[tuple[int, int], NDArray[np.int64]]:
+    """Shape and first point of a part of the grid that holds a disc (mrad), wherever its centre is."""
+    reach = [radius * float(np.hypot(*row)) for row in table.to_grid]
+    first = [np.floor(row @ np.asarray(centre) - r) for row, r in zip(table.to_grid, reach, strict=True)]
+    shape = (int(2 * reach[0]) + 3, int(2 * reach[1]) + 3)
+    return shape, np.array(first, dtype=np.int64)

@@ -103,8 +103,8 @@ class Frames:
         table = self._table
         if table is None:
             raise AssertionError("a scan of vacuum has no specimen")
-        if not hasattr(self._thread, "cube"):
-            self._thread.cube = workspace(table, self._semi_angle + self._half_edge, 1)
+        if not hasattr(self._thread, "room"):
+            self._thread.room = workspace(table, self._semi_angle + self._half_edge, 1)
         thickness, *tilt = (float(self._values[name][y, x]) for name in ("thickness", "tilt_x", "tilt_y"))
         return pattern_at(
             grid.k[0],
@@ -114,7 +114,7 @@ class Frames:
             tilt=(tilt[0], tilt[1]),
             semi_angle=self._semi_angle,
             half_edge=self._half_edge,
-            cube=self._thread.cube,
+            room=self._thread.room,
         )
 
     def _aperture(self, grid: FineGrid) -> Array:

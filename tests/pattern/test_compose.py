@@ -9,6 +9,7 @@ from hybridfit.library import FOLDED, Library
 from hybridfit.pattern import compose, expand
 from hybridfit.pattern.compose import Partials, pattern_at, pattern_partials
 from hybridfit.pattern.expand import workspace
+from hybridfit.pattern.pool import Pool
 from hybridfit.physics.bloch import DynamicalMatrix, beam_intensities
 from hybridfit.physics.crystal import Crystal, project
 from hybridfit.physics.scattering import wavelength
@@ -217,12 +218,65 @@ def test_beams_beyond_the_pattern_are_left_out_without_a_trace(small_library):
 def test_a_used_workspace_leaves_no_trace(small_library):
     table = small_library.table()
     kx, ky = square(15, 31)
-    cube = workspace(table, 10.25, 1)
+    room = workspace(table, 10.25, 1)
     at = {"semi_angle": 10.0, "half_edge": 0.25}
     for thickness, tilt in [(20.0, (0.0, 0.0)), (50.3, (2.9, -0.1)), (33.3, (-1.0, 2.0))]:
         fresh = pattern_at(kx, ky, table, thickness=thickness, tilt=tilt, **at)
-        reused = pattern_at(kx, ky, table, thickness=thickness, tilt=tilt, cube=cube, **at)
+        reused = pattern_at(kx, ky, table, thickness=thickness, tilt=tilt, room=room, **at)
         np.testing.assert_array_equal(reused, fresh)
+
+
+# ---------------------------------------------------------------- beams added up on the grid
+
+
+@pytest.mark.parametrize(
+    ("crystal", "zone"),
+    [("SrTiO3", (0, 0, 1)), ("Mg", (0, 0, 1)), ("GaAs", (1, 1, 0)), ("triclinic", (0, 0, 1))],
+)
+@pytest.mark.parametrize("semi_angle", [0.4, 2.0, 5.9])
+def test_beams_added_up_equal_beams_one_by_one(build_library, crystal, zone, semi_angle):
+    library = build_library(crystal, zone, g_max=1.0, semi_angle_max=6, tilt_max=2, sampling=0.3)
+    table, (kx, ky), tilt = library.table(), points(300, 14.0), (0.7, -1.1)
+    at = {"thickness": 21.4, "tilt": tilt, "semi_angle": semi_angle, "half_edge": 0.2}
+    blend = expand.at_thickness(table, 21.4, 1)
+    apart = expand.unfold(table, blend, tilt, semi_angle, 0.2, 20.0, summed=False)
+    expected = compose.compose_values(kx, ky, table, apart, *tilt, semi_angle, 0.2)
+    np.testing.assert_allclose(pattern_at(kx, ky, table, **at), expected, atol=2e-6)
+
+
+def test_beams_apart_serve_every_tilt_near_by(build_library):
+    library = build_library("Mg", (0, 0, 1), g_max=1.0, semi_angle_max=6, tilt_max=3, sampling=0.3)
+    table, (kx, ky) = library.table(), points(200, 12.0)
+    blend = expand.at_thickness(table, 21.4, 1)
+    apart = expand.unfold(table, blend, (0.5, 0.0), 6.6, 0.0, 19.0, summed=False)
+    for tilt in [(0.5, 0.0), (1.2, 0.9), (-0.4, -0.9)]:
+        expected = pattern_at(kx, ky, table, thickness=21.4, tilt=tilt, semi_angle=5.0, half_edge=0.3)
+        found = compose.compose_values(kx, ky, table, apart, *tilt, 5.0, 0.3)
+        np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_threads_share_the_beams(small_library, workers):
+    table, (kx, ky) = small_library.table(), points(100, 15.0)
+    blend, at = expand.at_thickness(table, 33.3), ((0.4, 1.3), 9.0, 0.25)
+    alone, shared = (
+        expand.unfold(table, blend, *at, 22.0, room, pool)
+        for room, pool in ((None, None), (workspace(table, 9.6, 2, Pool()), Pool(workers)))
+    )
+    np.testing.assert_allclose(
+        compose.compose(kx, ky, table, shared, *at[0], 9.0, 0.25),
+        compose.compose(kx, ky, table, alone, *at[0], 9.0, 0.25),
+        atol=1e-5,
+    )
+
+
+def test_far_from_what_was_unfolded_there_is_nothing(small_library):
+    """A trial camera may send pixels anywhere: no harm is done."""
+    table = small_library.table()
+    blend = expand.at_thickness(table, 33.3)
+    unfolded = expand.unfold(table, blend, (0.4, 1.3), 9.0, 0.25, 8.0)
+    far = np.array([60.0, -1e3, 1e5]), np.array([-45.0, 1e4, 1e5])
+    assert (compose.compose(*far, table, unfolded, 0.4, 1.3, 9.0, 0.25) == 0).all()
 
 
 # ---------------------------------------------------------------- kernels and derivatives
