@@ -36,7 +36,9 @@ TAKEN = frozenset(
     "thickness tilt tilt_x tilt_y centre_x centre_y scale rotation ellipticity_a ellipticity_b semi_angle "
     "blur beam direction vector vector_in axis operation intensity basis sampling symmetry beam_n "
     "direction_n rotation_orders h k l qx qy kx ky k_max half_widths status residual_fraction experiment "
-    "fit row col chi2_of_thickness searched_thickness".split()
+    "fit row col chi2_of_thickness searched_thickness tilt_magnitude tilt_azimuth tilt_covariance "
+    "intensity_factor misfit_fraction reduced_chi2 route message scan_y scan_x y x mask deflection_x "
+    "deflection_y field_x field_y".split()
 )
 
 
@@ -44,7 +46,11 @@ def check_name(name: str) -> None:
     """Raise a ValueError for what cannot be the name of a structural parameter."""
     if name in TAKEN:
         raise ValueError(f"the name {name!r} is taken by a parameter of every fit or library; choose another")
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or iskeyword(name) or name.endswith("_stderr"):
+    if (
+        not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name)
+        or iskeyword(name)
+        or name.endswith(("_stderr", "_odds", "_value"))
+    ):
         raise ValueError(f"{name!r} is no usable name; give letters, digits and _, such as polarity")
 
 

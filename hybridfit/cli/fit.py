@@ -90,7 +90,8 @@ def fit(
     """Fit thickness, tilt and camera geometry of PACBED patterns.
 
     Every answer is printed with its status: read that before the numbers. Parameters are thickness,
-    tilt_x, tilt_y, centre_x, centre_y, scale, rotation, ellipticity_a, ellipticity_b, semi_angle, blur.
+    tilt_x, tilt_y, centre_x, centre_y, scale, rotation, ellipticity_a, ellipticity_b, semi_angle, blur,
+    and the structural parameters of the library: see hybridfit library show.
     The exit code is 0 when every pattern has an answer, whatever its status; 1 when a fit failed.
     """
     fixed = dict(assignment(text) for text in fix or ())
@@ -102,14 +103,13 @@ def fit(
     from hybridfit.fitting.hints import Hints
     from hybridfit.model import PARAMETERS
     from hybridfit.pattern import background as backgrounds
+    from hybridfit.stored import check_parameters
 
     check_method(method)
     if semi_angle <= 0:
         raise InputError(f"semi-angle {semi_angle:g} mrad cannot be right; give it in mrad, above 0")
     backgrounds.check(background)
-    for name in (*fixed, *(free or ())):
-        if name not in PARAMETERS:
-            raise InputError(f"unknown parameter {name!r}; the parameters are {', '.join(PARAMETERS)}")
+    check_parameters((*fixed, *(free or ())), PARAMETERS, library, fixed)
     hints = Hints(
         thickness=hint_thickness, tilt=tilt, centre=centre, scale=hint_scale, rotation=hint_rotation
     )

@@ -63,6 +63,7 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE", help=LIBRARY_H
     import json
 
     from hybridfit.library import Library
+    from hybridfit.stored import recipe_axes
 
     path, recipe = Path(name), None
     if path.suffix != ".nc":
@@ -70,12 +71,12 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE", help=LIBRARY_H
         path = Library.cached_path(name, recipe)
     table = new_table("", name)
     if recipe is not None and not path.exists():
-        values = recipe.model_dump(mode="json")
+        values, axes = recipe.model_dump(mode="json"), recipe_axes(recipe)
         table.add_row("built", "no: on first use, or by `hybridfit library build`")
     else:
         library = Library.open(path)
         data = library.dataset
-        values = json.loads(data.attrs["recipe"])
+        values, axes = json.loads(data.attrs["recipe"]), library.structure
         table.add_row("built", f"{path} ({megabytes(path)})")
         table.add_row("crystal", f"{data.attrs['crystal']}, unit cell {data.attrs['formula']}")
         table.add_row("beams, directions", f"{data.sizes['beam']}, {data.sizes['direction']}")
@@ -94,6 +95,9 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE", help=LIBRARY_H
         "longest beam (1/Å)": values["g_max"],
         "sampling (mrad)": values["sampling"],
     })  # fmt: skip
+    for parameter, axis in axes.items():
+        unit = "" if axis.unit == "1" else f" ({axis.unit})"
+        table.add_row(f"{parameter}{unit}", f"{axis.listed}; {axis.kind}")
     print_table(table)
 
 

@@ -80,6 +80,10 @@ def map_command(
             metavar="NAMES", help="Found once for all positions: names with commas between them, or none."
         ),
     ] = "scale,rotation,ellipticity_a,ellipticity_b",
+    hint_rotation: Annotated[
+        float | None,
+        typer.Option(parser=finite, metavar="DEG", help="From the crystal's x to columns, roughly."),
+    ] = None,
     background: Annotated[
         str, typer.Option(metavar="NAME", help="radial, uniform, uniform-per-nm or none.")
     ] = "radial",
@@ -150,6 +154,7 @@ def map_command(
             fix=fixed,
             free=free or (),
             common=names,
+            hint_rotation=hint_rotation,
             average=average,
             roi=region,
             mask=None if mask is None else read_mask(mask),
@@ -200,20 +205,29 @@ def print_summary(found: xr.Dataset) -> None:
     """What a map says, in a few lines."""
     import numpy as np
 
-    from hybridfit.scan.flags import map_status
+    from hybridfit.scan.flags import map_status, structural
 
     table = new_table("", "median", "5 … 95 %", "median error", "")
-    for name in ("thickness", "tilt_x", "tilt_y", "tilt_magnitude"):
+    errors = {name: f"{name}_stderr" for name in ("thickness", "tilt_x", "tilt_y", "tilt_magnitude")}
+    shares = []
+    for name, sure in (errors | structural(found)).items():
         values = found[name].values[np.isfinite(found[name].values)]
-        if values.size:
-            low, middle, high = np.percentile(values, [5, 50, 95])
-            error = found[f"{name}_stderr"].values
+        error = found[sure].values
+        if values.size and sure.endswith("_stderr"):
+            low, middle, high = (f"{v:.2f}" for v in np.percentile(values, [5, 50, 95]))
             known = f"{np.nanmedian(error):.2g}" if np.isfinite(error).any() else ""
-            table.add_row(name, f"{middle:.2f}", f"{low:.2f} … {high:.2f}", known, found[name].attrs["units"])
+            unit = found[name].attrs["units"]
+            table.add_row(name, middle, f"{low} … {high}", known, "" if unit == "1" else unit)
+        elif values.size:
+            counts = [f"{(values == v).sum()} at {v:g}" for v in np.unique(values)]
+            known = f", median odds {np.nanmedian(error):.1%}" if np.isfinite(error).any() else ""
+            shares.append(f"{name}: {', '.join(counts)}{known}")
     ny, nx = found["thickness"].shape
     counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in map_status(found).items())
     typer.echo(f"{found.attrs['library']}, {ny} × {nx} positions: {counts}")
     print_table(table)
+    for line in shares:
+        typer.echo(line)
 
 
 def _region(text: str | None) -> tuple[int, int, int, int] | None:

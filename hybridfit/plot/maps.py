@@ -27,6 +27,7 @@ from hybridfit.plot.panels import (
     Place,
     azimuth_colours,
     draw_arrows,
+    draw_discrete,
     draw_scale_bar,
     draw_status,
     draw_tilt,
@@ -36,7 +37,7 @@ from hybridfit.plot.panels import (
 )
 from hybridfit.plot.style import BLACK, DIFFERENCE, GREY, SIZE_INCHES, styled_figure
 from hybridfit.plot.words import short
-from hybridfit.scan.flags import map_status
+from hybridfit.scan.flags import map_status, structural
 
 Array = NDArray[np.float64]
 PANELS = (
@@ -60,6 +61,7 @@ TITLES = {
     "residual_fraction": "residual / variance",
     "status": "status",
 }
+NUMBERS = ("thickness", "tilt_magnitude", "thickness_stderr", "tilt_stderr", "residual_fraction")
 PAPER = ("thickness", "tilt_x", "tilt_y", "tilt_magnitude", "tilt_azimuth")
 MOST = 8.0  # height to width of a panel, and the other way round
 MARGIN, TOP = 0.45, 0.75  # inches
@@ -80,7 +82,8 @@ def plot_map(
     path : str or path, optional
         .png (1600 px wide), .pdf or .svg.
     names : sequence of str, optional
-        The panels: of `PANELS`, or any variable of the map. By default those of `PANELS` that it has.
+        The panels: of `PANELS`, or any variable of the map. By default those of `PANELS` that it has,
+        and structural parameters.
 
     Returns
     -------
@@ -93,7 +96,7 @@ def plot_map(
     """
     _check(dataset, path)
     if names is None:
-        names = [name for name in PANELS if _has(dataset, name)]
+        names = _panels(dataset)
     for name in names:
         _check_panel(dataset, name)
     shape = dataset.sizes["scan_y"], dataset.sizes["scan_x"]
@@ -202,10 +205,20 @@ def _draw_column(
         axis.text(0, y, words, transform=axis.transAxes, va="top", fontsize=9, color=GREY)
 
 
+def _panels(dataset: xr.Dataset) -> list[str]:
+    """Names of the panels, structural parameters after the tilt and what is known of them after its error."""
+    extra = structural(dataset)
+    after = {"tilt_magnitude": list(extra), "tilt_stderr": list(extra.values())}
+    return [each for name in PANELS for each in (name, *after.get(name, ())) if _has(dataset, each)]
+
+
 def _draw(figure: Figure, place: Place, dataset: xr.Dataset, name: str) -> Axes:
     title = TITLES.get(name) or name.replace("_", " ")
-    if name.endswith("_stderr") and name not in TITLES:
-        title = f"standard error, {title.removesuffix(' stderr')}"
+    for suffix, words in (("_stderr", "standard error"), ("_odds", "odds")):
+        if name.endswith(suffix) and name not in TITLES:
+            title = f"{words}, {name.removesuffix(suffix).replace('_', ' ')}"
+    if structural(dataset).get(name, "").endswith("_odds"):
+        return draw_discrete(figure, place, dataset, name, title)
     if name == "tilt":
         return draw_tilt(figure, place, dataset, title)
     if name == "status":
@@ -238,6 +251,8 @@ def _values(dataset: xr.Dataset, name: str) -> Array:
 def _limits(name: str, values: Array) -> tuple[float, float]:
     if name == "tilt_azimuth":
         return -180.0, 180.0
+    if name.endswith("_odds"):
+        return (0.5 if np.nanmin(values, initial=1.0) >= 0.5 else 0.0), 1.0
     zero = name.endswith("_stderr") or name in ("residual_fraction", "tilt_magnitude")
     return robust_limits(values, signed=name in SIGNED, from_zero=zero)
 
@@ -334,7 +349,9 @@ def _numbers(figure: Figure, place: Place, dataset: xr.Dataset) -> None:
     left, y = place.left / w, 1 - (place.top - 0.1) / h
     figure.text(left, y, "median (5 … 95 %)", fontsize=11, fontweight="bold", color=BLACK)
     y -= 0.1 / h
-    for name in ("thickness", "tilt_magnitude", "thickness_stderr", "tilt_stderr", "residual_fraction"):
+    extra = structural(dataset)
+    more = [n for name, sure in extra.items() if sure.endswith("_stderr") for n in (name, sure)]
+    for name in (*NUMBERS, *more):
         if not _has(dataset, name):
             continue
         values = _values(dataset, name)
@@ -343,7 +360,8 @@ def _numbers(figure: Figure, place: Place, dataset: xr.Dataset) -> None:
             continue
         low, middle, high = np.percentile(values, [5, 50, 95])
         y -= 0.23 / h
-        figure.text(left, y, TITLES[name], fontsize=9.5, color=GREY)
+        title = TITLES.get(name) or name.replace("_stderr", ", error").replace("_", " ")
+        figure.text(left, y, title, fontsize=9.5, color=GREY)
         words = f"{middle:.3g} ({low:.3g} … {high:.3g}) {_label(dataset, name)}"
         figure.text(left + 1.85 / w, y, words, fontsize=9.5, color=BLACK)
     if "status" in dataset:

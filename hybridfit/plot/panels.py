@@ -6,6 +6,7 @@ A `Place` is where a panel goes, in inches from the upper left corner of the pag
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -35,6 +36,7 @@ STATUS_COLOURS = {
     "unreadable": BLUE,
     "not_done": "#e4e4e4",
 }
+DISCRETE = (BLUE, RED, GREEN, ORANGE)
 SIDE, HEAD, FOOT = 1.6, 0.34, 0.34  # inches beside, above and below an image
 ARROW = 0.27  # inches between arrows
 SIGNED = ("tilt_x", "tilt_y", "deflection_x", "deflection_y", "field_x", "field_y")
@@ -141,13 +143,39 @@ def draw_arrows(axis: Axes, place: Place, dataset: xr.Dataset) -> None:
 
 def draw_status(figure: Figure, place: Place, dataset: xr.Dataset, title: str) -> Axes:
     """The status of every position, and the share of each that occurs."""
-    status = dataset["status"]
-    known = meanings(status)
-    numbers = status.values
+    words = meanings(dataset["status"])
+    known = {
+        number: (word.replace("_", " "), STATUS_COLOURS.get(word, GREY)) for number, word in words.items()
+    }
+    return draw_choices(figure, place, dataset["status"].values, known, title)
+
+
+def draw_discrete(figure: Figure, place: Place, dataset: xr.Dataset, name: str, title: str) -> Axes:
+    """The value of a discrete structural parameter at every position, and the share of each."""
+    values = np.atleast_1d(dataset[name].attrs["values"])
+    shades = DISCRETE
+    if len(values) > len(shades):
+        shades = [
+            matplotlib.colors.to_hex(matplotlib.cm.viridis(i / (len(values) - 1))) for i in range(len(values))
+        ]
+    known = {v: (f"{v:g}:".replace("-", "−"), shade) for v, shade in zip(values, shades, strict=False)}
+    return draw_choices(figure, place, dataset[name].values, known, title)
+
+
+def draw_choices(
+    figure: Figure, place: Place, numbers: NDArray, known: Mapping[Any, tuple[str, str]], title: str
+) -> Axes:
+    """One of a few things at every position, and the share of each that occurs; what is NaN is grey.
+
+    known is what every number means, and its colour.
+    """
     present = [number for number in known if (numbers == number).any()]
-    shown = np.searchsorted(present, numbers).astype(float)
-    colours = [STATUS_COLOURS.get(known[number], GREY) for number in present]
-    options = {"cmap": ListedColormap(colours or [GREY]), "vmin": -0.5, "vmax": max(len(colours), 1) - 0.5}
+    shown = np.full(numbers.shape, np.nan)
+    for i, number in enumerate(present):
+        shown[numbers == number] = i
+    colours = [known[number][1] for number in present]
+    shades = ListedColormap(colours or [GREY]).with_extremes(bad=MASKED)
+    options = {"cmap": shades, "vmin": -0.5, "vmax": max(len(colours), 1) - 0.5}
     axis, _ = draw_image(figure, place, shown, title, **options)
     step = 0.21
     side = Place(place.left + place.width + 0.1, place.top, SIDE - 0.1, max(len(present), 1) * step).axes(
@@ -160,7 +188,8 @@ def draw_status(figure: Figure, place: Place, dataset: xr.Dataset, title: str) -
         side.add_patch(
             Rectangle((0.01, i * step + 0.03), 0.14, 0.14, facecolor=colours[i], edgecolor=GREY, lw=0.6)
         )
-        text = f"{known[number].replace('_', ' ')} {share((numbers == number).mean())}"
+        there = np.isfinite(numbers).sum()
+        text = f"{known[number][0]} {share((numbers == number).sum() / there)}"
         side.text(0.2, i * step + 0.1, text, va="center", fontsize=8.5, color=BLACK)
     return axis
 
@@ -226,6 +255,18 @@ def share(fraction: float) -> str:
 
 
 __all__ = [
-    "FOOT", "HEAD", "SIDE", "SIGNED", "Place", "azimuth_colours", "draw_arrows", "draw_scale_bar",
-    "draw_status", "draw_tilt", "draw_values", "robust_limits", "share",
+    "FOOT",
+    "HEAD",
+    "SIDE",
+    "SIGNED",
+    "Place",
+    "azimuth_colours",
+    "draw_arrows",
+    "draw_discrete",
+    "draw_scale_bar",
+    "draw_status",
+    "draw_tilt",
+    "draw_values",
+    "robust_limits",
+    "share",
 ]  # fmt: skip

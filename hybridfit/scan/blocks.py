@@ -18,7 +18,7 @@ from hybridfit.errors import InputError
 from hybridfit.io import atomic_path, write_json_atomic
 from hybridfit.scan.rows import FIELDS, Rows
 
-VERSION = 1
+VERSION = 2
 
 
 def digest(settings: dict[str, Any]) -> str:
@@ -121,11 +121,20 @@ def _difference(found: dict[str, Any], settings: dict[str, Any]) -> str:
     before = found.get("settings", {})
     plain = json.loads(json.dumps(settings, default=str))
     words = [
-        f"{name} was {_short(before.get(name))}, now {_short(plain.get(name))}"
+        "{} was {}, now {}".format(name, *map(_short, _apart(before.get(name), plain.get(name))))
         for name in sorted({*before, *plain})
         if before.get(name) != plain.get(name)
     ]
     return "; ".join(words[:4]) or "made by another version"
+
+
+def _apart(one: Any, other: Any) -> tuple[Any, Any]:
+    """Of two mappings what differs in them."""
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        return one, other
+    same = {key for key in one if key in other and one[key] == other[key]}
+    first, second = ({k: v for k, v in each.items() if k not in same} for each in (one, other))
+    return first, second
 
 
 def _short(value: Any) -> str:

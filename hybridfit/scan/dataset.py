@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridfit.dimensions import Axis
 from hybridfit.fitting.result import UNITS
 from hybridfit.model import PARAMETERS
 from hybridfit.scan.rows import COLUMN, FIGURES, ROUTES, STATUSES, Rows
@@ -37,7 +39,12 @@ LONG_NAMES = {
 
 
 def map_dataset(
-    rows: Rows, positions: Positions, *, step_nm: float | None, attrs: dict[str, Any]
+    rows: Rows,
+    positions: Positions,
+    structure: Mapping[str, Axis],
+    *,
+    step_nm: float | None,
+    attrs: dict[str, Any],
 ) -> xr.Dataset:
     """The map of all positions.
 
@@ -46,6 +53,8 @@ def map_dataset(
     rows : Rows
         Row by row.
     positions : Positions
+    structure : mapping of name to Axis
+        Structural parameters of the library.
     step_nm : float, optional
         Between positions of the file (nm).
     attrs : dict
@@ -57,6 +66,8 @@ def map_dataset(
         _add(out, name, rows.values[:, COLUMN[name]], rows.values[:, COLUMN[f"{name}_stderr"]], shape)
     for name, value, error in _polar(rows.values):
         _add(out, name, value, error, shape)
+    for i, (name, axis) in enumerate(structure.items()):
+        _add_structural(out, name, axis, rows.structure[:, i], shape)
     for name in FIGURES:
         _add(out, name, rows.values[:, COLUMN[name]], None, shape)
     out["status"] = _flags(rows.status, STATUSES, shape, "how the fit ended")
@@ -78,6 +89,20 @@ def _add(out: xr.Dataset, name: str, value: Array, error: Array | None, shape: t
     if error is not None:
         about = {"units": unit, "long_name": f"standard error of the {long_name}"}
         out[f"{name}_stderr"] = (DIMS, error.reshape(shape), about)
+
+
+def _add_structural(out: xr.Dataset, name: str, axis: Axis, values: Array, shape: tuple[int, int]) -> None:
+    """A structural parameter with its standard error; a discrete one with the odds of its value."""
+    long_name = name.replace("_", " ")
+    about = {"units": axis.unit, "long_name": long_name, "kind": axis.kind}
+    if not axis.continuous:
+        about |= {"values": axis.values}
+    out[name] = (DIMS, values[:, 0].reshape(shape), about)
+    sure = {"units": axis.unit, "long_name": f"standard error of the {long_name}"}
+    if not axis.continuous:
+        sure = {"units": "1", "long_name": f"odds of that {long_name}"}
+    suffix = "stderr" if axis.continuous else "odds"
+    out[f"{name}_{suffix}"] = (DIMS, values[:, 1].reshape(shape), sure)
 
 
 def _flags(values: NDArray[np.int8], names: tuple[str, ...], shape: tuple[int, int], what: str) -> Any:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from hybridfit.errors import HybridfitError, InputError
 from hybridfit.fitting.candidates import Seed
 from hybridfit.fitting.hints import Hints, with_fixed
+from hybridfit.fitting.variants import reference_values
 from hybridfit.frame import Frame
 from hybridfit.library import Library
 from hybridfit.scan.blocks import Store
@@ -68,8 +69,8 @@ class MapRun:
     library_path : where the workers of this machine can open it, if anywhere
     network : Network, optional
     output : path of the map
-    semi_angle, method, background, fix, free, common
-        As for `map_scan`.
+    semi_angle, method, background, fix, free, common, rotation
+        As for `map_scan`, the rotation a hint.
     workers : Workers
     progress : callable(MapReport)
     """
@@ -88,10 +89,13 @@ class MapRun:
         fix: Mapping[str, float | None],
         free: Sequence[str],
         common: Sequence[str],
+        rotation: float | None,
         workers: Workers,
         progress: Progress,
     ) -> None:
         self.positions, self.library, self.network = positions, library, network
+        # what the network was trained on
+        self.reference = library.at(**reference_values(library, fix))
         self.workers, self.progress = workers, progress
         shared: dict[str, Any] = {
             "semi_angle": semi_angle,
@@ -99,6 +103,7 @@ class MapRun:
             "background": background,
             "fix": dict(fix),
             "free": tuple(free),
+            "rotation": rotation,
         }
         settings = settings_of(positions, library, network, common=common, **shared)
         self.store = Store(output, settings)
@@ -128,7 +133,9 @@ class MapRun:
         """What is done so far."""
         return Rows.joined(
             [
-                self.store.load(name) if self.store.has(name) else Rows.empty(len(at))
+                self.store.load(name)
+                if self.store.has(name)
+                else Rows.empty(len(at), len(self.library.structure))
                 for name, at in self.blocks.items()
             ]
         )
@@ -195,8 +202,8 @@ class MapRun:
         """What the network says of the frames; no start where there is no frame, or nothing in it."""
         from hybridfit.fitting.seeding import Seeder
 
-        hints = with_fixed(Hints(), in_frame_pixels(job.fix, self.positions.bin))
-        seeder = Seeder(network, self.library, job.semi_angle, hints=hints, background=job.background)
+        hints = with_fixed(Hints(rotation=job.rotation), in_frame_pixels(job.fix, self.positions.bin))
+        seeder = Seeder(network, self.reference, job.semi_angle, hints=hints, background=job.background)
         usable = [(i, frame) for i, frame in enumerate(frames) if isinstance(frame, Frame)]
         starts: list[Start] = [None] * len(frames)
         seeds: list[Seed | InputError]

@@ -1,4 +1,4 @@
-"""Variables of a map that are flags, as the CF conventions have them: numbers, and what they mean."""
+"""Variables of a map that are flags, as the CF conventions have them, and those that are structural."""
 
 from __future__ import annotations
 
@@ -29,6 +29,16 @@ def map_status(dataset: xr.Dataset) -> dict[str, int]:
     words = names_of(dataset["status"])
     counts = {name: int((words == name).sum()) for name in meanings(dataset["status"]).values()}
     return {name: count for name, count in counts.items() if count}
+
+
+def structural(dataset: xr.Dataset) -> dict[str, str]:
+    """Structural parameters of a map, and the variable that says how well each is known.
+
+    Those are NAME_stderr, and NAME_odds of discrete ones.
+    """
+    kinds = {str(name): v.attrs.get("kind") for name, v in dataset.data_vars.items()}
+    suffix = {"continuous": "stderr", "discrete": "odds"}
+    return {name: f"{name}_{suffix[kind]}" for name, kind in kinds.items() if kind in suffix}
 
 
 def good_positions(dataset: xr.Dataset) -> NDArray[np.bool_]:

@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, DTypeLike
 from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.engine import Fitter, check_method
-from hybridfit.fitting.hints import check_fixed
+from hybridfit.fitting.hints import Hints, check_fixed
+from hybridfit.fitting.variants import reference_values
 from hybridfit.io import ScanFile, atomic_path, open_scan
 from hybridfit.library import Library
 from hybridfit.model import PARAMETERS
@@ -30,6 +31,7 @@ from hybridfit.scan.parallel import Workers
 from hybridfit.scan.rows import to_frame
 from hybridfit.scan.source import NoFrame, Positions, Roi
 from hybridfit.scan.work import in_frame_pixels
+from hybridfit.stored import check_parameters
 
 if TYPE_CHECKING:
     from hybridfit.fitting.result import FitResult
@@ -50,6 +52,7 @@ def map_scan(
     fix: Mapping[str, float | None] | None = None,
     free: Sequence[str] = (),
     common: Sequence[str] = COMMON,
+    hint_rotation: float | None = None,
     average: int = 1,
     roi: Roi | None = None,
     mask: ArrayLike | None = None,
@@ -84,6 +87,8 @@ def map_scan(
         As for `Fitter`; scale and centre are in pixels of the camera, whatever the binning.
     common : names of parameters that all positions share
         Found in a first pass over a few positions, then held.
+    hint_rotation : float, degrees, optional
+        From the crystal's x to columns, known within some degrees: what tells the sign of a polarity.
     average : int
         Fit the mean of average × average positions.
     roi : (top, bottom, left, right), optional
@@ -112,24 +117,34 @@ def map_scan(
     Returns
     -------
     xarray.Dataset
-        On (scan_y, scan_x), with CF units; see the README for its variables.
+        On (scan_y, scan_x), with CF units; see the README for its variables.  Structural parameters of
+        the library have their own names.
 
     Raises
     ------
     InputError, LibraryError
         Something cannot be used as given, or the output is another map.
     """
-    _check(method, background, semi_angle, fix or {}, free, common)
+    _check(method, background, semi_angle, common)
+    hint = Hints(rotation=hint_rotation).rotation
+    names = (*(fix or {}), *free)
     keep = dict(dataset=dataset, scan_shape=scan_shape, shape=shape, dtype=dtype, offset=offset)
     file = scan if isinstance(scan, ScanFile) else open_scan(scan, **keep)  # type: ignore[arg-type]
+    if not isinstance(library, Library):
+        check_parameters(names, PARAMETERS, library, fix or {})
     library, name, library_path = _opened(library)
+    for parameter in names:
+        if parameter not in (*PARAMETERS, *library.structure):
+            known = ", ".join((*PARAMETERS, *library.structure))
+            raise InputError(f"unknown parameter {parameter!r}; the parameters are {known}")
     library.check_semi_angle(semi_angle)
     check_fixed(fix or {}, library, semi_angle)
     left_out = None if mask is None else np.asarray(mask, bool)
     positions = Positions(file, average=average, roi=roi, mask=left_out, bin=bin)
     if step_nm is None:
         step_nm = file.calibration.get("step_nm")
-    net = _network(method, network, library, semi_angle, device)
+    reference = library.at(**reference_values(library, fix or {}))
+    net = _network(method, network, reference, semi_angle, device)
     with tempfile.TemporaryDirectory() as folder, Workers(workers, scheduler) as processes:
         path = Path(folder) / "map.nc" if output is None else Path(os.path.abspath(output))
         run = MapRun(
@@ -144,6 +159,7 @@ def map_scan(
             fix=fix or {},
             free=free,
             common=() if method == "cnn" else common,
+            rotation=hint,
             workers=processes,
             progress=progress or (lambda report: None),
         )
@@ -159,7 +175,7 @@ def map_scan(
                 return before
         rows = run.partial() if partial else run.run()
         attrs = _attributes(run, library, name, file, keep, complete=not partial)
-        out = map_dataset(rows, positions, step_nm=step_nm, attrs=attrs)
+        out = map_dataset(rows, positions, library.structure, step_nm=step_nm, attrs=attrs)
         out = _with_fields(out, field, scan_rotation)
         if left_out is not None:
             out["mask"] = (("row", "col"), left_out.astype(np.int8), {"long_name": "1: pixel left out"})
@@ -245,6 +261,7 @@ def fit_at(found: xr.Dataset, y: int, x: int, library: Library | None = None) ->
         background=about["background"],
         fix=in_frame_pixels(held, positions.bin),
         free=about["free"],
+        hints=Hints(rotation=about.get("hint_rotation")),
         seeded=known,
         keep_model=True,
     )
@@ -272,21 +289,14 @@ def _opened(library: Library | str | Path) -> tuple[Library, str, str | None]:
     return opened, name, name if path.suffix == ".nc" else str(Library.cached_path(name))
 
 
-def _check(
-    method: str,
-    background: str,
-    semi_angle: float,
-    fix: Mapping[str, float | None],
-    free: Sequence[str],
-    common: Sequence[str],
-) -> None:
+def _check(method: str, background: str, semi_angle: float, common: Sequence[str]) -> None:
     check_method(method)
     bg.check(background)
     if not semi_angle > 0:
         raise InputError(f"semi-angle {semi_angle:g} mrad cannot be right; give it in mrad, above 0")
-    for name in (*fix, *free, *common):
+    for name in common:
         if name not in PARAMETERS:
-            raise InputError(f"unknown parameter {name!r}; the parameters are {', '.join(PARAMETERS)}")
+            raise InputError(f"unknown parameter {name!r}; common may be {', '.join(PARAMETERS)}")
 
 
 def _network(
@@ -326,8 +336,10 @@ def _attributes(
     kept = run.store.settings
     used = {
         key: kept[key]
-        for key in ("method", "semi_angle", "background", "fix", "free", "average", "roi", "bin")
-    }
+        for key in (
+            "method", "semi_angle", "background", "fix", "free", "hint_rotation", "average", "roi", "bin"
+        )
+    }  # fmt: skip
     used |= {
         "common": run.store.common or {},
         "library_name": name,

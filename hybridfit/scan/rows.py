@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,20 +31,23 @@ class Rows:
     """n positions of a map.
 
     values : (n, FIELDS) nm, mrad, px, px/mrad, degrees; NaN where there is no answer
+    structure : (n, structural parameters, 2) each with its standard error, or the odds of a discrete one
     status, route : (n,) indices into STATUSES, ROUTES
     message : (n,) sentences
     """
 
     values: Array
+    structure: Array
     status: NDArray[np.int8]
     route: NDArray[np.int8]
     message: NDArray[np.str_]
 
     @classmethod
-    def empty(cls, n: int) -> Rows:
-        """Positions that are not done."""
+    def empty(cls, n: int, structural: int = 0) -> Rows:
+        """Positions that are not done, with so many structural parameters."""
         return cls(
             np.full((n, len(FIELDS)), np.nan),
+            np.full((n, structural, 2), np.nan),
             np.full(n, STATUSES.index("not_done"), np.int8),
             np.full(n, ROUTES.index("none"), np.int8),
             np.full(n, "", "U1"),
@@ -62,11 +66,12 @@ class Rows:
 
     def put(self, indices: NDArray[np.intp], new: Rows) -> Rows:
         """A copy with the positions at the indices replaced."""
-        values, status, route = self.values.copy(), self.status.copy(), self.route.copy()
-        message = self.message.astype(object)
-        values[indices], status[indices], route[indices] = new.values, new.status, new.route
-        message[indices] = new.message
-        return Rows(values, status, route, message.astype(str))
+        old = {name: getattr(self, name) for name in type(self).__annotations__}
+        # words that are longer than any so far want room
+        out = {name: v.astype(object if name == "message" else v.dtype) for name, v in old.items()}
+        for name, values in out.items():
+            values[indices] = getattr(new, name)
+        return Rows(**{**out, "message": out["message"].astype(str)})
 
     def candidate(self, i: int) -> Candidate:
         """The answer of position i, as a start for others."""
@@ -74,9 +79,13 @@ class Rows:
         return Candidate(**{n: float(self.values[i, COLUMN[n]]) for n in PARAMETERS if n in names})
 
 
-def row_of(result: FitResult, pixel: int = 1) -> Rows:
-    """What is kept of a result, in pixels of the camera that are `pixel` times finer than the frame's."""
+def row_of(result: FitResult, pixel: int = 1, structural: Sequence[str] = ()) -> Rows:
+    """What is kept of a result, in pixels of the camera that are `pixel` times finer than the frame's.
+
+    structural are the names of the library's structural parameters.
+    """
     values = np.full((1, len(FIELDS)), np.nan)
+    structure = np.full((1, len(structural), 2), np.nan)
     if result.status is not Status.failed:
         p = result.parameters
         for name in PARAMETERS:
@@ -87,19 +96,24 @@ def row_of(result: FitResult, pixel: int = 1) -> Rows:
         for name in FIGURES:
             values[0, COLUMN[name]] = getattr(result, name)
         _to_camera(values[0], pixel)
+        for i, name in enumerate(structural):
+            if name in result.structure:  # the network alone says nothing of it
+                s = result.structure[name]
+                sure = s.stderr if s.odds is None else s.odds[s.value]
+                structure[0, i] = s.value, math.nan if sure is None else sure
     return Rows(
         values,
+        structure,
         np.array([STATUSES.index(result.status.name)], np.int8),
         np.array([ROUTES.index(result.route)], np.int8),
         np.array([result.message]),
     )
 
 
-def row_without(readable: bool, message: str) -> Rows:
-    """A position without an answer."""
-    empty = Rows.empty(1)
+def row_without(readable: bool, message: str, structural: int = 0) -> Rows:
+    """A position without an answer, of so many structural parameters."""
     status = np.array([STATUSES.index("unusable" if readable else "unreadable")], np.int8)
-    return Rows(empty.values, status, empty.route, np.array([message]))
+    return replace(Rows.empty(1, structural), status=status, message=np.array([message]))
 
 
 def to_frame(candidate: Candidate, pixel: int) -> Candidate:

@@ -26,6 +26,7 @@ def settings_of(
     fix: Mapping[str, float | None],
     free: Sequence[str],
     common: Sequence[str],
+    rotation: float | None,
 ) -> dict[str, Any]:
     """Settings and inputs as JSON values."""
     import hybridfit
@@ -45,6 +46,7 @@ def settings_of(
         "fix": dict(fix),
         "free": list(free),
         "common": list(common),
+        "hint_rotation": rotation,
     }
 
 

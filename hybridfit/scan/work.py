@@ -13,6 +13,7 @@ import numpy as np
 from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate, Seed
 from hybridfit.fitting.engine import Fitter
+from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.verdict import SAME
 from hybridfit.frame import Frame
@@ -40,6 +41,8 @@ class Job:
     background : str
     fix : mapping of parameter name to value, or to None; in pixels of the camera
     free : names of further parameters to vary
+    rotation : float, degrees, optional
+        A hint.
     """
 
     key: str
@@ -50,6 +53,7 @@ class Job:
     background: str = "radial"
     fix: Mapping[str, float | None] = field(default_factory=dict)
     free: Sequence[str] = ()
+    rotation: float | None = None
 
     def __sizeof__(self) -> int:
         """So that schedulers who weigh their arguments see that a library is to be sent only once."""
@@ -65,6 +69,7 @@ class Job:
             background=self.background,
             fix=in_frame_pixels(self.fix, self.positions.bin),
             free=self.free,
+            hints=Hints(rotation=self.rotation),
             workers=1,
             seeded=self.method != "lsf",
             thorough=self.method == "lsf",
@@ -124,12 +129,13 @@ def work(job: Job, task: Task) -> tuple[str, Rows]:
 
 def fit_position(fitter: Fitter, frame: Frame | NoFrame, start: Start, pixel: int) -> Rows:
     """One position: whatever is wrong with it becomes its status."""
+    structural = tuple(fitter.library.structure)
     if isinstance(frame, NoFrame):
-        return row_without(frame.readable, frame.message)
+        return row_without(frame.readable, frame.message, len(structural))
     try:
-        return row_of(fit_frame(fitter, frame, start, pixel), pixel)
+        return row_of(fit_frame(fitter, frame, start, pixel), pixel, structural)
     except InputError as error:
-        return row_without(True, str(error))
+        return row_without(True, str(error), len(structural))
 
 
 def fit_frame(fitter: Fitter, frame: Frame, start: Start, pixel: int) -> FitResult:

@@ -25,7 +25,7 @@ def rows(shape, **values):
     numbers[:, COLUMN["residual_fraction"]] = 0.01
     for name, value in values.items():
         numbers[:, COLUMN[name]] = np.broadcast_to(value, shape).ravel()
-    return Rows(numbers, status, out.route, out.message)
+    return Rows(numbers, out.structure, status, out.route, out.message)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (3, 5), (10, 10), (256, 256)])
