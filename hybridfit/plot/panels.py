@@ -6,7 +6,7 @@ A `Place` is where a panel goes, in inches from the upper left corner of the pag
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -153,17 +153,15 @@ def draw_status(figure: Figure, place: Place, dataset: xr.Dataset, title: str) -
 def draw_discrete(figure: Figure, place: Place, dataset: xr.Dataset, name: str, title: str) -> Axes:
     """The value of a discrete structural parameter at every position, and the share of each."""
     values = np.atleast_1d(dataset[name].attrs["values"])
-    shades = DISCRETE
+    shades: Sequence[Any] = DISCRETE
     if len(values) > len(shades):
-        shades = [
-            matplotlib.colors.to_hex(matplotlib.cm.viridis(i / (len(values) - 1))) for i in range(len(values))
-        ]
+        shades = matplotlib.colormaps["viridis"](np.linspace(0, 1, len(values)))
     known = {v: (f"{v:g}:".replace("-", "−"), shade) for v, shade in zip(values, shades, strict=False)}
     return draw_choices(figure, place, dataset[name].values, known, title)
 
 
 def draw_choices(
-    figure: Figure, place: Place, numbers: NDArray, known: Mapping[Any, tuple[str, str]], title: str
+    figure: Figure, place: Place, numbers: NDArray, known: Mapping[Any, tuple[str, Any]], title: str
 ) -> Axes:
     """One of a few things at every position, and the share of each that occurs; what is NaN is grey.
 

@@ -1,4 +1,4 @@
-"""Structural parameters as users type them: held with --fix, shown with the library, reported with the fit."""
+"""Structural parameters as users type them: held with --fix, listed, and reported with the fit."""
 
 from __future__ import annotations
 

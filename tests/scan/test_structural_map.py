@@ -28,7 +28,7 @@ FIX = {"scale": SCALE, "rotation": TURN}
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory) -> Library:
-    """SrTiO3 [100]; titanium moves along +c (Å, continuous), and vibrates once or twice as much (discrete)."""
+    """SrTiO3 [100]; titanium moves along +c (Å, continuous), atoms vibrate once or twice as much."""
     recipe = Recipe(
         cif=shipped_folder() / "SrTiO3.cif",
         zone=(1, 0, 0),
