@@ -17,7 +17,9 @@ REMARKS = Path(__file__).parent / "REMARKS.md"  # what no program can write: why
 ORDER = (
     "measured",
     "multislice",
+    "multislice_crystals",
     "cramer_rao",
+    "structure",
     "hybrid",
     "scan_maps",
     "library_build",

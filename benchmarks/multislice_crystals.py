@@ -1,0 +1,166 @@
+"""Fits of other crystals' patterns from an independent simulator: abTEM frozen-phonon multislice.
+
+The patterns are those of `benchmarks.abtem_crystals` (run it first; it needs the `[bench]` extra).  Each is
+put on a camera of its own with Poisson noise, and fitted by the shipped library of its crystal, cut to
+10–65 nm and the semi-angle.  Nothing is known but the semi-angle and, where the crystal is polar, the
+rotation within 3°.
+
+Run with: python -m benchmarks.multislice_crystals
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from benchmarks.common import Study
+from benchmarks.multislice import DATA, on_camera, random_camera
+from hybridfit import Fitter, Hints, Library
+from hybridfit.fitting.candidates import Candidate, turn
+from hybridfit.recipe import Recipe, ThicknessRange
+
+AXES = {"TiO2_001_80kV": 45.0}  # degrees from the multislice's x to the library's
+MISALIGNED = 3.0  # degrees
+SOLVED = ThicknessRange(start=10.0, stop=65.0)
+ELECTRONS = (1e6, 1e8)
+
+
+def kept(name: str, semi_angle: float) -> Library:
+    """The library of a shipped recipe, cut to what the patterns need; kept in `benchmarks/data`."""
+    changes: dict[str, Any] = {"semi_angle_max": semi_angle, "tilt_max": 3.5, "thickness": SOLVED}
+    recipe = Recipe.shipped(name).model_copy(update=changes)
+    path = DATA / f"{name}-{recipe.checksum()[:12]}.nc"
+    if not path.exists():
+        Library.build(recipe).save(path)
+    return Library(Library.open(path).dataset.load())
+
+
+def main() -> int:
+    """Run the study."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--seed", type=int, default=2018)
+    options = parser.parse_args()
+    files = sorted(options.data.glob("crystal_*.nc"))
+    if not files:
+        print(f"no patterns in {options.data}: make them with python -m benchmarks.abtem_crystals")
+        return 1
+    rows: list[dict[str, Any]] = []
+    for number, file in enumerate(files):
+        data = xr.open_dataset(file)
+        for i in range(data.sizes["thickness_nm"]):
+            rng = np.random.default_rng([options.seed, number, i])
+            rows.append(fitted(data.isel(thickness_nm=i), rng))
+    study = Study("multislice_crystals")
+    for name in dict.fromkeys(row["library"] for row in rows):
+        mine = [row for row in rows if row["library"] == name]
+        column = {key: np.array([row[key] for row in mine]) for key in mine[0]}
+        worst = np.abs(column["thickness_error"]).max()
+        study.add(f"{name}: thickness error, worst of {len(mine)}", worst, "nm", at_most=1.0)
+        study.add("  rms", np.sqrt((column["thickness_error"] ** 2).mean()), "nm")
+        study.add(f"{name}: tilt component error, worst", column["tilt_error"].max(), "mrad", at_most=0.2)
+        study.add("  rms", np.sqrt((column["tilt_error"] ** 2).mean()), "mrad")
+        covered = np.concatenate([column[f"{key}_covered"] for key in ("thickness", "tilt_x", "tilt_y")])
+        study.add("  stated 95 % intervals that hold the truth", 100 * covered.mean(), "%", at_least=90)
+        study.add("  misfit, median", 100 * np.median(column["misfit"]), "% of variance")
+        study.add("  status converged", 100 * (column["status"] == "converged").mean(), "%")
+        if mine[0]["polarity"]:
+            right = column["polarity"] == column["found_polarity"]
+            study.add(f"{name}: polarity right", 100 * right.mean(), "%", at_least=100)
+            study.add("  least odds", column["odds"].min(), "")
+    study.note("shipped libraries, cut to 10–65 nm, tilt ≤ 3.5 mrad and the semi-angle of the patterns")
+    passed = study.finish(fits=rows)
+    draw(study, rows)
+    return 0 if passed else 1
+
+
+_fitters: dict[str, Fitter] = {}
+
+
+def fitted(data: xr.Dataset, rng: np.random.Generator) -> dict[str, Any]:
+    """One pattern on a camera, fitted."""
+    name, semi_angle = str(data.attrs["library"]), float(data.attrs["semi_angle_mrad"])
+    camera, shape = random_camera(rng)
+    electrons = float(np.exp(rng.uniform(*np.log(ELECTRONS))))
+    image = on_camera(data.intensity, camera, shape, electrons, rng)
+    polar = int(data.attrs["polarity"])
+    if name not in _fitters:
+        _fitters[name] = Fitter(kept(name, semi_angle), semi_angle, method="lsf")
+    fitter = _fitters[name]
+    if polar:
+        hint = Hints(rotation=camera.rotation + rng.uniform(-MISALIGNED, MISALIGNED))
+        fitter = Fitter(fitter.library, semi_angle, method="lsf", hints=hint)
+    result = fitter.fit(image)
+    tilt = float(data.attrs["tilt_x_mrad"]), float(data.attrs["tilt_y_mrad"])
+    truth = Candidate(
+        float(data.thickness_nm), *tilt, camera.centre_x, camera.centre_y, camera.scale, camera.rotation
+    )
+    x, y = in_frame_of(truth, AXES.get(name, 0.0), result["rotation"].value, fitter.library.rotation_order)
+    off = {
+        "thickness": result.thickness - truth.thickness,
+        "tilt_x": result.tilt[0] - x,
+        "tilt_y": result.tilt[1] - y,
+    }
+    row: dict[str, Any] = {
+        "library": name,
+        "polarity": polar,
+        "thickness": truth.thickness,
+        "thickness_error": off["thickness"],
+        "thickness_stderr": result["thickness"].stderr or np.nan,
+        "tilt_error": max(abs(off["tilt_x"]), abs(off["tilt_y"])),
+        "electrons": electrons,
+        "misfit": result.misfit_fraction,
+        "status": result.status.name,
+        "seconds": result.seconds["total"],
+    }
+    for key, error in off.items():
+        interval = result[key].interval95
+        row[f"{key}_covered"] = float(interval is not None and abs(error) <= (interval[1] - interval[0]) / 2)
+    if polar:
+        found = result.structure["polarity"]
+        row |= {"found_polarity": int(found.value), "odds": found.odds[found.value] if found.odds else 1.0}
+    print(
+        f"{name} {polar:+d} {truth.thickness:5.1f} nm: thickness {off['thickness']:+.3f}  "
+        f"tilt {off['tilt_x']:+.3f} {off['tilt_y']:+.3f}  misfit {row['misfit']:.2%}  {row['status']}  "
+        f"{row.get('found_polarity', 0):+d} {row.get('odds', 1):.4f}  {row['seconds']:.1f} s",
+        flush=True,
+    )
+    return row
+
+
+def in_frame_of(truth: Candidate, turned: float, rotation: float, order: int) -> tuple[float, float]:
+    """The tilt that was simulated, in the crystal frame of the library that a rotation (degrees) names.
+
+    turned is the angle from the library's x to the one of the simulation; of the n crystal frames that
+    symmetry makes equal it is the one nearest to the rotation.
+    """
+    sector = 360 / order
+    own = turn(truth, turned)
+    away = round((rotation - own.rotation) / sector) * sector
+    return turn(own, away).tilt
+
+
+def draw(study: Study, rows: list[dict[str, Any]]) -> None:
+    """Errors against thickness."""
+    with study.figure(columns=2) as (_, axes):
+        for shift, name in zip((-0.8, 0.0, 0.8), dict.fromkeys(row["library"] for row in rows), strict=False):
+            mine = [row for row in rows if row["library"] == name]
+            t = [row["thickness"] + shift for row in mine]
+            bars = [1.96 * row["thickness_stderr"] for row in mine]
+            errors = [row["thickness_error"] for row in mine]
+            axes[0].errorbar(t, errors, bars, fmt="o", lw=0.8, alpha=0.6, label=name)
+            axes[1].plot(t, [row["tilt_error"] for row in mine], "o", alpha=0.6)
+        axes[0].axhline(0, color="k", lw=0.8)
+        axes[0].set(xlabel="true thickness (nm)", ylabel="error (nm), bars 95 %")
+        axes[0].legend()
+        axes[1].axhline(0.2, color="k", ls="--", lw=0.8)
+        axes[1].set(xlabel="true thickness (nm)", ylabel="worse tilt component, error (mrad)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
