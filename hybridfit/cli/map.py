@@ -219,9 +219,9 @@ def print_summary(found: xr.Dataset) -> None:
             unit = found[name].attrs["units"]
             table.add_row(name, middle, f"{low} … {high}", known, "" if unit == "1" else unit)
         elif values.size:
-            counts = [f"{(values == v).sum()} at {v:g}" for v in np.unique(values)]
+            found_at = [f"{(values == v).sum()} at {v:g}" for v in np.unique(values)]
             known = f", median odds {np.nanmedian(error):.1%}" if np.isfinite(error).any() else ""
-            shares.append(f"{name}: {', '.join(counts)}{known}")
+            shares.append(f"{name}: {', '.join(found_at)}{known}")
     ny, nx = found["thickness"].shape
     counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in map_status(found).items())
     typer.echo(f"{found.attrs['library']}, {ny} × {nx} positions: {counts}")

@@ -155,7 +155,7 @@ def draw_discrete(figure: Figure, place: Place, dataset: xr.Dataset, name: str, 
     values = np.atleast_1d(dataset[name].attrs["values"])
     shades: Sequence[Any] = DISCRETE
     if len(values) > len(shades):
-        shades = matplotlib.colormaps["viridis"](np.linspace(0, 1, len(values)))
+        shades = [*matplotlib.colormaps["viridis"](np.linspace(0, 1, len(values)))]
     known = {v: (f"{v:g}:".replace("-", "−"), shade) for v, shade in zip(values, shades, strict=False)}
     return draw_choices(figure, place, dataset[name].values, known, title)
 

@@ -94,7 +94,7 @@ def _add(out: xr.Dataset, name: str, value: Array, error: Array | None, shape: t
 def _add_structural(out: xr.Dataset, name: str, axis: Axis, values: Array, shape: tuple[int, int]) -> None:
     """A structural parameter with its standard error; a discrete one with the odds of its value."""
     long_name = name.replace("_", " ")
-    about = {"units": axis.unit, "long_name": long_name, "kind": axis.kind}
+    about: dict[str, Any] = {"units": axis.unit, "long_name": long_name, "kind": axis.kind}
     if not axis.continuous:
         about |= {"values": axis.values}
     out[name] = (DIMS, values[:, 0].reshape(shape), about)

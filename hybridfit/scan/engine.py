@@ -1,7 +1,8 @@
 """The engine: scan in, map out.
 
 first pass over a few positions → what is common
-blocks of rows: network in batches here, search and refinement by the workers → parts on disk
+blocks of rows: network in batches here (or by workers that are elsewhere), search and refinement by the
+workers → parts on disk
 neighbours mend what is poor → one dataset
 """
 
@@ -17,22 +18,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridfit.errors import HybridfitError, InputError
-from hybridfit.fitting.candidates import Seed
+from hybridfit.errors import HybridfitError
 from hybridfit.fitting.hints import Hints, with_fixed
 from hybridfit.fitting.variants import reference_values
-from hybridfit.frame import Frame
 from hybridfit.library import Library
 from hybridfit.scan.blocks import Store
 from hybridfit.scan.common import common_values, sampled
 from hybridfit.scan.neighbours import SWEEPS, retries
 from hybridfit.scan.parallel import Workers
 from hybridfit.scan.rows import GOOD, RETRIED, Rows
+from hybridfit.scan.seeds import Start, network_starts
 from hybridfit.scan.settings import settings_of
-from hybridfit.scan.source import At, NoFrame, Positions
-from hybridfit.scan.work import Job, Start, Task, in_frame_pixels
+from hybridfit.scan.source import At, Positions
+from hybridfit.scan.work import Job, Task, in_frame_pixels
 
 if TYPE_CHECKING:
+    from hybridfit.fitting.seeding import Seeder
     from hybridfit.network.weights import Network
 
 BLOCK = 16  # positions: rows are put together until there are so many
@@ -109,6 +110,9 @@ class MapRun:
         self.store = Store(output, settings)
         digest = self.store.manifest["digest"]
         shared["method"] = method if network is not None else "lsf"
+        # one process cannot feed many machines, unless it has a GPU
+        sent = workers.remote and network is not None and network.device.type == "cpu"
+        shared["network"] = network if sent else None
         here = library_path is not None and Path(library_path).is_file() and not workers.remote
         self.first = Job(f"{digest} first", positions, str(library_path) if here else library, **shared)
         self.common = tuple(name for name in common if name not in fix)
@@ -190,35 +194,21 @@ class MapRun:
     ) -> Task:
         """A block with the seeds of the network, or with the nearest answers there are."""
         at = (blocks or self.blocks)[name]
+        if job.network is not None and not known:
+            return Task(name, at, None)
         if known:
             starts: list[Start] = [_nearest(known, where) for where in at]
         elif self.network is None:
             starts = [None] * len(at)
         else:
-            starts = self._seeds(job, self.network, self.positions.frames(at))
+            starts = network_starts(self._seeder(job, self.network), self.positions.frames(at))
         return Task(name, at, tuple(starts))
 
-    def _seeds(self, job: Job, network: Network, frames: Sequence[Frame | NoFrame]) -> list[Start]:
-        """What the network says of the frames; no start where there is no frame, or nothing in it."""
+    def _seeder(self, job: Job, network: Network) -> Seeder:
         from hybridfit.fitting.seeding import Seeder
 
         hints = with_fixed(Hints(rotation=job.rotation), in_frame_pixels(job.fix, self.positions.bin))
-        seeder = Seeder(network, self.reference, job.semi_angle, hints=hints, background=job.background)
-        usable = [(i, frame) for i, frame in enumerate(frames) if isinstance(frame, Frame)]
-        starts: list[Start] = [None] * len(frames)
-        seeds: list[Seed | InputError]
-        try:
-            seeds = [*seeder.seed_many([frame for _, frame in usable])]
-        except InputError:  # one of them shows nothing: the others are seeded one by one
-            seeds = []
-            for _, frame in usable:
-                try:
-                    seeds.append(seeder.seed(frame))
-                except InputError as error:
-                    seeds.append(error)
-        for (i, _), seed in zip(usable, seeds, strict=True):
-            starts[i] = seed
-        return starts
+        return Seeder(network, self.reference, job.semi_angle, hints=hints, background=job.background)
 
     # ---------------------------------------------------------------- work
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hybridfit.errors import InputError
-from hybridfit.fitting.candidates import Candidate, Seed
+from hybridfit.fitting.candidates import Seed
 from hybridfit.fitting.engine import Fitter
 from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.result import FitResult
@@ -19,11 +20,11 @@ from hybridfit.fitting.verdict import SAME
 from hybridfit.frame import Frame
 from hybridfit.library import Library
 from hybridfit.scan.rows import COLUMN, RETRIED, Rows, row_of, row_without, to_frame
+from hybridfit.scan.seeds import Start, network_starts
 from hybridfit.scan.source import At, NoFrame, Positions
 
-# of one position: what the network says, or candidates in pixels of the camera; an error where the
-# network found nothing; None: the whole library is searched
-Start = Seed | Sequence[Candidate] | InputError | None
+if TYPE_CHECKING:
+    from hybridfit.network.weights import Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,8 @@ class Job:
     free : names of further parameters to vary
     rotation : float, degrees, optional
         A hint.
+    network : Network, optional
+        For workers that are to seed their positions themselves.
     """
 
     key: str
@@ -54,6 +57,7 @@ class Job:
     fix: Mapping[str, float | None] = field(default_factory=dict)
     free: Sequence[str] = ()
     rotation: float | None = None
+    network: Network | None = None
 
     def __sizeof__(self) -> int:
         """So that schedulers who weigh their arguments see that a library is to be sent only once."""
@@ -85,14 +89,14 @@ class Task:
     name : str
         Of the block that they make.
     at : tuple of (row, column) of the map
-    starts : tuple of Start
+    starts : tuple of Start, or None where the worker is to ask the network of the job
     known : Rows, optional
         What was found before: kept wherever a fit is not better.
     """
 
     name: str
     at: tuple[At, ...]
-    starts: tuple[Start, ...]
+    starts: tuple[Start, ...] | None
     known: Rows | None = None
 
 
@@ -118,13 +122,30 @@ def work(job: Job, task: Task) -> tuple[str, Rows]:
         _fitters.clear()
         fitter = _fitters[job.key] = job.fitter()
     rows = []
-    for i, (frame, start) in enumerate(zip(job.positions.frames(task.at), task.starts, strict=True)):
+    frames = job.positions.frames(task.at)
+    starts = task.starts if task.starts is not None else _seeded(job, fitter, frames)
+    for i, (frame, start) in enumerate(zip(frames, starts, strict=True)):
         new = fit_position(fitter, frame, start, job.positions.bin)
         if task.known is not None:
             before = task.known.at(i)
             new = new if is_better(new, before) else before
         rows.append(new)
     return task.name, Rows.joined(rows)
+
+
+def _seeded(job: Job, fitter: Fitter, frames: Sequence[Frame | NoFrame]) -> Sequence[Start]:
+    """What the network of the job says, by one thread: every worker has one."""
+    import torch
+
+    from hybridfit.fitting.seeding import Seeder
+
+    if job.network is None:
+        return [None] * len(frames)
+    torch.set_num_threads(1)
+    seeder = Seeder(
+        job.network, fitter.reference, job.semi_angle, hints=fitter.hints, background=job.background
+    )
+    return network_starts(seeder, frames)
 
 
 def fit_position(fitter: Fitter, frame: Frame | NoFrame, start: Start, pixel: int) -> Rows:
