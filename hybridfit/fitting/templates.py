@@ -19,8 +19,7 @@ from scipy import fft
 from hybridfit.io import atomic_path
 from hybridfit.library import Library
 from hybridfit.pattern.background import basis
-from hybridfit.pattern.compose import compose_values
-from hybridfit.pattern.expand import at_thickness, unfold, workspace
+from hybridfit.pattern.series import compose_series, side_by_side
 
 Array = NDArray[np.float64]
 
@@ -30,6 +29,7 @@ HARMONICS = 28
 BEYOND_DISC = 5.0  # mrad around the direct disc that are searched
 SOFTNESS = 0.45  # mrad, half-width of the template's disc edges: what the rings resolve
 TILT_STEP = 0.5  # mrad
+TOGETHER = 32  # thicknesses that are composed together: more take more memory
 
 
 @dataclass(frozen=True)
@@ -76,30 +76,24 @@ def make_templates(
     radii = ring_radii(semi_angle)
     phi = 2 * np.pi * np.arange(ANGLES) / ANGLES
     kx, ky = np.outer(radii, np.cos(phi)).ravel(), np.outer(radii, np.sin(phi)).ravel()
-    centre = (tilts.min(axis=0) + tilts.max(axis=0)) / 2
-    largest = float(np.hypot(*(tilts - centre).T).max())
-    around = (float(centre[0]), float(centre[1]))
     table = library.table(k_max=float(radii[-1]), semi_angle=semi_angle + SOFTNESS)
-    # around the middle of the tilts, far enough for every one: unfolded once per thickness
-    reach = semi_angle + SOFTNESS + largest
     remove = background_remover(semi_angle)
     series = np.empty((len(thickness), len(tilts), HARMONICS, 2, RINGS), np.float32)
+    for begin in range(0, len(thickness), TOGETHER):
+        some = slice(begin, begin + TOGETHER)
+        beams = side_by_side(table, thickness[some])
 
-    def work(indices: Iterable[int]) -> None:
-        room = workspace(table, reach, 1)
-        for i in indices:
-            blend = at_thickness(table, float(thickness[i]), 1)
-            everywhere = float(radii[-1]) + largest
-            unfolded = unfold(table, blend, around, reach, 0.0, everywhere, room, summed=False)
-            for j, tilt in enumerate(tilts):
-                ring = compose_values(kx, ky, table, unfolded, tilt[0], tilt[1], semi_angle, SOFTNESS)
-                series[i, j] = parts_of(remove(ring.reshape(RINGS, ANGLES)).T)
-            if progress is not None:
-                progress((i + 1) / len(thickness))
+        def work(indices: Iterable[int], beams: NDArray[np.float32] = beams, some: slice = some) -> None:
+            for j in indices:
+                rings = compose_series(kx, ky, table, beams, *tilts[j], semi_angle, SOFTNESS)
+                for i, ring in enumerate(np.ascontiguousarray(rings.T)):
+                    series[some][i, j] = parts_of(remove(ring.reshape(RINGS, ANGLES)).T)
+                if progress is not None:
+                    progress((some.start * len(tilts) + j + 1) / (len(thickness) * len(tilts)))
 
-    shares = [range(start, len(thickness), workers) for start in range(workers)]
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(work, shares))
+        shares = [range(start, len(tilts), workers) for start in range(workers)]
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(work, shares))
     flat = series.reshape(-1, HARMONICS, 2, RINGS)
     flat /= np.maximum(np.sqrt(power_of(flat)), 1e-12)[:, None, None, None].astype(np.float32)
     return Templates.of(flat, thickness, tilts, semi_angle)

@@ -140,8 +140,6 @@ def take_sums(total, m1, m2, unfolded):
     """total = the rows of S around the grid point (m₁, m₂); whether they are there."""
     lanes = unfolded.values.shape[2]
     total[:] = 0
-    if unfolded.inside <= 0:
-        return True
     r, c = m1 - 1 - unfolded.sums_first[0], m2 - 1 - unfolded.sums_first[1]
     if r < 0 or c < 0 or r + 4 > unfolded.sums.shape[0] or c + 4 > unfolded.sums.shape[1]:
         return False
@@ -182,14 +180,6 @@ def add_rim(total, flat, rows, row, column, a, lanes):
 
 
 @kernel
-def add_beam(total, flat, row, column, columns, a):
-    """total += A Σ_m I(m) of values with one lane in whole rows, without S."""
-    at = row * columns + column
-    for i in range(4):
-        add_scaled_4(total, 4 * i, flat, at + i * columns, a)
-
-
-@kernel
 def compose(kx, ky, table, unfolded, tilt_x, tilt_y, alpha, half_edge):
     """P and its partial derivatives at the points (kx, ky) (1-D, mrad): rows as in `Partials`.
 
@@ -200,10 +190,8 @@ def compose(kx, ky, table, unfolded, tilt_x, tilt_y, alpha, half_edge):
     g = table.to_grid
     inner, outer = alpha - half_edge, alpha + half_edge
     # closer than low, a beam is in S with all its stencil; farther than high, with nothing
-    low, high = 0.0, outer
-    if unfolded.inside > 0:
-        low = max(min(inner, unfolded.inside - unfolded.stencil), 0.0)
-        high = max(outer, unfolded.inside + unfolded.stencil)
+    low = max(min(inner, unfolded.inside - unfolded.stencil), 0.0)
+    high = max(outer, unfolded.inside + unfolded.stencil)
     inner, outer, low, high = inner * abs(inner), outer * outer, low * low, high * high
     offsets = neighbouring_beams(table, np.sqrt(high))
     near_xy, near_at = np.empty((offsets.shape[0], 2)), np.empty((offsets.shape[0], 2), np.int64)
@@ -261,17 +249,14 @@ def compose_values(kx, ky, table, unfolded, tilt_x, tilt_y, alpha, half_edge):
     """P alone, as `compose` has it, from what was unfolded with one lane."""
     out = np.zeros(kx.size)
     g = table.to_grid
-    low, high = 0.0, alpha + half_edge
-    if unfolded.inside > 0:
-        low = max(min(alpha - half_edge, unfolded.inside - unfolded.stencil), 0.0)
-        high = max(high, unfolded.inside + unfolded.stencil)
+    low = max(min(alpha - half_edge, unfolded.inside - unfolded.stencil), 0.0)
+    high = max(alpha + half_edge, unfolded.inside + unfolded.stencil)
     low, high = low * low, high * high
     offsets = neighbouring_beams(table, np.sqrt(high))
     near_xy, near_at = np.empty((offsets.shape[0], 2)), np.empty((offsets.shape[0], 2), np.int64)
     total = np.empty(16, np.float32)
     cell_1, cell_2, beams = -1 << 40, 0, 0
     flat, rows = unfolded.values.ravel(), unfolded.rows.ravel()
-    columns = unfolded.values.shape[1] // unfolded.rows.shape[1]
     wu, wv, slopes = np.empty(4), np.empty(4), np.empty(4)
     for p in range(kx.size):
         x, y = kx[p], ky[p]
@@ -291,10 +276,7 @@ def compose_values(kx, ky, table, unfolded, tilt_x, tilt_y, alpha, half_edge):
             if low <= r2 < high:
                 a = np.float32(aperture(r2, alpha, half_edge)[0])
                 row, column = m1 - 1 + near_at[np.uint64(s), 0], m2 - 1 + near_at[np.uint64(s), 1]
-                if unfolded.inside > 0:
-                    add_rim(total, flat, rows, row, column, a, 1)
-                else:
-                    add_beam(total, flat, row, column, columns, a)
+                add_rim(total, flat, rows, row, column, a, 1)
         lagrange(u - m1, wu, slopes)
         lagrange(v - m2, wv, slopes)
         for i in range(4):

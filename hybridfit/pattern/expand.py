@@ -72,6 +72,16 @@ def lagrange(x, weights, slopes):
     slopes[3] = (3 * x * x - 1) / 6
 
 
+def thickness_weights(table: Table, thickness: float) -> tuple[int, Array]:
+    """The second of four thicknesses of a table to interpolate from; weights and their derivatives (2, 4)."""
+    position = (thickness - table.thickness_first) / table.thickness_step
+    node = min(max(int(np.floor(position)), 1), table.intensity.shape[0] - 3)
+    weights = np.empty((2, 4))
+    lagrange(position - node, weights[0], weights[1])
+    weights[1] /= table.thickness_step
+    return node, weights
+
+
 def at_thickness(
     table: Table, thickness: float, lanes: int = 2, pool: Pool | None = None
 ) -> NDArray[np.float32]:
@@ -79,11 +89,7 @@ def at_thickness(
 
     Near the ends of the range the four nearest nodes are used one-sidedly.
     """
-    position = (thickness - table.thickness_first) / table.thickness_step
-    node = min(max(int(np.floor(position)), 1), table.intensity.shape[0] - 3)
-    weights = np.empty((2, 4))
-    lagrange(position - node, weights[0], weights[1])
-    weights[1] /= table.thickness_step
+    node, weights = thickness_weights(table, thickness)
     out = np.empty((len(table.beam_n), table.intensity.shape[2], lanes), np.float32)
     nodes = table.intensity[node - 1 : node + 3]
 
@@ -148,8 +154,7 @@ class Unfolded(NamedTuple):
     Attributes
     ----------
     values : (beam, ·, lanes) float32
-        I_g, and ∂I_g/∂t of 2 lanes, at the grid points that a pixel may ask for, row after row; with an
-        empty S, at all points of all rows.
+        I_g, and ∂I_g/∂t of 2 lanes, at the grid points that a pixel may ask for, row after row.
     rows : (beam, ·, 5) int32
         Of every row of grid points: the first and the last column that S includes; where column 0
         would be among all values, for the columns left of a gap and for those right of it; and the
@@ -161,7 +166,7 @@ class Unfolded(NamedTuple):
     sums_first : (2,) int64
         Grid coordinates of sums[0, 0].
     inside : float, mrad
-        A beam is part of S at the grid points that are so far from its middle; 0 where S is empty.
+        A beam is part of S at the grid points that are so far from its middle.
     stencil : float, mrad
         How far the points are that an interpolation uses.
     """
@@ -238,8 +243,6 @@ def expand(table, blend, tilt_x, tilt_y, radii, k_max, unfolded, values, sums, b
         for j1 in range(unfolded.rows.shape[1]):
             about = unfolded.rows[b, j1]
             about[0], about[1] = NOWHERE
-            if sums.size == 0:  # without a gap every row has its own place
-                free = (b * unfolded.rows.shape[1] + j1) * (last - first + 1)
             about[2], about[3], about[4] = free, free, 0
             m1 = j1 + unfolded.first[0]
             x, y = m1 * e1x - tilt_x, m1 * e1y - tilt_y
@@ -262,7 +265,6 @@ def expand(table, blend, tilt_x, tilt_y, radii, k_max, unfolded, values, sums, b
             gap, gap_end = chord(x, y, e2x, e2y, radii[0])
             if gap_end - gap < NARROW:
                 gap, gap_end = high + 1, high
-            free += low - first if sums.size == 0 else 0
             about[2], about[4] = free - (low - first), gap + gap_end - 2 * first
             for m in range(low, min(high, gap - 1) + 1):
                 target[np.uint64(free)] = row[np.uint64(m - low)]
@@ -283,8 +285,6 @@ def unfold(
     k_max: float,
     room: NDArray[np.float32] | None = None,
     pool: Pool | None = None,
-    *,
-    summed: bool = True,
 ) -> Unfolded:
     """`expand` for an aperture of this semi-angle and half-edge, with the margin that interpolation needs.
 
@@ -295,9 +295,6 @@ def unfold(
         Points will have |k| ≤ k_max.
     room : a `workspace` for at least this outer radius to use again, optional
     pool : Pool, optional
-    summed : bool
-        Whether beams are added up; otherwise the values are good for every smaller aperture that
-        stays within this one, whatever its tilt.
     """
     pool = pool or Pool()
     margin, lanes = stencil_reach(table.to_grid), blend.shape[2]
@@ -311,14 +308,12 @@ def unfold(
     k_max = min(k_max, float(np.hypot(*table.beam_xy.T).max()) + outer)
     sums_shape, sums_first = _grid_around(table, tilt, k_max + margin)
     inner = semi_angle - half_edge - margin
-    radii = np.array([inner if inner > 0 else -1.0, semi_angle, outer + margin])
-    if not summed:
-        sums_shape, radii[:2] = (0, 0), -1.0
+    radii = np.array([inner, semi_angle, outer + margin])
     # one for each thread: they would write to the same places
     sums = np.zeros((pool.workers, *sums_shape, lanes), np.float32)
 
     def fill(worker: int, _: int) -> None:
-        mine = Unfolded(values, rows, first, sums[worker], sums_first, max(radii[1], 0.0), margin)
+        mine = Unfolded(values, rows, first, sums[worker], sums_first, semi_angle, margin)
         into = _as_one(values), _as_one(sums[worker])
         expand(table, _as_one(blend), *tilt, radii, k_max + margin, mine, *into, worker, pool.workers)
 
@@ -326,7 +321,7 @@ def unfold(
     total = sums[0]
     for other in sums[1:]:
         total += other
-    return Unfolded(values, rows, first, total, sums_first, max(radii[1], 0.0), margin)
+    return Unfolded(values, rows, first, total, sums_first, semi_angle, margin)
 
 
 def _as_one(lanes: NDArray[np.float32]) -> NDArray:

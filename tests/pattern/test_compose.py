@@ -10,6 +10,7 @@ from hybridfit.pattern import compose, expand
 from hybridfit.pattern.compose import Partials, pattern_at, pattern_partials
 from hybridfit.pattern.expand import workspace
 from hybridfit.pattern.pool import Pool
+from hybridfit.pattern.series import compose_series, side_by_side
 from hybridfit.physics.bloch import DynamicalMatrix, beam_intensities
 from hybridfit.physics.crystal import Crystal, project
 from hybridfit.physics.scattering import wavelength
@@ -238,21 +239,9 @@ def test_beams_added_up_equal_beams_one_by_one(build_library, crystal, zone, sem
     library = build_library(crystal, zone, g_max=1.0, semi_angle_max=6, tilt_max=2, sampling=0.3)
     table, (kx, ky), tilt = library.table(), points(300, 14.0), (0.7, -1.1)
     at = {"thickness": 21.4, "tilt": tilt, "semi_angle": semi_angle, "half_edge": 0.2}
-    blend = expand.at_thickness(table, 21.4, 1)
-    apart = expand.unfold(table, blend, tilt, semi_angle, 0.2, 20.0, summed=False)
-    expected = compose.compose_values(kx, ky, table, apart, *tilt, semi_angle, 0.2)
+    beams = side_by_side(table, np.array([20.0, 21.4, 23.0]))
+    expected = compose_series(kx, ky, table, beams, *tilt, semi_angle, 0.2)[:, 1]
     np.testing.assert_allclose(pattern_at(kx, ky, table, **at), expected, atol=2e-6)
-
-
-def test_beams_apart_serve_every_tilt_near_by(build_library):
-    library = build_library("Mg", (0, 0, 1), g_max=1.0, semi_angle_max=6, tilt_max=3, sampling=0.3)
-    table, (kx, ky) = library.table(), points(200, 12.0)
-    blend = expand.at_thickness(table, 21.4, 1)
-    apart = expand.unfold(table, blend, (0.5, 0.0), 6.6, 0.0, 19.0, summed=False)
-    for tilt in [(0.5, 0.0), (1.2, 0.9), (-0.4, -0.9)]:
-        expected = pattern_at(kx, ky, table, thickness=21.4, tilt=tilt, semi_angle=5.0, half_edge=0.3)
-        found = compose.compose_values(kx, ky, table, apart, *tilt, 5.0, 0.3)
-        np.testing.assert_allclose(found, expected, atol=2e-6)
 
 
 @pytest.mark.parametrize("workers", [2, 3])
