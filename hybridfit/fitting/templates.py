@@ -85,7 +85,7 @@ def make_templates(
 
         def work(indices: Iterable[int], beams: NDArray[np.float32] = beams, some: slice = some) -> None:
             for j in indices:
-                rings = compose_series(kx, ky, table, beams, *tilts[j], semi_angle, SOFTNESS)
+                rings = compose_series(kx, ky, table, beams, tilts[j, 0], tilts[j, 1], semi_angle, SOFTNESS)
                 for i, ring in enumerate(np.ascontiguousarray(rings.T)):
                     series[some][i, j] = parts_of(remove(ring.reshape(RINGS, ANGLES)).T)
                 if progress is not None:

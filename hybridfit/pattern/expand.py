@@ -18,6 +18,7 @@ from hybridfit.pattern.pool import Pool
 
 Array = NDArray[np.float64]
 NOWHERE = (1 << 30, -1)  # the first and the last of no grid points
+SHARES = 4  # of the beams, each of which may have a thread
 NARROW = 8  # grid points: a gap that is narrower could part a stencil
 
 
@@ -309,15 +310,16 @@ def unfold(
     sums_shape, sums_first = _grid_around(table, tilt, k_max + margin)
     inner = semi_angle - half_edge - margin
     radii = np.array([inner, semi_angle, outer + margin])
-    # one for each thread: they would write to the same places
-    sums = np.zeros((pool.workers, *sums_shape, lanes), np.float32)
+    # threads would write to the same places; as many as there may be, so that all machines round alike
+    sums = np.zeros((SHARES, *sums_shape, lanes), np.float32)
 
-    def fill(worker: int, _: int) -> None:
-        mine = Unfolded(values, rows, first, sums[worker], sums_first, semi_angle, margin)
-        into = _as_one(values), _as_one(sums[worker])
-        expand(table, _as_one(blend), *tilt, radii, k_max + margin, mine, *into, worker, pool.workers)
+    def fill(begin: int, end: int) -> None:
+        for share in range(begin, end):
+            mine = Unfolded(values, rows, first, sums[share], sums_first, semi_angle, margin)
+            into = _as_one(values), _as_one(sums[share])
+            expand(table, _as_one(blend), *tilt, radii, k_max + margin, mine, *into, share, SHARES)
 
-    pool.shares(fill, pool.workers)
+    pool.shares(fill, SHARES)
     total = sums[0]
     for other in sums[1:]:
         total += other
