@@ -194,20 +194,27 @@ def _change(name: str, parameter: StructuralParameter, structure: Crystal) -> Ch
             return distortions.substituted(structure, parameter.occupancy)
         if parameter.debye_waller is not None:
             return distortions.vibrating(structure, parameter.debye_waller)
+        if parameter.invert:
+            return distortions.inverted
         first, last = (Crystal.from_cif(file) for file in parameter.files)
         if not distortions.same_crystal(structure, first):
             raise RecipeError(
                 f"{parameter.files[0]} is another crystal than that of the recipe; start from it"
             )
         # with the atoms in the order of the recipe's crystal
+        if parameter.angle is not None:
+            return distortions.turned(structure, last, parameter.angle)
         return (distortions.switched if parameter.child else distortions.morphed)(structure, last)
     except RecipeError as error:
         raise RecipeError(f"parameter {name}: {error}") from None
 
 
 def _order(recipe: Recipe, dimensions: Mapping[str, Dimension]) -> list[str]:
-    """Names in the order in which the changes are made: atoms that are added come to where the others are."""
-    kinds = ("path", "parent", "displace", "debye_waller", "occupancy")
+    """Names in the order in which the changes are made.
+
+    Atoms that are added come to where the others are, and what has been displaced is inverted as a whole.
+    """
+    kinds = ("path", "parent", "displace", "debye_waller", "occupancy", "invert")
     ranks = {name: kinds.index(p.change) for name, p in recipe.parameters.items()}
     return sorted(dimensions, key=lambda name: ranks.get(name, len(kinds)))
 

@@ -133,6 +133,12 @@ def shipped_folder() -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / "library"
 
 
+def description(name: str) -> str:
+    """The line that a shipped recipe begins with: what it is."""
+    with (shipped_folder() / f"{name}.toml").open() as lines:
+        return lines.readline().lstrip("# ").strip()
+
+
 def shipped_names() -> list[str]:
     """Names of the shipped recipes."""
     return sorted(path.stem for path in shipped_folder().glob("*.toml"))

@@ -28,9 +28,11 @@ Name = Annotated[str, Field(min_length=1)]
 
 FEWEST_CONTINUOUS = 3  # values: with fewer a parameter is discrete unless it says otherwise
 MOST_VALUES = 1000
-CHANGES = ("path", "parent and child", "displace", "occupancy", "debye_waller")
+CHANGES = ("path", "parent and child", "displace", "occupancy", "debye_waller", "invert")
 RANGE = {"path": (0.0, 1.0), "parent": (-1.0, 1.0)}
 FILES = ("path", "parent", "child")
+HANDS = (-1.0, 1.0)  # the values of an inversion
+STEEPEST = 45.0  # °: an octahedron turned further is one turned less, the other way
 # names of what a library and a fit have already
 TAKEN = frozenset(
     "thickness tilt tilt_x tilt_y centre_x centre_y scale rotation ellipticity_a ellipticity_b semi_angle "
@@ -79,10 +81,13 @@ class StructuralParameter(BaseModel):
     unit : str
     kind : "continuous" (interpolated and fitted) or "discrete" (each value is fitted by itself)
     path : two CIFs, for the values 0 and 1
+    angle : float, °, optional
+        Of a path: the second CIF has something turned by this angle, and the values are angles.
     parent, child : CIFs for the values 0 and 1; −1 is the child with its displacements inverted
     displace : site label to (dx, dy, dz), Å per unit of the value along a, b and c
     occupancy : site label to element to occupancy per unit of the value
     debye_waller : site label, or "all", to a factor: B is the value times the factor times B
+    invert : true, for the values −1 (the crystal inverted) and 1 (as it is)
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,11 +96,13 @@ class StructuralParameter(BaseModel):
     unit: str = "1"
     kind: Kind = "continuous"
     path: tuple[Path, Path] | None = None
+    angle: Annotated[float, Field(gt=0, lt=STEEPEST)] | None = None
     parent: Path | None = None
     child: Path | None = None
     displace: dict[Name, tuple[Finite, Finite, Finite]] | None = None
     occupancy: dict[Name, dict[Name, Finite]] | None = None
     debye_waller: dict[Name, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = None
+    invert: Literal[True] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -141,8 +148,13 @@ class StructuralParameter(BaseModel):
         if "kind" not in self.model_fields_set:
             object.__setattr__(self, "kind", default_kind(self.values))  # the class is frozen
         for change, (low, high) in RANGE.items():
+            high = self.angle or high
             if getattr(self, change) is not None and not low <= self.values[0] <= self.values[-1] <= high:
                 raise ValueError(f"values between the two crystals of {change} must be {low:g} … {high:g}")
+        if self.angle is not None and self.path is None:
+            raise ValueError("angle is that of the second crystal of a path; give a path, or leave it out")
+        if self.invert and (self.values != HANDS or self.kind != "discrete"):
+            raise ValueError("an inversion has nothing between its two values; give values = [-1, 1]")
         return self
 
     @field_serializer(*FILES, when_used="json")

@@ -38,6 +38,21 @@ CRYSTALS: dict[str, tuple[str, tuple[float, ...], list[tuple]]] = {
         (3.250, 3.250, 5.207, 90, 90, 120),
         [("Zn", "0.3333333333", "0.6666666667", 0, 0.6), ("O", "0.3333333333", "0.6666666667", 0.382, 0.6)],
     ),
+    "threefold": (  # no mirror
+        "P 3",
+        (4.9, 4.9, 5.4, 90, 90, 120),
+        [("Ga", 0, 0, 0, 0.6), ("As", 0.41, 0.13, 0.2, 0.5), ("O", 0.19, 0.62, 0.7, 0.7)],
+    ),
+    "fourfold": (  # no mirror
+        "P 4",
+        (4.6, 4.6, 3.9, 90, 90, 90),
+        [("Sr", 0, 0, 0, 0.6), ("O", 0.17, 0.36, 0.3, 0.7)],
+    ),
+    "monoclinic": (
+        "P 1 2 1",
+        (4.3, 3.7, 5.1, 90, 112, 90),
+        [("Ti", 0.1, 0, 0.2, 0.5), ("O", 0.42, 0.31, 0.7, 0.7)],
+    ),
     "triclinic": (
         "P 1",
         (4.1, 5.2, 6.3, 82, 97, 104),
@@ -80,9 +95,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def crystals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """CIFs by name: CRYSTALS, and the shipped SrTiO3."""
+    """CIFs by name: CRYSTALS, and the shipped SrTiO3 and PbTiO3."""
     folder = tmp_path_factory.mktemp("crystals")
-    paths = {"SrTiO3": shipped_folder() / "SrTiO3.cif"}
+    paths = {name: shipped_folder() / f"{name}.cif" for name in ("SrTiO3", "PbTiO3")}
     for name, (group, cell, atoms) in CRYSTALS.items():
         lines = [f"data_{name}", f"_symmetry_space_group_name_H-M '{group}'"]
         lines += [f"_cell_{key} {value}" for key, value in zip(CELL, cell, strict=True)]

@@ -229,6 +229,12 @@ def test_the_kind_can_be_said(structured):
         (["values = [0, 2]", 'path = ["SrTiO3.cif", "SrTiO3.cif"]'], ["path must be 0 … 1"]),
         (["values = [-2, 0]", 'parent = "SrTiO3.cif"', 'child = "SrTiO3.cif"'], ["must be -1 … 1"]),
         (["values = [0, 1]", 'parent = "SrTiO3.cif"'], ["shift", "parent and child"]),
+        (["values = [0, 1]", CHANGE, "angle = 8"], ["shift", "angle", "path"]),
+        (["values = [0, 9]", 'path = ["SrTiO3.cif", "SrTiO3.cif"]', "angle = 8"], ["path must be 0 … 8"]),
+        (["values = [0, 9]", 'path = ["SrTiO3.cif", "SrTiO3.cif"]', "angle = 90"], ["shift.angle", "45"]),
+        (["values = [0, 1]", "invert = true"], ["shift", "values = [-1, 1]"]),
+        (["values = [-1, 1]", 'kind = "continuous"', "invert = true"], ["shift", "values = [-1, 1]"]),
+        (["values = [-1, 1]", "invert = false"], ["shift", "names nothing"]),
     ],
 )
 def test_a_bad_structural_parameter_is_refused_by_name(structured, lines, words):

@@ -105,21 +105,22 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE", help=LIBRARY_H
 def list_() -> None:
     """List shipped recipes and the libraries in the cache."""
     from hybridfit.library import Library, cache_folder
-    from hybridfit.recipe import shipped_names
+    from hybridfit.recipe import description, shipped_names
 
-    table = new_table("library", "state", "size", "file")
+    table = new_table("library", "what", "state", "file in the cache")
     listed = set()
     for name in shipped_names():
         path = Library.cached_path(name)
         listed.add(path)
         if path.exists():
-            table.add_row(name, "shipped, built", megabytes(path), str(path))
+            table.add_row(name, description(name), f"built, {megabytes(path)}", path.name)
         else:
-            table.add_row(name, "shipped, built on first use", "", "")
+            table.add_row(name, description(name), "built on first use", "")
     for path in sorted(cache_folder().glob("*.nc")):
         if path not in listed and not path.name.startswith("."):
-            table.add_row(path.name.rsplit("-", 2)[0], "cached", megabytes(path), str(path))
+            table.add_row(path.name.rsplit("-", 2)[0], "", f"built, {megabytes(path)}", path.name)
     print_table(table)
+    typer.echo(f"The cache is {cache_folder()}")
 
 
 def _recipe(name: str) -> Recipe:

@@ -14,7 +14,9 @@ of all directions:
     exp(iHt) ψ = e^{ict} Σ_k (2 − δ_{k0}) i^k J_k(rt) T_k((H − c)/r) ψ,       H = πM/K_n,
 
 with [c − r, c + r] around the spectrum of Re H.  The series is exact to the precision of
-the arithmetic; one recursion serves every thickness of a segment.
+the arithmetic; one recursion serves every thickness of a segment.  Absorption takes the levels
+E of H off the real axis, where |T_k| grows as ρᵏ, ρ = |z + √(z² − 1)|, z = (E − c)/r: terms that
+must cancel.  Heavy columns absorb so much that segments have to be shorter, then.
 
 Beams w far from the Ewald sphere hold little intensity but bend the strong ones s.  Their
 amplitudes follow at once, ψ_w = −(M_ww)⁻¹ M_ws ψ_s, which leaves a smaller problem [2],
@@ -41,7 +43,8 @@ from hybridfit.physics.crystal import Projection
 from hybridfit.physics.scattering import structure_factors, wavelength
 
 Array = NDArray[np.float64]
-SEGMENT_NM = 40.0  # one Chebyshev expansion reaches this far, then starts again
+SEGMENT_NM = 40.0  # one Chebyshev expansion reaches this far at most, then starts again
+GROWTH = 5.0  # of ln |T_k| within a segment, at most: single precision loses two of its seven digits
 AMPLITUDES_PER_BATCH = 14_000  # beams × directions in flight: what stays in a CPU's cache
 MARGIN = 1.05  # of the spectral radius, so that absorption keeps the polynomials bounded
 
@@ -137,7 +140,7 @@ def beam_intensities(
     low, high = excitation.min() + levels[0], excitation.max() + levels[-1]
     c, r = (low + high) / 2, MARGIN * (high - low) / 2
     rate = np.pi / matrix.k_n * 10  # Å⁻² → rad/nm
-    segments = _segments(thickness_nm)
+    segments = _segments(thickness_nm, _segment_length(matrix, c, r, rate))
     coefficients = [_coefficients(times, rate * c, rate * r, dtype, where) for _, times in segments]
     # twice the shifted and scaled matrix: T_{k+1} = 2X T_k − T_{k−1}
     shared = torch.as_tensor(2 * matrix.potential / r).to(where, dtype)
@@ -161,18 +164,27 @@ def beam_intensities(
     return out
 
 
-def _segments(thickness_nm: Array) -> list[tuple[slice, Array]]:
-    """Split the thicknesses into runs of at most SEGMENT_NM, with times relative to each run's start.
+def _segment_length(matrix: DynamicalMatrix, centre: float, radius: float, rate: float) -> float:
+    """How far (nm) one expansion may reach, from the levels on the zone axis."""
+    levels = np.linalg.eigvals(matrix.potential - np.diag((matrix.g**2).sum(axis=1)))
+    z = (levels - centre) / radius
+    root = np.sqrt(z**2 - 1)
+    growth = float(np.log(np.maximum(np.abs(z + root), np.abs(z - root))).max()) * radius * rate
+    return min(SEGMENT_NM, GROWTH / growth) if growth > 0 else SEGMENT_NM
+
+
+def _segments(thickness_nm: Array, length: float) -> list[tuple[slice, Array]]:
+    """Split the thicknesses into runs of at most a length (nm), with times relative to each run's start.
 
     A run that begins far below its first thickness gets intermediate stops of its own.
     """
     segments: list[tuple[slice, Array]] = []
     origin, first = 0.0, 0
     while first < len(thickness_nm):
-        stop = int(np.searchsorted(thickness_nm, origin + SEGMENT_NM + 1e-9))
+        stop = int(np.searchsorted(thickness_nm, origin + length + 1e-9))
         if stop == first:  # nothing in reach: propagate without output
-            segments.append((slice(first, first), np.array([SEGMENT_NM])))
-            origin += SEGMENT_NM
+            segments.append((slice(first, first), np.array([length])))
+            origin += length
             continue
         segments.append((slice(first, stop), thickness_nm[first:stop] - origin))
         origin, first = float(thickness_nm[stop - 1]), stop

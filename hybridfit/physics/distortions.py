@@ -5,9 +5,11 @@ the atoms, so that one may follow the other:
 
     displaced     r ← r + v d                        d along a, b, c in Å per unit of v
     morphed       x ← x_a + v (x_b − x_a)            x: positions, B and occupancies; v = 0 … 1
+    turned        x ← x_a + (x_b − x_a) tan v / tan φ        v = 0 … φ, the angle of x_b
     switched      r ← r_p + v (r_c − r_p)            v = −1 … 1; B and occupancies go with v²
     substituted   o_E ← o_E + v s_E                  occupancy of an element on a site
     vibrating     B ← v f B
+    inverted      r ← v r                            v = −1, 1
 
 Sites are named by the labels of the CIF.  Where symmetry makes several atoms of one label, a
 displacement is only unambiguous if all of them are translations of one another.
@@ -86,6 +88,38 @@ def morphed(first: Crystal, last: Crystal) -> Change:
         )
 
     return change
+
+
+def turned(first: Crystal, last: Crystal, angle: float) -> Change:
+    """From one crystal (0) to another in which something is turned by an angle (°): values are angles.
+
+    In a cell that stays, corners of octahedra that turn about an axis and share their corners move
+    along the edges of the cell, by the tangent of the angle: the path is exact at every value, then.
+
+    Raises
+    ------
+    RecipeError
+        The crystals have different cells or sites.
+    """
+    along = morphed(first, last)
+
+    def change(crystal: Crystal, value: float) -> Crystal:
+        return along(crystal, float(np.tan(np.deg2rad(value)) / np.tan(np.deg2rad(angle))))
+
+    return change
+
+
+def inverted(crystal: Crystal, value: float) -> Crystal:
+    """The crystal (1), or its inverse (−1), which in projection is the crystal turned by 180°.
+
+    Raises
+    ------
+    RecipeError
+        The value is neither.
+    """
+    if value not in (-1, 1):
+        raise RecipeError(f"value {value:g} is no inversion; give -1 or 1")
+    return replace(crystal, positions=value * crystal.positions)
 
 
 def switched(parent: Crystal, child: Crystal) -> Change:

@@ -72,6 +72,12 @@ def square(extent, n):
         ("rutile", (1, 1, 1), 1.0, 50, 51.5, 5e-4),  # a mirror that mixes vectors of unequal length
         ("triclinic", (0, 0, 1), 0.8, 50, 51.5, 5e-4),  # no symmetry
         ("triclinic-centred", (1, 1, 0), 0.8, 50, 51.5, 5e-4),
+        ("triclinic", (2, 3, 5), 0.8, 50, 51.5, 5e-4),
+        ("ZnO", (0, 0, 1), 0.8, 50, 51.5, 5e-4),
+        ("ZnO", (1, 1, 0), 0.7, 50, 51.5, 5e-4),  # one mirror, complex potential
+        ("threefold", (0, 0, 1), 0.7, 50, 51.5, 5e-4),  # a threefold axis alone
+        ("fourfold", (0, 0, 1), 0.7, 50, 51.5, 5e-4),
+        ("monoclinic", (0, 1, 0), 0.7, 50, 51.5, 5e-4),  # an oblique lattice
     ],
 )
 def test_equals_the_exact_pattern(build_library, crystals, crystal, zone, g_max, first, thickness, tolerance):
@@ -88,6 +94,18 @@ def test_equals_the_exact_pattern(build_library, crystals, crystal, zone, g_max,
     np.testing.assert_allclose(
         pattern_at(kx, ky, library.table(), **at), expected, atol=tolerance * expected.max()
     )
+
+
+@pytest.mark.parametrize("case", [("Mg", (0, 0, 1)), ("GaAs", (1, 1, 0)), ("triclinic", (0, 0, 1))], ids=str)
+def test_all_that_an_oblique_grid_is_asked_for_is_filled_in(build_library, case):
+    """What a reused workspace holds from before must not be read."""
+    library = build_library(*case, sampling=0.5)
+    table, (kx, ky), tilt, outer = library.table(), points(50_000, 13.0), (1.1, 0.7), 6.25
+    cube = workspace(table, outer)
+    cube[:] = np.nan
+    blend = expand.at_thickness(table, 21.4)
+    cube, first = expand.unfold(table, blend, tilt, outer, float(np.hypot(kx, ky).max()), cube)
+    assert np.isfinite(compose.compose(kx, ky, table, cube, first, *tilt, 6.0, 0.25)).all()
 
 
 def test_a_vanishing_crystal_gives_the_aperture(build_library):

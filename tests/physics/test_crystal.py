@@ -202,6 +202,10 @@ def test_a_reference_outside_the_zone_is_refused_with_one_that_is_not(crystals, 
         ("Mg", (0, 0, 1), 12, 6),
         ("ZnO", (0, 0, 1), 12, 6),  # polar along the beam, which a projection cannot see
         ("ZnO", (1, 1, 0), 2, 1),  # polar across it
+        ("threefold", (0, 0, 1), 3, 3),
+        ("fourfold", (0, 0, 1), 4, 4),
+        ("monoclinic", (0, 1, 0), 2, 2),  # an oblique lattice with a twofold axis
+        ("monoclinic", (0, 0, 1), 2, 1),
         ("triclinic", (0, 0, 1), 1, 1),
         ("triclinic-centred", (0, 0, 1), 2, 2),
     ],

@@ -11,10 +11,12 @@ from hybridfit.errors import RecipeError
 from hybridfit.physics.crystal import Crystal, project, project_all
 from hybridfit.physics.distortions import (
     displaced,
+    inverted,
     morphed,
     same_crystal,
     substituted,
     switched,
+    turned,
     vibrating,
 )
 
@@ -192,3 +194,25 @@ def test_projections_in_common_have_the_reflections_of_all(crystals):
 def test_projections_in_common_need_one_cell(perovskite):
     longer = replace(perovskite, cell=(3.9, 3.9, 4.2, 90.0, 90.0, 90.0))
     assert "cell" in refused(project_all, [perovskite, longer], (1, 0, 0))
+
+
+# ---------------------------------------------------------------- angles and inversions
+
+
+def test_a_corner_moves_by_the_tangent_of_the_angle(perovskite):
+    """A neighbour at distance d of the axis moves by d tan v along the edge."""
+    angle, height = 8.0, np.tan(np.deg2rad(8.0)) / 2
+    moved = replace(perovskite, positions=perovskite.positions + np.eye(5, 3, -2) * height)
+    change = turned(perovskite, moved, angle)
+    assert same_crystal(change(perovskite, angle), moved)
+    for value in (0.0, 3.0, 5.5):
+        away = change(perovskite, value).positions - perovskite.positions
+        assert np.rad2deg(np.arctan2(away[2, 0], 0.5)) == pytest.approx(value, abs=1e-9)
+
+
+def test_an_inversion_takes_all_atoms_with_it(crystals):
+    polar = Crystal.from_cif(crystals["GaAs"])
+    assert inverted(polar, 1.0).positions.tolist() == polar.positions.tolist()
+    other = inverted(polar, -1.0)
+    assert not same_crystal(polar, other) and same_crystal(polar, inverted(other, -1.0))
+    assert "-1 or 1" in refused(inverted, polar, 0.5)
