@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hybridfit.fitting.candidates import Candidate as Candidate
     from hybridfit.fitting.engine import Fitter as Fitter
     from hybridfit.fitting.engine import fit as fit
+    from hybridfit.fitting.flipped import FlippedFitter as FlippedFitter
     from hybridfit.fitting.hints import Hints as Hints
     from hybridfit.fitting.result import FitResult as FitResult
     from hybridfit.fitting.result import Status as Status
@@ -34,6 +35,7 @@ _HOME = {
     "Candidate": "hybridfit.fitting.candidates",
     "FitResult": "hybridfit.fitting.result",
     "Fitter": "hybridfit.fitting.engine",
+    "FlippedFitter": "hybridfit.fitting.flipped",
     "Frame": "hybridfit.frame",
     "Hints": "hybridfit.fitting.hints",
     "Library": "hybridfit.library",
@@ -52,6 +54,7 @@ __all__ = [  # noqa: RUF022 - lazily imported; in the order in which one meets t
     "Library",
     "Recipe",
     "Fitter",
+    "FlippedFitter",
     "Hints",
     "fit",
     "FitResult",

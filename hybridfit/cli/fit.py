@@ -13,6 +13,7 @@ from hybridfit.cli.options import (
     DEFAULT_LIBRARY,
     Dataset,
     Dtype,
+    Flip,
     LibraryName,
     Mask,
     Offset,
@@ -80,6 +81,7 @@ def fit(
     hint_rotation: Annotated[
         float | None, typer.Option(parser=finite, metavar="DEG", help="From the crystal's x to columns (°).")
     ] = None,
+    flip: Flip = False,
     mask: Mask = None,
     dataset: Dataset = None,
     shape: Shape = None,
@@ -124,6 +126,7 @@ def fit(
         semi_angle,
         hints,
         quiet,
+        flip,
         method=method,
         network=weights,
         background=background,
@@ -139,16 +142,24 @@ def fit(
 
 
 def _fit_all(
-    frames: list[Frame], library: str, semi_angle: float, hints: Hints, quiet: bool, **options: Any
+    frames: list[Frame],
+    library: str,
+    semi_angle: float,
+    hints: Hints,
+    quiet: bool,
+    flip: bool,
+    **options: Any,
 ) -> list[FitResult]:
     """Fit every frame, printing each report as it comes."""
     from hybridfit.fitting.engine import Fitter
+    from hybridfit.fitting.flipped import FlippedFitter
 
+    kind = FlippedFitter if flip else Fitter
     for frame in frames:  # whatever can be found wrong is found before the first long search
         hints.check_frame(frame.image.shape, semi_angle)
     results = []
     with Bars(quiet) as bars:
-        fitter = Fitter(open_library(library, bars), semi_angle, hints=hints, progress=bars.show, **options)
+        fitter = kind(open_library(library, bars), semi_angle, hints=hints, progress=bars.show, **options)
         for i, frame in enumerate(frames):
             bars.start(f"[{i + 1}/{len(frames)}] {Path(frame.source).name}" if len(frames) > 1 else "")
             result = fitter.fit(frame)

@@ -15,6 +15,7 @@ from hybridfit.cli.options import (
     DEFAULT_LIBRARY,
     Dataset,
     Dtype,
+    Flip,
     LibraryName,
     Mask,
     Offset,
@@ -67,6 +68,7 @@ def map_command(
         float | None,
         typer.Option(parser=finite, metavar="DEG", help="From the camera's columns to the scan's x."),
     ] = None,
+    flip: Flip = False,
     fix: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Hold a parameter: scale=5.4 where that is known."),
@@ -162,6 +164,7 @@ def map_command(
             step_nm=step,
             field=field,
             scan_rotation=scan_rotation,
+            flip=flip,
             dataset=dataset,
             scan_shape=positions,
             shape=whole,

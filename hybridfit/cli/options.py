@@ -34,6 +34,9 @@ Mask = Annotated[
 Dataset = Annotated[str | None, typer.Option(metavar="NAME", help="Which dataset of a netCDF or HDF5 file.")]
 Shape = Annotated[str | None, typer.Option(metavar="[N,]ROWS,COLS", help="Raw files: shape of the array.")]
 Dtype = Annotated[str | None, typer.Option(metavar="TYPE", help='Raw files: number type, such as "<u2".')]
+Flip = Annotated[
+    bool, typer.Option("--flip", help="The camera mirrors what it records, left and right or top and bottom.")
+]
 Offset = Annotated[int, typer.Option(metavar="BYTES", help="Raw files: where the numbers begin.")]
 
 

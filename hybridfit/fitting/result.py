@@ -129,6 +129,8 @@ class FitResult:
         How the answer was reached: "network", "wider window", "full search", or "seed given".
     structure : dict of str to Parameter
         Structural parameters of the library, by name, in its units; `parameters` has the others.
+    flipped : bool
+        Whether the frame was taken as mirrored by the camera: ky then points the other way in it.
     fitter : lmfit.Minimizer or None
         What produced `minimizer`, where it was kept; see `conf_interval`.
     """
@@ -154,6 +156,7 @@ class FitResult:
     thumbnail: Thumbnail
     route: str = "full search"
     structure: dict[str, Parameter] = field(default_factory=dict)
+    flipped: bool = False
     fitter: Any = field(default=None, repr=False, compare=False)
 
     def __getitem__(self, name: str) -> Parameter:
@@ -232,6 +235,8 @@ class FitResult:
         }
         for name, p in self.parameters.items():
             out[f"{name}_{UNITS[name]}" if name in UNITS else name] = _parameter_json(p)
+        if self.flipped:
+            out["flipped"] = True
         out["thickness_nm"]["range10percent"] = (
             list(self.thickness_range10) if self.thickness_range10 else None
         )

@@ -133,7 +133,8 @@ def _crystal_axes(axis: Axes, result: FitResult) -> None:
     if not np.isfinite([*camera, *tilt]).all():
         return
     size = 0.1 * (right - left)
-    col, row = to_pixels(np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, 1.0]), camera)
+    up = -1.0 if result.flipped else 1.0  # ky, in a frame that the camera has mirrored
+    col, row = to_pixels(np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, up]), camera)
     along = np.stack([col[1:] - col[0], row[1:] - row[0]], axis=1)
     along *= size / np.linalg.norm(along, axis=1, keepdims=True)
     # the arrows and their letters just fit into the lower left corner, whichever way they point
@@ -148,7 +149,7 @@ def _crystal_axes(axis: Axes, result: FitResult) -> None:
         )
         letter = axis.text(x0 + 1.22 * dx, y0 + 1.22 * dy, name, ha="center", va="center", style="italic")
         letter.set_path_effects(HALO)
-    col, row = to_pixels(np.array([-tilt[0]]), np.array([-tilt[1]]), camera)
+    col, row = to_pixels(np.array([-tilt[0]]), np.array([-up * tilt[1]]), camera)
     for colour, width in ((BLACK, 3.2), ("white", 1.5)):
         axis.plot(col, row, marker="+", ms=13, mew=width, color=colour, ls="none")
     axis.set_title(f"+ zone axis, |τ| = {math.hypot(*tilt):.2f} mrad", loc="right", fontsize=9.5, color=GREY)

@@ -91,6 +91,7 @@ class MapRun:
         free: Sequence[str],
         common: Sequence[str],
         rotation: float | None,
+        flip: bool,
         workers: Workers,
         progress: Progress,
     ) -> None:
@@ -107,6 +108,7 @@ class MapRun:
             "rotation": rotation,
         }
         settings = settings_of(positions, library, network, common=common, **shared)
+        settings |= {"flip": True} if flip else {}
         self.store = Store(output, settings)
         digest = self.store.manifest["digest"]
         shared["method"] = method if network is not None else "lsf"

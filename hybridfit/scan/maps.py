@@ -16,10 +16,12 @@ from numpy.typing import ArrayLike, DTypeLike
 from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.engine import Fitter, check_method
+from hybridfit.fitting.flipped import FlippedFitter, flipped_fix
 from hybridfit.fitting.hints import Hints, check_fixed
 from hybridfit.fitting.variants import reference_values
 from hybridfit.io import ScanFile, atomic_path, open_scan
 from hybridfit.library import Library
+from hybridfit.mirror import mirrored
 from hybridfit.model import PARAMETERS
 from hybridfit.pattern import background as bg
 from hybridfit.scan.common import COMMON
@@ -60,6 +62,7 @@ def map_scan(
     step_nm: float | None = None,
     field: bool = False,
     scan_rotation: float | None = None,
+    flip: bool = False,
     dataset: str | None = None,
     scan_shape: tuple[int, int] | None = None,
     shape: Sequence[int] | None = None,
@@ -103,6 +106,8 @@ def map_scan(
         Add the electric field that goes with deflection and thickness.
     scan_rotation : float, degrees, optional
         From the camera's columns to the scan's x: deflections are then along the scan's axes.
+    flip : bool
+        The camera mirrors its frames; see `hybridfit.fitting.flipped`.
     dataset, scan_shape, shape, dtype, offset
         As for `open_scan`.
     workers : int, processes; by default all cores, or what `joblib.parallel_config` says
@@ -139,25 +144,30 @@ def map_scan(
             raise InputError(f"unknown parameter {parameter!r}; the parameters are {known}")
     library.check_semi_angle(semi_angle)
     check_fixed(fix or {}, library, semi_angle)
+    seen = mirrored(library) if flip else library
+    if seen is not library:
+        library_path = None  # nobody can open it
+    held = flipped_fix(fix or {}) if flip else fix or {}
     left_out = None if mask is None else np.asarray(mask, bool)
     positions = Positions(file, average=average, roi=roi, mask=left_out, bin=bin)
     if step_nm is None:
         step_nm = file.calibration.get("step_nm")
-    reference = library.at(**reference_values(library, fix or {}))
+    reference = seen.at(**reference_values(seen, held))
     net = _network(method, network, reference, semi_angle, device)
     with tempfile.TemporaryDirectory() as folder, Workers(workers, scheduler) as processes:
         path = Path(folder) / "map.nc" if output is None else Path(os.path.abspath(output))
         run = MapRun(
             positions,
-            library,
+            seen,
             library_path,
             net,
             path,
             semi_angle=float(semi_angle),
             method=method,
             background=background,
-            fix=fix or {},
+            fix=held,
             free=free,
+            flip=flip,
             common=() if method == "cnn" else common,
             rotation=hint,
             workers=processes,
@@ -174,6 +184,7 @@ def map_scan(
             if before.attrs.get("complete"):
                 return before
         rows = run.partial() if partial else run.run()
+        rows = rows.flipped() if flip else rows
         attrs = _attributes(run, library, name, file, keep, complete=not partial)
         out = map_dataset(rows, positions, library.structure, step_nm=step_nm, attrs=attrs)
         out = _with_fields(out, field, scan_rotation)
@@ -255,7 +266,7 @@ def fit_at(found: xr.Dataset, y: int, x: int, library: Library | None = None) ->
     known = bool(np.isfinite(cell["thickness"]))
     if library is None and not about["library_name"]:
         raise InputError("the library of this map was never saved; give it as library = …")
-    fitter = Fitter(
+    fitter = (FlippedFitter if about.get("flip") else Fitter)(
         library or Library.open(about["library_name"]),
         about["semi_angle"],
         background=about["background"],
@@ -342,6 +353,7 @@ def _attributes(
     }  # fmt: skip
     used |= {
         "common": run.store.common or {},
+        "flip": bool(kept.get("flip", False)),
         "library_name": name,
         "scan": os.path.abspath(file.path),
         "opened": {
@@ -349,6 +361,8 @@ def _attributes(
             for key, value in opened.items()
         },
     }
+    if used["flip"]:
+        used |= {key: flipped_fix(used[key]) for key in ("fix", "common")}
     return {
         "title": TITLE,
         "Conventions": "CF-1.11",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.fitting.candidates import Candidate
+from hybridfit.fitting.flipped import flipped_words
 from hybridfit.fitting.result import FitResult, Status
 from hybridfit.model import PARAMETERS
 
@@ -72,6 +73,14 @@ class Rows:
         for name, values in out.items():
             values[indices] = getattr(new, name)
         return Rows(**{**out, "message": out["message"].astype(str)})
+
+    def flipped(self) -> Rows:
+        """The same with tilts in the frame of the mirror image, or back."""
+        values = self.values.copy()
+        for name in ("tilt_y", "tilt_covariance"):
+            values[:, COLUMN[name]] *= -1
+        message = np.array([flipped_words(str(words)) for words in self.message])
+        return replace(self, values=values, message=message)
 
     def candidate(self, i: int) -> Candidate:
         """The answer of position i, as a start for others."""

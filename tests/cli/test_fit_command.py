@@ -147,3 +147,14 @@ def test_a_failure_while_writing_leaves_every_old_file(run, frame, options, hint
     assert ran.code == 2 and "No space left" in ran.err and ran.err.count("\n") == 1
     assert out.read_bytes() == picture.read_bytes() == b"old"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fit.png", "out.json"]
+
+
+def test_a_mirrored_frame_is_fitted_with_flip(run, options, simulated, tmp_path):
+    mirrored, out = tmp_path / "mirrored.npy", tmp_path / "out.json"
+    np.save(mirrored, simulated[0][::-1])
+    hints = ["--hint-thickness", simulated[1]["thickness"], "--hint-rotation", -simulated[1]["rotation"]]
+    assert run("fit", mirrored, *options, *hints, "--flip", "--json", out).code == 0
+    (answer,) = json.loads(out.read_text())
+    assert answer["flipped"] is True and answer["status"] == "converged"
+    assert answer["tilt_y_mrad"]["value"] == pytest.approx(simulated[1]["tilt_y"], abs=0.1)
+    assert answer["rotation_deg"]["value"] == pytest.approx(-simulated[1]["rotation"], abs=0.3)
