@@ -24,6 +24,7 @@ ORDER = (
     "scan_maps",
     "library_build",
     "accuracy",
+    "holz",
     "startup",
 )
 HEAD = """# Results

@@ -116,7 +116,8 @@ class StructuralParameter(BaseModel):
         changes = [change for change in CHANGES if given.get(change.split()[0]) is not None]
         if len(changes) != 1 or ("parent" in given) != ("child" in given):
             raise ValueError(
-                f"give exactly one of {', '.join(CHANGES)}; strain is not supported by this version"
+                f"give exactly one of {', '.join(CHANGES)}; strain is not supported by this version: "
+                "all values share a cell, so make a CIF and a library of each"
             )
         if not given.get(changes[0].split()[0]):
             raise ValueError(f"{changes[0]} names nothing that changes; give it a site")
