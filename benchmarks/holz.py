@@ -145,9 +145,10 @@ def main() -> bool:
         study.add(f"{name}: rms", np.sqrt((change**2).mean()), "of max")
         print(name, len(solver.holz), curves[name], flush=True)
     study.note(
-        f"zero-order beams to {G_ZERO} Å⁻¹ in both solves, HOLZ beams of zones {ZONES} with excitation errors "
-        f"below {NEAR} Å⁻¹; {SEMI_ANGLE:g} mrad, tilts to {TILT:g} mrad, {', '.join(map(str, THICKNESS))} nm, "
-        f"{8 * TILTS} random points of each; structural parameters at their last value"
+        f"zero-order beams to {G_ZERO} Å⁻¹ in both solves, HOLZ beams of zones {ZONES} with excitation "
+        f"errors below {NEAR} Å⁻¹; {SEMI_ANGLE:g} mrad, tilts to {TILT:g} mrad, "
+        f"{', '.join(map(str, THICKNESS))} nm, {8 * TILTS} random points of each; structural parameters "
+        "at their last value"
     )
     with study.figure(size=(6.5, 3.6)) as (_, axes):
         for name, curve in curves.items():
