@@ -217,7 +217,8 @@ def print_summary(found: xr.Dataset) -> None:
         values = found[name].values[np.isfinite(found[name].values)]
         error = found[sure].values
         if values.size and sure.endswith("_stderr"):
-            low, middle, high = (f"{v:.2f}" for v in np.percentile(values, [5, 50, 95]))
+            form = ".2f" if name in errors else ".3g"
+            low, middle, high = (f"{v:{form}}" for v in np.percentile(values, [5, 50, 95]))
             known = f"{np.nanmedian(error):.2g}" if np.isfinite(error).any() else ""
             unit = found[name].attrs["units"]
             table.add_row(name, middle, f"{low} … {high}", known, "" if unit == "1" else unit)
