@@ -2,7 +2,7 @@
 
 The patterns are those of `benchmarks.abtem_crystals` (run it first; it needs the `[bench]` extra).  Each is
 put on a camera of its own with Poisson noise, and fitted by the shipped library of its crystal, cut to
-10–65 nm and the semi-angle.  Nothing is known but the semi-angle and, where the crystal is polar, the
+5–65 nm and the semi-angle.  Nothing is known but the semi-angle and, where the crystal is polar, the
 rotation within 3°.
 
 Run with: python -m benchmarks.multislice_crystals
@@ -20,24 +20,13 @@ import xarray as xr
 
 from benchmarks.common import Study
 from benchmarks.multislice import DATA, on_camera, random_camera
-from hybridfit import Fitter, Hints, Library
+from benchmarks.structure import kept
+from hybridfit import Fitter, Hints
 from hybridfit.fitting.candidates import Candidate, turn
-from hybridfit.recipe import Recipe, ThicknessRange
 
 AXES = {"TiO2_001_80kV": 45.0}  # degrees from the multislice's x to the library's
 MISALIGNED = 3.0  # degrees
-SOLVED = ThicknessRange(start=10.0, stop=65.0)
 ELECTRONS = (1e6, 1e8)
-
-
-def kept(name: str, semi_angle: float) -> Library:
-    """The library of a shipped recipe, cut to what the patterns need; kept in `benchmarks/data`."""
-    changes: dict[str, Any] = {"semi_angle_max": semi_angle, "tilt_max": 3.5, "thickness": SOLVED}
-    recipe = Recipe.shipped(name).model_copy(update=changes)
-    path = DATA / f"{name}-{recipe.checksum()[:12]}.nc"
-    if not path.exists():
-        Library.build(recipe).save(path)
-    return Library(Library.open(path).dataset.load())
 
 
 def main() -> int:
@@ -45,8 +34,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--seed", type=int, default=2018)
+    parser.add_argument("--only", default="", help="crystals whose name begins with this")
     options = parser.parse_args()
-    files = sorted(options.data.glob("crystal_*.nc"))
+    files = sorted(options.data.glob(f"crystal_{options.only}*.nc"))
     if not files:
         print(f"no patterns in {options.data}: make them with python -m benchmarks.abtem_crystals")
         return 1
@@ -73,7 +63,7 @@ def main() -> int:
             right = column["polarity"] == column["found_polarity"]
             study.add(f"{name}: polarity right", 100 * right.mean(), "%", at_least=100)
             study.add("  least odds", column["odds"].min(), "")
-    study.note("shipped libraries, cut to 10–65 nm, tilt ≤ 3.5 mrad and the semi-angle of the patterns")
+    study.note("shipped libraries, cut to 5–65 nm, tilt ≤ 3 mrad and the semi-angle of the patterns")
     passed = study.finish(fits=rows)
     draw(study, rows)
     return 0 if passed else 1

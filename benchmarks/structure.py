@@ -5,7 +5,7 @@ Frames are simulated with the rotation of the pattern known within some degrees 
 library is solved by itself, so that the error of the blend is in the answers.  Libraries are those of the
 shipped recipes, cut to the thicknesses and tilts of the frames; they are kept in `benchmarks/data`.
 
-Run with: python -m benchmarks.structure [--frames N] [--only PART,…]
+Run with: python -m benchmarks.structure [--frames N] [--only PART,…] [--quick]
 """
 
 from __future__ import annotations
@@ -38,14 +38,18 @@ BETWEEN = {OCTAHEDRA: (0.4, 2.6, 4.5, 7.3), COMPOSITION: (0.12, 0.4, 0.62, 0.9)}
 SURE = 100.0  # odds that a wrong sign must never have
 DOSES = (1e3, 1e6)  # electrons, log-uniform, where odds are between 0 and 1
 BINS = 5
+# with fewer beams and directions the crystals are not quite those of nature, but those of frames and fits
+QUICK: dict[str, Any] = {"g_max": 1.5, "sampling": 0.4}
 
 Row = dict[str, Any]
 
 
-def kept(name: str, semi_angle: float, values: Sequence[float] | None = None) -> Library:
+def kept(name: str, semi_angle: float, values: Sequence[float] | None = None, quick: bool = False) -> Library:
     """The library of a shipped recipe for this study, in memory; with other values of its parameter."""
     recipe = Recipe.shipped(name)
     changes: Row = {"semi_angle_max": semi_angle, "tilt_max": TILT + 1.0, "thickness": SOLVED}
+    if quick:
+        changes |= QUICK
     if values is not None:
         changes["parameters"] = {
             parameter: known.model_copy(update={"values": tuple(values)})
@@ -93,11 +97,11 @@ def compared(result: FitResult, truth: Row) -> Row:
 # ---------------------------------------------------------------- polarity
 
 
-def polarity(study: Study, frames: int) -> dict[str, list[Row]]:
+def polarity(study: Study, frames: int, quick: bool) -> dict[str, list[Row]]:
     """The sign of a polarity, and whether its odds are what they say."""
     out: dict[str, list[Row]] = {}
     for name in POLAR:
-        library = kept(name, 13.6)
+        library = kept(name, 13.6, quick=quick)
         fitter = Fitter(library, 13.6, method="lsf", hints=Hints(rotation=TURN))
         rng = np.random.default_rng(sum(name.encode()))
         rows = []
@@ -154,9 +158,9 @@ def calibration(rows: list[Row]) -> tuple[float, float]:
 # ---------------------------------------------------------------- continuous parameters
 
 
-def continuous(name: str, semi_angle: float, electrons: float, frames: int) -> list[Row]:
+def continuous(name: str, semi_angle: float, electrons: float, frames: int, quick: bool) -> list[Row]:
     """Fits of values between those of a library."""
-    library, between = kept(name, semi_angle), kept(name, semi_angle, BETWEEN[name])
+    library, between = (kept(name, semi_angle, values, quick) for values in (None, BETWEEN[name]))
     (parameter,) = library.structure
     fitter = Fitter(library, semi_angle, method="lsf", hints=Hints(rotation=TURN))
     rng = np.random.default_rng(sum(name.encode()))
@@ -222,9 +226,9 @@ def judged(study: Study, what: str, unit: str, bar: float, rows: list[Row]) -> N
     study.add("  worst", worst.max(), "nm")
 
 
-def octahedra(study: Study, frames: int) -> list[Row]:
+def octahedra(study: Study, frames: int, quick: bool) -> list[Row]:
     """The octahedral tilt."""
-    rows = continuous(OCTAHEDRA, 12.0, 1e7, frames)
+    rows = continuous(OCTAHEDRA, 12.0, 1e7, frames, quick)
     judged(study, "octahedral tilt, 1e7 electrons", "°", 0.3, rows)
     steady = [row for row in rows if row["value"] > 2]
     study.add("  error above 2°, rms", rms([row["error"] for row in steady]), "°")
@@ -232,9 +236,9 @@ def octahedra(study: Study, frames: int) -> list[Row]:
     return rows
 
 
-def composition(study: Study, frames: int) -> list[Row]:
+def composition(study: Study, frames: int, quick: bool) -> list[Row]:
     """Strontium in lanthanum manganite."""
-    rows = continuous(COMPOSITION, 13.6, 1e7, frames)
+    rows = continuous(COMPOSITION, 13.6, 1e7, frames, quick)
     judged(study, "La/Sr composition, 1e7 electrons", "", 0.05, rows)
     study.note(f"composition: {frames} frames of x = {', '.join(f'{v:g}' for v in BETWEEN[COMPOSITION])}")
     return rows
@@ -243,12 +247,12 @@ def composition(study: Study, frames: int) -> list[Row]:
 # ---------------------------------------------------------------- cost
 
 
-def cost(study: Study, frames: int) -> Row:
+def cost(study: Study, frames: int, quick: bool) -> Row:
     """A cell of 20 atoms with five values: time, disk, memory; then the time of a fit."""
     recipe = Recipe.shipped(OCTAHEDRA)
     ((parameter, known),) = recipe.parameters.items()
     five = known.model_copy(update={"values": (0.0, 2.0, 4.0, 6.0, 8.0)})
-    recipe = recipe.model_copy(update={"parameters": {parameter: five}})
+    recipe = recipe.model_copy(update={"parameters": {parameter: five}} | (QUICK if quick else {}))
     path = DATA / "structure-cost.nc"
     start, cpu = time.perf_counter(), time.process_time()
     built = Library.build(recipe)
@@ -294,7 +298,7 @@ def cost(study: Study, frames: int) -> Row:
     return {"seconds": seconds, "times": times}
 
 
-PARTS: dict[str, Callable[[Study, int], Any]] = {
+PARTS: dict[str, Callable[[Study, int, bool], Any]] = {
     "polarity": polarity,
     "octahedra": octahedra,
     "composition": composition,
@@ -307,17 +311,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=100, help="of every crystal and kind")
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts, of {', '.join(PARTS)}")
+    parser.add_argument("--quick", action="store_true", help="fewer beams and directions")
     options = parser.parse_args()
     chosen = options.only.split(",")
     if unknown := [part for part in chosen if part not in PARTS]:
         parser.error(f"no part {unknown[0]!r}; the parts are {', '.join(PARTS)}")
     DATA.mkdir(parents=True, exist_ok=True)
     study = Study("structure")
-    found = {part: PARTS[part](study, options.frames) for part in chosen}
+    found = {part: PARTS[part](study, options.frames, options.quick) for part in chosen}
     study.note(
         "libraries cut to 5–65 nm, tilt ≤ 3 mrad and the semi-angle of the frames "
         "(13.6 mrad; octahedral tilt 12 mrad)"
     )
+    if options.quick:
+        study.note(f"libraries of beams to {QUICK['g_max']:g} 1/Å, sampled at {QUICK['sampling']:g} mrad")
     draw(study, found)
     return 0 if study.finish(**found) else 1
 
