@@ -35,6 +35,8 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--seed", type=int, default=2018)
     parser.add_argument("--only", default="", help="crystals whose name begins with this")
+    parser.add_argument("--every", type=int, default=1, help="use only every n-th thickness")
+    parser.add_argument("--quick", action="store_true", help="libraries of fewer beams and directions")
     options = parser.parse_args()
     files = sorted(options.data.glob(f"crystal_{options.only}*.nc"))
     if not files:
@@ -43,9 +45,9 @@ def main() -> int:
     rows: list[dict[str, Any]] = []
     for number, file in enumerate(files):
         data = xr.open_dataset(file)
-        for i in range(data.sizes["thickness_nm"]):
+        for i in range(0, data.sizes["thickness_nm"], options.every):
             rng = np.random.default_rng([options.seed, number, i])
-            rows.append(fitted(data.isel(thickness_nm=i), rng))
+            rows.append(fitted(data.isel(thickness_nm=i), rng, options.quick))
     study = Study("multislice_crystals")
     for name in dict.fromkeys(row["library"] for row in rows):
         mine = [row for row in rows if row["library"] == name]
@@ -72,7 +74,7 @@ def main() -> int:
 _fitters: dict[str, Fitter] = {}
 
 
-def fitted(data: xr.Dataset, rng: np.random.Generator) -> dict[str, Any]:
+def fitted(data: xr.Dataset, rng: np.random.Generator, quick: bool) -> dict[str, Any]:
     """One pattern on a camera, fitted."""
     name, semi_angle = str(data.attrs["library"]), float(data.attrs["semi_angle_mrad"])
     camera, shape = random_camera(rng)
@@ -80,7 +82,7 @@ def fitted(data: xr.Dataset, rng: np.random.Generator) -> dict[str, Any]:
     image = on_camera(data.intensity, camera, shape, electrons, rng)
     polar = int(data.attrs["polarity"])
     if name not in _fitters:
-        _fitters[name] = Fitter(kept(name, semi_angle), semi_angle, method="lsf")
+        _fitters[name] = Fitter(kept(name, semi_angle, quick=quick), semi_angle, method="lsf")
     fitter = _fitters[name]
     if polar:
         hint = Hints(rotation=camera.rotation + rng.uniform(-MISALIGNED, MISALIGNED))
