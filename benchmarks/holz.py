@@ -7,7 +7,8 @@ The library solves the zero-order zone.  Here a few directions are solved with t
 
 divided by √(1 + g_z/K_n) on either side because the zones differ in their normal components [1], and
 compared with the solve of the zero-order beams alone: intensities of the beams that the library stores,
-summed into patterns at random points, as fractions of the maximum of the pattern.
+summed into patterns at random points, as fractions of the largest of them: of the maximum of the pattern
+the changes are somewhat less.
 
 .. [1] Lewis, Villagrana & Metherell, Acta Cryst. A34 (1978) 138.
 """
