@@ -240,7 +240,7 @@ def octahedra(study: Study, frames: int, quick: bool) -> list[Row]:
     rows = continuous(OCTAHEDRA, 12.0, 1e7, frames, quick)
     judged(study, "octahedral tilt, 1e7 electrons", "°", 0.3, rows)
     study.note(
-        "an octahedral tilt acts by its square, whichever way it is: near 0° it is hardly seen, and pulls are "
+        "an octahedral tilt acts by its square: near 0° it is hardly seen, and pulls are "
         "of frames whose bound is below the bar"
     )
     study.note(f"octahedral tilt: {frames} frames of {', '.join(f'{v:g}' for v in BETWEEN[OCTAHEDRA])}°")
