@@ -21,6 +21,7 @@ ORDER = (
     "cramer_rao",
     "structure",
     "hybrid",
+    "alignment",
     "scan_maps",
     "library_build",
     "accuracy",

@@ -36,14 +36,17 @@ class Library:
         `intensity` (thickness, beam, direction) with coordinates thickness (nm), h, k, l of the
         beams and qx, qy (mrad) of the directions; attributes say what was simulated.  Structural
         parameters are dimensions of their own names before these.
+    path : Path or None
+        The file or the recipe that it was opened by: its network may lie beside it.
 
     Notes
     -----
     Libraries come from `Library.open` (a name or a file) or `Library.build` (a recipe).
     """
 
-    def __init__(self, dataset: xr.Dataset) -> None:
+    def __init__(self, dataset: xr.Dataset, *, path: Path | None = None) -> None:
         self.dataset = dataset
+        self.path = path
         self._tables: dict[int, Table] = {}
         self._stacks: dict[int, Stack] = {}
 
@@ -98,7 +101,7 @@ class Library:
         """
         path = Path(name)
         if path.suffix == ".nc":
-            return cls(read_dataset(path))
+            return cls(read_dataset(path), path=path)
         if path.suffix == ".toml":
             recipe = Recipe.read(path)
         else:
@@ -112,12 +115,13 @@ class Library:
         cached = cls.cached_path(name, recipe)
         if cached.exists():
             with contextlib.suppress(LibraryError):  # damaged: build it again
-                library = cls(read_dataset(cached))
+                library = cls(read_dataset(cached), path=path)
                 if library.dataset.attrs["checksum"] == checksum:
                     return library
                 library.close()
         library = cls.build(recipe, progress=progress)
         library.save(cached)
+        library.path = path
         return library
 
     @staticmethod
@@ -130,10 +134,6 @@ class Library:
             A `.toml` recipe, or the name of a shipped recipe.
         recipe : Recipe, optional
             What the name stands for, where it has been read already.
-
-        Returns
-        -------
-        pathlib.Path
 
         Raises
         ------

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hybridfit.cli import console, demo, fit, library, map, show, simulate, train
+from hybridfit.cli import console, demo, fit, library, map, new, show, simulate, train
 from hybridfit.errors import HybridfitError
 
 USAGE = 2
@@ -36,6 +36,8 @@ app.command()(fit.fit)
 app.command("map")(map.map_command)
 app.command()(show.show)
 app.command()(demo.demo)
+app.command()(new.new)
+app.command()(new.new)
 app.command()(train.train)
 app.add_typer(library.app, name="library")
 app.add_typer(simulate.app, name="simulate")

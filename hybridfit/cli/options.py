@@ -56,6 +56,15 @@ def pair(text: str | None, option: str, wanted: str) -> tuple[float, float] | No
     return first, second
 
 
+def indices(text: str, option: str, wanted: str) -> tuple[int, int, int]:
+    """Three whole numbers with commas between them."""
+    values = numbers(text, option, wanted, (3,))
+    if any(value != int(value) for value in values):
+        raise InputError(f"--{option} {text!r} are no whole numbers; give {wanted}")
+    u, v, w = (int(value) for value in values)
+    return u, v, w
+
+
 def sizes(text: str | None) -> tuple[int, ...] | None:
     """The value of --shape."""
     if text is None:

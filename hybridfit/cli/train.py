@@ -13,7 +13,9 @@ from hybridfit.cli.console import LiveLine, saying
 from hybridfit.errors import InputError
 
 if TYPE_CHECKING:
-    from hybridfit.network.training import Report
+    from hybridfit.library import Library
+    from hybridfit.network.training import Plan, Report
+    from hybridfit.network.weights import Network
 
 DEFAULT_MINUTES = 60.0
 
@@ -51,19 +53,38 @@ def train(
         minutes = DEFAULT_MINUTES
     angles = _pair(semi_angles)
     _check_folder(output)
-    # waiting threads that spin would take the cores from those that work; read when torch starts
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    let_threads_wait()
 
     from hybridfit.library import Library
-    from hybridfit.network.curve import save_curve
-    from hybridfit.network.training import Plan, train
+    from hybridfit.network.training import Plan
 
     plan = Plan(minutes=minutes, samples=samples, seed=seed, semi_angle=angles)
+    train_and_save(Library.open(library), plan, output, device=device, resume=resume, quiet=quiet)
+
+
+def let_threads_wait() -> None:
+    """Waiting threads that spin would take the cores from those that work; read when torch starts."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def train_and_save(
+    library: Library,
+    plan: Plan,
+    output: Path,
+    *,
+    device: str = "auto",
+    resume: Path | None = None,
+    quiet: bool = False,
+) -> Network:
+    """Train with a live line, and write weights, checkpoint and figure."""
+    from hybridfit.network.curve import save_curve
+    from hybridfit.network.training import train
+
     checkpoint = output.with_suffix(".checkpoint")
     line = LiveLine(quiet, "composing the first patterns")
     with line, saying(_how_to_go_on(checkpoint)):
         network = train(
-            Library.open(library),
+            library,
             plan,
             device=device,
             checkpoint=checkpoint,
@@ -81,6 +102,7 @@ def train(
             f"1 mrad; rms centre {numbers['centre_rms']:.2f} mrad, size {100 * numbers['size_rms']:.1f} %, "
             f"rotation {numbers['rotation_rms']:.1f}°"
         )
+    return network
 
 
 def _pair(text: str | None) -> tuple[float, float] | None:

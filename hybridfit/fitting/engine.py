@@ -2,34 +2,34 @@
 
     network → candidates → windowed search → refinement → status and errors
 
-where there is a network; without one, or where its seed does not hold, the whole library is
-searched.  What a minimum is worth is told on one set of pixels for all of them.
+where there is a network, and a match of the library in its stead where there is none; where that
+does not hold, the whole library is searched (`routes`).  What a minimum is worth is told on one set
+of pixels for all of them.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.cameras import check_bright
-from hybridfit.fitting.candidates import WINDOW, Candidate, Seed, obeying
+from hybridfit.fitting.candidates import WINDOW, Candidate, Seed
 from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.finish import Finisher
 from hybridfit.fitting.hints import Hints, check_fixed, with_fixed
 from hybridfit.fitting.local import Refiner
 from hybridfit.fitting.result import FitResult
+from hybridfit.fitting.routes import Route, make_seeder, matched, settle, windowed
 from hybridfit.fitting.search import Searcher, Templates
 from hybridfit.fitting.variants import all_turns, make_variants, reference_values
-from hybridfit.fitting.verdict import better, holds, poor
-from hybridfit.fitting.window import joined, search_window
+from hybridfit.fitting.verdict import poor
 from hybridfit.frame import Frame, make_frame
 from hybridfit.library import Library
 from hybridfit.model import PARAMETERS
@@ -37,13 +37,12 @@ from hybridfit.pattern import background as bg
 from hybridfit.pattern.pool import Pool
 
 if TYPE_CHECKING:
+    from hybridfit.fitting.matching import Matcher
     from hybridfit.fitting.seeding import Seeder
     from hybridfit.network.weights import Network
 
 Array = NDArray[np.float64]
 Progress = Callable[[str, float], None]
-# what it is called, half-widths (nm, mrad) of its windows, candidates kept of each, and their middles
-Route = tuple[str, tuple[float, float], int, Sequence[Candidate]]
 
 METHODS = ("hybrid", "lsf", "cnn")
 WIDER = (9.0, 2.0)  # nm, mrad: the window when the first one did not hold the answer
@@ -60,11 +59,12 @@ class Fitter:
         nearest to 0, or in the middle; discrete ones by a fit at each value.
     semi_angle : float, mrad
     method : str
-        "hybrid": the network seeds a search of the library around what it says; where that does not
-        hold, and where there is no network for the library, the whole library is searched.
+        "hybrid": the network seeds a search of the library around what it says; where there is none
+        for the library, a match of the library does, on the disc that the network of another crystal
+        has found.  Where that does not hold, the whole library is searched.
         "lsf": the whole library is searched.  "cnn": the network alone.
     network : Network, or the path of its weights, optional
-        By default the shipped one that was trained on this library, if there is one.
+        By default the one that was trained on this library: a shipped one, or beside the library.
     background : str, one of `hybridfit.pattern.background.NAMES`
     fix : mapping of parameter name to value, or to None to keep the value of the seed
     free : names of parameters to vary that are fixed by default (semi_angle)
@@ -82,7 +82,7 @@ class Fitter:
     Attributes
     ----------
     method : str
-        What is done: "lsf" where "hybrid" was asked for and there is no use for a network.
+        What is done: "lsf" where "hybrid" was asked for and hints say where to search.
 
     Raises
     ------
@@ -132,11 +132,10 @@ class Fitter:
         self.progress: Progress = progress or (lambda stage, fraction: None)
         self.tilt_limit = library.tilt_max + library.semi_angle_max - semi_angle
         self.thorough = thorough
-        self.seeder = None if seeded else self._seeder(method, network)
-        self.method = method if self.seeder is not None or seeded else "lsf"
-        remark = ""
-        if self.method == "lsf" and method == "hybrid" and not self._known:
-            remark = f"No network comes with this library at {semi_angle:g} mrad."
+        self.seeder = None if seeded else self._seeder(method, network, library.path)
+        alone = self.seeder is None and not seeded and method == "hybrid" and not self._known
+        self.method = method if self.seeder is not None or seeded or alone else "lsf"
+        remark = f"No network comes with this library at {semi_angle:g} mrad." if alone else ""
         refiner = partial(
             Refiner,
             semi_angle=self.semi_angle,
@@ -158,13 +157,16 @@ class Fitter:
         self.searcher = Searcher(
             self.reference, self.semi_angle, hints=self.hints, workers=self.workers, progress=self.progress
         )
+        self.matcher = self._matcher() if alone else None
 
     @property
     def _known(self) -> bool:
         """Whether hints say enough to search around them."""
         return any(v is not None for v in (self.hints.thickness, self.hints.tilt, self.hints.rotation))
 
-    def _seeder(self, method: str, network: Network | str | Path | None) -> Seeder | None:
+    def _seeder(
+        self, method: str, network: Network | str | Path | None, beside: Path | None
+    ) -> Seeder | None:
         """The network's part, unless the method, the hints or the lack of a network leave it out."""
         known = self._known
         if method == "lsf" or (method == "hybrid" and known):
@@ -174,22 +176,14 @@ class Fitter:
                 "the network alone takes no fixed or free parameters, and hints for centre and scale only; "
                 "leave them out, or use method hybrid"
             )
-        # torch is slow to import, and a full search does without
-        from hybridfit.fitting.seeding import Seeder
-        from hybridfit.network.weights import Network
+        options: dict[str, Any] = {"hints": self.hints, "background": self.background, "beside": beside}
+        return make_seeder(network, method, self.reference, self.semi_angle, **options)
 
-        if network is None:
-            network = Network.for_library(self.reference, self.semi_angle)
-            if network is None and method == "hybrid":
-                return None
-            if network is None:
-                raise InputError(
-                    f"no network comes with this library at {self.semi_angle:g} mrad; make one with "
-                    "`hybridfit train`, or use method lsf"
-                )
-        elif isinstance(network, str | Path):
-            network = Network.open(network)
-        return Seeder(network, self.reference, self.semi_angle, hints=self.hints, background=self.background)
+    def _matcher(self) -> Matcher:
+        """The match of the library, by what a network of another crystal says of the disc."""
+        from hybridfit.fitting.matching import Matcher
+
+        return Matcher.aligned(self.searcher)
 
     def templates(self) -> Templates:
         """The library points of the full search; made (or read from the cache) on first use."""
@@ -214,8 +208,10 @@ class Fitter:
         clock = Clock()
         frame = _as_frame(frame)
         self.hints.check_frame(frame.image.shape, self.semi_angle)
+        if self.matcher is not None:
+            return settle(self, frame, matched(self, self.matcher, frame, clock), clock)
         if self.seeder is None:
-            return self._searched(frame, clock)
+            return self.search_everywhere(frame, clock)
         seed = self.seeder.seed(frame)
         clock.lap("seed")
         return self.fit_seeded(frame, seed, clock)
@@ -255,7 +251,9 @@ class Fitter:
         candidates = [candidate.tilted_within(self.tilt_limit) for candidate in candidates]
         for candidate in candidates:
             self._check(candidate, frame)
-        return self._windowed(frame, [("neighbour", WINDOW, 1, candidates)], Clock())
+        clock = Clock()
+        attempts = windowed(self, frame, [("neighbour", WINDOW, 1, candidates)], clock)
+        return settle(self, frame, attempts, clock)
 
     def refine(self, frame: Frame | ArrayLike, seed: Candidate) -> FitResult:
         """Refine from a seed within about 3 nm, 1 mrad, 2 px, 2 % and 2° of the truth.
@@ -283,55 +281,10 @@ class Fitter:
             ("network", seed.window, 1, seed.worth_trying),
             ("wider window", WIDER, WIDER_MOST, seed.candidates[:1]),
         ]
-        return self._windowed(frame, routes, clock)
+        return settle(self, frame, windowed(self, frame, routes, clock), clock)
 
-    def _windowed(self, frame: Frame, routes: Sequence[Route], clock: Clock) -> FitResult:
-        """Search and refine in one window after the other, until an answer holds; then everywhere."""
-        result: FitResult | None = None
-        error: InputError | None = None
-        order = self.reference.rotation_order
-        for route, half_widths, most, given in routes:
-            candidates = [obeying(candidate, self.fix) for candidate in given]
-            searched = [
-                search_window(
-                    self.reference,
-                    frame,
-                    candidate,
-                    self.semi_angle,
-                    half_widths=half_widths,
-                    tilt_limit=self.tilt_limit,
-                    fix=self.fix,
-                    most=most,
-                    workers=self.workers,
-                )
-                for candidate in candidates
-            ]
-            found = []
-            for candidate, (each, _) in zip(candidates, searched, strict=True):
-                known = candidate.rotation if route == "neighbour" else self.hints.rotation
-                found += all_turns(each, self.library, self.reference, known)
-            curve = joined([curve for _, curve in searched])
-            clock.lap("search")
-            if not found:
-                continue
-            try:
-                new = self.finisher.finish(frame, found, curve, clock, route)
-            except InputError as impossible:  # a camera that cannot be: the full search has the last word
-                error = impossible
-                break
-            result = better(result, new)
-            within = max(half_widths[0], WINDOW[0]), max(half_widths[1], WINDOW[1])
-            if holds(result, candidates, order, within):
-                return result
-        if not self.thorough:
-            if result is None:
-                raise error or InputError(f"{frame.source}: nothing in the library resembles it")
-            return result
-        full = self._searched(frame, clock)
-        return replace(better(result, full), seconds=clock.seconds())
-
-    def _searched(self, frame: Frame, clock: Clock) -> FitResult:
-        """Search the whole library."""
+    def search_everywhere(self, frame: Frame, clock: Clock) -> FitResult:
+        """Search the whole library, or the part of it that hints leave, and refine what is found."""
         found, curve = self.searcher.search(frame)
         found = all_turns(found, self.library, self.reference, self.hints.rotation)
         clock.lap("search")

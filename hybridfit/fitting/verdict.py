@@ -30,7 +30,8 @@ ROOM = (0.5, 0.2)  # nm, mrad: how far beyond the window around a seed an answer
 SAME = 1.005  # ratio of sums of squares below which two answers are as good
 ROUTES = {
     "wider window": "The network's seed was off; a wider window was searched.",
-    "full search": "The network's seed did not hold; the whole library was searched.",
+    "full search": "The seed did not hold; the whole library was searched.",
+    "library match": "A match of the library found thickness and tilt.",
 }
 BOUNDED = ("scale", "centre_x", "centre_y", "semi_angle", "blur", "ellipticity_a", "ellipticity_b")
 WITHIN = 0.1  # thickness_range10: how far the sum of squares may rise
@@ -114,10 +115,16 @@ def poor(result: FitResult) -> bool:
 
 
 def holds(
-    result: FitResult, candidates: Sequence[Candidate], order: int, half_widths: tuple[float, float]
+    result: FitResult,
+    candidates: Sequence[Candidate],
+    order: int,
+    half_widths: tuple[float, float],
+    *,
+    rivals: bool = False,
 ) -> bool:
-    """Whether a result is within the window (nm, mrad) around a candidate, and has no rival."""
-    if result.status not in (Status.converged, Status.at_bound):
+    """Whether a result is within the window (nm, mrad) around a candidate, and no rival, if that matters."""
+    allowed = (Status.converged, Status.at_bound, *((Status.ambiguous,) if rivals else ()))
+    if result.status not in allowed:
         return False
     return any(
         abs(result.thickness - c.thickness) <= half_widths[0] + ROOM[0]

@@ -185,12 +185,32 @@ class Network:
 
     @classmethod
     def for_library(
-        cls, library: Library, semi_angle: float | None = None, *, device: str = "auto"
+        cls,
+        library: Library,
+        semi_angle: float | None = None,
+        *,
+        device: str = "auto",
+        beside: Path | None = None,
     ) -> Network | None:
-        """The shipped network that was trained on a library, for a semi-angle (mrad); None without one."""
-        for path in sorted(shipped_path("any").parent.glob("*.safetensors")):
-            network = cls.open(path, device=device)
+        """The network that was trained on a library, for a semi-angle (mrad); None without one.
+
+        It is looked for beside the file or recipe of the library, under the same name, then among the
+        shipped ones; one that was trained on something else is passed over.
+
+        Parameters
+        ----------
+        library : Library
+        semi_angle : float, mrad, optional
+        device : str
+        beside : path, optional
+            By default that of the library.
+        """
+        beside = beside or library.path
+        near = [] if beside is None or beside.suffix not in (".toml", ".nc") else [weights_beside(beside)]
+        shipped = sorted(shipped_path("any").parent.glob("*.safetensors"))
+        for path in (*(path for path in near if path.is_file()), *shipped):
             with contextlib.suppress(LibraryError, InputError):
+                network = cls.open(path, device=device)
                 network.check(library, semi_angle)
                 return network
         return None
@@ -285,6 +305,11 @@ def folded(module: PatternNet) -> PatternNet:
 def shipped_path(library_name: str) -> Path:
     """Where the network of a shipped library is, if it has one."""
     return Path(__file__).parent / "weights" / f"{library_name}.safetensors"
+
+
+def weights_beside(path: Path) -> Path:
+    """Where the network of a library file (.nc) or recipe (.toml) is looked for."""
+    return path.with_suffix(".safetensors")
 
 
 def torch_device(name: str) -> torch.device:

@@ -98,15 +98,6 @@ def test_a_network_in_doubt_says_so(small_library, frame):
     assert result.status is Status.ambiguous and "sure" in result.message
 
 
-def test_without_a_network_the_whole_library_is_searched(small_library, frame):
-    image, truth = frame
-    fitter = Fitter(small_library, SEMI_ANGLE, workers=2)
-    assert fitter.method == "lsf"
-    result = fitter.fit(image)
-    assert is_true(result, truth) and result.method == "lsf"
-    assert "No network comes with this library" in result.message
-
-
 def test_what_is_known_needs_no_network(small_library, frame):
     image, truth = frame
     network = Oracle(said(thickness=3.0))

@@ -1,0 +1,186 @@
+"""The hybrid fit of a library without a network of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hybridfit import Fitter, Hints, Status, make_frame, simulate_frame
+from hybridfit.building import Dimension
+from hybridfit.fitting import routes
+from hybridfit.fitting.candidates import tilt_distance
+from hybridfit.fitting.clock import Clock
+from hybridfit.fitting.matching import Matcher
+from hybridfit.library import Library
+from hybridfit.network import training
+from hybridfit.network.state import Plan
+from hybridfit.network.weights import Network, weights_beside
+from hybridfit.physics.distortions import displaced
+from hybridfit.recipe import Recipe, shipped_folder
+
+SEMI_ANGLE = 9.0
+
+
+@pytest.fixture(scope="module")
+def frame(simulate):
+    return simulate(thickness=33.0, tilt=(1.1, -0.4), rotation=12.0, electrons=5e6)
+
+
+def is_true(result, truth, order=4):
+    near = abs(result.thickness - truth["thickness"]) < 0.2
+    return near and tilt_distance(result.tilt, (truth["tilt_x"], truth["tilt_y"]), order) < 0.05
+
+
+@pytest.fixture
+def nowhere(monkeypatch):
+    """A full search that must not be needed."""
+
+    def refuse(*_):
+        raise AssertionError("the whole library was searched")
+
+    monkeypatch.setattr(Fitter, "search_everywhere", refuse)
+
+
+def test_a_match_of_the_library_does_without_a_network(small_library, frame, nowhere):
+    image, truth = frame
+    fitter = Fitter(small_library, SEMI_ANGLE, workers=2)
+    assert fitter.method == "hybrid" and fitter.seeder is None
+    result = fitter.fit(image)
+    assert is_true(result, truth) and result.ok
+    assert result.route == result.to_json()["route"] == "library match"
+    assert "No network comes with this library" in result.message and "match" in result.message
+    assert result.seconds["search"] > 0 and result.curve is not None
+
+
+def test_known_centre_and_scale_are_where_it_starts(small_library, frame, nowhere):
+    image, truth = frame
+    hints = Hints(centre=(truth["centre_x"] + 0.5, truth["centre_y"]), scale=1.01 * truth["scale"])
+    fitter = Fitter(small_library, SEMI_ANGLE, hints=hints, workers=2)
+    assert fitter.matcher.cameras(frame) == [(*hints.centre, hints.scale)]
+    assert is_true(fitter.fit(image), truth)
+
+
+def test_a_disc_that_is_somewhat_off_is_put_right(small_library, frame, monkeypatch, nowhere):
+    image, truth = frame
+    start = (truth["centre_x"] + 1.5, truth["centre_y"] - 1.0, 1.06 * truth["scale"])
+    monkeypatch.setattr(Matcher, "cameras", lambda self, frame: [start])
+    result = Fitter(small_library, SEMI_ANGLE, workers=2).fit(image)
+    assert is_true(result, truth) and result.route == "library match"
+
+
+def test_a_disc_that_is_all_wrong_is_found_again(small_library, frame, monkeypatch, nowhere):
+    image, truth = frame
+    monkeypatch.setattr(Matcher, "cameras", lambda self, frame: [(20.0, 75.0, 2.0)])
+    assert is_true(Fitter(small_library, SEMI_ANGLE, workers=2).fit(image), truth)
+
+
+def test_without_an_alignment_the_whole_library_is_searched(small_library, frame, monkeypatch):
+    image, truth = frame
+    monkeypatch.setattr(Matcher, "cameras", lambda self, frame: [])
+    result = Fitter(small_library, SEMI_ANGLE, workers=2).fit(image)
+    assert is_true(result, truth) and result.route == "full search" and result.method == "hybrid"
+    assert "the whole library was searched" in result.message
+
+
+def test_a_match_that_is_none_is_not_refined(small_library, frame, monkeypatch):
+    monkeypatch.setattr(routes, "NO_MATCH", 0.0)
+    fitter = Fitter(small_library, SEMI_ANGLE, workers=2)
+    image = make_frame(frame[0])
+    assert list(routes.matched(fitter, fitter.matcher, image, Clock())) == []
+
+
+def test_what_is_fixed_stays(small_library, frame):
+    image, truth = frame
+    result = Fitter(small_library, SEMI_ANGLE, fix={"blur": 0.3}, workers=2).fit(image)
+    assert result["blur"].value == 0.3 and is_true(result, truth)
+
+
+def test_another_crystal(build_library):
+    """No fourfold axis, and no network of anything like it."""
+    library = build_library(
+        "rutile",
+        (1, 1, 0),
+        semi_angle_max=9.0,
+        tilt_max=2.0,
+        sampling=0.6,
+        thickness={"start": 10, "stop": 40},
+    )
+    image, truth = simulate_frame(
+        library,
+        thickness=27.0,
+        tilt=(0.9, -1.1),
+        semi_angle=8.5,
+        shape=(96, 96),
+        rotation=-70.0,
+        electrons=5e6,
+    )
+    result = Fitter(library, 8.5, workers=2).fit(image)
+    assert is_true(result, truth, library.rotation_order) and result.route == "library match"
+
+
+# ---------------------------------------------------------------- structural parameters
+
+
+@pytest.fixture(scope="module")
+def shifted() -> Library:
+    recipe = Recipe(
+        cif=shipped_folder() / "SrTiO3.cif",
+        zone=(1, 0, 0),
+        in_plane=(0, 0, 1),
+        energy_kv=200,
+        g_max=1.0,
+        semi_angle_max=8,
+        tilt_max=2.0,
+        sampling=0.5,
+        thickness={"start": 15, "stop": 30},
+    )
+
+    def titanium(crystal, value):
+        return displaced(crystal, {"Ti1": (0, 0, 1)})(crystal, value)
+
+    return Library.build(recipe, parameters={"shift": Dimension([0.0, 0.05, 0.1, 0.15], titanium, "Å")})
+
+
+@pytest.fixture(scope="module")
+def shifted_frame(shifted):
+    return simulate_frame(
+        shifted.at(shift=0.1),
+        thickness=22.3,
+        tilt=(0.6, -0.9),
+        semi_angle=7.5,
+        shape=(96, 96),
+        rotation=21.0,
+        electrons=2e6,
+    )
+
+
+def test_structural_parameters_without_a_network(shifted, shifted_frame, nowhere):
+    image, truth = shifted_frame
+    result = Fitter(shifted, 7.5, workers=2).fit(image)
+    assert result.route == "library match" and result.status in (Status.converged, Status.ambiguous)
+    assert abs(result.thickness - truth["thickness"]) < 0.3
+    # the direction is only known relative to that of the camera
+    assert min(abs(result.structure["shift"].value - v) for v in (0.1, 0.0)) < 0.1
+
+
+def test_a_network_of_the_reference_seeds_structural_parameters(shifted, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "HELD_BACK", 16)
+    monkeypatch.setattr(training, "CALIBRATION", 16)
+    path = tmp_path / "shifted.nc"
+    shifted.save(path)
+    reference = shifted.at(shift=0.0)
+    training.train(reference, Plan(samples=16, batch=8, pool=16)).save(weights_beside(path))
+    fitter = Fitter(Library.open(path), 7.5, workers=2)
+    assert fitter.seeder is not None and fitter.matcher is None
+    assert fitter.seeder.network.origin.checksum == reference.dataset.attrs["checksum"]
+
+
+def test_weights_beside_another_library_are_passed_over(small_library, shifted, tmp_path, monkeypatch):
+    path = tmp_path / "small.nc"
+    small_library.save(path)
+    shipped = Network.shipped("SrTiO3_001_200kV")
+    shipped.save(weights_beside(path))
+    assert Network.for_library(Library.open(path), SEMI_ANGLE) is None
+    weights_beside(path).write_bytes(b"no weights")
+    assert Network.for_library(Library.open(path), SEMI_ANGLE) is None
+    assert np.isfinite(Fitter(Library.open(path), SEMI_ANGLE).tilt_limit)
