@@ -338,7 +338,8 @@ def _ladder(projection: Projection, beams: Sequence[int]) -> list[float]:
 
 def _off(found: Array, reference: Array) -> float:
     """Largest difference, relative to the brightest point at that thickness."""
-    return float((np.abs(found - reference).max(axis=1) / reference.max(axis=1)).max())
+    off = float((np.abs(found - reference).max(axis=1) / reference.max(axis=1)).max())
+    return off if np.isfinite(off) else np.inf  # a solve of too few beams may come to nothing
 
 
 def _choose_beams(points: _Points, ladder: list[float], report: Progress) -> tuple[float, tuple[Trial, ...]]:

@@ -1,0 +1,95 @@
+"""`hybridfit new`: from a CIF to a recipe, a library, a network and a test."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from hybridfit import designing
+from hybridfit.cli import new
+from hybridfit.fitting import trial
+from hybridfit.library import Library
+from hybridfit.network import training
+from hybridfit.network.weights import Network
+from hybridfit.recipe import Recipe
+
+SMALL = "--zone 0,0,1 --energy 200 --semi-angle 6 --tilt 1 --thickness 20,30".split()
+
+
+@pytest.fixture
+def cif(crystals, tmp_path):
+    folder = tmp_path / "given"
+    folder.mkdir()
+    return shutil.copy(crystals["SrTiO3"], folder / "SrTiO3.cif")
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Few beams, few frames, next to no training."""
+    monkeypatch.setattr(
+        designing.design, "__kwdefaults__", {**designing.design.__kwdefaults__, "beams": (9, 21)}
+    )
+    monkeypatch.setattr(designing, "SAMPLINGS", (0.6,))
+    monkeypatch.setattr(new, "TESTED", 1)
+    monkeypatch.setattr(new, "TESTED_ALONE", 2)
+    monkeypatch.setattr(trial, "SIZE", 96)
+    for name in ("HELD_BACK", "CALIBRATION"):
+        monkeypatch.setattr(training, name, 16)
+
+
+def test_from_a_cif_to_a_fit(run, small, cif, tmp_path):
+    folder = tmp_path / "made"
+    ran = run("new", cif, *SMALL, "--minutes", 0, "-o", folder)
+    assert ran.code == 0, ran
+    recipe = folder / "SrTiO3_001_200kV.toml"
+    assert sorted(path.name for path in folder.iterdir()) == ["SrTiO3.cif", recipe.name]
+    made = Recipe.read(recipe)
+    assert made.zone == (0, 0, 1) and made.in_plane == (1, 0, 0) and made.thickness.stop == 30
+    assert Library.cached_path(recipe).exists()
+    assert "off by" in ran.out and "4-fold" in ran.out and "fit: within 0.5 nm and 0.1 mrad   2" in ran.out
+    last = ran.out.splitlines()[-1]
+    assert last == f"Next: hybridfit fit FRAME --semi-angle 6 --library {recipe}"
+    before = recipe.read_bytes()
+    again = run("new", cif, *SMALL, "--minutes", 0, "-o", folder)
+    assert again.code == 2 and "--force" in again.err and recipe.read_bytes() == before
+    assert run("new", cif, *SMALL, "--minutes", 0, "-o", folder, "--force", "-q").out == ""
+
+
+def test_a_network_is_found_by_the_fit(run, small, cif, tmp_path):
+    ran = run("new", cif, *SMALL, "--minutes", 0.01, "-o", tmp_path, "--name", "mine")
+    assert ran.code == 0, ran
+    assert "network: tilt within 1 mrad" in ran.out and "samples" in ran.out
+    library = Library.open(tmp_path / "mine.toml")
+    assert Network.for_library(library, 6.0) is not None
+
+
+@pytest.mark.parametrize(
+    ("words", "changed"),
+    [
+        ("is no direction", ["--zone", "0,0,0"]),
+        ("has 2 parts", ["--zone", "1,1"]),
+        ("no whole numbers", ["--zone", "1,0.5,0"]),
+        ("not perpendicular", ["--in-plane", "0,0,1"]),
+        ("semi-angle 0 mrad is out of range", ["--semi-angle", "0"]),
+        ("energy 2 kV is out of range", ["--energy", "2"]),
+        ("is no range", ["--thickness", "30,20"]),
+        ("is no time", ["--minutes", "-1"]),
+        ("without slashes", ["--name", "a/b"]),
+    ],
+)
+def test_what_cannot_be_is_refused(refused, cif, tmp_path, words, changed):
+    refused(words, "new", cif, *SMALL, "-o", tmp_path / "made", *changed)
+    assert not (tmp_path / "made").exists()
+
+
+def test_files_that_are_none_or_in_the_way(refused, cif, tmp_path):
+    broken = tmp_path / "broken.cif"
+    broken.write_text("no crystal")
+    refused("CIF", "new", broken, *SMALL)
+    refused("CIF", "new", tmp_path / "none.cif", *SMALL)
+    refused("cannot be made", "new", cif, *SMALL, "-o", broken)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "SrTiO3.cif").write_text("another crystal")
+    refused("another CIF", "new", cif, *SMALL, "-o", other)
