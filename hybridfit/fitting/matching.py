@@ -74,7 +74,12 @@ class _Tried(NamedTuple):
 
     def with_(self, more: _Tried) -> _Tried:
         """These, and more."""
-        return _Tried(*(np.concatenate(pair) for pair in zip(self, more, strict=True)))
+        return _Tried(
+            np.concatenate([self.cameras, more.cameras]),
+            np.concatenate([self.squares, more.squares]),
+            np.concatenate([self.angles, more.angles]),
+            np.concatenate([self.without, more.without]),
+        )
 
 
 class Matcher:
