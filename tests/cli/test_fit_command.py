@@ -41,7 +41,7 @@ def test_fit_writes_the_json_of_the_contract_and_a_picture(run, frame, options, 
         low, high = value["interval95"]
         assert low < value["value"] < high
     assert answer["semi_angle_mrad"] == {"value": 12.0, "stderr": None, "interval95": None}
-    assert (answer["file"], answer["method"], answer["status"]) == (str(frame), "lsf", "converged")
+    assert (answer["file"], answer["method"], answer["status"]) == (str(frame), "hybrid", "converged")
     assert answer["message"].startswith("The fit converged.")
     assert answer["structure"] == {}
     assert answer["intensity_factor"] > 0 and len(answer["background"]) == 3
