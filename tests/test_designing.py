@@ -7,8 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hybridfit import designing
-from hybridfit.designing import TOLERANCE, design
+from hybridfit import convergence
+from hybridfit.convergence import TOLERANCE
+from hybridfit.designing import design
 from hybridfit.errors import InputError, RecipeError
 from hybridfit.library import Library
 from hybridfit.recipe import Recipe
@@ -36,7 +37,7 @@ def test_what_is_cheaper_is_not_good_enough(chosen):
 
 def test_the_errors_are_those_of_patterns(crystals, monkeypatch):
     """A library of a coarse sampling, against one that is much finer."""
-    monkeypatch.setattr(designing, "SAMPLINGS", (0.8, 0.1))
+    monkeypatch.setattr(convergence, "SAMPLINGS", (0.8, 0.1))
     made = design(crystals["SrTiO3"], (0, 0, 1), **VALUES)
     recipe = Recipe(
         cif=crystals["SrTiO3"],

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from hybridfit import designing
+from hybridfit import convergence, designing
 from hybridfit.cli import new
 from hybridfit.fitting import trial
 from hybridfit.library import Library
@@ -30,7 +30,7 @@ def small(monkeypatch):
     monkeypatch.setattr(
         designing.design, "__kwdefaults__", {**designing.design.__kwdefaults__, "beams": (9, 21)}
     )
-    monkeypatch.setattr(designing, "SAMPLINGS", (0.6,))
+    monkeypatch.setattr(convergence, "SAMPLINGS", (0.6,))
     monkeypatch.setattr(new, "TESTED", 1)
     monkeypatch.setattr(new, "TESTED_ALONE", 2)
     monkeypatch.setattr(trial, "SIZE", 96)
