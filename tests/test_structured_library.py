@@ -117,10 +117,10 @@ def other_cell(crystal: Crystal, value: float) -> Crystal:
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({"x": Dimension((0.0, 0.1), other_cell)}, ["cells", "differ"]),
-        ({"x": Dimension((0.0, 0.1), lambda c, v: v)}, ["parameter x", "at 0", "float", "Crystal"]),
-        ({"x": Dimension((0.1, 0.0), lambda c, v: c)}, ["parameter x", "ascending"]),
-        ({"x": Dimension((0.0, 0.1), lambda c, v: c, kind="odd")}, ["parameter x", "'odd'"]),
+        ({"p": Dimension((0.0, 0.1), other_cell)}, ["cells", "differ"]),
+        ({"p": Dimension((0.0, 0.1), lambda c, v: v)}, ["parameter p", "at 0", "float", "Crystal"]),
+        ({"p": Dimension((0.1, 0.0), lambda c, v: c)}, ["parameter p", "ascending"]),
+        ({"p": Dimension((0.0, 0.1), lambda c, v: c, kind="odd")}, ["parameter p", "'odd'"]),
         ({"blur": Dimension((0.0, 0.1), lambda c, v: c)}, ["blur", "taken"]),
         ({"shift": Dimension((0.0, 0.1), lambda c, v: c)}, ["shift", "already"]),
     ],

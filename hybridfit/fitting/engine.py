@@ -22,12 +22,13 @@ from hybridfit.errors import InputError
 from hybridfit.fitting.cameras import check_bright
 from hybridfit.fitting.candidates import WINDOW, Candidate, Seed
 from hybridfit.fitting.clock import Clock
+from hybridfit.fitting.everywhere import search_everywhere
 from hybridfit.fitting.finish import Finisher
 from hybridfit.fitting.hints import Hints, check_fixed, with_fixed
 from hybridfit.fitting.local import Refiner
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.routes import Route, make_seeder, matched, settle, windowed
-from hybridfit.fitting.search import Searcher, Templates
+from hybridfit.fitting.search import Templates
 from hybridfit.fitting.variants import all_turns, make_variants, reference_values
 from hybridfit.fitting.verdict import poor
 from hybridfit.frame import Frame, make_frame
@@ -55,8 +56,7 @@ class Fitter:
     Parameters
     ----------
     library : Library
-        Its structural parameters are fitted with the others, once a seed has been found at the value
-        nearest to 0, or in the middle; discrete ones by a fit at each value.
+        Structural parameters start from the value nearest to 0 or in the middle, discrete ones from each.
     semi_angle : float, mrad
     method : str
         "hybrid": the network seeds a search of the library around what it says; where there is none
@@ -154,8 +154,8 @@ class Fitter:
             keep_model=keep_model,
             progress=self.progress,
         )
-        self.searcher = Searcher(
-            self.reference, self.semi_angle, hints=self.hints, workers=self.workers, progress=self.progress
+        self.searcher = search_everywhere(
+            self.library, self.fix, self.semi_angle, self.hints, self.workers, self.progress
         )
         self.matcher = self._matcher() if alone else None
 
@@ -183,7 +183,7 @@ class Fitter:
         """The match of the library, by what a network of another crystal says of the disc."""
         from hybridfit.fitting.matching import Matcher
 
-        return Matcher.aligned(self.searcher)
+        return Matcher.aligned(self.searcher.searchers[0])
 
     def templates(self) -> Templates:
         """The library points of the full search; made (or read from the cache) on first use."""

@@ -6,7 +6,7 @@ A `Place` is where a panel goes, in inches from the upper left corner of the pag
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -153,7 +153,7 @@ def draw_status(figure: Figure, place: Place, dataset: xr.Dataset, title: str) -
 def draw_discrete(figure: Figure, place: Place, dataset: xr.Dataset, name: str, title: str) -> Axes:
     """The value of a discrete structural parameter at every position, and the share of each."""
     values = np.atleast_1d(dataset[name].attrs["values"])
-    shades: Sequence[Any] = DISCRETE
+    shades: Any = DISCRETE
     if len(values) > len(shades):
         shades = [*matplotlib.colormaps["viridis"](np.linspace(0, 1, len(values)))]
     known = {v: (f"{v:g}:".replace("-", "−"), shade) for v, shade in zip(values, shades, strict=False)}

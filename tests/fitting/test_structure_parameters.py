@@ -158,6 +158,17 @@ def test_the_sign_of_a_polarity_is_right(gallium_arsenide, polarity, tilt, thick
     np.testing.assert_allclose(result.tilt, tilt, atol=0.08)
 
 
+def test_a_full_search_looks_at_both_polarities(gallium_arsenide):
+    image, truth = frame(gallium_arsenide.at(polarity=1))
+    both, one = (fitter(gallium_arsenide, **more) for more in ({}, {"fix": {"polarity": 1}}))
+    found, curve = both.search(image)
+    other, its_curve = one.search(image)
+    assert found[0] == other[0] and len(found) > len(other)
+    assert abs(found[0].thickness - truth["thickness"]) <= 2
+    assert [c.chi2 for c in found] == sorted(c.chi2 for c in found)
+    assert (curve[0] == its_curve[0]).all() and (curve[1] <= its_curve[1]).all()
+
+
 def test_too_few_electrons_leave_the_polarity_open(gallium_arsenide):
     image, truth = frame(gallium_arsenide.at(polarity=1), electrons=1000)
     odds = fitter(gallium_arsenide).refine(image, at_truth(truth)).structure["polarity"].odds

@@ -101,11 +101,11 @@ def test_all_that_an_oblique_grid_is_asked_for_is_filled_in(build_library, case)
     """What a reused workspace holds from before must not be read."""
     library = build_library(*case, sampling=0.5)
     table, (kx, ky), tilt, outer = library.table(), points(50_000, 13.0), (1.1, 0.7), 6.25
-    cube = workspace(table, outer)
-    cube[:] = np.nan
+    room = workspace(table, outer)
+    room[:] = np.nan
     blend = expand.at_thickness(table, 21.4)
-    cube, first = expand.unfold(table, blend, tilt, outer, float(np.hypot(kx, ky).max()), cube)
-    assert np.isfinite(compose.compose(kx, ky, table, cube, first, *tilt, 6.0, 0.25)).all()
+    unfolded = expand.unfold(table, blend, tilt, 6.0, 0.25, float(np.hypot(kx, ky).max()), room)
+    assert np.isfinite(compose.compose(kx, ky, table, unfolded, *tilt, 6.0, 0.25)).all()
 
 
 def test_a_vanishing_crystal_gives_the_aperture(build_library):
