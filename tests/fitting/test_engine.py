@@ -101,9 +101,10 @@ def test_progress_and_stages_are_told(small_library, simulate):
     assert len({fraction for stage, fraction in told if stage == "search"}) > 20
 
 
-def test_the_first_candidate_is_the_answer(fitter, simulate, at_truth):
+def test_the_first_candidate_is_the_answer(small_library, fitter, simulate, at_truth):
     image, truth = simulate(electrons=1e5)
-    found, refined = fitter.fit(image), fitter.refine(image, at_truth(truth, thickness=31.5))
+    found = Fitter(small_library, 9.0, method="lsf").fit(image)
+    refined = fitter.refine(image, at_truth(truth, thickness=31.5))
     for result in (found, refined):
         first = result.candidates[0]
         assert (first.thickness, first.scale) == (result.thickness, result["scale"].value)
