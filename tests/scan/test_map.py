@@ -10,12 +10,15 @@ import sys
 import textwrap
 import time
 
+import joblib
 import numpy as np
 import pytest
 import xarray as xr
 
 from hybridfit import map_scan
 from hybridfit.errors import InputError
+from hybridfit.network import training
+from hybridfit.network.state import Plan
 from hybridfit.scan.flags import map_status
 from hybridfit.scan.maps import fit_at, read_map
 
@@ -224,15 +227,52 @@ def test_a_killed_worker_costs_what_it_had_in_hand(command, whole, tmp_path):
     assert_same(read_map(tmp_path / "map.nc"), whole[0])
 
 
-def test_dask_workers_make_the_same_map(scan, small_recipe, whole, tmp_path):
+@pytest.fixture(scope="module")
+def network(small_library):
+    """A network that has seen next to nothing: what it says is poor."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "HELD_BACK", 16)
+        patch.setattr(training, "CALIBRATION", 16)
+        return training.train(small_library, Plan(samples=16, batch=8, pool=16))
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1", local_directory=tmp_path
+        n_workers=2,
+        threads_per_worker=1,
+        dashboard_address=None,
+        host="127.0.0.1",
+        local_directory=tmp_path_factory.mktemp("dask"),
     ) as cluster:
-        found = map_scan(
-            scan, str(small_recipe), semi_angle=SEMI_ANGLE, fix=FIX, scheduler=cluster.scheduler_address
-        )
+        yield cluster
+
+
+def test_dask_workers_make_the_same_map(scan, small_recipe, whole, cluster):
+    options = {"semi_angle": SEMI_ANGLE, "fix": FIX}
+    found = map_scan(scan, str(small_recipe), scheduler=cluster.scheduler_address, **options)
     assert_same(found, whole[0])
+
+
+def test_a_backend_that_is_chosen_is_used_and_its_workers_ask_the_network(
+    scan, small_recipe, network, cluster
+):
+    options = {"fix": FIX, "network": network, "roi": (0, 1, 0, 2)}
+    here = mapped(scan, small_recipe, **options)
+    client = cluster.get_client()
+    with joblib.parallel_config("dask", client=client):
+        there = map_scan(scan, str(small_recipe), semi_angle=SEMI_ANGLE, **options)
+    client.close()
+    # other threads may round what a network says otherwise
+    np.testing.assert_array_equal(there["status"], here["status"])
+    np.testing.assert_allclose(there["thickness"], here["thickness"], atol=1e-3)
+
+
+def test_the_network_alone(scan, small_recipe, network):
+    found = mapped(scan, small_recipe, fix={}, method="cnn", network=network, roi=(0, 1, 0, 3))
+    assert set(map_status(found)) <= {"network", "poor_match", "converged", "ambiguous"}, map_status(found)
+    assert np.isfinite(found["thickness"].values).all()
 
 
 def assert_same(found, expected):
