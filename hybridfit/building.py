@@ -2,6 +2,8 @@
 
 With structural parameters every combination of their values is solved, on the beams and directions
 that all the crystals share: those of the translations and the symmetry that they have in common.
+Where cells are strained, directions share their grid coordinates ν = G·q, with the G of each cell, so
+that a beam is the same whole number of grid steps in all of them.
 """
 
 from __future__ import annotations
@@ -52,8 +54,8 @@ class Dimension:
     ----------
     values : sequence of float, ascending
     change : callable (Crystal, float) → Crystal
-        From the recipe's crystal and a value to another `hybridfit.physics.crystal.Crystal` of the
-        same cell; `hybridfit.physics.distortions` has some.
+        From the recipe's crystal and a value to another `hybridfit.physics.crystal.Crystal`, whose
+        cell may be a strained one; `hybridfit.physics.distortions` has some.
     unit : str
     kind : "continuous" or "discrete", optional
         By default continuous where there are three values or more.
@@ -80,35 +82,35 @@ def solve(
     dimensions = _dimensions(recipe, structure, parameters or {})
     shape = tuple(len(dimension.values) for dimension in dimensions.values())
     crystals = _crystals(structure, dimensions, _order(recipe, dimensions))
-    projections = crystal.project_all(crystals, recipe.zone, recipe.in_plane)
+    projections = crystal.project_all(crystals, recipe.zone, recipe.in_plane, structure)
     projection = projections[0]
     wavelength = scattering.wavelength(recipe.energy_kv)
     to_mrad = wavelength * 1e3
-    beams = projection.beams(recipe.g_max)
+    beams = crystal.common_beams(projections, recipe.g_max)
     if len(beams) == 1:
         shortest = np.linalg.norm(projection.basis, axis=1).min()
         raise RecipeError(
             f"g_max {recipe.g_max:g} Å⁻¹ leaves only the direct beam; "
             f"the shortest reflection in this zone is {shortest:.3g} Å⁻¹"
         )
-    sampling = sampling_of(projection.basis * to_mrad, projection.symmetry, recipe.sampling)
-    grid_step = projection.basis * to_mrad / sampling[:, None]
-    reach = recipe.semi_angle_max + recipe.tilt_max + HALO * np.linalg.norm(grid_step, axis=1).max()
-    directions = wedge(grid_step, projection.symmetry, reach)
+    bases = np.stack([each.basis * to_mrad for each in projections])
+    cells = np.unique(bases, axis=0)
+    sampling = np.max([sampling_of(each, projection.symmetry, recipe.sampling) for each in cells], axis=0)
+    directions = _directions(
+        cells / sampling[:, None], projection.symmetry, recipe.semi_angle_max + recipe.tilt_max
+    )
     start, stop, step = recipe.thickness.start, recipe.thickness.stop, recipe.thickness.step
     thickness = np.arange(round((stop - start) / step) + 1, dtype=np.float64) * step + start
-    every = projection.beams(FOLDED * recipe.g_max)
-    q = directions @ grid_step
+    every = crystal.common_beams(projections, FOLDED * recipe.g_max)
     # beams beyond take part, but their discs do not reach what is looked at
-    length = np.linalg.norm(beams @ projection.basis, axis=1) * to_mrad
+    length = np.linalg.norm(beams @ cells, axis=2).min(axis=0)
     stored = int((length <= 2 * recipe.semi_angle_max + BEYOND_DISC + 1e-9).sum())
 
     def solved(i: int) -> NDArray:
         matrix = bloch.DynamicalMatrix.of(projections[i], every, recipe.energy_kv).folded(len(beams))
         part = None if progress is None else partial(_report, progress, i, len(projections))
-        return bloch.beam_intensities(
-            matrix, q / to_mrad, thickness, keep=stored, device=device, progress=part
-        )
+        q = directions @ (bases[i] / sampling[:, None]) / to_mrad
+        return bloch.beam_intensities(matrix, q, thickness, keep=stored, device=device, progress=part)
 
     intensity = solved(0)
     if shape:
@@ -118,6 +120,8 @@ def solve(
             intensity[i] = solved(i)
         intensity = intensity.reshape(*shape, *first.shape)
     orders = np.array([each.rotation_order for each in projections]).reshape(shape)
+    moving, basis = _varying(dict(zip(dimensions, shape, strict=True)), bases)
+    q = directions @ (basis / sampling[:, None])
     beams = beams[:stored]
     hkl = beams @ projection.basis_hkl
     return xr.Dataset(
@@ -127,7 +131,7 @@ def solve(
                 intensity,
                 {"units": "1", "long_name": "diffracted intensity, incident intensity = 1"},
             ),
-            "basis": (("vector", "axis"), projection.basis * to_mrad, {"units": "mrad"}),
+            "basis": ((*moving, "vector", "axis"), basis, {"units": "mrad"}),
             "sampling": ("vector", sampling, {"long_name": "directions per basis vector"}),
             "symmetry": (("operation", "vector", "vector_in"), projection.symmetry),
             "beam_n": (("beam", "vector"), beams),
@@ -138,8 +142,8 @@ def solve(
             **{name: (name, list(d.values), _about(name, d)) for name, d in dimensions.items()},
             "thickness": ("thickness", thickness, {"units": "nm", "long_name": "specimen thickness"}),
             **{name: ("beam", hkl[:, i]) for i, name in enumerate("hkl")},
-            "qx": ("direction", q[:, 0], {"units": "mrad"}),
-            "qy": ("direction", q[:, 1], {"units": "mrad"}),
+            "qx": ((*moving, "direction"), q[..., 0], {"units": "mrad"}),
+            "qy": ((*moving, "direction"), q[..., 1], {"units": "mrad"}),
         },
         attrs={
             "format": FORMAT,
@@ -157,12 +161,34 @@ def solve(
     )
 
 
+def _directions(grid_steps: NDArray, symmetry: NDArray, radius: float) -> NDArray[np.int64]:
+    """(d, 2) grid points of the wedge within a radius (mrad), and what interpolation needs, in any cell."""
+    parts = []
+    for each in grid_steps:
+        reach = radius + HALO * np.linalg.norm(each, axis=1).max()
+        parts.append(wedge(each, symmetry, reach))
+    return parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts), axis=0)
+
+
+def _varying(sizes: Mapping[str, int], bases: NDArray) -> tuple[tuple[str, ...], NDArray]:
+    """The structural parameters that a basis depends on, and the bases (value of each, …, 2, 2)."""
+    basis = bases.reshape(*sizes.values(), 2, 2)
+    moving: list[str] = []
+    for name in sizes:
+        place = len(moving)
+        if np.allclose(basis, basis.take([0], place), rtol=1e-9, atol=1e-9 * np.abs(bases).max()):
+            basis = basis.take(0, place)
+        else:
+            moving.append(name)
+    return tuple(moving), basis
+
+
 def _dimensions(
     recipe: Recipe, structure: Crystal, parameters: Mapping[str, Dimension]
 ) -> dict[str, Dimension]:
     """The structural parameters of a recipe, then those made in Python, with their kinds."""
     out = {
-        name: Dimension(p.values, _change(name, p, structure), p.unit, p.kind)
+        name: Dimension(p.values, _change(name, p, structure, recipe), p.unit, p.kind)
         for name, p in recipe.parameters.items()
     }
     for name, dimension in parameters.items():
@@ -182,7 +208,7 @@ def _dimensions(
     return out
 
 
-def _change(name: str, parameter: StructuralParameter, structure: Crystal) -> Change:
+def _change(name: str, parameter: StructuralParameter, structure: Crystal, recipe: Recipe) -> Change:
     """What a table of a recipe makes of the crystal."""
     from hybridfit.physics import distortions
     from hybridfit.physics.crystal import Crystal
@@ -196,6 +222,8 @@ def _change(name: str, parameter: StructuralParameter, structure: Crystal) -> Ch
             return distortions.vibrating(structure, parameter.debye_waller)
         if parameter.invert:
             return distortions.inverted
+        if parameter.strain is not None and recipe.in_plane is not None:  # which goes with every strain
+            return distortions.strained(recipe.zone, recipe.in_plane, **parameter.strain.model_dump())
         first, last = (Crystal.from_cif(file) for file in parameter.files)
         if not distortions.same_crystal(structure, first):
             raise RecipeError(
@@ -214,7 +242,7 @@ def _order(recipe: Recipe, dimensions: Mapping[str, Dimension]) -> list[str]:
 
     Atoms that are added come to where the others are, and what has been displaced is inverted as a whole.
     """
-    kinds = ("path", "parent", "displace", "debye_waller", "occupancy", "invert")
+    kinds = ("path", "parent", "displace", "debye_waller", "occupancy", "invert", "strain")
     ranks = {name: kinds.index(p.change) for name, p in recipe.parameters.items()}
     return sorted(dimensions, key=lambda name: ranks.get(name, len(kinds)))
 

@@ -83,6 +83,25 @@ def axes_of(dataset: xr.Dataset) -> dict[str, Axis]:
     return out
 
 
+def moving_of(dataset: xr.Dataset) -> tuple[str, ...]:
+    """Structural parameters that change the cell, a strain for one, in the order of the dimensions."""
+    return tuple(map(str, dataset.basis.dims[:-2]))
+
+
+def bases_of(dataset: xr.Dataset) -> Array:
+    """(n, 2, 2): the reciprocal basis (mrad) of every cell of a library; a single one without strain."""
+    return np.asarray(dataset.basis.values, dtype=np.float64).reshape(-1, 2, 2)
+
+
+def beams_within(dataset: xr.Dataset, reach: float) -> int:
+    """How many of the beams, in their order, are all that are within reach (mrad) in any of the cells.
+
+    At least those of the shortest length.
+    """
+    length = np.linalg.norm(dataset.beam_n.values @ bases_of(dataset), axis=2).min(axis=0)
+    return int(np.flatnonzero(length <= max(reach, float(length[1:].min())) + 1e-6)[-1]) + 1
+
+
 def check_names(names: Iterable[str], axes: Mapping[str, Axis]) -> None:
     """Raise a LibraryError for names that are none of the structural parameters."""
     for name in names:
@@ -95,8 +114,8 @@ def check_names(names: Iterable[str], axes: Mapping[str, Axis]) -> None:
 def take(dataset: xr.Dataset, values: Mapping[str, float]) -> xr.Dataset:
     """A dataset at values of some structural parameters, without their dimensions.
 
-    On a node it is what was solved there, between nodes a polynomial blend (`pattern.blend`).  The
-    rotation order becomes that of what is left.
+    On a node it is what was solved there, between nodes a polynomial blend (`pattern.blend`), also of
+    the reciprocal basis where cells differ.  The rotation order becomes that of what is left.
 
     Raises
     ------
@@ -115,18 +134,13 @@ def take(dataset: xr.Dataset, values: Mapping[str, float]) -> xr.Dataset:
             dataset = dataset.isel({name: first + int(used[0])}, drop=True)
             continue
         part = dataset.isel({name: first + used})
-        place = part.intensity.dims.index(name)
-        nodes = np.moveaxis(part.intensity.values, place, 0)
-        blended = np.zeros(nodes.shape[1:], np.float32)
-        for weight, node in zip(weights[used].astype(np.float32), nodes, strict=True):
-            blended += weight * node
-        dims = tuple(dim for dim in part.intensity.dims if dim != name)
-        dataset = part.drop_vars(["intensity", ORDERS, name]).assign(
-            intensity=(dims, blended, part.intensity.attrs)
-        )
         orders = np.gcd.reduce(part[ORDERS].values, axis=part[ORDERS].dims.index(name))
         rest = tuple(dim for dim in part[ORDERS].dims if dim != name)
-        dataset = dataset.assign({ORDERS: (rest, orders)})
+        blends = ("intensity", *(("basis", "qx", "qy") if name in part.basis.dims else ()))
+        blended = {key: _blended(part[key], name, weights[used]) for key in blends}
+        q = {key: blended.pop(key) for key in ("qx", "qy") if key in blends}
+        dataset = part.drop_vars([*blends, ORDERS, name])
+        dataset = dataset.assign({**blended, ORDERS: (rest, orders)}).assign_coords(q)
     if not values:
         return dataset
     order = int(np.gcd.reduce(dataset[ORDERS].values, axis=None))
@@ -134,6 +148,15 @@ def take(dataset: xr.Dataset, values: Mapping[str, float]) -> xr.Dataset:
     at = json.dumps(known, sort_keys=True)
     checksum = hashlib.sha256(f"{whole} {at}".encode()).hexdigest()
     return dataset.assign_attrs(checksum=checksum, whole_checksum=whole, at=at, rotation_order=order)
+
+
+def _blended(variable: xr.DataArray, name: str, weights: Array) -> tuple[tuple, NDArray, dict]:
+    """Dimensions, values and attributes of a variable summed over a dimension with weights."""
+    nodes = np.moveaxis(variable.values, variable.dims.index(name), 0)
+    out = np.zeros(nodes.shape[1:], nodes.dtype)
+    for weight, node in zip(weights.astype(nodes.dtype), nodes, strict=True):
+        out += weight * node
+    return tuple(dim for dim in variable.dims if dim != name), out, variable.attrs
 
 
 def cut(dataset: xr.Dataset, ranges: Mapping[str, tuple[float, float]]) -> dict[str, slice]:
@@ -186,13 +209,14 @@ def select(
     low = min(max(first, 0), len(t) - 4)
     high = min(max(last, low + 4), len(t))
     directions = dataset.direction_n.values
-    grid_step = dataset.basis.values / dataset.sampling.values[:, None]
-    reach = radius + half_widths[1] + HALO * float(np.linalg.norm(grid_step, axis=1).max())
     keep = np.zeros(len(directions), bool)
-    for r in dataset.symmetry.values:
-        inverse = np.linalg.inv(r).round().astype(int)
-        image = directions @ inverse.T @ grid_step
-        keep |= np.hypot(image[:, 0] - tilt[0], image[:, 1] - tilt[1]) <= reach
+    in_reach = dataset.isel({name: nodes[name] for name in moving_of(dataset) if name in nodes})
+    for grid_step in bases_of(in_reach) / dataset.sampling.values[:, None]:
+        reach = radius + half_widths[1] + HALO * float(np.linalg.norm(grid_step, axis=1).max())
+        for r in dataset.symmetry.values:
+            inverse = np.linalg.inv(r).round().astype(int)
+            image = directions @ inverse.T @ grid_step
+            keep |= np.hypot(image[:, 0] - tilt[0], image[:, 1] - tilt[1]) <= reach
     # netCDF reads whole thicknesses fast and picked directions slowly: pick in memory
     part = dataset.isel(nodes | {"thickness": slice(low, high)}).load().isel(beam=slice(beams))
     picked = np.flatnonzero(keep)

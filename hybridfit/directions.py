@@ -7,7 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridfit.errors import LibraryError
-from hybridfit.pattern.expand import Table
+from hybridfit.pattern.expand import Table, lattice_of
 
 SAME_LENGTH = 1e-4  # relative
 
@@ -62,15 +62,16 @@ def make_table(data: xr.Dataset, beams: int) -> Table:
         images.append(directions @ np.linalg.inv(r).round().astype(np.int64).T)
         numbers.append(np.arange(len(directions)))
         operations.append(np.full(len(directions), i))
+    to_grid, beam_xy = lattice_of(basis, sampling, beam_n)
     where = np.concatenate(images[::-1])  # the identity is written last: it wins on the wedge's own edge
     return Table(
         intensity=np.ascontiguousarray(data.intensity.values, dtype=np.float32),
         thickness_first=float(thickness[0]),
         thickness_step=float(thickness[1] - thickness[0]),
-        to_grid=np.ascontiguousarray((np.linalg.inv(basis) * sampling).T),
+        to_grid=to_grid,
         sampling=sampling,
         beam_n=beam_n,
-        beam_xy=beam_n @ basis,
+        beam_xy=beam_xy,
         beam_at=beam_at,
         permutation=permutation.astype(np.int32),
         direction_at=_index_map(where, np.concatenate(numbers[::-1])),

@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from hybridfit.building import BEYOND_DISC, FOLDED, VERSION, Dimension, Progress, solve
-from hybridfit.dimensions import Axis, axes_of, check_names, select, take
+from hybridfit.dimensions import Axis, axes_of, bases_of, beams_within, check_names, moving_of, select, take
 from hybridfit.directions import make_table
 from hybridfit.errors import LibraryError
 from hybridfit.pattern.blend import Stack
@@ -196,8 +196,8 @@ class Library:
     @property
     def step(self) -> float:
         """Largest distance between neighbouring directions (mrad): the softness of the aperture."""
-        sampling = self.dataset.sampling.values
-        return float(np.linalg.norm(self.dataset.basis.values / sampling[:, None], axis=1).max())
+        steps = bases_of(self.dataset) / self.dataset.sampling.values[:, None]
+        return float(np.linalg.norm(steps, axis=2).max())
 
     def check_semi_angle(self, semi_angle: float) -> None:
         """Raise a LibraryError when patterns of this semi-angle (mrad) cannot be composed."""
@@ -255,11 +255,9 @@ class Library:
 
     def _beams_within(self, k_max: float | None, semi_angle: float | None) -> int:
         """How many of the beams, shortest first, have discs that reach into |k| ≤ k_max (mrad)."""
-        length = np.linalg.norm(self.dataset.beam_n.values @ self.dataset.basis.values, axis=1)
         if k_max is None:
-            return len(length)
-        reach = k_max + (semi_angle or self.semi_angle_max) + self.step
-        return max(int((length <= reach + 1e-6).sum()), int((length <= length[1] + 1e-6).sum()))
+            return self.dataset.sizes["beam"]
+        return beams_within(self.dataset, k_max + (semi_angle or self.semi_angle_max) + self.step)
 
     def table(self, *, k_max: float | None = None, semi_angle: float | None = None) -> Table:
         """What the kernels read, in memory; kept, so that asking again costs nothing.
@@ -296,7 +294,8 @@ class Library:
             intensity = self.dataset.intensity.values if known is None else known.intensity
             intensity = np.ascontiguousarray(intensity, dtype=np.float32)
             nodes = {name: axis.values for name, axis in self.structure.items()}
-            self._stacks[beams] = Stack(make_table(first.dataset, beams), intensity, nodes)
+            table, moving = make_table(first.dataset, beams), moving_of(self.dataset)
+            self._stacks[beams] = Stack(table, intensity, nodes, moving, self.dataset.basis.values)
         return self._stacks[beams]
 
     def patterns(
@@ -370,7 +369,7 @@ class Library:
                 thickness=float(t[index[0]]),
                 tilt=(float(tx[index[2]]), float(ty[index[1]])),
                 semi_angle=semi_angle,
-                half_edge=self.step / 2,
+                half_edge=window.step / 2,
             )
         return xr.DataArray(
             out,

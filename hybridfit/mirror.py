@@ -12,6 +12,7 @@ import hashlib
 
 import numpy as np
 
+from hybridfit.dimensions import bases_of
 from hybridfit.library import Library
 
 FLIP = np.diag([1.0, -1.0])
@@ -26,7 +27,7 @@ def mirrored(library: Library) -> Library:
         Only its lattice is changed; intensities are shared, not copied.
     """
     data = library.dataset
-    columns = data.basis.values.T
+    columns = bases_of(data).transpose(0, 2, 1)
     for r in data.symmetry.values:
         if np.allclose(columns @ r @ np.linalg.inv(columns), FLIP, atol=1e-4):
             return library

@@ -29,7 +29,7 @@ from hybridfit.pattern.blend import Stack
 from hybridfit.pattern.blur import gaussian_weights
 from hybridfit.pattern.camera import Camera, chain, to_angles
 from hybridfit.pattern.compose import compose, compose_values
-from hybridfit.pattern.expand import Unfolded, at_thickness, unfold, workspace
+from hybridfit.pattern.expand import Table, at_thickness, unfold, workspace
 from hybridfit.pattern.pool import Pool
 from hybridfit.pattern.raster import Raster
 
@@ -42,6 +42,8 @@ SEMI_ANGLE_ROOM = 0.06  # relative: how far a fitted semi-angle may grow beyond 
 BLUR_MIN_PX = 0.15  # σ of the narrowest kernel
 PIXEL_VARIANCE = 1 / 12  # px²
 EDGE_VARIANCE = 1 / 28  # of the aperture's edge, over its width squared
+STEP = 0.05  # of the steps of a parameter that moves the beams: how far a derivative looks either way
+MOVED = 0.1  # of half the aperture's edge that a beam moves at most for that
 EDGE_WIDTH = 1.25  # fine pixels: a sharper edge is not sampled well, a softer one leaves the rest too sharp
 PADDING = 1.6  # mrad around the compared pixels that are composed for the blur
 FINE_PIXEL = 0.3  # mrad: wider pixels are divided; at 0.42 the blur that is fitted is off by 4 of its errors
@@ -221,7 +223,7 @@ class ForwardModel:
         if self._stack is None:
             blend = at_thickness(table, t, lanes, self._pool)
         else:
-            blend = self._stack.blend(t, values, lanes)
+            table, blend = self._stack.at(values), self._stack.blend(t, values, lanes)
         sigma, sigma_slopes = self._kernel(values["blur"], camera.scale)
         tilt, alpha = (values["tilt_x"], values["tilt_y"]), values["semi_angle"]
         room = workspace(table, self._radius, lanes, self._pool)
@@ -280,22 +282,45 @@ class ForwardModel:
         return Columns(columns, fixed, tuple(names), slopes, fixed_slopes, background, camera)
 
     def _structural(self, k: Array, values: Mapping[str, float], names: Sequence[str]) -> dict[str, Array]:
-        """Derivatives of the pattern at the points k along structural parameters: ∂I/∂p, composed."""
+        """Derivatives of the pattern at the points k along structural parameters.
+
+        ∂I/∂p, composed; where a parameter moves the beams, too, a central difference of patterns.
+        """
         out: dict[str, Array] = {}
         if self._stack is None:
             return out
-        table, tilt, alpha = self._table, (values["tilt_x"], values["tilt_y"]), values["semi_angle"]
-        for name in set(names) & set(self._stack.nodes):
-            slope = self._stack.slope(values["thickness"], values, name)
-            room = workspace(table, self._radius, 1, self._pool)
-            unfolded = unfold(table, slope, tilt, alpha, self.half_edge, self._k_max, room, self._pool)
-
-            def composed(begin: int, end: int, unfolded: Unfolded = unfolded) -> Array:
-                x, y = k[0, begin:end], k[1, begin:end]
-                return compose_values(x, y, table, unfolded, *tilt, alpha, self.half_edge)
-
-            out[name] = np.concatenate(self._pool.shares(composed, k.shape[1]))
+        stack, t = self._stack, values["thickness"]
+        for name in set(names) & set(stack.nodes):
+            if name not in stack.moving:
+                out[name] = self._composed(k, stack.at(values), stack.slope(t, values, name), values)
+                continue
+            step = self._step(name, values)
+            sides = [{**values, name: values[name] + side} for side in (step, -step)]
+            up, down = (self._composed(k, stack.at(at), stack.blend(t, at, 1), values) for at in sides)
+            out[name] = (up - down) / (2 * step)
         return out
+
+    def _composed(
+        self, k: Array, table: Table, blend: NDArray[np.float32], values: Mapping[str, float]
+    ) -> Array:
+        """What a blend (beam, direction, 1) gives at the points k."""
+        tilt, alpha = (values["tilt_x"], values["tilt_y"]), values["semi_angle"]
+        room = workspace(table, self._radius, 1, self._pool)
+        unfolded = unfold(table, blend, tilt, alpha, self.half_edge, self._k_max, room, self._pool)
+
+        def composed(begin: int, end: int) -> Array:
+            x, y = k[0, begin:end], k[1, begin:end]
+            return compose_values(x, y, table, unfolded, *tilt, alpha, self.half_edge)
+
+        return np.concatenate(self._pool.shares(composed, k.shape[1]))
+
+    def _step(self, name: str, values: Mapping[str, float]) -> float:
+        """How far either way the derivative along a parameter looks that moves the beams."""
+        assert self._stack is not None
+        step = STEP * float(np.diff(self._stack.nodes[name]).min())
+        up, down = (self._stack.at({**values, name: values[name] + side}) for side in (step, -step))
+        moved = float(np.hypot(*(up.beam_xy - down.beam_xy).T).max()) / 2
+        return step * min(1.0, MOVED * self.half_edge / moved) if moved > 0 else step
 
     def _kernel(self, blur: float, scale: float) -> tuple[float, dict[str, float]]:
         """σ (fine pixels) of the kernel, and its derivatives along blur and scale."""

@@ -79,6 +79,16 @@ class Recipe(BaseModel):
             check_name(name)
         return parameters
 
+    @model_validator(mode="after")
+    def _has_a_frame(self) -> Recipe:
+        strained = [name for name, p in self.parameters.items() if p.strain is not None]
+        if strained and self.in_plane is None:
+            raise ValueError(
+                f"parameter {strained[0]} is a strain along kx and ky; "
+                "say with in_plane which reciprocal vector kx points along"
+            )
+        return self
+
     @classmethod
     def read(cls, path: str | Path) -> Recipe:
         """Read a TOML recipe; its CIFs are looked for beside it.
@@ -119,6 +129,8 @@ class Recipe(BaseModel):
         values = self.model_dump(mode="json", exclude={"cif": True, "parameters": {"__all__": set(FILES)}})
         for name, parameter in self.parameters.items():
             values["parameters"][name]["change"] = parameter.change
+            if parameter.strain is None:  # libraries built before there were strains stay what they are
+                del values["parameters"][name]["strain"]
         files = [self.cif, *(file for p in self.parameters.values() for file in p.files)]
         try:
             structures = b"".join(file.read_bytes() for file in files)

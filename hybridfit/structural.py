@@ -28,7 +28,7 @@ Name = Annotated[str, Field(min_length=1)]
 
 FEWEST_CONTINUOUS = 3  # values: with fewer a parameter is discrete unless it says otherwise
 MOST_VALUES = 1000
-CHANGES = ("path", "parent and child", "displace", "occupancy", "debye_waller", "invert")
+CHANGES = ("path", "parent and child", "displace", "occupancy", "debye_waller", "invert", "strain")
 RANGE = {"path": (0.0, 1.0), "parent": (-1.0, 1.0)}
 FILES = ("path", "parent", "child")
 HANDS = (-1.0, 1.0)  # the values of an inversion
@@ -71,6 +71,30 @@ def default_kind(values: tuple[float, ...]) -> Kind:
     return "continuous" if len(values) >= FEWEST_CONTINUOUS else "discrete"
 
 
+class Strain(BaseModel):
+    """A strain per unit of the value: x along kx, y along ky, z along the zone; xy = yx."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    xx: Finite = 0.0
+    yy: Finite = 0.0
+    xy: Finite = 0.0
+    zz: Finite = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _components(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping | Strain):
+            raise ValueError("give a table of components xx, yy, xy, zz, such as { xx = 1.0 }")
+        return given
+
+    @model_validator(mode="after")
+    def _some(self) -> Strain:
+        if not any((self.xx, self.yy, self.xy, self.zz)):
+            raise ValueError("all components are 0; give one of xx, yy, xy, zz, such as xx = 1.0")
+        return self
+
+
 class StructuralParameter(BaseModel):
     """One dimension of a library beyond thickness, beam and direction.
 
@@ -88,6 +112,7 @@ class StructuralParameter(BaseModel):
     occupancy : site label to element to occupancy per unit of the value
     debye_waller : site label, or "all", to a factor: B is the value times the factor times B
     invert : true, for the values −1 (the crystal inverted) and 1 (as it is)
+    strain : xx, yy, xy, zz per unit of the value, in the frame of the patterns
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -103,6 +128,7 @@ class StructuralParameter(BaseModel):
     occupancy: dict[Name, dict[Name, Finite]] | None = None
     debye_waller: dict[Name, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = None
     invert: Literal[True] | None = None
+    strain: Strain | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -110,16 +136,13 @@ class StructuralParameter(BaseModel):
         if not isinstance(given, Mapping):
             raise ValueError(
                 f"a structural parameter is a table of values and one of {', '.join(CHANGES)}; "
-                "lists and strain are not supported by this version"
+                "lists are not supported"
             )
         given = dict(given)
         changes = [change for change in CHANGES if given.get(change.split()[0]) is not None]
         if len(changes) != 1 or ("parent" in given) != ("child" in given):
-            raise ValueError(
-                f"give exactly one of {', '.join(CHANGES)}; strain is not supported by this version: "
-                "all values share a cell, so make a CIF and a library of each"
-            )
-        if not given.get(changes[0].split()[0]):
+            raise ValueError(f"give exactly one of {', '.join(CHANGES)}")
+        if changes[0] != "strain" and not given.get(changes[0].split()[0]):
             raise ValueError(f"{changes[0]} names nothing that changes; give it a site")
         return given
 

@@ -12,7 +12,7 @@ from hybridfit.errors import RecipeError
 from hybridfit.model import PARAMETERS
 from hybridfit.physics.crystal import Crystal, project
 from hybridfit.recipe import Recipe, shipped_folder, shipped_names
-from hybridfit.structural import TAKEN
+from hybridfit.structural import FILES, TAKEN
 
 GOOD = {
     "cif": '"SrTiO3.cif"',
@@ -218,7 +218,12 @@ def test_the_kind_can_be_said(structured):
         (["values = { start = 0, stop = 1, step = 1e-9 }", CHANGE], ["shift.values", "at most 1000"]),
         ([CHANGE], ["shift.values", "required"]),
         (["values = [0, 1]"], ["shift", "exactly one of path"]),
-        (["values = [0, 1]", "strain = [0, 1]"], ["strain", "not supported"]),
+        (["values = [0, 1]", "strain = [0, 1]"], ["shift.strain", "table of components"]),
+        (["values = [0, 1]", "strain = {}"], ["shift.strain", "all components are 0"]),
+        (["values = [0, 1]", "strain = { xx = 0.0 }"], ["shift.strain", "all components are 0"]),
+        (["values = [0, 1]", "strain = { xz = 1.0 }"], ["shift.strain.xz", "not permitted"]),
+        (["values = [0, 1]", "strain = { xx = inf }"], ["shift.strain.xx", "inf"]),
+        (["values = [0, 1]", "strain = { xx = 1.0 }", CHANGE], ["shift", "exactly one"]),
         (["values = [0, 1]", CHANGE, "debye_waller = { all = 1 }"], ["shift", "exactly one"]),
         (["values = [0, 1]", CHANGE, 'kind = "smooth"'], ["shift.kind", "smooth"]),
         (["values = [0, 1]", "displace = {}"], ["shift", "names nothing"]),
@@ -270,3 +275,30 @@ def test_without_structural_parameters_the_checksum_is_what_it_was():
     assert values["parameters"] == {}
     plain = hashlib.sha256(json.dumps(values, sort_keys=True).encode() + recipe.cif.read_bytes())
     assert recipe.checksum() == plain.hexdigest()
+
+
+def test_a_strain_is_told_in_the_frame_that_in_plane_makes(structured):
+    lines = ("values = { start = -0.02, stop = 0.02, step = 0.01 }", "strain = { xx = 1.0, xy = -0.5 }")
+    path = structured(*lines)
+    text = "in_plane = [1, 0, 0]\n" + path.read_text()
+    path.write_text(text)
+    parameter = Recipe.read(path).parameters["shift"]
+    assert parameter.change == "strain" and parameter.kind == "continuous"
+    assert parameter.strain.model_dump() == {"xx": 1.0, "yy": 0.0, "xy": -0.5, "zz": 0.0}
+    path.write_text(text.removeprefix("in_plane = [1, 0, 0]\n"))
+    message = refused(path)
+    assert "parameter shift is a strain" in message and "in_plane" in message
+    path.write_text(text)
+    before = Recipe.read(path).checksum()
+    path.write_text(text.replace("xx = 1.0", "xx = 0.9"))
+    assert Recipe.read(path).checksum() != before
+
+
+def test_the_checksum_of_a_recipe_without_strain_knows_of_none(structured):
+    """So that libraries that were built before there were strains need not be built again."""
+    recipe = Recipe.read(structured("values = [0, 0.1]", CHANGE))
+    values = recipe.model_dump(mode="json", exclude={"cif": True, "parameters": {"__all__": set(FILES)}})
+    values["parameters"]["shift"]["change"] = "displace"
+    assert values["parameters"]["shift"].pop("strain") is None
+    whole = json.dumps(values, sort_keys=True).encode() + recipe.cif.read_bytes()
+    assert recipe.checksum() == hashlib.sha256(whole).hexdigest()

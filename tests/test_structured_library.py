@@ -110,14 +110,9 @@ def test_atoms_that_are_added_come_where_the_others_are():
     np.testing.assert_array_equal(one.dataset.intensity, turned)
 
 
-def other_cell(crystal: Crystal, value: float) -> Crystal:
-    return replace(crystal, cell=(3.9 + value, *crystal.cell[1:]))
-
-
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({"p": Dimension((0.0, 0.1), other_cell)}, ["cells", "differ"]),
         ({"p": Dimension((0.0, 0.1), lambda c, v: v)}, ["parameter p", "at 0", "float", "Crystal"]),
         ({"p": Dimension((0.1, 0.0), lambda c, v: c)}, ["parameter p", "ascending"]),
         ({"p": Dimension((0.0, 0.1), lambda c, v: c, kind="odd")}, ["parameter p", "'odd'"]),

@@ -79,7 +79,7 @@ def all_turns(
     common = library.rotation_order
     if not library.structure:
         return list(found)
-    order = lattice_order(library.dataset.basis.values) if rotation is None else reference.rotation_order
+    order = lattice_order(reference.dataset.basis.values) if rotation is None else reference.rotation_order
     out: list[Candidate] = []
     for candidate in found:
         turns = [turn(candidate, 360 * k / order) for k in range(order // common)]

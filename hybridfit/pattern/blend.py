@@ -7,6 +7,9 @@ there are fewer) has the weights and slopes
 
 With several parameters the weights are products of those of each, and so they are with the
 thickness, whose nodes are in equal steps.
+
+Crystals of different cells share their grid coordinates ν: I_g is blended at one ν, and the
+reciprocal basis, which says where that is, by the same polynomial.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridfit.pattern.expand import Table
+from hybridfit.pattern.expand import Table, lattice_of
 from hybridfit.pattern.jit import kernel
 
 Array = NDArray[np.float64]
@@ -53,7 +56,7 @@ def node_weights(nodes: Array, value: float) -> tuple[int, Array, Array]:
 
 
 class Stack(NamedTuple):
-    """Tables of several crystals that share their beams and directions.
+    """Tables of several crystals that share their beams and the grid of their directions.
 
     Attributes
     ----------
@@ -61,11 +64,26 @@ class Stack(NamedTuple):
         Of the first crystal.
     intensity : (value of the 1st parameter, …, thickness, beam, direction) float32
     nodes : name of each parameter to its values (n,)
+    moving : names of the parameters that change the cell, in the order of nodes
+    basis : (value of the 1st of these, …, 2, 2), mrad
     """
 
     table: Table
     intensity: NDArray[np.float32]
     nodes: Mapping[str, Array]
+    moving: tuple[str, ...] = ()
+    basis: Array | None = None
+
+    def at(self, values: Mapping[str, float]) -> Table:
+        """The table of the first crystal on the lattice that there is at the values."""
+        if self.basis is None or not self.moving:
+            return self.table
+        basis = self.basis
+        for name in self.moving:
+            first, weights, _ = node_weights(self.nodes[name], values[name])
+            basis = np.tensordot(weights, basis[first : first + len(weights)], axes=1)
+        to_grid, beam_xy = lattice_of(basis, self.table.sampling, self.table.beam_n)
+        return self.table._replace(to_grid=to_grid, beam_xy=beam_xy)
 
     def blend(self, thickness: float, values: Mapping[str, float], lanes: int = 2) -> NDArray[np.float32]:
         """(beam, direction, lanes) float32 with I and, of 2 lanes, ∂I/∂t, as `expand.at_thickness`."""
@@ -76,7 +94,7 @@ class Stack(NamedTuple):
         return self._mixed(parts, times, np.stack(both))
 
     def slope(self, thickness: float, values: Mapping[str, float], name: str) -> NDArray[np.float32]:
-        """(beam, direction, 1) float32 with the derivative of I along a parameter."""
+        """(beam, direction, 1) float32 with the derivative of I along a parameter, at fixed ν."""
         times, at_t, _ = self._thickness(thickness)
         parts = {key: node_weights(nodes, values[key]) for key, nodes in self.nodes.items()}
         weights = [slopes if key == name else w for key, (_, w, slopes) in parts.items()]

@@ -60,6 +60,11 @@ class Table(NamedTuple):
     operation_at: NDArray[np.int32]
 
 
+def lattice_of(basis: Array, sampling: NDArray[np.int64], beam_n: NDArray[np.int64]) -> tuple[Array, Array]:
+    """to_grid and beam_xy of a table whose reciprocal basis (rows, mrad) is this."""
+    return np.ascontiguousarray((np.linalg.inv(basis) * sampling).T), beam_n @ basis
+
+
 @kernel
 def lagrange(x, weights, slopes):
     """Four-point Lagrange weights, and their derivatives, at x for nodes −1, 0, 1, 2."""

@@ -27,6 +27,7 @@ from hybridfit.errors import RecipeError
 
 Array = NDArray[np.float64]
 SAME_POSITION = 1e-3  # fractional coordinates closer than this are one site
+LARGEST_STRAIN = 0.2  # of a cell, to share a grid of directions with another
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,9 @@ class Crystal:
         if len(self.labels) not in (0, n):
             raise RecipeError(f"labels must name all {n} atoms, got {len(self.labels)}; or leave them out")
         object.__setattr__(self, "labels", tuple(self.labels or self.elements))
+        if len(self.cell) != 6:
+            raise RecipeError(f"cell must be three lengths (Å) and three angles (°), got {self.cell}")
+        object.__setattr__(self, "cell", tuple(float(value) for value in self.cell))
         for name, shape in {"positions": (n, 3), "occupancies": (n,), "debye_waller": (n,)}.items():
             array = np.array(getattr(self, name), dtype=float)
             if array.shape != shape or not np.isfinite(array).all():
@@ -200,64 +204,117 @@ def project(
 
 
 def project_all(
-    crystals: Sequence[Crystal], zone: tuple[int, int, int], reference: tuple[int, int, int] | None = None
+    crystals: Sequence[Crystal],
+    zone: tuple[int, int, int],
+    reference: tuple[int, int, int] | None = None,
+    like: Crystal | None = None,
 ) -> list[Projection]:
-    """Project crystals of one cell along a zone axis, all on the same basis.
+    """Project crystals along a zone axis, all on the same basis vectors.
 
     Basis and symmetry are those of the translations and of the point operations of the projection
-    that all crystals have in common.
+    that all crystals have in common.  Cells may be strained: g₁ and g₂ have the same Miller indices
+    in all crystals, and in each the length and direction that its own cell gives them, x being along
+    the reference in every one.
 
     Parameters
     ----------
     crystals, zone, reference
         As for `project`.
+    like : Crystal, optional
+        Whose cell says which basis is the shortest; by default the first.
 
     Raises
     ------
     RecipeError
-        As for `project`; or the cells differ.
+        As for `project`; or a cell is none, or differs from that of `like` by more than a strain.
     """
-    crystal = crystals[0]
-    for other in crystals:
-        if not np.allclose(other.cell, crystal.cell, rtol=1e-9):
-            raise RecipeError(f"the cells {crystal.cell} and {other.cell} differ; give crystals of one cell")
+    like = crystals[0] if like is None else like
     if not any(zone):
         raise RecipeError("zone [0, 0, 0] is no direction; give three integers such as [0, 0, 1]")
-    basis_hkl = _zolz_basis(crystals, zone)
-    z = np.array(zone) @ crystal.direct_basis
-    z /= np.linalg.norm(z)
+    basis_hkl = _zolz_basis(crystals, zone, like)
     hkl = basis_hkl[0] if reference is None else np.array(reference)
-    x = hkl @ crystal.reciprocal_basis
-    if not any(hkl) or abs(x @ z) > 1e-6 * np.linalg.norm(x):
+    if not any(hkl) or hkl @ np.array(zone) != 0:
         raise RecipeError(
             f"in-plane reference {tuple(int(i) for i in hkl)} is not perpendicular to zone {tuple(zone)}; "
             f"try {tuple(int(i) for i in basis_hkl[0])}"
         )
-    x /= np.linalg.norm(x)
-    frame = np.stack([x, np.cross(z, x)])
-    basis = basis_hkl @ crystal.reciprocal_basis @ frame.T
-    if np.linalg.det(basis) < 0:
-        flip = np.array([[1], [-1]])
-        basis_hkl, basis = basis_hkl * flip, basis * flip
-    each_own = [_point_symmetry(each, basis_hkl, basis) for each in crystals]
+    one_of_each = {each.cell: each for each in crystals}.values()
+    for other in one_of_each:
+        _check_strain(like, other)
+    if np.linalg.det(_projected(like, basis_hkl, zone, hkl)) < 0:
+        basis_hkl = basis_hkl * np.array([[1], [-1]])
+    by_cell = {each.cell: _projected(each, basis_hkl, zone, hkl) for each in one_of_each}
+    bases = [by_cell[each.cell] for each in crystals]
+    each_own = [_point_symmetry(each, basis_hkl, basis) for each, basis in zip(crystals, bases, strict=True)]
     symmetry = each_own[0]
     for own in each_own[1:]:
         symmetry = np.stack([r for r in symmetry if any(np.array_equal(r, image) for image in own)])
     u, v, w = (int(i) for i in zone)
     return [
         Projection(each, (u, v, w), basis_hkl, basis, symmetry, own)
-        for each, own in zip(crystals, each_own, strict=True)
+        for each, basis, own in zip(crystals, bases, each_own, strict=True)
     ]
 
 
-def _zolz_basis(crystals: Sequence[Crystal], zone: tuple[int, int, int]) -> NDArray[np.int64]:
-    """The two shortest independent ZOLZ reflections that the common lattice centring allows."""
-    crystal = crystals[0]
+def common_beams(projections: Sequence[Projection], g_max: float) -> NDArray[np.int64]:
+    """(b, 2) int array of the beams with |g| ≤ g_max (Å⁻¹) in any of the projections, shortest first.
+
+    The length that counts is the least of all projections.  Beams that symmetry makes equal are
+    neighbours, so that a part of the list has all or none of them.
+    """
+    bases = np.unique([projection.basis for projection in projections], axis=0)
+    first = {projection.basis.tobytes(): projection for projection in projections}
+    n = np.unique(np.concatenate([projection.beams(g_max) for projection in first.values()]), axis=0)
+    lengths = np.linalg.norm(n @ bases, axis=2).round(9)
+    return n[np.lexsort((n[:, 1], n[:, 0], *lengths, lengths.min(axis=0)))]
+
+
+def frame_of(crystal: Crystal, zone: Sequence[int], reference: Sequence[int] | NDArray[np.int64]) -> Array:
+    """(3, 3) array: rows are the unit vectors x, y, z of the crystal frame in Cartesian coordinates.
+
+    The reference must be in the zone.
+    """
+    z = np.array(zone) @ crystal.direct_basis
+    x = np.array(reference) @ crystal.reciprocal_basis
+    z, x = z / np.linalg.norm(z), x / np.linalg.norm(x)
+    return np.stack([x, np.cross(z, x), z])
+
+
+def _projected(
+    crystal: Crystal, hkl: NDArray[np.int64], zone: Sequence[int], reference: NDArray[np.int64]
+) -> Array:
+    """(·, 2) array of reflections of the zone in the crystal frame (x, y), Å⁻¹."""
+    projected: Array = hkl @ crystal.reciprocal_basis @ frame_of(crystal, zone, reference)[:2].T
+    return projected
+
+
+def _check_strain(one: Crystal, other: Crystal) -> None:
+    """Raise a RecipeError where a cell is none, or no strain leads from one to the other."""
+    words = f"cell {' '.join(f'{value:.6g}' for value in other.cell)}"
+    basis = other.direct_basis
+    if not np.isfinite(basis).all() or np.linalg.det(basis) <= 1e-6 * np.prod(other.cell[:3]):
+        raise RecipeError(f"the {words} is none; give three lengths (Å) and three angles (°) that make one")
+    stretch = np.linalg.svd(np.linalg.inv(one.direct_basis) @ basis, compute_uv=False)
+    most = float(np.abs(stretch - 1).max())
+    if most > LARGEST_STRAIN:
+        raise RecipeError(
+            f"the {words} differs by {most:.0%} from {' '.join(f'{value:.6g}' for value in one.cell)}, "
+            f"more than a strain ({LARGEST_STRAIN:.0%}); build a library of each"
+        )
+
+
+def _zolz_basis(
+    crystals: Sequence[Crystal], zone: tuple[int, int, int], crystal: Crystal
+) -> NDArray[np.int64]:
+    """The two shortest independent ZOLZ reflections that the common lattice centring allows.
+
+    The shortest ones in the cell of `crystal`.
+    """
     reach = 2 * max(2, max(abs(u) for u in zone)) + 1
     span = np.arange(-reach, reach + 1)
     hkl = np.stack(np.meshgrid(span, span, span, indexing="ij"), axis=-1).reshape(-1, 3)
     hkl = hkl[(hkl @ np.array(zone) == 0) & hkl.any(axis=1)]
-    translations = crystal.centring_translations()
+    translations = crystals[0].centring_translations()
     for other in crystals[1:]:
         away = translations[:, None] - other.centring_translations()[None]
         near = np.abs(away - away.round()).max(axis=2) < SAME_POSITION

@@ -1,7 +1,7 @@
 """Changes of a crystal with one number: distortions, composition, thermal vibration.
 
-A change is a function (crystal, value) → crystal.  Those made here keep the cell and the order of
-the atoms, so that one may follow the other:
+A change is a function (crystal, value) → crystal.  Those made here keep the order of the atoms, and
+all but a strain keep the cell, so that one may follow the other:
 
     displaced     r ← r + v d                        d along a, b, c in Å per unit of v
     morphed       x ← x_a + v (x_b − x_a)            x: positions, B and occupancies; v = 0 … 1
@@ -10,6 +10,7 @@ the atoms, so that one may follow the other:
     substituted   o_E ← o_E + v s_E                  occupancy of an element on a site
     vibrating     B ← v f B
     inverted      r ← v r                            v = −1, 1
+    strained      a, b, c ← (1 + v ε) a, b, c        ε along x, y, z of the pattern; x as it is
 
 Sites are named by the labels of the CIF.  Where symmetry makes several atoms of one label, a
 displacement is only unambiguous if all of them are translations of one another.
@@ -17,7 +18,7 @@ displacement is only unambiguous if all of them are translations of one another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from hybridfit.errors import RecipeError
-from hybridfit.physics.crystal import SAME_POSITION, Crystal
+from hybridfit.physics.crystal import LARGEST_STRAIN, SAME_POSITION, Crystal, frame_of
 
 Array = NDArray[np.float64]
 Change = Callable[[Crystal, float], Crystal]
@@ -199,6 +200,55 @@ def vibrating(crystal: Crystal, factors: Mapping[str, float]) -> Change:
         return replace(crystal, debye_waller=crystal.debye_waller * factor)
 
     return change
+
+
+def strained(
+    zone: Sequence[int],
+    reference: Sequence[int],
+    *,
+    xx: float = 0.0,
+    yy: float = 0.0,
+    xy: float = 0.0,
+    zz: float = 0.0,
+) -> Change:
+    """The cell stretched and sheared in the plane of the pattern, and stretched along the zone.
+
+    Vectors of the crystal become (1 + v ε) times what they are, ε symmetric; positions within the
+    cell, Debye–Waller factors and occupancies stay.  The plane of the pattern stays the plane, and
+    since the frame of every pattern has x along the reference, what a shear turns is taken back.
+
+    Parameters
+    ----------
+    zone, reference : (u, v, w) and (h, k, l)
+        As for `physics.crystal.project`: z, and x of the crystal that is changed.
+    xx, yy, xy, zz : float
+        ε per unit of the value.  zz changes the potential per length, and nothing else.
+
+    Raises
+    ------
+    RecipeError
+        Once it is applied, v ε is larger than a strain.
+    """
+    in_plane = np.array([[xx, xy, 0.0], [xy, yy, 0.0], [0.0, 0.0, zz]])
+
+    def change(crystal: Crystal, value: float) -> Crystal:
+        most = float(np.abs(value * in_plane).max())
+        if most > LARGEST_STRAIN:
+            raise RecipeError(
+                f"value {value:g} makes a strain of {most:.3g}, at most {LARGEST_STRAIN:g} is one; "
+                "components are per unit of the value, such as xx = 0.01 for values in percent"
+            )
+        frame = frame_of(crystal, zone, reference)
+        a, b, c = crystal.direct_basis @ (np.eye(3) + value * frame.T @ in_plane @ frame)
+        la, lb, lc = (float(np.linalg.norm(v)) for v in (a, b, c))
+        return replace(crystal, cell=(la, lb, lc, _angle(b, c), _angle(c, a), _angle(a, b)))
+
+    return change
+
+
+def _angle(one: Array, other: Array) -> float:
+    """Between two vectors, in degrees."""
+    return float(np.rad2deg(np.arctan2(np.linalg.norm(np.cross(one, other)), one @ other)))
 
 
 # ---------------------------------------------------------------- sites

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from hybridfit.errors import RecipeError
-from hybridfit.physics.crystal import Crystal, project, project_all
+from hybridfit.physics.crystal import Crystal, common_beams, frame_of, project, project_all
 from hybridfit.physics.distortions import (
     displaced,
     inverted,
     morphed,
     same_crystal,
+    strained,
     substituted,
     switched,
     turned,
@@ -191,9 +192,24 @@ def test_projections_in_common_have_the_reflections_of_all(crystals):
     assert abs(np.linalg.det(both[0].basis)) < 0.9 * abs(np.linalg.det(alone.basis))
 
 
-def test_projections_in_common_need_one_cell(perovskite):
-    longer = replace(perovskite, cell=(3.9, 3.9, 4.2, 90.0, 90.0, 90.0))
-    assert "cell" in refused(project_all, [perovskite, longer], (1, 0, 0))
+def test_projections_of_strained_cells_have_the_same_reflections(perovskite):
+    """A long axis that becomes the short one does not change which basis vector is the first."""
+    change = strained((1, 0, 0), (0, 0, 1), xx=1.0)
+    crystals = [change(perovskite, value) for value in (-0.08, 0.0, 0.08)]
+    every = project_all(crystals, (1, 0, 0), like=perovskite)
+    alone = project(perovskite, (1, 0, 0))
+    for value, each in zip((-0.08, 0.0, 0.08), every, strict=True):
+        np.testing.assert_array_equal(each.basis_hkl, alone.basis_hkl)
+        np.testing.assert_allclose(each.basis, alone.basis / [1 + value, 1], atol=1e-12)
+    beams = common_beams(every, 0.8)
+    kept = {tuple(n) for each in every for n in each.beams(0.8)}
+    assert {tuple(n) for n in beams} == kept and len(beams) == len(kept) > len(every[0].beams(0.8))
+    np.testing.assert_array_equal(common_beams(every[1:2], 0.8), every[1].beams(0.8))
+
+
+def test_projections_in_common_need_cells_that_are_alike(perovskite):
+    for cell, words in (((3.9, 3.9, 8.2, 90, 90, 90), "100%"), ((3.9, 3.9, 4.1, 60, 60, 130), "is none")):
+        assert words in refused(project_all, [perovskite, replace(perovskite, cell=cell)], (1, 0, 0))
 
 
 # ---------------------------------------------------------------- angles and inversions
@@ -216,3 +232,30 @@ def test_an_inversion_takes_all_atoms_with_it(crystals):
     other = inverted(polar, -1.0)
     assert not same_crystal(polar, other) and same_crystal(polar, inverted(other, -1.0))
     assert "-1 or 1" in refused(inverted, polar, 0.5)
+
+
+# ---------------------------------------------------------------- strains
+
+
+@pytest.mark.parametrize(("zone", "reference"), [((1, 0, 0), (0, 0, 1)), ((1, 1, 0), (1, -1, 1))])
+@pytest.mark.parametrize("name", ["perovskite", "rutile"])
+def test_vectors_are_stretched_in_the_frame_of_the_pattern(request, crystals, zone, reference, name):
+    crystal = Crystal.from_cif(crystals[name]) if name in crystals else request.getfixturevalue(name)
+    components = {"xx": 0.5, "yy": -1.0, "xy": 0.7, "zz": 0.3}
+    other = strained(zone, reference, **components)(crystal, 0.02)
+    stretch = np.diag([1.01, 0.98, 1.006]) + 0.014 * np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0]])
+    vectors = crystal.direct_basis @ frame_of(crystal, zone, reference).T @ stretch
+    found = other.direct_basis
+    np.testing.assert_allclose(found @ found.T, vectors @ vectors.T, atol=1e-9)  # whatever way it is turned
+    assert other.volume == pytest.approx(crystal.volume * np.linalg.det(stretch))
+    np.testing.assert_array_equal(other.positions, crystal.positions)
+
+
+def test_no_strain_is_no_change(perovskite):
+    same = strained((1, 0, 0), (0, 0, 1), xx=1.0, xy=0.3)(perovskite, 0.0)
+    np.testing.assert_allclose(same.cell, perovskite.cell, rtol=1e-14)
+
+
+def test_what_is_larger_than_a_strain_is_refused(perovskite):
+    message = refused(strained((1, 0, 0), (0, 0, 1), yy=1.0), perovskite, -2.0)
+    assert "value -2" in message and "yy" not in message and "per unit of the value" in message
