@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hybridfit.recipe import shipped_folder
+from hybridfit.recipe import Recipe, shipped_folder
 
 PAGE = Path(__file__).parent.parent / "docs" / "extending.md"
 LONGEST = 30  # lines that a user has to write
@@ -62,3 +62,10 @@ def test_every_change_is_in_the_table():
     text = PAGE.read_text(encoding="utf-8")
     for change in " and ".join(CHANGES).split(" and "):
         assert f"`{change} = " in text
+
+
+def test_every_recipe_can_be_read(tmp_path):
+    shutil.copy(shipped_folder() / "SrTiO3.cif", tmp_path)
+    for i, code in enumerate(code for language, code in blocks() if language == "toml"):
+        (tmp_path / f"{i}.toml").write_text(code, encoding="utf-8")
+        assert Recipe.read(tmp_path / f"{i}.toml").parameters

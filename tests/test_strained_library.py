@@ -26,7 +26,7 @@ VALUES = {
     "zone": ZONE,
     "in_plane": IN_PLANE,
     "energy_kv": 200,
-    "g_max": 0.62,  # between two shells of beams, whatever the strain
+    "g_max": 0.62,  # between two shells of beams, as 1.6 times as much is, whatever the strain
     "semi_angle_max": 4,
     "tilt_max": 0.5,
     "sampling": 0.75,

@@ -25,7 +25,7 @@ from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.everywhere import search_everywhere
 from hybridfit.fitting.finish import Finisher
 from hybridfit.fitting.hints import Hints, check_fixed, with_fixed
-from hybridfit.fitting.local import Refiner, held_by_default
+from hybridfit.fitting.local import Refiner
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.routes import Route, make_seeder, matched, settle, windowed
 from hybridfit.fitting.search import Templates
@@ -67,8 +67,7 @@ class Fitter:
         By default the one that was trained on this library: a shipped one, or beside the library.
     background : str, one of `hybridfit.pattern.background.NAMES`
     fix : mapping of parameter name to value, or to None to keep the value of the seed
-    free : names of parameters to vary that are fixed by default (semi_angle; with a strain also
-        ellipticity_a and ellipticity_b)
+    free : names of parameters to vary that are fixed by default (semi_angle)
     hints : Hints
         A thickness, tilt or rotation that is known makes the search one around it, without the network.
     workers : int, threads of the search; by default all cores
@@ -145,7 +144,6 @@ class Fitter:
             free=self.free,
             tilt_limit=self.tilt_limit,
             pool=Pool(self.workers),
-            held=held_by_default(library, self.fix),
         )
         self.refiner = refiner(self.reference)
         self.finisher = Finisher(

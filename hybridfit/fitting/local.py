@@ -10,7 +10,6 @@ import lmfit
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridfit.dimensions import moving_of
 from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import WINDOW, Candidate, canonical, obeying
 from hybridfit.fitting.refinement import Refinement, refine
@@ -28,7 +27,6 @@ EDGE_NM = 2.0  # beyond that, before the bound
 SLACK = 1.5  # a refinement may leave the window by half of it before the window follows
 FIXED_BY_DEFAULT = ("semi_angle",)
 FIXED_WHEN_COARSE = ("ellipticity_a", "ellipticity_b")
-FIXED_WITH_STRAIN = ("ellipticity_a", "ellipticity_b")  # which is much the same
 START = {"blur": 0.3, "ellipticity_a": 0.0, "ellipticity_b": 0.0}  # mrad, 1, 1
 FEWEST_PIXELS = 200
 SAME_STRUCTURE = 0.1  # of the range of a parameter: two refinements this close found one minimum
@@ -62,12 +60,6 @@ class Minimum:
         )
 
 
-def held_by_default(library: Library, fix: Mapping[str, float | None]) -> tuple[str, ...]:
-    """Parameters that do not vary unless they are free: with a strain that does, the ellipticity, too."""
-    strained = any(name not in fix for name in moving_of(library.dataset))
-    return (*FIXED_BY_DEFAULT, *(FIXED_WITH_STRAIN if strained else ()))
-
-
 class Refiner:
     """Refinements of one library at one semi-angle.
 
@@ -81,7 +73,6 @@ class Refiner:
     pool : Pool, optional
     discrete : mapping of name to value, optional
         Discrete structural parameters that the library has been taken at.
-    held : names of parameters that do not vary unless they are free
     """
 
     def __init__(
@@ -95,10 +86,8 @@ class Refiner:
         tilt_limit: float,
         pool: Pool | None = None,
         discrete: Mapping[str, float] | None = None,
-        held: Sequence[str] = FIXED_BY_DEFAULT,
     ) -> None:
         self.library = library
-        self.held = held
         self.discrete = dict(discrete or {})
         self.semi_angle = semi_angle
         self.background = background
@@ -225,7 +214,7 @@ class Refiner:
         params = lmfit.Parameters()
         for name in (*PARAMETERS, *self.library.structure):
             value, (low, high) = start[name], bounds[name]
-            vary = name not in self.held or name in (*self.free, *free)
+            vary = name not in FIXED_BY_DEFAULT or name in (*self.free, *free)
             vary &= not (coarse and name in FIXED_WHEN_COARSE)
             if name in self.fix:
                 given = self.fix[name]
