@@ -26,6 +26,7 @@ from hybridfit.recipe import Recipe
 from hybridfit.structural import (
     KINDS,
     MOST_VALUES,
+    NO_FRAME,
     Kind,
     StructuralParameter,
     check_name,
@@ -222,7 +223,9 @@ def _change(name: str, parameter: StructuralParameter, structure: Crystal, recip
             return distortions.vibrating(structure, parameter.debye_waller)
         if parameter.invert:
             return distortions.inverted
-        if parameter.strain is not None and recipe.in_plane is not None:  # which goes with every strain
+        if parameter.strain is not None:
+            if recipe.in_plane is None:
+                raise RecipeError(f"it is {NO_FRAME}")
             return distortions.strained(recipe.zone, recipe.in_plane, **parameter.strain.model_dump())
         first, last = (Crystal.from_cif(file) for file in parameter.files)
         if not distortions.same_crystal(structure, first):

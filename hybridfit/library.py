@@ -35,7 +35,8 @@ class Library:
     dataset : xarray.Dataset
         `intensity` (thickness, beam, direction) with coordinates thickness (nm), h, k, l of the
         beams and qx, qy (mrad) of the directions; attributes say what was simulated.  Structural
-        parameters are dimensions of their own names before these.
+        parameters are dimensions of their own names before these; `basis`, the reciprocal lattice
+        (mrad), has those that change the cell.
     path : Path or None
         The file or the recipe that it was opened by: its network may lie beside it.
 

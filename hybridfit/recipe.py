@@ -11,10 +11,18 @@ import tomllib
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from hybridfit.errors import RecipeError
-from hybridfit.structural import FILES, StructuralParameter, check_name
+from hybridfit.structural import FILES, NO_FRAME, StructuralParameter, check_name
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -74,20 +82,14 @@ class Recipe(BaseModel):
 
     @field_validator("parameters")
     @classmethod
-    def _named(cls, parameters: dict[str, StructuralParameter]) -> dict[str, StructuralParameter]:
-        for name in parameters:
+    def _named(
+        cls, parameters: dict[str, StructuralParameter], info: ValidationInfo
+    ) -> dict[str, StructuralParameter]:
+        for name, parameter in parameters.items():
             check_name(name)
+            if parameter.strain is not None and info.data.get("in_plane", ()) is None:
+                raise ValueError(f"{name} is {NO_FRAME}")
         return parameters
-
-    @model_validator(mode="after")
-    def _has_a_frame(self) -> Recipe:
-        strained = [name for name, p in self.parameters.items() if p.strain is not None]
-        if strained and self.in_plane is None:
-            raise ValueError(
-                f"parameter {strained[0]} is a strain along kx and ky; "
-                "say with in_plane which reciprocal vector kx points along"
-            )
-        return self
 
     @classmethod
     def read(cls, path: str | Path) -> Recipe:

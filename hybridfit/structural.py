@@ -32,6 +32,7 @@ CHANGES = ("path", "parent and child", "displace", "occupancy", "debye_waller", 
 RANGE = {"path": (0.0, 1.0), "parent": (-1.0, 1.0)}
 FILES = ("path", "parent", "child")
 HANDS = (-1.0, 1.0)  # the values of an inversion
+NO_FRAME = "a strain along kx and ky; say with in_plane which reciprocal vector kx points along"
 STEEPEST = 45.0  # °: an octahedron turned further is one turned less, the other way
 # names of what a library and a fit have already
 TAKEN = frozenset(

@@ -287,7 +287,7 @@ def test_a_strain_is_told_in_the_frame_that_in_plane_makes(structured):
     assert parameter.strain.model_dump() == {"xx": 1.0, "yy": 0.0, "xy": -0.5, "zz": 0.0}
     path.write_text(text.removeprefix("in_plane = [1, 0, 0]\n"))
     message = refused(path)
-    assert "parameter shift is a strain" in message and "in_plane" in message
+    assert "shift is a strain" in message and "in_plane" in message and len(message) < 250
     path.write_text(text)
     before = Recipe.read(path).checksum()
     path.write_text(text.replace("xx = 1.0", "xx = 0.9"))

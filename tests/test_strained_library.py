@@ -59,11 +59,11 @@ def alone(monkeypatch):
     """alone(change, value) → the library of the changed crystal and of nothing else."""
     read = Crystal.from_cif
 
-    def make(change, value) -> Library:
-        crystal = change(read(VALUES["cif"]), value)
+    def make(change, value, values=VALUES) -> Library:
+        crystal = change(read(values["cif"]), value)
         with monkeypatch.context() as patch:
             patch.setattr(Crystal, "from_cif", classmethod(lambda cls, path: crystal))
-            return build()
+            return Library.build(Recipe(**values))
 
     return make
 
@@ -100,6 +100,21 @@ def test_a_strained_value_is_the_library_of_that_crystal(request, alone, compone
     np.testing.assert_allclose(found, exact.patterns(k=K, **AT), atol=2e-6)
     unlike = np.abs(found - library.patterns(strain=0.0, k=K, **AT)).max()
     assert unlike > 0.01
+
+
+@pytest.mark.parametrize("component", ["xx", "xy"])
+def test_a_sixfold_lattice_may_be_strained(alone, component):
+    """A twofold axis is left, and basis vectors that are neither equally long nor perpendicular."""
+    values = VALUES | {"zone": (1, 1, 1), "in_plane": (1, -1, 0), "g_max": 0.851}
+    values |= {"semi_angle_max": 3.5, "sampling": 0.72}
+    recipe = Recipe(**values, parameters={"strain": {"values": NODES, "strain": {component: 1.0}}})
+    library = Library.build(recipe)
+    assert library.at(strain=0.0).rotation_order == 6 and library.rotation_order == 2
+    exact = alone(strained((1, 1, 1), (1, -1, 0), **{component: 1.0}), 0.014, values)
+    at = AT | {"semi_angle": 3.5}
+    found = library.patterns(strain=0.014, k=K, **at)  # where the shortest vectors make the same grid
+    np.testing.assert_allclose(found, exact.patterns(k=K, **at), atol=1e-5)
+    assert np.abs(found - library.patterns(strain=0.0, k=K, **at)).max() > 0.01
 
 
 def test_between_values_the_error_of_the_blend_is_small(library, alone):
@@ -191,6 +206,8 @@ def test_cells_that_are_no_strain_of_the_crystal_are_refused(parameters, changes
 def test_a_reference_outside_the_zone_is_refused_with_a_strain_as_without():
     recipe = Recipe(**VALUES | {"in_plane": (1, 0, 1)}, parameters={"strain": XX})
     assert "not perpendicular to zone" in refused(Library.build, recipe)
+    recipe = recipe.model_copy(update={"in_plane": None})
+    assert "parameter strain: it is a strain along kx" in refused(Library.build, recipe)
 
 
 # ---------------------------------------------------------------- parts and files
@@ -292,6 +309,19 @@ def test_every_derivative_equals_finite_differences(request, mask, name, value, 
         numerical = (up[0] - down[0]) / (2 * h)
         scale = np.abs(numerical).max()
         np.testing.assert_allclose(out.slopes[i, 0], numerical, atol=4e-3 * scale, err_msg=parameter)
+
+
+def test_what_moves_no_beam_has_its_derivative_on_the_strained_lattice(mask):
+    read = Crystal.from_cif(VALUES["cif"])
+    shift = Dimension((0.0, 0.1, 0.2), displaced(read, {"Ti1": (0, 0, 1)}))
+    library = build({"shift": shift}, strain=XX | {"values": (0.0, 0.01, 0.02)})
+    model = ForwardModel(library, mask, CAMERA, semi_angle=3.4)
+    values = MODEL | {"strain": 0.013, "shift": 0.07}
+    slopes = model.evaluate(values, ["shift", "strain"]).slopes[:, 0]
+    for slope, name, h in zip(slopes, ("shift", "strain"), (1e-3, 5e-5), strict=True):
+        up, down = (model.evaluate(values | {name: values[name] + s}).columns[0] for s in (h, -h))
+        numerical = (up - down) / (2 * h)
+        np.testing.assert_allclose(slope, numerical, atol=4e-3 * np.abs(numerical).max(), err_msg=name)
 
 
 def test_moving_beams_are_part_of_the_derivative(library, mask):
