@@ -126,7 +126,8 @@ class FitResult:
         Time spent: seed, search, refine, total.
     thumbnail : Thumbnail
     route : str
-        How the answer was reached: "network", "wider window", "full search", or "seed given".
+        How the answer was reached: "network", "wider window", "library match", "full search",
+        "neighbour" (in a map), or "seed given".
     structure : dict of str to Parameter
         Structural parameters of the library, by name, in its units; `parameters` has the others.
     flipped : bool

@@ -1,4 +1,4 @@
-"""The windowed search: least χ² within ±3 nm and ±1 mrad of a seed, on rings.
+"""The windowed search: least χ² within ±3 nm and ±1 mrad of a seed, or nearer, on rings.
 
 As in `fitting.search`, intensity factor and background are profiled out and every rotation comes
 out of one correlation; here the library points are composed on the spot from the selection of the
