@@ -90,11 +90,11 @@ class Sample:
 def problem(recipe: Recipe, g_max: float, *, folded: bool = True) -> tuple[bloch.DynamicalMatrix, float]:
     """The dynamical matrix of a recipe with beams up to g_max (Å⁻¹), and mrad per Å⁻¹.
 
-    Longer beams are folded into it as the library does, or left out.
+    Longer beams and higher zones are folded into it as the library does, or left out.
     """
     projection = crystal.project(crystal.Crystal.from_cif(recipe.cif), recipe.zone, recipe.in_plane)
     every = projection.beams(FOLDED * g_max if folded else g_max)
-    matrix = bloch.DynamicalMatrix.of(projection, every, recipe.energy_kv)
+    matrix = bloch.DynamicalMatrix.of(projection, every, recipe.energy_kv, higher_zones=folded)
     return matrix.folded(len(projection.beams(g_max))), scattering.wavelength(recipe.energy_kv) * 1e3
 
 

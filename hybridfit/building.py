@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from hybridfit.physics.distortions import Change
 
 FORMAT = "hybridfit library"
-VERSION = 3
+VERSION = 4
 HALO = 4  # grid steps solved beyond the largest direction: interpolation reaches two further
 FOLDED = 1.6  # times g_max: longer beams than g_max act through the potential (Bethe), up to here
 BEYOND_DISC = 7.5  # mrad around the direct disc that patterns cover
@@ -108,7 +108,8 @@ def solve(
     stored = int((length <= 2 * recipe.semi_angle_max + BEYOND_DISC + 1e-9).sum())
 
     def solved(i: int) -> NDArray:
-        matrix = bloch.DynamicalMatrix.of(projections[i], every, recipe.energy_kv).folded(len(beams))
+        matrix = bloch.DynamicalMatrix.of(projections[i], every, recipe.energy_kv, higher_zones=True)
+        matrix = matrix.folded(len(beams))
         part = None if progress is None else partial(_report, progress, i, len(projections))
         q = directions @ (bases[i] / sampling[:, None]) / to_mrad
         return bloch.beam_intensities(matrix, q, thickness, keep=stored, device=device, progress=part)

@@ -40,6 +40,7 @@ from numpy.typing import NDArray
 from scipy.special import jv
 
 from hybridfit.physics.crystal import Projection
+from hybridfit.physics.higher_zones import higher_zone_potential
 from hybridfit.physics.scattering import structure_factors, wavelength
 
 Array = NDArray[np.float64]
@@ -68,13 +69,26 @@ class DynamicalMatrix:
     k_n: float
 
     @classmethod
-    def of(cls, projection: Projection, beams: NDArray[np.int64], energy_kv: float) -> DynamicalMatrix:
-        """Build the matrix for the beams (n₁, n₂) of a projection."""
+    def of(
+        cls,
+        projection: Projection,
+        beams: NDArray[np.int64],
+        energy_kv: float,
+        *,
+        higher_zones: bool = False,
+    ) -> DynamicalMatrix:
+        """Build the matrix for the beams (n₁, n₂) of a projection.
+
+        With higher_zones, what the zones above and below do to these beams is in the potential
+        (`hybridfit.physics.higher_zones`).
+        """
         differences = beams[:, None, :] - beams[None, :, :]
         unique, where = np.unique(differences.reshape(-1, 2), axis=0, return_inverse=True)
         factors = structure_factors(projection.crystal, unique @ projection.basis_hkl, energy_kv)
         elastic, absorptive = (f[where].reshape(differences.shape[:2]) for f in factors)
         u_0 = elastic[0, 0].real
+        if higher_zones:
+            elastic += higher_zone_potential(projection, unique, energy_kv)[where].reshape(elastic.shape)
         np.fill_diagonal(elastic, 0)
         k = np.sqrt(wavelength(energy_kv) ** -2 + u_0)
         return cls(elastic + 1j * absorptive, beams @ projection.basis, float(k))

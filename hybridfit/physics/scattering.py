@@ -18,6 +18,8 @@ U and U' are in Å⁻²; B is the Debye–Waller factor (Å²), o the site occup
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import gemmi
 import numpy as np
 from numpy.typing import NDArray
@@ -91,20 +93,36 @@ def structure_factors(
     -------
     U, U_absorptive : complex arrays of shape hkl.shape[:-1], Å⁻²
     """
+
+    def absorptive(element: str, g: Array, debye_waller: float) -> Array:
+        return absorptive_factor(element, g, debye_waller, energy_kv)
+
+    return elastic_structure_factors(crystal, hkl, energy_kv), _summed(crystal, hkl, energy_kv, absorptive)
+
+
+def elastic_structure_factors(
+    crystal: Crystal, hkl: NDArray[np.int64], energy_kv: float
+) -> NDArray[np.complex128]:
+    """U_g (Å⁻²); parameters as for `structure_factors`."""
+
+    def damped(element: str, g: Array, debye_waller: float) -> Array:
+        return elastic_factor(element, g) * np.exp(-debye_waller * g**2 / 4)
+
+    return _summed(crystal, hkl, energy_kv, damped)
+
+
+def _summed(
+    crystal: Crystal, hkl: NDArray[np.int64], energy_kv: float, factor: Callable[[str, Array, float], Array]
+) -> NDArray[np.complex128]:
+    """γ/(πV) Σ_j o_j factor_j(g) exp(−2πi g·r_j)."""
     hkl = np.asarray(hkl)
     g = np.linalg.norm(hkl @ crystal.reciprocal_basis, axis=-1)
-    prefactor = lorentz_factor(energy_kv) / (np.pi * crystal.volume)
-    elastic: NDArray[np.complex128] = np.zeros(g.shape, np.complex128)
-    absorptive: NDArray[np.complex128] = np.zeros(g.shape, np.complex128)
-    kinds: dict[tuple[str, float], tuple[Array, Array]] = {}
+    total: NDArray[np.complex128] = np.zeros(g.shape, np.complex128)
+    kinds: dict[tuple[str, float], Array] = {}
     for j, element in enumerate(crystal.elements):
-        b = float(crystal.debye_waller[j])
-        if (element, b) not in kinds:
-            damped = elastic_factor(element, g) * np.exp(-b * g**2 / 4)
-            kinds[element, b] = damped, absorptive_factor(element, g, b, energy_kv)
-        phase = crystal.occupancies[j] * np.exp(-2j * np.pi * (hkl @ crystal.positions[j]))
-        elastic += kinds[element, b][0] * phase
-        absorptive += kinds[element, b][1] * phase
-    elastic *= prefactor
-    absorptive *= prefactor
-    return elastic, absorptive
+        kind = element, float(crystal.debye_waller[j])
+        if kind not in kinds:
+            kinds[kind] = factor(element, g, kind[1])
+        total += kinds[kind] * crystal.occupancies[j] * np.exp(-2j * np.pi * (hkl @ crystal.positions[j]))
+    total *= lorentz_factor(energy_kv) / (np.pi * crystal.volume)
+    return total

@@ -1,0 +1,99 @@
+"""What the zones above and below do to the beams of the zero-order Laue zone.
+
+Along the beam the potential is U(r, z) = Σ_l U_l(r) exp(2πi l z/d), of which the zero-order zone sees
+the mean U_0 only.  Beams of the zones l ≠ 0 are far from the Ewald sphere, all but a few, and hold
+hardly any intensity; but they bend those of the zero zone, as `DynamicalMatrix.folded` says of far
+beams.  The excitation 2K g_z of a zone, g_z = l/d, is large against everything else in the matrix,
+so that averaging over one period of the crystal [1] leaves, to second order,
+
+    M → M + ½ Σ_{l≠0} [[U_{−l}, T], U_l] / (2K g_z)²,        T_gg = 2K s_g,
+
+and because T is a Laplacian, the commutators are an ordinary potential, the same for all directions,
+
+    δU(r) = −Σ_{l≠0} |∇U_l(r)|² / (2π · 2K g_z)².
+
+It weakens every atom column: without it crystals seem 0.5–1 % thinner than they are.  What is not in it
+are HOLZ lines, where a beam comes near the Ewald sphere; those from the ring of a zone on are left out.
+
+.. [1] the expansion for high frequencies of Rahav, Gilary & Fishman, Phys. Rev. A 68 (2003) 013820; the
+   same for slices of a crystal: Van Dyck, Adv. Electron. Electron Phys. 65 (1985) 295.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridfit.physics.crystal import Projection, frame_of
+from hybridfit.physics.scattering import elastic_structure_factors, wavelength
+
+Array = NDArray[np.float64]
+LONGEST = 6.0  # Å⁻¹: thermal motion leaves little beyond
+HIGHEST = 3.0  # Å⁻¹: of g_z
+
+
+def higher_zone_potential(
+    projection: Projection, n: NDArray[np.int64], energy_kv: float
+) -> NDArray[np.complex128]:
+    """δU_g (Å⁻²) of reflections of the zero-order zone.
+
+    Parameters
+    ----------
+    projection : Projection
+    n : (..., 2) int array
+        Reflections, in the basis of the projection.
+    energy_kv : float
+
+    Returns
+    -------
+    complex array of shape n.shape[:-1]
+    """
+    k = 1 / wavelength(energy_kv)
+    zones = _zones(projection, k, energy_kv)
+    most = np.abs(n).reshape(-1, 2).max(axis=0, initial=0)
+    # the product of two gradients holds all differences of their reflections
+    span = np.max([np.ptp(zone.n, axis=0) for zone in zones], axis=0, initial=0)
+    points = tuple(span + most + 1)
+    total = np.zeros(points)
+    for zone in zones:
+        slope = np.zeros((2, *points), complex)  # ∇U_l / 2πi, but for a phase
+        slope[:, *(zone.n % points).T] = zone.across.T * zone.factors
+        slope = np.fft.ifft2(slope, norm="forward")
+        # zones l and −l are each other's conjugate
+        total += 2 * (slope.real**2 + slope.imag**2).sum(axis=0) / (2 * k * zone.height) ** 2
+    found: NDArray[np.complex128] = -np.fft.fft2(total, norm="forward")[tuple(np.moveaxis(n % points, -1, 0))]
+    return found
+
+
+class _Zone(NamedTuple):
+    """Reflections of one zone: g_z, indices from one of them on, components in the plane, U_l."""
+
+    height: float
+    n: NDArray[np.int64]
+    across: Array
+    factors: NDArray[np.complex128]
+
+
+def _zones(projection: Projection, k: float, energy_kv: float) -> list[_Zone]:
+    """The zones above; of each, the reflections within its ring."""
+    crystal = projection.crystal
+    reach = np.ceil(LONGEST * np.linalg.norm(crystal.direct_basis, axis=1)).astype(int)
+    hkl = np.stack(np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), axis=-1).reshape(-1, 3)
+    hkl = hkl[hkl @ np.array(projection.zone) > 0]
+    g = hkl @ crystal.reciprocal_basis @ frame_of(crystal, projection.zone, projection.basis_hkl[0]).T
+    length2 = (g[:, :2] ** 2).sum(axis=1)
+    near = (length2 < np.minimum(LONGEST**2, 2 * k * g[:, 2])) & (g[:, 2] < HIGHEST)
+    hkl, g = hkl[near], g[near]
+    phase = hkl @ crystal.centring_translations().T
+    there = (np.abs(phase - phase.round()) < 1e-3).all(axis=1)
+    hkl, g = hkl[there], g[there]
+    factors = elastic_structure_factors(crystal, hkl, energy_kv)
+    levels = hkl @ np.array(projection.zone)
+    out = []
+    for level in np.unique(levels):
+        of = levels == level
+        steps = (hkl[of] - hkl[of][0]) @ np.linalg.pinv(projection.basis_hkl.astype(float))
+        out.append(_Zone(float(g[of, 2].mean()), np.rint(steps).astype(np.int64), g[of, :2], factors[of]))
+    return out

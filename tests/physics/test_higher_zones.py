@@ -1,0 +1,116 @@
+"""What higher Laue zones do to the beams of the zero one, against multislice in three dimensions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from hybridfit.physics.bloch import DynamicalMatrix, beam_intensities
+from hybridfit.physics.crystal import Crystal, project
+from hybridfit.physics.higher_zones import higher_zone_potential
+from hybridfit.physics.scattering import elastic_structure_factors, wavelength
+from hybridfit.recipe import Recipe, shipped_names
+
+KV = 200.0
+POINTS, SLICES = 64, 16  # of a cell
+
+
+def multislice(crystal: Crystal, q: np.ndarray, cells: int) -> np.ndarray:
+    """|ψ_hk|² (POINTS, POINTS) behind so many cells along [001] of an orthogonal cell, without absorption.
+
+    The potential is that of the atoms in three dimensions, cut into thin slices.
+    """
+    index = np.rint(np.fft.fftfreq(POINTS, 1 / POINTS)).astype(int)
+    h, k = np.meshgrid(index, index, indexing="ij")
+    g = np.stack([h, k], axis=-1) / crystal.cell[:2]
+    most = SLICES - 1
+    zones = [
+        elastic_structure_factors(crystal, np.stack([h, k, np.full_like(h, zone)], axis=-1), KV)
+        for zone in range(-most, most + 1)
+    ]
+    spatial = np.fft.ifft2(np.array(zones), norm="forward")
+    thick, wave = crystal.cell[2] / SLICES, 1 / wavelength(KV)
+    free = np.exp(-1j * np.pi / wave * thick * ((2 * g @ q) + (g**2).sum(axis=-1)))
+    free *= np.hypot(*np.moveaxis(g, -1, 0)) < POINTS / 3 / max(crystal.cell[:2])
+    zone = np.arange(-most, most + 1)
+    psi = np.ones((POINTS, POINTS), complex)
+    gratings = []
+    for z in (np.arange(SLICES) + 0.5) / SLICES:
+        potential = np.tensordot(np.sinc(zone / SLICES) * np.exp(2j * np.pi * zone * z), spatial, 1)
+        gratings.append(np.exp(1j * np.pi / wave * thick * potential.real))
+    for _ in range(cells):
+        for grating in gratings:
+            psi = np.fft.ifft2(free * np.fft.fft2(grating * psi))
+    return np.abs(np.fft.fft2(psi, norm="forward")) ** 2
+
+
+@pytest.mark.parametrize("name", ["SrTiO3", "GaAs", "PbTiO3"])
+def test_beams_become_those_of_multislice_in_three_dimensions(crystals, name):
+    crystal = Crystal.from_cif(crystals[name])
+    projection = project(crystal, (0, 0, 1), (2, 0, 0))
+    tilts = np.array([[3.0, 1.0], [7.0, -4.0]]) / (1e3 * wavelength(KV))
+    cells = 50
+    expected = [multislice(crystal, tilt, cells) for tilt in tilts]
+    strong, every = projection.beams(2.5), projection.beams(3.5)
+    hkl = strong[:60] @ projection.basis_hkl
+    thickness = np.array([cells * crystal.cell[2] / 10])
+    away = []
+    for higher_zones in (False, True):
+        matrix = DynamicalMatrix.of(projection, every, KV, higher_zones=higher_zones).folded(len(strong))
+        hermitian = (matrix.potential + matrix.potential.conj().T) / 2
+        elastic = DynamicalMatrix(hermitian, matrix.g, matrix.k_n)
+        found = beam_intensities(elastic, tilts, thickness, device="cpu", dtype=torch.complex128)[0]
+        away.append(
+            max(
+                np.abs(found[: len(hkl), i] - each[hkl[:, 0], hkl[:, 1]]).max()
+                for i, each in enumerate(expected)
+            )
+        )
+    without, with_them = away
+    assert without > 4e-3
+    assert with_them < 0.35 * without
+
+
+def test_a_primitive_cell_and_a_centred_one_have_the_same(crystals):
+    """GaAs in the cell of its lattice and in the conventional one."""
+    whole = Crystal.from_cif(crystals["GaAs"])
+    to = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])  # rows: a', b', c'
+    edge = whole.cell[0] / np.sqrt(2)
+    primitive = Crystal(
+        (edge, edge, edge, 60.0, 60.0, 60.0),
+        ("Ga", "As"),
+        np.array([[0, 0, 0], [0.25, 0.25, 0.25]]),
+        np.ones(2),
+        np.array([0.6, 0.5]),
+    )
+    one = project(whole, (0, 0, 1), (2, 0, 0))
+    # [001] = a' + b' − c'; (200) = (0 1 1)'
+    other = project(primitive, (1, 1, -1), tuple(int(i) for i in to @ (2, 0, 0)))
+    n = one.beams(1.2)
+    g = n @ one.basis
+    m = np.rint(g @ np.linalg.inv(other.basis)).astype(int)
+    np.testing.assert_allclose(m @ other.basis, g, atol=1e-9)
+    np.testing.assert_allclose(
+        np.abs(higher_zone_potential(one, n, KV)), np.abs(higher_zone_potential(other, m, KV)), atol=1e-8
+    )
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_shipped_crystals_keep_the_symmetry_of_their_projection(name):
+    recipe = Recipe.shipped(name)
+    projection = project(Crystal.from_cif(recipe.cif), recipe.zone, recipe.in_plane)
+    n = projection.beams(1.5)
+    size = np.abs(higher_zone_potential(projection, n, recipe.energy_kv))
+    assert size[1:].max() > 1e-6
+    for r in projection.symmetry:
+        moved = np.abs(higher_zone_potential(projection, n @ r.T, recipe.energy_kv))
+        np.testing.assert_allclose(moved, size, atol=1e-3 * size.max())
+
+
+def test_it_is_a_real_potential(crystals):
+    projection = project(Crystal.from_cif(crystals["triclinic"]), (1, 0, 1))
+    n = projection.beams(1.5)
+    here, there = (higher_zone_potential(projection, m, KV) for m in (n, -n))
+    np.testing.assert_allclose(here, there.conj(), atol=1e-12)
+    assert here[0].real < 0
