@@ -179,7 +179,7 @@ def one_case(case: str, network: Network, n: int, full: int) -> list[dict[str, A
         row["match"] = {}
         for name, starts in row.pop("starts").items():
             start = time.perf_counter()
-            found = Matcher(fitter.searcher).match(frame, starts)[0] if starts else []
+            found = Matcher(fitter.searcher.searchers[0]).match(frame, starts)[0] if starts else []
             place = reaches(found, truth, order)
             row["match"][name] = {"place": place, "seconds": time.perf_counter() - start}
             row["match"][name]["chi2"] = [c.chi2 for c in found]

@@ -133,7 +133,8 @@ class Fitter:
         self.tilt_limit = library.tilt_max + library.semi_angle_max - semi_angle
         self.thorough = thorough
         self.seeder = None if seeded else self._seeder(method, network, library.path)
-        alone = self.seeder is None and not seeded and method == "hybrid" and not self._known
+        placed = self.hints.thickness is not None or self.hints.tilt is not None
+        alone = self.seeder is None and not seeded and method == "hybrid" and not placed
         self.method = method if self.seeder is not None or seeded or alone else "lsf"
         remark = f"No network comes with this library at {semi_angle:g} mrad." if alone else ""
         refiner = partial(
@@ -157,7 +158,7 @@ class Fitter:
         self.searcher = search_everywhere(
             self.library, self.fix, self.semi_angle, self.hints, self.workers, self.progress
         )
-        self.matcher = self._matcher() if alone else None
+        self.matchers = self._matchers() if alone else []
 
     @property
     def _known(self) -> bool:
@@ -179,11 +180,13 @@ class Fitter:
         options: dict[str, Any] = {"hints": self.hints, "background": self.background, "beside": beside}
         return make_seeder(network, method, self.reference, self.semi_angle, **options)
 
-    def _matcher(self) -> Matcher:
-        """The match of the library, by what a network of another crystal says of the disc."""
+    def _matchers(self) -> list[Matcher]:
+        """Matches at every discrete value, by what the network of another crystal says of the disc."""
         from hybridfit.fitting.matching import Matcher
 
-        return Matcher.aligned(self.searcher.searchers[0])
+        first, *others = self.searcher.searchers
+        matcher = Matcher.aligned(first)
+        return [matcher, *(Matcher(other, matcher.aligner) for other in others)]
 
     def templates(self) -> Templates:
         """The library points of the full search; made (or read from the cache) on first use."""
@@ -208,8 +211,8 @@ class Fitter:
         clock = Clock()
         frame = _as_frame(frame)
         self.hints.check_frame(frame.image.shape, self.semi_angle)
-        if self.matcher is not None:
-            return settle(self, frame, matched(self, self.matcher, frame, clock), clock)
+        if self.matchers:
+            return settle(self, frame, matched(self, self.matchers, frame, clock), clock)
         if self.seeder is None:
             return self.search_everywhere(frame, clock)
         seed = self.seeder.seed(frame)

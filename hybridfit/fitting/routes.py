@@ -121,13 +121,15 @@ def windowed(fitter: Fitter, frame: Frame, routes: Iterable[Route], clock: Clock
         yield Attempt(route, found, joined([curve for _, curve in searched]), candidates, within)
 
 
-def matched(fitter: Fitter, matcher: Matcher, frame: Frame, clock: Clock) -> Iterator[Attempt]:
-    """What a library match finds where the frame can be aligned; nothing where not."""
-    cameras = matcher.cameras(frame)
+def matched(fitter: Fitter, matchers: Sequence[Matcher], frame: Frame, clock: Clock) -> Iterator[Attempt]:
+    """What library matches find, one for every discrete crystal, where the frame can be aligned."""
+    cameras = matchers[0].cameras(frame)
     clock.lap("seed")
     if not cameras:
         return
-    given, curve = matcher.match(frame, cameras)
+    results = [matcher.match(frame, cameras) for matcher in matchers]
+    given = sorted((c for each, _ in results for c in each), key=lambda c: c.chi2)
+    curve = results[0][1] if len(results) == 1 else joined([each for _, each in results])
     clock.lap("search")
     if not given or given[0].chi2 > NO_MATCH:
         return

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from hybridfit.building import VERSION
 from hybridfit.fitting.binning import bin_frame, fill_masked
 from hybridfit.fitting.cameras import SHIFT_STEP, around, trial_cameras, wide_cameras
 from hybridfit.fitting.candidates import WINDOW, Candidate, canonical
@@ -60,6 +61,7 @@ LEVELS = ((3, 0.5), (2, 0.25))
 WIDE_LEVELS = ((4, 1.0), *LEVELS)
 MISLED = 0.3  # χ² above which the rim of the disc may have misled: cameras all around are tried, too
 TEMPLATE_VERSION = 3
+WORTH = 0.25  # of what the best library point explains: with less a point is none to refine
 
 
 def match(
@@ -132,7 +134,8 @@ def candidates(
     """The best library points, each with its best camera, no two of them neighbours.
 
     A point counts when no neighbour, in thickness or in tilt, is better: the flanks of a deep
-    minimum are none of their own.
+    minimum are none of their own.  Where one explains the frame, those that explain next to nothing
+    of it do not count.
     """
     camera = np.argmin(chi2, axis=0)
     columns = np.arange(chi2.shape[1])
@@ -141,6 +144,7 @@ def candidates(
     kept: list[Candidate] = []
     if len(score) > 1:  # where nothing correlates every point is as bad as its neighbours
         minimum &= score < score.max()
+    minimum &= 1 - score >= WORTH * (1 - score.min())
     for i in np.flatnonzero(minimum)[np.argsort(score[minimum])][:most]:
         x, y, angle = canonical(
             float(templates.tilt_x[i]), float(templates.tilt_y[i]), float(turn[i]), rotation_order
@@ -234,9 +238,8 @@ class Searcher:
                 tilts = tilt_grid(WINDOW[1], 1) + np.array(self.hints.tilt)
                 tilts = tilts[np.hypot(*tilts.T) <= limit + 1e-9]
             checksum = str(self.library.dataset.attrs["checksum"])
-            name = (
-                f"rings-{checksum[:12]}-{self.semi_angle:.4f}mrad-{low:g}-{high:g}nm-v{TEMPLATE_VERSION}.npy"
-            )
+            version = f"v{VERSION}.{TEMPLATE_VERSION}"
+            name = f"rings-{checksum[:12]}-{self.semi_angle:.4f}mrad-{low:g}-{high:g}nm-{version}.npy"
             path = cache_folder() / name
             whole = self.hints.thickness is None and self.hints.tilt is None
             series = load_quietly(path, len(thickness) * len(tilts)) if whole else None

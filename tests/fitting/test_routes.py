@@ -56,7 +56,7 @@ def test_known_centre_and_scale_are_where_it_starts(small_library, frame, nowher
     image, truth = frame
     hints = Hints(centre=(truth["centre_x"] + 0.5, truth["centre_y"]), scale=1.01 * truth["scale"])
     fitter = Fitter(small_library, SEMI_ANGLE, hints=hints, workers=2)
-    assert fitter.matcher.cameras(frame) == [(*hints.centre, hints.scale)]
+    assert fitter.matchers[0].cameras(frame) == [(*hints.centre, hints.scale)]
     assert is_true(fitter.fit(image), truth)
 
 
@@ -86,7 +86,7 @@ def test_a_match_that_is_none_is_not_refined(small_library, frame, monkeypatch):
     monkeypatch.setattr(routes, "NO_MATCH", 0.0)
     fitter = Fitter(small_library, SEMI_ANGLE, workers=2)
     image = make_frame(frame[0])
-    assert list(routes.matched(fitter, fitter.matcher, image, Clock())) == []
+    assert list(routes.matched(fitter, fitter.matchers, image, Clock())) == []
 
 
 def test_what_is_fixed_stays(small_library, frame):
@@ -171,7 +171,7 @@ def test_a_network_of_the_reference_seeds_structural_parameters(shifted, tmp_pat
     reference = shifted.at(shift=0.0)
     training.train(reference, Plan(samples=16, batch=8, pool=16)).save(weights_beside(path))
     fitter = Fitter(Library.open(path), 7.5, workers=2)
-    assert fitter.seeder is not None and fitter.matcher is None
+    assert fitter.seeder is not None and not fitter.matchers
     assert fitter.seeder.network.origin.checksum == reference.dataset.attrs["checksum"]
 
 

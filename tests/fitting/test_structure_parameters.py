@@ -169,6 +169,19 @@ def test_a_full_search_looks_at_both_polarities(gallium_arsenide):
     assert (curve[0] == its_curve[0]).all() and (curve[1] <= its_curve[1]).all()
 
 
+@pytest.mark.parametrize("polarity", [-1, 1])
+def test_a_match_looks_at_both_polarities(gallium_arsenide, polarity, monkeypatch):
+    """A rotation that is known is no reason to search everywhere."""
+    monkeypatch.delattr(Fitter, "search_everywhere")
+    image, truth = frame(gallium_arsenide.at(polarity=polarity))
+    matching = fitter(gallium_arsenide)
+    assert len(matching.matchers) == 2
+    result = matching.fit(image)
+    assert result.route == "library match" and result.status is Status.converged
+    assert result.structure["polarity"].value == polarity
+    assert abs(result.thickness - truth["thickness"]) < 0.5
+
+
 def test_too_few_electrons_leave_the_polarity_open(gallium_arsenide):
     image, truth = frame(gallium_arsenide.at(polarity=1), electrons=1000)
     odds = fitter(gallium_arsenide).refine(image, at_truth(truth)).structure["polarity"].odds
