@@ -12,11 +12,13 @@ Every error is a fraction of the maximum of the pattern that it belongs to.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.ndimage import spline_filter1d
 
-from benchmarks.common import Study
-from benchmarks.exact import Sample, exact_intensities, problem
+from benchmarks.common import Study, new_parser
+from benchmarks.exact import TILTS, Sample, exact_intensities, problem
 from hybridfit.library import Library
 from hybridfit.pattern.expand import Table
 from hybridfit.physics import bloch
@@ -77,7 +79,7 @@ def largest(error: np.ndarray) -> np.ndarray:
     return np.abs(error).max(axis=1)
 
 
-def against_expm(study: Study, library: Library, recipe: Recipe) -> dict[str, dict]:
+def against_expm(study: Study, library: Library, recipe: Recipe, tilts: int) -> dict[str, dict]:
     """The library against the exact patterns, and interpolations in thickness among the exact ones."""
     matrix, to_mrad = problem(recipe, recipe.g_max)
     table = library.table()
@@ -86,7 +88,7 @@ def against_expm(study: Study, library: Library, recipe: Recipe) -> dict[str, di
     curves: dict[str, dict] = {"thickness_nm": t, "middle_nm": middle_nm}
     between = dict.fromkeys(KINDS, np.zeros(len(middle_nm)))
     for alpha in SEMI_ANGLES:
-        sample = Sample.random(alpha, library.step / 2, matrix.g * to_mrad, recipe.tilt_max)
+        sample = Sample.random(alpha, library.step / 2, matrix.g * to_mrad, recipe.tilt_max, tilts)
         steps = round(LAST_NM / STEP_NM)
         intensity = exact_intensities(matrix, sample.q / to_mrad, STEP_NM, steps, sample.beam)
         exact = sample.patterns(intensity)
@@ -117,7 +119,9 @@ def against_expm(study: Study, library: Library, recipe: Recipe) -> dict[str, di
     return curves
 
 
-def by_sampling(study: Study, recipe: Recipe, half_edge: float) -> dict[str, dict[str, np.ndarray]]:
+def by_sampling(
+    study: Study, recipe: Recipe, half_edge: float, samplings: Sequence[float]
+) -> dict[str, dict[str, np.ndarray]]:
     """Interpolations in direction: largest error for each sampling, at stored thicknesses."""
     matrix, to_mrad = problem(recipe, recipe.g_max)
     span = ThicknessRange(start=SAMPLED_NM[0], stop=SAMPLED_NM[-1], step=SAMPLED_NM[1] - SAMPLED_NM[0])
@@ -127,7 +131,7 @@ def by_sampling(study: Study, recipe: Recipe, half_edge: float) -> dict[str, dic
     exact = sample.solved(bloch.beam_intensities(matrix, sample.q / to_mrad, SAMPLED_NM))
     errors: dict[str, dict] = {kind: {} for kind in KINDS}
     maxima = None
-    for sampling in SAMPLINGS:
+    for sampling in samplings:
         library = Library.build(recipe.model_copy(update={"sampling": sampling * recipe.sampling, **alike}))
         table, step = library.table(), library.step
         if maxima is None:
@@ -143,13 +147,13 @@ def by_sampling(study: Study, recipe: Recipe, half_edge: float) -> dict[str, dic
     return errors
 
 
-def doubled_beams(study: Study, library: Library, recipe: Recipe) -> dict[str, np.ndarray]:
+def doubled_beams(study: Study, library: Library, recipe: Recipe, tilts: int) -> dict[str, np.ndarray]:
     """Change of the exact patterns when g_max grows by √2."""
     few, to_mrad = problem(recipe, recipe.g_max)
     many, _ = problem(recipe, recipe.g_max * np.sqrt(2))
     curves = {}
     for alpha in SEMI_ANGLES:
-        sample = Sample.random(alpha, library.step / 2, few.g * to_mrad, recipe.tilt_max, DOUBLED_TILTS)
+        sample = Sample.random(alpha, library.step / 2, few.g * to_mrad, recipe.tilt_max, tilts)
         more = Sample.of(sample.k, sample.tilt, many.g * to_mrad, alpha, sample.half_edge)
         before = sample.solved(bloch.beam_intensities(few, sample.q / to_mrad, DOUBLED_NM))
         after = more.solved(bloch.beam_intensities(many, more.q / to_mrad, DOUBLED_NM))
@@ -163,12 +167,16 @@ def doubled_beams(study: Study, library: Library, recipe: Recipe) -> dict[str, n
     return curves
 
 
-def main() -> bool:
-    """Run the study; True when the bar is met."""
-    study, recipe, library = Study("accuracy"), Recipe.shipped(NAME), Library.open(NAME)
-    curves = against_expm(study, library, recipe)
-    sampled = by_sampling(study, recipe, library.step / 2)
-    doubled = doubled_beams(study, library, recipe)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the study."""
+    options = new_parser(__doc__).parse_args(arguments)
+    study, recipe, library = Study("accuracy", quick=options.quick), Recipe.shipped(NAME), Library.open(NAME)
+    tilts, doubled_tilts, samplings = (
+        (1, 1, SAMPLINGS[:2]) if options.quick else (TILTS, DOUBLED_TILTS, SAMPLINGS)
+    )
+    curves = against_expm(study, library, recipe, tilts)
+    sampled = by_sampling(study, recipe, library.step / 2, samplings)
+    doubled = doubled_beams(study, library, recipe, doubled_tilts)
     with study.figure(columns=4, size=(4.0, 3.6)) as (_, axes):
         for alpha in SEMI_ANGLES:
             axes[0].semilogy(curves["thickness_nm"], curves[f"library {alpha} mrad"], label=f"{alpha} mrad")
@@ -186,12 +194,13 @@ def main() -> bool:
             axis.legend(fontsize=6)
         axes[0].set_ylabel("largest error (fraction of pattern maximum)")
     lists = {kind: {step: e.tolist() for step, e in each.items()} for kind, each in sampled.items()}
-    return study.finish(
+    passed = study.finish(
         against_expm={name: curve.tolist() for name, curve in curves.items()},
         by_sampling={"thickness_nm": SAMPLED_NM.tolist(), **lists},
         doubled_beams={"thickness_nm": DOUBLED_NM.tolist(), **{k: v.tolist() for k, v in doubled.items()}},
     )
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":
-    raise SystemExit(not main())
+    raise SystemExit(main())

@@ -4,21 +4,21 @@ The frames are drawn as in `benchmarks.frames`, of four crystals that the shippe
 seen, at semi-angles from 13 to 25 mrad.  The direct disc is sought by the network, by the sharpest
 rim in the frame, and by both; the library match starts from each.
 
-Run with: python -m benchmarks.alignment [--frames N] [--full N]
+Run with: python -m benchmarks.alignment [--frames N] [--full N] [--quick]
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks import frames as drawn
-from benchmarks.common import Study
+from benchmarks.common import Study, new_parser
 from hybridfit import Fitter, Library, Recipe, simulate_frame
 from hybridfit.errors import InputError
 from hybridfit.fitting.alignment import Aligner
@@ -49,7 +49,8 @@ CASES: dict[str, tuple[str, tuple[int, int, int], float]] = {
 }
 SEMI_ANGLES = (13.0, 16.0, 19.0, 22.0, 25.0)  # mrad: a few, since each needs templates
 THICKNESS = (3.0, 78.0)  # nm
-FRAMES, FULL, SEED = 40, 5, 7
+FRAMES, FULL, SEED = 25, 2, 7
+QUICK_CASES = ("Si [110] 200 kV",)
 NEAR = (0.02, 0.05)  # of the radius
 RIGHT = (0.5, 0.1)  # nm, mrad
 REACH = (3.0, 1.0)  # nm, mrad
@@ -248,17 +249,20 @@ def draw(study: Study, rows: list[dict[str, Any]]) -> None:
         axes[0].legend()
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=FRAMES, help="of each crystal")
-    parser.add_argument("--full", type=int, default=FULL, help="of these, searched in full, too")
-    arguments = parser.parse_args()
+    parser = new_parser(__doc__)
+    parser.add_argument("--frames", type=int, help=f"of each crystal; {FRAMES}, quick: 3 of silicon")
+    parser.add_argument("--full", type=int, help=f"of these, searched in full, too; {FULL}, quick: none")
+    options = parser.parse_args(arguments)
+    cases, frames, full = (QUICK_CASES, 3, 0) if options.quick else (tuple(CASES), FRAMES, FULL)
+    frames = options.frames or frames
+    full = full if options.full is None else options.full
     network = Network.shipped("SrTiO3_001_200kV")
-    study = Study("alignment")
+    study = Study("alignment", quick=options.quick)
     rows = []
-    for case in CASES:
-        of_case = one_case(case, network, arguments.frames, arguments.full)
+    for case in cases:
+        of_case = one_case(case, network, frames, full)
         report(study, case, of_case)
         rows += of_case
     report(study, "all", rows)

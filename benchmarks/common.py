@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-import platform
-import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from benchmarks.machine import busy_elsewhere, cores, facts, peak_memory_gb, resident_memory_gb
+
+__all__ = ["Row", "Study", "cores", "new_parser", "out_folder", "peak_memory_gb", "resident_memory_gb"]
+
 OUT = Path(__file__).parent / "out"
+FOLDER, QUICK = "HYBRIDFIT_BENCHMARK_OUT", "HYBRIDFIT_BENCHMARK_QUICK"  # set for all studies of a run
+BUSY = 0.3  # cores: more than this at the start, and times are not those of a free machine
 STYLE = {
     "figure.constrained_layout.use": True,
     "figure.dpi": 120,
@@ -46,24 +50,22 @@ def timed(function: Callable[[], Any], repeat: int = 5) -> float:
     return statistics.median(seconds)
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def out_folder() -> Path:
+    """Where studies write: the folder that HYBRIDFIT_BENCHMARK_OUT names, or `benchmarks/out`."""
+    return Path(os.environ.get(FOLDER) or OUT)
 
 
-def peak_memory_gb() -> float:
-    """Largest resident memory of this process so far (GB), the interpreter and all imports included."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+def new_parser(text: str | None) -> argparse.ArgumentParser:
+    """The options of a study, whose docstring is given: --quick, and those that it adds."""
+    parser = argparse.ArgumentParser(description=(text or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a small one, in half a minute")
+    return parser
 
 
-def resident_memory_gb() -> float:
-    """Resident memory of this process now (GB); where /proc is missing, the peak."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return peak_memory_gb()
-    return pages * resource.getpagesize() / 1e9
+def skipped(name: str, why: str) -> int:
+    """Say why a study was not run; its exit code."""
+    print(f"{name} was skipped: {why}")
+    return 0
 
 
 @dataclass(frozen=True)
@@ -79,17 +81,22 @@ class Row:
 
 @dataclass
 class Study:
-    """A table of measurements and the files it ends up in: `out/<name>.json` and `out/<name>.png`."""
+    """A table of measurements and the files it ends up in: `<name>.json` and `<name>.png` of `out_folder()`.
+
+    quick says that it is a small one, of which the numbers are no more than an example.
+    """
 
     name: str
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    quick: bool = field(default_factory=lambda: bool(os.environ.get(QUICK)))
 
     def __post_init__(self) -> None:
-        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-        if load > 0.5:
+        self._started = time.perf_counter()
+        busy = busy_elsewhere()
+        if busy > BUSY:
             self.note(
-                f"the load average was {load:.1f} at the start: times are longer than on a free machine"
+                f"other processes kept {busy:.1f} cores busy at the start: times are longer than they need be"
             )
 
     def add(
@@ -114,7 +121,8 @@ class Study:
 
     def finish(self, **arrays: Any) -> bool:
         """Print the table, write the JSON (with the arrays behind the figure); True when every bar is met."""
-        table = RichTable(title=f"{self.name}, {cores()} cores")
+        title = f"{self.name}{', quick' if self.quick else ''}"
+        table = RichTable(title=f"{title}, {cores()} cores")
         for heading, justify in (("what", "left"), ("measured", "right"), ("bar", "right"), ("", "left")):
             table.add_column(heading, justify=justify)  # type: ignore[arg-type]
         for row in self.rows:
@@ -125,24 +133,33 @@ class Study:
         console.print(table)
         for note in self.notes:
             console.print(f"· {note}", highlight=False, markup=False)
-        OUT.mkdir(parents=True, exist_ok=True)
         content = {
             "study": self.name,
+            "quick": self.quick,
+            "study_seconds": round(time.perf_counter() - self._started, 1),
             "rows": [asdict(row) for row in self.rows],
             "notes": self.notes,
             "facts": facts(),
             **arrays,
         }
-        path = OUT / f"{self.name}.json"
-        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        from hybridfit.io import atomic_path  # here: jobs of studies measure what an import costs
+
+        path = self.path(".json")
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         console.print(f"written: {path} and {path.with_suffix('.png')}", highlight=False)
         return all(row.passed is not False for row in self.rows)
+
+    def path(self, suffix: str) -> Path:
+        """Its file of a kind, in a folder that is there."""
+        out_folder().mkdir(parents=True, exist_ok=True)
+        return out_folder() / f"{self.name}{suffix}"
 
     @contextmanager
     def figure(
         self, columns: int = 1, rows: int = 1, size: tuple[float, float] = (4.2, 3.2)
     ) -> Iterator[Any]:
-        """A figure and its axes in the common style, saved as `out/<name>.png` on leaving."""
+        """A figure and its axes in the common style, saved as `<name>.png` on leaving."""
         import matplotlib
 
         matplotlib.use("Agg")
@@ -153,17 +170,5 @@ class Study:
                 rows, columns, figsize=(columns * size[0], rows * size[1]), squeeze=False
             )
             yield figure, axes.ravel()
-            OUT.mkdir(parents=True, exist_ok=True)
-            figure.savefig(OUT / f"{self.name}.png", dpi=150)
+            figure.savefig(self.path(".png"), dpi=150)
             plt.close(figure)
-
-
-def facts() -> dict[str, Any]:
-    """Versions and the number of cores: what a stranger needs to compare."""
-    versions: dict[str, Any] = {"python": platform.python_version()}
-    for name in ("hybridfit", "torch", "numpy", "scipy", "numba"):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed (run from the source)"
-    return {**versions, "cores": cores(), "platform": platform.system()}

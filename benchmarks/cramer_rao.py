@@ -5,23 +5,24 @@ with the expected image μ(θ, c), I = Σ_i ∂μ_i ∂μ_i / μ_i over all fitt
 factor and the background included.  Whether the model is true is another study's business
 (`benchmarks.multislice`).
 
-Run with: python -m benchmarks.cramer_rao [--repeats N]
+Run with: python -m benchmarks.cramer_rao [--repeats N] [--quick]
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.common import Study
+from benchmarks.common import Study, new_parser
 from hybridfit import Candidate, Fitter, Library, make_frame
 from hybridfit.model import FITTED_BEYOND_DISC, ForwardModel
 from hybridfit.pattern.camera import Camera
 
 SEMI_ANGLE = 13.6
 SHAPE = (128, 128)
+CAMERA = Camera(64.3, 62.8, 2.85, 17.0)
 DOSES = (1e4, 1e5, 1e6, 1e7, 1e8)
 NAMES = ("thickness", "tilt_x", "tilt_y")
 FITTED = (*NAMES, "centre_x", "centre_y", "scale", "rotation", "ellipticity_a", "ellipticity_b", "blur")
@@ -33,10 +34,9 @@ TRUTHS = (
 
 
 def expected_image(
-    library: Library, truth: dict[str, float]
+    library: Library, truth: dict[str, float], camera: Camera = CAMERA
 ) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
     """Expected frame for one electron, its derivatives on the fitted disc, and all parameters."""
-    camera = Camera(64.3, 62.8, 2.85, 17.0)
     values = {**truth, **camera._asdict(), "semi_angle": SEMI_ANGLE, "blur": 0.3}
     whole = np.ones(SHAPE, bool)
     model = ForwardModel(
@@ -84,16 +84,26 @@ def seed_near(values: dict[str, float], rng: np.random.Generator, share: float) 
     )
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=100)
-    parser.add_argument("--bias-repeats", type=int, default=300)
-    parser.add_argument("--seeds", type=int, default=150)
-    options = parser.parse_args()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the study."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--repeats", type=int, help="fits of each crystal and dose; 100, quick: 8")
+    parser.add_argument("--bias-repeats", type=int, help="fits of each crystal for the bias; 200, quick: 20")
+    parser.add_argument("--seeds", type=int, help="fits from seeds that miss; 150, quick: 20")
+    options = parser.parse_args(arguments)
+    few = options.quick
+    repeats, bias_repeats, seeds = (
+        given or (small if few else usual)
+        for given, small, usual in (
+            (options.repeats, 8, 100),
+            (options.bias_repeats, 20, 200),
+            (options.seeds, 20, 150),
+        )
+    )
     library = Library.open("SrTiO3_001_200kV")
     fitter = Fitter(library, SEMI_ANGLE, method="lsf")
-    study = Study("cramer_rao")
-    deviations = np.zeros((len(DOSES), len(TRUTHS), options.repeats, len(NAMES)))
+    study = Study("cramer_rao", quick=few)
+    deviations = np.zeros((len(DOSES), len(TRUTHS), repeats, len(NAMES)))
     stated = np.zeros_like(deviations)
     bounds = np.zeros((len(DOSES), len(TRUTHS), len(NAMES)))
     rng = np.random.default_rng(20180704)
@@ -101,7 +111,7 @@ def main() -> int:
     for d, electrons in enumerate(DOSES):
         for t, (image, slopes, values) in enumerate(made):
             bounds[d, t] = bound(image, slopes, values, electrons)
-            for i in range(options.repeats):
+            for i in range(repeats):
                 frame = make_frame(rng.poisson(image * electrons).astype(float))
                 result = fitter.refine(frame, seed_near(values, rng, 0.3))
                 deviations[d, t, i] = [result[name].value - values[name] for name in NAMES]
@@ -117,7 +127,7 @@ def main() -> int:
     z = []
     for image, slopes, values in made:
         sigma = bound(image, slopes, values, 1e6)
-        for _ in range(options.bias_repeats):
+        for _ in range(bias_repeats):
             frame = make_frame(rng.poisson(image * 1e6).astype(float))
             result = fitter.refine(frame, seed_near(values, rng, 0.3))
             z.append([(result[name].value - values[name]) / s for name, s in zip(NAMES, sigma, strict=True)])
@@ -125,7 +135,7 @@ def main() -> int:
     for name, value in zip(NAMES, mean, strict=True):
         study.add(f"1e6 electrons: mean error of {name} over one standard deviation", value, "", at_most=0.2)
     seconds, reached = [], []
-    for i in range(options.seeds):
+    for i in range(seeds):
         image, _, values = made[i % len(made)]
         frame = make_frame(rng.poisson(image * 1e6).astype(float))
         result = fitter.refine(frame, seed_near(values, rng, 1.0))
@@ -133,7 +143,7 @@ def main() -> int:
         error = [abs(result[name].value - values[name]) for name in NAMES]
         reached.append(error[0] < 0.5 and max(error[1:]) < 0.1)
     study.add(
-        f"refinement from {options.seeds} seeds off by ≤ 3 nm, 1 mrad, 2 px, 2 %, 2°, median",
+        f"refinement from {seeds} seeds off by ≤ 3 nm, 1 mrad, 2 px, 2 %, 2°, median",
         1e3 * np.median(seconds),
         "ms",
         at_most=150,

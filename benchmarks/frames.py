@@ -19,6 +19,7 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from benchmarks.common import cores
+from hybridfit.io import atomic_path
 from hybridfit.library import Library
 from hybridfit.simulate import simulate_frame
 
@@ -76,8 +77,11 @@ def simulated(n: int = FRAMES, seed: int = SEED) -> list[tuple[np.ndarray, dict[
     """n frames (rows, cols) of electron counts, and the truth of each; from the cache where they are."""
     wanted = draw(n, seed)
     checksum = Library.open(NAME).dataset.attrs["checksum"][:12]
-    path = DATA / f"frames_{checksum}_{n}_{seed}_v{VERSION}.npz"
-    if not path.exists():
+    name = "frames_{}_{}_{}_v{}.npz"
+    larger = {int(p.stem.split("_")[2]): p for p in DATA.glob(name.format(checksum, "*", seed, VERSION))}
+    enough = [size for size in sorted(larger) if size >= n]  # the first n are the same in all of them
+    path = larger[enough[0]] if enough else DATA / name.format(checksum, n, seed, VERSION)
+    if not enough:
         DATA.mkdir(exist_ok=True)
         shares = [range(start, n, cores()) for start in range(cores())]
         parts = Parallel(n_jobs=cores())(delayed(_simulate)([wanted[i] for i in share]) for share in shares)
@@ -86,7 +90,8 @@ def simulated(n: int = FRAMES, seed: int = SEED) -> list[tuple[np.ndarray, dict[
             for share, part in zip(shares, parts, strict=True)
             for i, image in zip(share, part, strict=True)
         }
-        np.savez(path, **images)
+        with atomic_path(path) as temporary:
+            np.savez(temporary, **images)
     with np.load(path) as stored:
         return [(stored[f"{i}"], _truth(values)) for i, values in enumerate(wanted)]
 

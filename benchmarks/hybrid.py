@@ -4,25 +4,24 @@ The frames are those of `benchmarks.frames`, none of which the network was train
 measured patterns where they are to be had.  Frames that no fit should be sure of are those of
 `benchmarks.edges`.
 
-Run with: python -m benchmarks.hybrid [--frames N] [--full N] [--edges N] [--weights FILE]
+Run with: python -m benchmarks.hybrid [--frames N] [--full N] [--edges N] [--weights FILE] [--quick]
 """
 
 from __future__ import annotations
 
-import argparse
-import re
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.common import Study, timed
+from benchmarks.common import Study, new_parser, timed
 from benchmarks.edges import edges
-from benchmarks.frames import FRAMES, NAME, SEED, simulated
-from benchmarks.measured import DATA, SEMI_ANGLE
-from hybridfit import Fitter, Library, read_frames
+from benchmarks.frames import NAME, SEED, simulated
+from benchmarks.measured import DATA, SEMI_ANGLE, labelled
+from hybridfit import Fitter, Library
 from hybridfit.errors import HybridfitError
 from hybridfit.fitting.candidates import tilt_distance
 from hybridfit.fitting.result import FitResult, Status
@@ -33,6 +32,7 @@ from hybridfit.network.weights import Network
 
 NETWORK_PX = 227  # the paper's frames: what a centre error in px refers to
 BINS = 10  # of the expected calibration error
+FRAMES, FULL, EDGES = (250, 40), (10, 1), (4, 0)  # of a full run, of a quick one
 PAPER_TRANSFORMS = 2250
 PAPER_GRID = 38 * 120  # tilts and thicknesses
 PAPER_COPIES = 8  # by symmetry
@@ -227,15 +227,14 @@ def papers_grid(study: Study, library: Library, hybrid_seconds: float) -> None:
 
 def measured(study: Study, network: Network, library: Library) -> None:
     """The measured patterns, by the hybrid fit."""
-    files = sorted(DATA.glob("*nm.jpg"))
-    if not files:
+    patterns = list(labelled(DATA))
+    if not patterns:
         study.note("the measured patterns are not there; they were skipped")
         return
     fitter = Fitter(library, SEMI_ANGLE, method="hybrid", network=network)
-    for file in files:
-        low, high = (float(v) for v in re.search(r"(\d+)-(\d+)nm", file.stem).groups())  # type: ignore[union-attr]
-        result = fitter.fit(read_frames(file)[0])
-        study.add(f"{file.stem}: thickness", result.thickness, "nm")
+    for name, (low, high), frame in patterns:
+        result = fitter.fit(frame)
+        study.add(f"{name}: thickness", result.thickness, "nm")
         study.add(
             "  outside the labelled range by",
             max(low - result.thickness, result.thickness - high, 0.0),
@@ -245,7 +244,7 @@ def measured(study: Study, network: Network, library: Library) -> None:
         study.add("  tilt", float(np.hypot(*result.tilt)), "mrad", at_most=0.7)
         study.add("  residual fraction", result.residual_fraction, "", at_most=0.016)
         study.add("  time", 1e3 * result.seconds["total"], "ms")
-        study.note(f"{file.stem}: {result.status.name}, {result.route}; {result.message}")
+        study.note(f"{name}: {result.status.name}, {result.route}; {result.message}")
 
 
 def at_the_edges(study: Study, network: Network, library: Library, each: int) -> list[dict[str, Any]]:
@@ -276,26 +275,32 @@ def at_the_edges(study: Study, network: Network, library: Library, each: int) ->
     return rows
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=FRAMES)
-    parser.add_argument("--full", type=int, default=FRAMES, help="frames that are searched in full, too")
+    parser = new_parser(__doc__)
+    parser.add_argument("--frames", type=int, help="{} frames; quick: {}".format(*FRAMES))
     parser.add_argument(
-        "--edges", type=int, default=20, help="frames of every kind that no fit should be sure of"
+        "--full", type=int, help="of these, searched in full, too; {}, quick: {}".format(*FULL)
+    )
+    parser.add_argument(
+        "--edges", type=int, help="of every kind that no fit should be sure of; {}, quick: {}".format(*EDGES)
     )
     parser.add_argument("--weights", type=Path, help="other weights than the shipped ones")
-    arguments = parser.parse_args()
+    options = parser.parse_args(arguments)
+    count, full, each = (
+        sizes[options.quick] if given is None else given
+        for given, sizes in ((options.frames, FRAMES), (options.full, FULL), (options.edges, EDGES))
+    )
     library = Library(Library.open(NAME).dataset.load())
-    network = Network.open(arguments.weights) if arguments.weights else Network.shipped(NAME)
-    study = Study("hybrid")
-    frames = simulated()[: arguments.frames]
+    network = Network.open(options.weights) if options.weights else Network.shipped(NAME)
+    study = Study("hybrid", quick=options.quick)
+    frames = simulated(count)
     seeds = network_alone(study, network, library, frames)
     network_times(study, network, library)
-    fits = compare(study, network, library, frames, min(arguments.full, len(frames)))
+    fits = compare(study, network, library, frames, min(full, len(frames)))
     papers_grid(study, library, float(np.median([row["seconds"]["total"] for row in fits])))
     measured(study, network, library)
-    strange = at_the_edges(study, network, library, arguments.edges)
+    strange = at_the_edges(study, network, library, each) if each else []
     draw(study, seeds, fits)
     return 0 if study.finish(seeds=seeds, fits=fits, edges=strange) else 1
 

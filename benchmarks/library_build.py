@@ -11,32 +11,36 @@ beforehand, and the faster of threads and of perfectly parallel processes counts
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.common import Study, cores
+from benchmarks.common import Study, cores, new_parser
 from benchmarks.library_jobs import NAME, PIXELS, SEMI_ANGLES, in_fresh_process
 
 
 def build_rows(study: Study, path: Path) -> dict[str, Any]:
-    """Build the library, whole and limited; returns what was measured of the whole one."""
+    """Build it, whole and (not in a quick run) limited; returns what was measured of the whole one."""
     whole = in_fresh_process("build", path)
-    small = in_fresh_process("build", path.with_name("small.nc"), SEMI_ANGLES[0])
     study.add(f"build {NAME}, {whole['directions']} directions", whole["build"], "s", at_most=45)
     study.add("build: peak memory of the process", whole["peak"], "GB", at_most=2)
     study.add("save it", whole["save"], "s")
-    what = f"build limited to {SEMI_ANGLES[0]} mrad, {small['directions']} directions"
-    study.add(what, small["build"], "s", at_most=15)
+    if not study.quick:
+        small = in_fresh_process("build", path.with_name("small.nc"), SEMI_ANGLES[0])
+        what = f"build limited to {SEMI_ANGLES[0]} mrad, {small['directions']} directions"
+        study.add(what, small["build"], "s", at_most=15)
     study.add("size of the file", path.stat().st_size / 1e9, "GB")
     study.add("built intensities against expm, largest", whole["error"], "of incident", at_most=1e-3)
     return whole
 
 
 def rival_rows(study: Study, ours: dict[str, Any]) -> float | None:
-    """The ratio to abTEM; returns its extrapolated seconds."""
+    """The ratio to abTEM; returns its extrapolated seconds, or None where it was left out."""
+    if study.quick:
+        return None
     if find_spec("abtem") is None:
         study.note("abTEM is not installed, the rival was skipped: pip install -c constraints.txt '.[bench]'")
         return None
@@ -78,9 +82,10 @@ def compose_rows(study: Study, path: Path) -> dict[str, dict[str, float]]:
     return results
 
 
-def main() -> bool:
-    """Run the study; True when every bar is met."""
-    study = Study("library_build")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the study."""
+    options = new_parser(__doc__).parse_args(arguments)
+    study = Study("library_build", quick=options.quick)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{NAME}.nc"
         built = build_rows(study, path)
@@ -106,8 +111,9 @@ def main() -> bool:
         axes[1].set_xticks(range(len(kinds)), [kind.replace(", ", "\n") for kind in kinds], fontsize=7)
         axes[1].set(ylabel="ms", title=f"compose one pattern, {PIXELS} × {PIXELS}, one core")
         axes[1].legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, -0.3))
-    return study.finish()
+    passed = study.finish()
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":
-    raise SystemExit(not main())
+    raise SystemExit(main())

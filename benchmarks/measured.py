@@ -4,50 +4,58 @@ File names end in the thickness range that their authors found by matching, as i
 `01-on_zone_50-51nm.jpg`.  The patterns are not part of this repository; the study says so and
 ends when the folder is absent.
 
-Run with: python -m benchmarks.measured [--data FOLDER]
+Run with: python -m benchmarks.measured [--data FOLDER] [--quick]
 """
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import Study
+from benchmarks.common import Study, new_parser, skipped
 from hybridfit import Fitter, Library, read_frames
+from hybridfit.frame import Frame
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "experiment"
 SEMI_ANGLE = 13.6
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=DATA)
-    files = sorted(parser.parse_args().data.glob("*nm.jpg"))
-    if not files:
-        print("no measured patterns found: give their folder with --data")
-        return 0
-    fitter = Fitter(Library.open("SrTiO3_001_200kV"), SEMI_ANGLE, method="lsf")
-    study = Study("measured")
-    results = []
-    for file in files:
+def labelled(folder: Path) -> Iterator[tuple[str, tuple[float, float], Frame]]:
+    """Name, thickness range (nm) and frame of each measured pattern of a folder."""
+    for file in sorted(folder.glob("*nm.jpg")):
         low, high = (float(v) for v in re.search(r"(\d+)-(\d+)nm", file.stem).groups())  # type: ignore[union-attr]
-        result = fitter.fit(read_frames(file)[0])
-        results.append((file.stem, low, high, result))
+        yield file.stem, (low, high), read_frames(file)[0]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the study."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--data", type=Path, default=DATA)
+    options = parser.parse_args(arguments)
+    patterns = list(labelled(options.data))
+    if not patterns:
+        return skipped("measured", f"no patterns in {options.data}; give their folder with --data")
+    fitter = Fitter(Library.open("SrTiO3_001_200kV"), SEMI_ANGLE, method="lsf")
+    study = Study("measured", quick=options.quick)
+    results = []
+    for name, (low, high), frame in patterns:
+        result = fitter.fit(frame)
+        results.append((name, result))
         outside = max(low - result.thickness, result.thickness - high, 0.0)
-        study.add(f"{file.stem}: thickness", result.thickness, "nm")
+        study.add(f"{name}: thickness", result.thickness, "nm")
         study.add("  its 95 % interval, half", 1.96 * (result["thickness"].stderr or np.nan), "nm")
         study.add("  outside the labelled range by", outside, "nm", at_most=1.0)
         study.add("  tilt", float(np.hypot(*result.tilt)), "mrad", at_most=0.7)
         study.add("  residual fraction", result.residual_fraction, "", at_most=0.016)
         study.add("  time in all", result.seconds["total"], "s", at_most=60)
-        study.note(f"{file.stem}: {result.status.name}; {result.message}")
-    passed = study.finish(fits=[result.to_json() | {"file": name} for name, _, _, result in results])
+        study.note(f"{name}: {result.status.name}; {result.message}")
+    passed = study.finish(fits=[result.to_json() | {"file": name} for name, result in results])
     with study.figure(columns=3, rows=len(results), size=(3.4, 3.0)) as (_, axes):
-        for row, (name, _, _, result) in zip(axes.reshape(-1, 3), results, strict=True):
+        for row, (name, result) in zip(axes.reshape(-1, 3), results, strict=True):
             thumbnail = result.thumbnail
             top = np.nanmax(thumbnail.experiment)
             for axis, image, title in zip(

@@ -4,13 +4,13 @@ The patterns come from `benchmarks.abtem_patterns` (run it first; it needs the `
 Each is put on a camera with its own shift, rotation (7–40°), scale and dose (1e6–1e8 electrons),
 integrated over pixels, with Poisson noise, and fitted with nothing known but the semi-angle.
 
-Run with: python -m benchmarks.multislice
+Run with: python -m benchmarks.multislice [--every N] [--quick]
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from benchmarks.common import Study
+from benchmarks.common import Study, new_parser, skipped
 from hybridfit import Fitter, Library
 from hybridfit.fitting.candidates import canonical, tilt_distance
 from hybridfit.fitting.result import FitResult
@@ -72,16 +72,20 @@ def errors(result: FitResult, truth: dict[str, float], order: int) -> dict[str, 
     return out
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the study."""
+    parser = new_parser(__doc__)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--seed", type=int, default=2018)
-    parser.add_argument("--every", type=int, default=1, help="use only every n-th thickness")
-    options = parser.parse_args()
+    parser.add_argument("--every", type=int, help="use only every n-th thickness; 1, quick: 8, of two tilts")
+    options = parser.parse_args(arguments)
+    every = options.every or (8 if options.quick else 1)
     files = sorted(options.data.glob("abtem_[0-9]*.nc"))
     if not files:
-        print(f"no abTEM patterns in {options.data}: make them with python -m benchmarks.abtem_patterns")
-        return 1
+        why = f"no abTEM patterns in {options.data}; make them with python -m benchmarks.abtem_patterns"
+        return skipped("multislice", why)
+    if options.quick:
+        files = files[:2]
     library = Library.open(LIBRARY)
     order = library.rotation_order
     fitters: dict[float, Fitter] = {}
@@ -90,7 +94,7 @@ def main() -> int:
         data = xr.open_dataset(file)
         semi_angle = float(data.attrs["semi_angle_mrad"])
         fitter = fitters.setdefault(semi_angle, Fitter(library, semi_angle, method="lsf"))
-        for i in range(0, data.sizes["thickness_nm"], options.every):
+        for i in range(0, data.sizes["thickness_nm"], every):
             rng = np.random.default_rng([options.seed, number, i])
             camera, shape = random_camera(rng)
             electrons = 10 ** rng.uniform(6, 8)
@@ -125,7 +129,7 @@ def main() -> int:
                 flush=True,
             )
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    study = Study("multislice")
+    study = Study("multislice", quick=options.quick)
     n = len(rows)
     covered = np.concatenate([columns[f"{name}_covered"] for name in ("thickness", "tilt_x", "tilt_y")])
     worst_tilt = np.maximum(np.abs(columns["tilt_x"]), np.abs(columns["tilt_y"]))

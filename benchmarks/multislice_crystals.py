@@ -3,22 +3,22 @@
 The patterns are those of `benchmarks.abtem_crystals` (run it first; it needs the `[bench]` extra).  Each is
 put on a camera of its own with Poisson noise, and fitted by the shipped library of its crystal, cut to
 5–65 nm and the semi-angle.  Nothing is known but the semi-angle and, where the crystal is polar, the
-rotation within 3°.
+rotation within 3°.  A quick run has libraries of fewer beams and directions.
 
-Run with: python -m benchmarks.multislice_crystals
+Run with: python -m benchmarks.multislice_crystals [--every N] [--quick]
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from benchmarks.common import Study
+from benchmarks.common import Study, new_parser, skipped
 from benchmarks.multislice import DATA, on_camera, random_camera
 from benchmarks.structure import kept
 from hybridfit import Fitter, Hints
@@ -29,26 +29,28 @@ MISALIGNED = 3.0  # degrees
 ELECTRONS = (1e6, 1e8)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = new_parser(__doc__)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--seed", type=int, default=2018)
     parser.add_argument("--only", default="", help="crystals whose name begins with this")
-    parser.add_argument("--every", type=int, default=1, help="use only every n-th thickness")
-    parser.add_argument("--quick", action="store_true", help="libraries of fewer beams and directions")
-    options = parser.parse_args()
+    parser.add_argument("--every", type=int, help="use only every n-th thickness; 1, quick: 6")
+    options = parser.parse_args(arguments)
+    every = options.every or (6 if options.quick else 1)
     files = sorted(options.data.glob(f"crystal_{options.only}*.nc"))
     if not files:
-        print(f"no patterns in {options.data}: make them with python -m benchmarks.abtem_crystals")
-        return 1
+        why = f"no patterns in {options.data}; make them with python -m benchmarks.abtem_crystals"
+        return skipped("multislice_crystals", why)
+    if options.quick:
+        files = files[:1]
     rows: list[dict[str, Any]] = []
     for number, file in enumerate(files):
         data = xr.open_dataset(file)
-        for i in range(0, data.sizes["thickness_nm"], options.every):
+        for i in range(0, data.sizes["thickness_nm"], every):
             rng = np.random.default_rng([options.seed, number, i])
             rows.append(fitted(data.isel(thickness_nm=i), rng, options.quick))
-    study = Study("multislice_crystals")
+    study = Study("multislice_crystals", quick=options.quick)
     for name in dict.fromkeys(row["library"] for row in rows):
         mine = [row for row in rows if row["library"] == name]
         column = {key: np.array([row[key] for row in mine]) for key in mine[0]}

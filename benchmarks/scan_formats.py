@@ -4,7 +4,7 @@ A scan of 12 × 20 positions of 96 × 128 px, no two sides alike, is written and
 through `hybridfit.open_scan`. Where the owner of a format cannot be had, its documented layout is written by
 hand, and the table says so; what cannot be written at all is named below it.
 
-Run with: python -m benchmarks.scan_formats
+Run with: python -m benchmarks.scan_formats [--quick]
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.common import Study
+from benchmarks.common import Study, new_parser
 
 SHAPE = 12, 20, 96, 128
 AXES = ("y", "nm", 0.5), ("x", "nm", 0.5), ("ky", "mrad", 0.4), ("kx", "mrad", 0.4)
@@ -163,9 +163,11 @@ def wrong(path: Path, options: dict[str, Any], expected: np.ndarray) -> tuple[in
     return int(n), time.perf_counter() - start
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the study."""
+    options = new_parser(__doc__).parse_args(arguments)
     warnings.simplefilter("ignore")
-    study = Study("scan_formats")
+    study = Study("scan_formats", quick=options.quick)
     rng = np.random.default_rng(0)
     scan = rng.integers(0, 60000, SHAPE).astype("u2")
     seconds: dict[str, float] = {}

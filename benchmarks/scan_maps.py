@@ -1,202 +1,32 @@
 """Maps of simulated 4D-STEM scans: truth, time, memory, and runs that are stopped or spread.
 
-The scans are a bent wedge of the shipped crystal: 20.5–25.5 nm, tilts to ±4 mrad, 1e6 electrons a
-pattern, frames of 128 × 128 px with 16 bits.  Larger ones repeat the frames of 64 × 64 positions.
+The scans are those of `benchmarks.scan_runs`; a quick run has the part figure9 alone.
 
-Run with: python -m benchmarks.scan_maps [--parts NAMES] [--full]
+Run with: python -m benchmarks.scan_maps [--parts NAMES] [--quick]
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
 import os
 import random
 import signal
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from benchmarks.common import OUT, Study, cores
-from hybridfit import Library, simulate_scan
+from benchmarks.common import Study, cores, new_parser
+from benchmarks.scan_runs import DATA, Run, errors, fresh, repeated, same, scan_file
 from hybridfit.plot.maps import plot_paper_map
 from hybridfit.scan.flags import map_status, names_of
 from hybridfit.scan.maps import read_map
 
-NAME = "SrTiO3_001_200kV"
-SEMI_ANGLE = 13.6
-DATA = Path(__file__).parent / "data"
-PARTS = ("figure9", "large", "sizes", "kills", "dask", "spoilt")
-CAMERA: dict[str, Any] = {"rotation": 17.0, "descan": (1.5, -1.0), "ellipticity": (0.004, -0.003)}
 KILLS = 10
-SIZES = (16, 32, 64)
-# numbers may differ in nothing but these attributes
-NAMES = ("settings", "library_name", "run", "source")
-MAP = """
-import json, sys, time
-from hybridfit import map_scan
-
-if __name__ == "__main__":
-    options = json.loads(sys.argv[1])
-    first, start = None, time.monotonic()
-    def show(report):
-        print(json.dumps({"stage": report.stage, "done": report.done, "seconds": report.seconds}), flush=True)
-    map_scan(progress=show, **options)
-    print(json.dumps({"stage": "all", "done": 0, "seconds": time.monotonic() - start}), flush=True)
-"""
-
-
-def scan_file(shape: tuple[int, int], seed: int = 0, **options: Any) -> Path:
-    """A simulated scan (.npy) of a shape; its truth lies beside it."""
-    DATA.mkdir(exist_ok=True)
-    words = "".join(f"_{key}{value}" for key, value in options.items())
-    path = DATA / f"scan_{shape[0]}x{shape[1]}_{seed}{words}.npy"
-    if not path.exists():
-        simulate_scan(
-            path,
-            Library.open(NAME),
-            SEMI_ANGLE,
-            scan_shape=shape,
-            wedge_direction=45.0,
-            bend=4.0,
-            seed=seed,
-            workers=cores(),
-            **CAMERA,
-            **options,
-        )
-    return path
-
-
-def repeated(path: Path, side: int) -> Path:
-    """A scan of side × side positions that repeats the frames of another."""
-    source = np.load(path, mmap_mode="r")
-    out = DATA / f"scan_{side}x{side}_repeated.npy"
-    if not out.exists():
-        ny, nx = source.shape[:2]
-        array = np.lib.format.open_memmap(
-            out, mode="w+", dtype=source.dtype, shape=(side, side, *source.shape[2:])
-        )
-        for y in range(side):
-            for x in range(0, side, nx):
-                array[y, x : x + nx] = source[y % ny]
-        array.flush()
-    return out
-
-
-class Run:
-    """A map in a process of its own, with what it reports and the memory of all its processes."""
-
-    def __init__(self, scan: Path, output: Path, **options: Any) -> None:
-        script = OUT / "map_run.py"
-        OUT.mkdir(exist_ok=True)
-        script.write_text(MAP)
-        given = {
-            "scan": str(scan),
-            "library": NAME,
-            "semi_angle": SEMI_ANGLE,
-            "output": str(output),
-            **options,
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, str(script), json.dumps(given)], stdout=subprocess.PIPE, text=True
-        )
-        self.reports: list[dict[str, Any]] = []
-        self.memory_gb = 0.0
-        self.started = time.monotonic()
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._read, self._watch)]
-        for thread in self._threads:
-            thread.start()
-
-    def finish(self) -> float:
-        """Wait; the seconds that it took in all."""
-        code = self.process.wait()
-        self._threads[0].join()
-        if code:
-            raise RuntimeError(f"the run ended with code {code}")
-        return time.monotonic() - self.started
-
-    def stage(self, name: str) -> float:
-        """Seconds of a stage."""
-        return max((r["seconds"] for r in self.reports if r["stage"] == name), default=float("nan"))
-
-    def workers(self) -> list[int]:
-        """Process numbers of the workers."""
-        return [
-            pid for pid in _family(self.process.pid)[1:] if "loky" in _words(pid) or "Loky" in _words(pid)
-        ]
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            with contextlib.suppress(ValueError):
-                self.reports.append(json.loads(line))
-
-    def _watch(self) -> None:
-        while self.process.poll() is None:
-            self.memory_gb = max(self.memory_gb, sum(map(_memory, _family(self.process.pid))))
-            time.sleep(0.5)
-
-
-def _family(pid: int) -> list[int]:
-    """A process and its descendants."""
-    try:
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except OSError:
-        return []
-    return [pid, *(n for child in text.split() for n in _family(int(child)))]
-
-
-def _words(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
-
-
-def _memory(pid: int) -> float:
-    """Memory of a process (GB), what it shares divided among those that share it."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return next((int(line.split()[1]) * 1024 / 1e9 for line in lines if line.startswith("Pss:")), 0.0)
-
-
-def errors(found: xr.Dataset, scan: Path, region: tuple[slice, slice] | None = None) -> tuple[Any, Any]:
-    """|Δ thickness| (nm) and |Δ tilt| (mrad) of a map."""
-    truth = xr.load_dataset(scan.with_name(f"{scan.stem}.truth.nc"))
-    cut = region or (slice(None), slice(None))
-    thickness = np.abs(found["thickness"].values - truth["thickness"].values[cut])
-    off = [found[name].values - truth[name].values[cut] for name in ("tilt_x", "tilt_y")]
-    return thickness, np.hypot(*off)
-
-
-def same(a: xr.Dataset, b: xr.Dataset) -> bool:
-    """Whether two maps are the same, bit for bit."""
-    plain = [d.assign_attrs(dict.fromkeys(NAMES, "")) for d in (a, b)]
-    return bool(plain[0].identical(plain[1]))
-
-
-@contextlib.contextmanager
-def fresh(name: str) -> Iterator[Path]:
-    """The path of a map that is not there yet, and is gone afterwards."""
-    import shutil
-
-    OUT.mkdir(exist_ok=True)
-    path = OUT / f"{name}.nc"
-    for _ in range(2):
-        path.unlink(missing_ok=True)
-        shutil.rmtree(f"{path}.parts", ignore_errors=True)
-        if _ == 0:
-            yield path
 
 
 def figure9(study: Study) -> None:
@@ -211,7 +41,7 @@ def figure9(study: Study) -> None:
     pulls = thickness / found["thickness_stderr"].values
     study.add("thickness errors over their standard errors, rms", np.sqrt((pulls**2).mean()), "")
     truth = xr.load_dataset(scan.with_name(f"{scan.stem}.truth.nc"))
-    plot_paper_map(found, truth, OUT / "scan_maps.png")
+    plot_paper_map(found, truth, study.path(".png"))
 
 
 def large(study: Study) -> None:
@@ -233,23 +63,6 @@ def large(study: Study) -> None:
         run.finish()
     gb = big.stat().st_size / 1e9
     study.add(f"two rows of 256 × 256 ({gb:.1f} GB on disk): memory", run.memory_gb, "GB", at_most=3)
-
-
-def sizes(study: Study, full: bool) -> None:
-    """Time per position against the size of the scan."""
-    big = repeated(scan_file((64, 64)), 256)
-    each = []
-    for side in (*SIZES, *((128,) if full else ())):
-        with fresh("size") as path:
-            run = Run(big, path, workers=cores(), roi=(0, side, 0, side))
-            seconds = run.finish()
-        each.append(1e3 * (run.stage("positions") + np.nan_to_num(run.stage("neighbours"))) / side**2)
-        study.add(f"{side} × {side}: per position, without start and first pass", each[-1], "ms")
-        study.add(f"{side} × {side}: in all", seconds, "s")
-    spread = 100 * (max(each) / min(each) - 1)
-    study.add(f"per position: spread from 16² to {128 if full else 64}²", spread, "%", at_most=15)
-    if not full:
-        study.note("128 × 128 was left out; --full runs it")
 
 
 def kills(study: Study) -> None:
@@ -354,19 +167,21 @@ def spoilt(study: Study) -> None:
     study.add("crystal: thickness changed by what is wrong elsewhere", moved, "nm", at_most=0.02)
 
 
-def main() -> int:
+PARTS = {"figure9": figure9, "large": large, "kills": kills, "dask": spread_out, "spoilt": spoilt}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the parts, print the table, write the JSON and the figure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", default=",".join(PARTS), help=f"of {', '.join(PARTS)}")
-    parser.add_argument("--full", action="store_true", help="128 × 128 positions, too (half an hour)")
-    arguments = parser.parse_args()
-    study = Study("scan_maps")
-    for part in arguments.parts.split(","):
-        if part == "sizes":
-            sizes(study, arguments.full)
-        else:
-            work = {"figure9": figure9, "large": large, "kills": kills, "dask": spread_out, "spoilt": spoilt}
-            work[part](study)
+    parser = new_parser(__doc__)
+    parser.add_argument("--parts", help=f"of {', '.join(PARTS)}; all, quick: figure9")
+    options = parser.parse_args(arguments)
+    usual = ["figure9"] if options.quick else list(PARTS)
+    chosen = options.parts.split(",") if options.parts else usual
+    if unknown := [part for part in chosen if part not in PARTS]:
+        parser.error(f"no part {unknown[0]!r}; the parts are {', '.join(PARTS)}")
+    study = Study("scan_maps", quick=options.quick)
+    for part in chosen:
+        PARTS[part](study)
     return 0 if study.finish() else 1
 
 

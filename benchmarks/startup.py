@@ -2,7 +2,7 @@
 
 Everything is measured in fresh processes with the library built and the kernels compiled.
 
-Run with: python -m benchmarks.startup
+Run with: python -m benchmarks.startup [--quick]
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import Study
+from benchmarks.common import Study, new_parser
 
 FIT = """
 import sys, time
@@ -41,15 +42,17 @@ def fresh(*arguments: str, repeat: int = 5) -> tuple[float, str]:
     return float(np.median(seconds)), done.stdout
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the study."""
+    options = new_parser(__doc__).parse_args(arguments)
     from hybridfit import Fitter, Library, simulate_frame
 
-    study = Study("startup")
+    study = Study("startup", quick=options.quick)
     library = Library.open("SrTiO3_001_200kV", progress=lambda fraction: None)
     Fitter(library, 13.6, method="lsf").templates()
     image, _ = simulate_frame(library, **TRUTH, semi_angle=13.6, rotation=23.0, electrons=1e7)  # type: ignore[arg-type]
     command = "import sys; from hybridfit.cli import main; sys.argv = ['hybridfit', '--help']; main()"
-    seconds, text = fresh("-c", command)
+    seconds, text = fresh("-c", command, repeat=3 if options.quick else 5)
     assert "fit" in text
     study.add("hybridfit --help, fresh process", seconds, "s", at_most=0.6)
     with tempfile.TemporaryDirectory() as folder:
@@ -57,7 +60,7 @@ def main() -> int:
         np.save(path, image, allow_pickle=False)
         fresh("-c", FIT, str(path), repeat=1)
         starts, fits = [], []
-        for _ in range(3):
+        for _ in range(1 if options.quick else 3):
             _, text = fresh("-c", FIT, str(path), repeat=1)
             first, second = text.strip().splitlines()
             starts.append(float(first))

@@ -10,7 +10,6 @@ Run with: python -m benchmarks.structure [--frames N] [--only PART,…] [--quick
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import Study, resident_memory_gb
+from benchmarks.common import Study, new_parser, resident_memory_gb
 from benchmarks.cramer_rao import FITTED
 from hybridfit import Candidate, Fitter, Hints, Library, make_frame, simulate_frame
 from hybridfit.fitting.result import FitResult
@@ -40,6 +39,8 @@ DOSES = (1e3, 1e6)  # electrons, log-uniform, where odds are between 0 and 1
 BINS = 5
 # with fewer beams and directions the crystals are not quite those of nature, but those of frames and fits
 QUICK: dict[str, Any] = {"g_max": 1.5, "sampling": 0.4}
+
+FRAMES, QUICK_FRAMES = 40, 4
 
 Row = dict[str, Any]
 
@@ -314,19 +315,20 @@ PARTS: dict[str, Callable[[Study, int, bool], Any]] = {
 }
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=100, help="of every crystal and kind")
-    parser.add_argument("--only", default=",".join(PARTS), help=f"parts, of {', '.join(PARTS)}")
-    parser.add_argument("--quick", action="store_true", help="fewer beams and directions")
-    options = parser.parse_args()
-    chosen = options.only.split(",")
+    parser = new_parser(__doc__)
+    parser.add_argument("--frames", type=int, help="of every crystal and kind; 40, quick: 4")
+    parser.add_argument("--only", help=f"parts, of {', '.join(PARTS)}; all, quick: no cost")
+    options = parser.parse_args(arguments)
+    frames = options.frames or (QUICK_FRAMES if options.quick else FRAMES)
+    usual = [part for part in PARTS if part != "cost" or not options.quick]
+    chosen = options.only.split(",") if options.only else usual
     if unknown := [part for part in chosen if part not in PARTS]:
         parser.error(f"no part {unknown[0]!r}; the parts are {', '.join(PARTS)}")
     DATA.mkdir(parents=True, exist_ok=True)
-    study = Study("structure")
-    found = {part: PARTS[part](study, options.frames, options.quick) for part in chosen}
+    study = Study("structure", quick=options.quick)
+    found = {part: PARTS[part](study, frames, options.quick) for part in chosen}
     study.note(
         "libraries cut to 5–65 nm, tilt ≤ 3 mrad and the semi-angle of the frames "
         "(13.6 mrad; octahedral tilt 12 mrad)"

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hybridfit.cli import console, demo, fit, library, map, new, show, simulate, train
+from hybridfit.cli import benchmark, console, demo, fit, library, map, new, show, simulate, train
 from hybridfit.errors import HybridfitError
 
 USAGE = 2
@@ -37,8 +37,8 @@ app.command("map")(map.map_command)
 app.command()(show.show)
 app.command()(demo.demo)
 app.command()(new.new)
-app.command()(new.new)
 app.command()(train.train)
+app.command()(benchmark.benchmark)
 app.add_typer(library.app, name="library")
 app.add_typer(simulate.app, name="simulate")
 

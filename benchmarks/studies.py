@@ -1,0 +1,50 @@
+"""The studies by name, in the order in which they are run and reported."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from benchmarks.common import out_folder
+
+HERE = Path(__file__).parent
+ORDER = (
+    "table2",
+    "measured",
+    "multislice",
+    "multislice_crystals",
+    "cramer_rao",
+    "dose",
+    "background",
+    "masks",
+    "explain",
+    "calibration",
+    "robustness",
+    "hybrid",
+    "rivals",
+    "alignment",
+    "structure",
+    "scan_maps",
+    "scan_sizes",
+    "scan_formats",
+    "library_build",
+    "accuracy",
+    "holz",
+    "startup",
+)
+
+
+def names() -> list[str]:
+    """Those that are there."""
+    return [name for name in ORDER if (HERE / f"{name}.py").exists()]
+
+
+def about(name: str) -> str:
+    """What a study shows: the first line of its module, which is not imported for it."""
+    text = ast.get_docstring(ast.parse((HERE / f"{name}.py").read_text(encoding="utf-8"))) or ""
+    return text.split("\n", 1)[0]
+
+
+def failure(name: str) -> Path:
+    """The file that says why a study crashed; it is not there after a run that did not."""
+    return out_folder() / f"{name}.failed"
