@@ -20,6 +20,7 @@ import numpy as np
 from benchmarks import frames as drawn
 from benchmarks.common import Study, new_parser
 from hybridfit import Fitter, Library, Recipe, simulate_frame
+from hybridfit.building import VERSION as library_version
 from hybridfit.errors import InputError
 from hybridfit.fitting.alignment import Aligner
 from hybridfit.fitting.candidates import Candidate, tilt_distance
@@ -79,7 +80,7 @@ def library_of(case: str) -> Library:
             sampling=0.4,
             thickness={"start": 2.0, "stop": 80.0, "step": 2.0},
         )
-        path = cache_folder() / f"alignment-{recipe.checksum()[:12]}.nc"
+        path = cache_folder() / f"alignment-{recipe.checksum()[:12]}-v{library_version}.nc"
         if not path.exists():
             Library.build(recipe).save(path)
     return Library(Library.open(path).dataset.load())

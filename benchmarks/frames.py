@@ -76,7 +76,8 @@ def draw(n: int, seed: int) -> list[dict[str, Any]]:
 def simulated(n: int = FRAMES, seed: int = SEED) -> list[tuple[np.ndarray, dict[str, Any]]]:
     """n frames (rows, cols) of electron counts, and the truth of each; from the cache where they are."""
     wanted = draw(n, seed)
-    checksum = Library.open(NAME).dataset.attrs["checksum"][:12]
+    attrs = Library.open(NAME).dataset.attrs
+    checksum = f"{attrs['checksum'][:12]}-{attrs['version']}"
     name = "frames_{}_{}_{}_v{}.npz"
     larger = {int(p.stem.split("_")[2]): p for p in DATA.glob(name.format(checksum, "*", seed, VERSION))}
     enough = [size for size in sorted(larger) if size >= n]  # the first n are the same in all of them

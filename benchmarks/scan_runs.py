@@ -22,6 +22,7 @@ import xarray as xr
 
 from benchmarks.common import cores, out_folder
 from hybridfit import Library, simulate_scan
+from hybridfit.building import VERSION as library_version
 
 NAME = "SrTiO3_001_200kV"
 SEMI_ANGLE = 13.6
@@ -47,7 +48,7 @@ def scan_file(shape: tuple[int, int], seed: int = 0, **options: Any) -> Path:
     """A simulated scan (.npy) of a shape; its truth lies beside it."""
     DATA.mkdir(exist_ok=True)
     words = "".join(f"_{key}{value}" for key, value in options.items())
-    path = DATA / f"scan_{shape[0]}x{shape[1]}_{seed}{words}.npy"
+    path = DATA / f"scan_{shape[0]}x{shape[1]}_{seed}{words}_v{library_version}.npy"
     if not path.exists():
         simulate_scan(
             path,
@@ -67,7 +68,7 @@ def scan_file(shape: tuple[int, int], seed: int = 0, **options: Any) -> Path:
 def repeated(path: Path, side: int) -> Path:
     """A scan of side × side positions that repeats the frames of another."""
     source = np.load(path, mmap_mode="r")
-    out = DATA / f"scan_{side}x{side}_repeated.npy"
+    out = DATA / f"scan_{side}x{side}_repeated_v{library_version}.npy"
     if not out.exists():
         ny, nx = source.shape[:2]
         array = np.lib.format.open_memmap(

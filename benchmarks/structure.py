@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks.common import Study, new_parser, resident_memory_gb
 from benchmarks.cramer_rao import FITTED
 from hybridfit import Candidate, Fitter, Hints, Library, make_frame, simulate_frame
+from hybridfit.building import VERSION as library_version
 from hybridfit.fitting.result import FitResult
 from hybridfit.model import FITTED_BEYOND_DISC, ForwardModel
 from hybridfit.pattern.camera import Camera
@@ -57,7 +58,7 @@ def kept(name: str, semi_angle: float, values: Sequence[float] | None = None, qu
             for parameter, known in recipe.parameters.items()
         }
     recipe = recipe.model_copy(update=changes)
-    path = DATA / f"{name}-{recipe.checksum()[:12]}.nc"
+    path = DATA / f"{name}-{recipe.checksum()[:12]}-v{library_version}.nc"
     if not path.exists():
         Library.build(recipe).save(path)
     return Library(Library.open(path).dataset.load())
