@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from hybridfit.dimensions import Axis
 from hybridfit.fitting.cameras import check_disc
-from hybridfit.fitting.candidates import Candidate
+from hybridfit.fitting.candidates import WINDOW, Candidate
 from hybridfit.fitting.clock import Clock
-from hybridfit.fitting.local import Minimum, Refiner
+from hybridfit.fitting.local import Minimum, Refiner, is_thin
 from hybridfit.fitting.noise import effective_pixels
 from hybridfit.fitting.region import Region
 from hybridfit.fitting.result import FitResult
@@ -181,6 +181,9 @@ class Finisher:
         weights = 1 / first.fit.noise.variance(first.fit.model)
         minima = [first.weighed(weights)]
         for i, (refiner, start, seed) in enumerate(trials[1:], 1):
+            library = refiner.library
+            if seed.thickness < library.thickness_range[0] + WINDOW[0] and is_thin(minima[0].answer, library):
+                continue  # there, too, where tilts are all the same
             new = refiner.follow(frame, seed, region, weights, passes=1, start=start, **options)
             same = [m for m in minima if m.same_as(new, refiner.library)]
             if all(new.answer.chi2 < m.answer.chi2 for m in same):

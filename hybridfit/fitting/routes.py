@@ -143,7 +143,7 @@ def settle(fitter: Fitter, frame: Frame, attempts: Iterable[Attempt], clock: Clo
     """Refine attempt after attempt until an answer holds; then search everywhere."""
     result: FitResult | None = None
     error: InputError | None = None
-    order = fitter.reference.rotation_order
+    order, thinnest = fitter.reference.rotation_order, fitter.reference.thickness_range[0]
     for attempt in attempts:
         if not attempt.found:
             continue
@@ -154,7 +154,8 @@ def settle(fitter: Fitter, frame: Frame, attempts: Iterable[Attempt], clock: Clo
             break
         result = better(result, new)
         # a match has looked at the whole library: looking again takes no rival away
-        if holds(result, attempt.around, order, attempt.within, rivals=attempt.route == MATCH):
+        told = attempt.route == MATCH
+        if holds(result, attempt.around, order, attempt.within, thinnest=thinnest, rivals=told):
             return result
     if not fitter.thorough:
         if result is None:

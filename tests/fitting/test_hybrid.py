@@ -9,6 +9,7 @@ from oracle import Oracle, as_the_camera_sees, said
 from hybridfit import Fitter, Hints, Status, fit
 from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import tilt_distance
+from hybridfit.model import ForwardModel
 
 SEMI_ANGLE = 9.0
 
@@ -44,6 +45,25 @@ def test_a_seed_within_the_window_is_all_it_takes(small_library, frame, thicknes
     assert (result.method, result.route, result.message) == ("hybrid", "network", "The fit converged.")
     assert result.seconds["seed"] > 0 and result.seconds["search"] > 0
     assert result.candidates[0].thickness == pytest.approx(result.thickness)
+
+
+def test_vacuum_is_told_without_a_look_at_every_tilt(small_library, disc, monkeypatch):
+    """A tilt means nothing there: no reason to follow it, to refine every one, or to search on."""
+    monkeypatch.delattr(Fitter, "search_everywhere")
+    evaluations = []
+    evaluate = ForwardModel.evaluate
+
+    def counted(self, *args):
+        evaluations.append(args)
+        return evaluate(self, *args)
+
+    monkeypatch.setattr(ForwardModel, "evaluate", counted)
+    image = np.random.default_rng(0).poisson(500 * disc((96, 96), (47.0, 48.0), 23.0) + 5)
+    truth = {"centre_x": 47.0, "centre_y": 48.0, "scale": 23 / 9}
+    seeds = said(2.0, (1.5, 0.5), doubt=0.6, others=(1.0, 3.0))
+    result = hybrid(small_library, truth, seeds).fit(image)
+    assert result.status is Status.at_bound and "vacuum" in result.message
+    assert result.route == "network" and len(evaluations) < 100
 
 
 def test_where_the_seed_is_off_the_window_widens(small_library, frame):
