@@ -84,11 +84,11 @@ def fitted(data: xr.Dataset, rng: np.random.Generator, quick: bool) -> dict[str,
     image = on_camera(data.intensity, camera, shape, electrons, rng)
     polar = int(data.attrs["polarity"])
     if name not in _fitters:
-        _fitters[name] = Fitter(kept(name, semi_angle, quick=quick), semi_angle, method="lsf")
+        _fitters[name] = Fitter(kept(name, semi_angle, quick=quick), semi_angle)
     fitter = _fitters[name]
     if polar:
         hint = Hints(rotation=camera.rotation + rng.uniform(-MISALIGNED, MISALIGNED))
-        fitter = Fitter(fitter.library, semi_angle, method="lsf", hints=hint)
+        fitter = Fitter(fitter.library, semi_angle, hints=hint)
     result = fitter.fit(image)
     tilt = float(data.attrs["tilt_x_mrad"]), float(data.attrs["tilt_y_mrad"])
     truth = Candidate(

@@ -111,7 +111,7 @@ def polarity(study: Study, frames: int, quick: bool) -> dict[str, list[Row]]:
     out: dict[str, list[Row]] = {}
     for name in POLAR:
         library = kept(name, 13.6, quick=quick)
-        fitter = Fitter(library, 13.6, method="lsf", hints=Hints(rotation=TURN))
+        fitter = Fitter(library, 13.6, hints=Hints(rotation=TURN))
         rng = np.random.default_rng(sum(name.encode()))
         rows = []
         for i in range(2 * frames):
