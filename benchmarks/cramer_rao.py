@@ -87,16 +87,16 @@ def seed_near(values: dict[str, float], rng: np.random.Generator, share: float) 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study."""
     parser = new_parser(__doc__)
-    parser.add_argument("--repeats", type=int, help="fits of each crystal and dose; 100, quick: 8")
-    parser.add_argument("--bias-repeats", type=int, help="fits of each crystal for the bias; 200, quick: 20")
+    parser.add_argument("--repeats", type=int, help="fits of each crystal and dose; 80, quick: 8")
+    parser.add_argument("--bias-repeats", type=int, help="fits of each crystal for the bias; 150, quick: 20")
     parser.add_argument("--seeds", type=int, help="fits from seeds that miss; 150, quick: 20")
     options = parser.parse_args(arguments)
     few = options.quick
     repeats, bias_repeats, seeds = (
         given or (small if few else usual)
         for given, small, usual in (
-            (options.repeats, 8, 100),
-            (options.bias_repeats, 20, 200),
+            (options.repeats, 8, 80),
+            (options.bias_repeats, 20, 150),
             (options.seeds, 20, 150),
         )
     )

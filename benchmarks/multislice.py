@@ -77,9 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = new_parser(__doc__)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--seed", type=int, default=2018)
-    parser.add_argument("--every", type=int, help="use only every n-th thickness; 1, quick: 8, of two tilts")
+    parser.add_argument("--every", type=int, help="use only every n-th thickness; 2, quick: 8, of two files")
     options = parser.parse_args(arguments)
-    every = options.every or (8 if options.quick else 1)
+    every = options.every or (8 if options.quick else 2)
     files = sorted(options.data.glob("abtem_[0-9]*.nc"))
     if not files:
         why = f"no abTEM patterns in {options.data}; make them with python -m benchmarks.abtem_patterns"
