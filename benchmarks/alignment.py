@@ -50,7 +50,7 @@ CASES: dict[str, tuple[str, tuple[int, int, int], float]] = {
 }
 SEMI_ANGLES = (13.0, 16.0, 19.0, 22.0, 25.0)  # mrad: a few, since each needs templates
 THICKNESS = (3.0, 78.0)  # nm
-FRAMES, FULL, SEED = 25, 2, 7
+FRAMES, FULL, SEED = 15, 1, 7
 QUICK_CASES = ("Si [110] 200 kV",)
 NEAR = (0.02, 0.05)  # of the radius
 RIGHT = (0.5, 0.1)  # nm, mrad

@@ -40,7 +40,7 @@ from hybridfit.pattern.background import NAMES as MODELS
 
 STRENGTHS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2)  # per nm, of 255
 SHARE_PER_NM = 0.004  # of the electrons: 40 % at 100 nm
-FRAMES, QUICK_FRAMES, SEED = 60, 6, 4
+FRAMES, QUICK_FRAMES, SEED = 40, 4, 4
 
 Row = dict[str, Any]
 

@@ -89,7 +89,7 @@ class Study:
     name: str
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    quick: bool = field(default_factory=lambda: bool(os.environ.get(QUICK)))
+    quick: bool = field(default_factory=lambda: bool(os.environ.get(QUICK)) or "--quick" in sys.argv)
 
     def __post_init__(self) -> None:
         self._started = time.perf_counter()

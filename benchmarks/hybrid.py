@@ -32,7 +32,7 @@ from hybridfit.network.weights import Network
 
 NETWORK_PX = 227  # the paper's frames: what a centre error in px refers to
 BINS = 10  # of the expected calibration error
-FRAMES, FULL, EDGES = (250, 40), (10, 1), (4, 0)  # of a full run, of a quick one
+FRAMES, FULL, EDGES = (250, 40), (10, 1), (3, 0)  # of a full run, of a quick one
 PAPER_TRANSFORMS = 2250
 PAPER_GRID = 38 * 120  # tilts and thicknesses
 PAPER_COPIES = 8  # by symmetry

@@ -35,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--seed", type=int, default=2018)
     parser.add_argument("--only", default="", help="crystals whose name begins with this")
-    parser.add_argument("--every", type=int, help="use only every n-th thickness; 1, quick: 6")
+    parser.add_argument("--every", type=int, help="use only every n-th thickness; 2, quick: 6")
     options = parser.parse_args(arguments)
-    every = options.every or (6 if options.quick else 1)
+    every = options.every or (6 if options.quick else 2)
     files = sorted(options.data.glob(f"crystal_{options.only}*.nc"))
     if not files:
         why = f"no patterns in {options.data}; make them with python -m benchmarks.abtem_crystals"

@@ -41,7 +41,7 @@ BINS = 5
 # with fewer beams and directions the crystals are not quite those of nature, but those of frames and fits
 QUICK: dict[str, Any] = {"g_max": 1.5, "sampling": 0.4}
 
-FRAMES, QUICK_FRAMES = 40, 4
+FRAMES, QUICK_FRAMES = 20, 2
 
 Row = dict[str, Any]
 
@@ -319,7 +319,7 @@ PARTS: dict[str, Callable[[Study, int, bool], Any]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study."""
     parser = new_parser(__doc__)
-    parser.add_argument("--frames", type=int, help="of every crystal and kind; 40, quick: 4")
+    parser.add_argument("--frames", type=int, help="of every crystal and kind; 20, quick: 2")
     parser.add_argument("--only", help=f"parts, of {', '.join(PARTS)}; all, quick: no cost")
     options = parser.parse_args(arguments)
     frames = options.frames or (QUICK_FRAMES if options.quick else FRAMES)
