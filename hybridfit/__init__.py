@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hybridfit import errors as errors
+    from hybridfit import explain as explain
     from hybridfit.fitting.candidates import Candidate as Candidate
     from hybridfit.fitting.engine import Fitter as Fitter
     from hybridfit.fitting.engine import fit as fit
@@ -67,6 +68,7 @@ __all__ = [  # noqa: RUF022 - lazily imported; in the order in which one meets t
     "map_scan",
     "simulate_frame",
     "simulate_scan",
+    "explain",
     "errors",
 ]
 
@@ -75,8 +77,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name on first use (PEP 562)."""
     if name in _HOME:
         value = getattr(importlib.import_module(_HOME[name]), name)
-    elif name == "errors":
-        value = importlib.import_module("hybridfit.errors")
+    elif name in ("errors", "explain"):
+        value = importlib.import_module(f"hybridfit.{name}")
     elif name == "__version__":
         value = _version()
     else:
