@@ -39,6 +39,7 @@ import abtem
 import dask
 import numpy as np
 import xarray as xr
+from abtem.parametrizations import LobatoParametrization
 from ase import Atoms
 
 POSITIONS_PER_SIDE = 6
@@ -86,7 +87,8 @@ def simulate(
     tilt_mrad : (float, float), mrad
         As ``abtem.Probe`` takes it; see the module's docstring for its sense.
     configs : int
-        Frozen-phonon configurations averaged, each with its own displacements and cells.
+        Frozen-phonon configurations averaged, each with its own displacements and cells.  0: the atoms
+        are at rest, their potential smeared by the Debye-Waller factor; only elastic scattering is left.
 
     Returns
     -------
@@ -100,10 +102,12 @@ def simulate(
     rng = np.random.default_rng(seed)
     energy = 1e3 * specimen.energy_kv  # eV
     total = 0.0
-    for _ in range(configs):
+    for _ in range(max(configs, 1)):
+        at_rest = LobatoParametrization(sigmas=sigmas)
         phonons = abtem.FrozenPhonons(atoms, 1, sigmas=sigmas, seed=int(rng.integers(2**31)))
         potential = abtem.Potential(
-            phonons,
+            phonons if configs else atoms,
+            parametrization="lobato" if configs else at_rest,
             gpts=specimen.gpts,
             slice_thickness=(height / 2,) * int(2 * exits[-1]),
             exit_planes=tuple(int(2 * n - 1) for n in exits),
@@ -121,7 +125,7 @@ def simulate(
 
     kx_mrad, ky_mrad = patterns.angular_coordinates
     intensity = xr.DataArray(
-        (total / configs).astype(np.float32),
+        (total / max(configs, 1)).astype(np.float32),
         dims=("thickness_nm", "kx_mrad", "ky_mrad"),  # abTEM's arrays are ordered (x, y)
         coords={
             "thickness_nm": np.array(patterns.axes_metadata[0].values) / 10,

@@ -130,11 +130,11 @@ def compose_pattern(semi_angle: str, path: str) -> dict[str, Any]:
     return out
 
 
-def rival() -> dict[str, Any]:
+def rival(directions: str = "") -> dict[str, Any]:
     """abTEM's Bloch waves; imported here because it is an optional dependency."""
-    from benchmarks.abtem_bloch import bloch_waves
+    from benchmarks.abtem_bloch import DIRECTIONS, bloch_waves
 
-    return bloch_waves(NAME)
+    return bloch_waves(NAME, int(directions or DIRECTIONS))
 
 
 JOBS = {"build": build, "open": open_library, "compose": compose_pattern, "rival": rival}
