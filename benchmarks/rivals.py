@@ -79,8 +79,8 @@ def bloch_rows(study: Study, quick: bool) -> dict[str, float]:
     )
     if "py4DSTEM" in times:
         study.note(
-            "py4DSTEM's own Weickenmeier–Kohl factors, Debye–Waller factor included, lie 5 to 10 % below those "
-            "of the International Tables at 0.5 1/Å (Sr 1.49, tables 1.65), and within 3 % at 0, 1 and 2 1/Å."
+            "py4DSTEM's own Weickenmeier–Kohl factors, Debye–Waller factor included, lie 5 to 10 % below "
+            "those of the International Tables at 0.5 1/Å (Sr 1.49, tables 1.65), within 3 % at 0, 1, 2 1/Å."
         )
     return times
 
