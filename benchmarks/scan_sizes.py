@@ -17,7 +17,7 @@ from benchmarks.scan_runs import Run, fresh, repeated, scan_file
 from hybridfit.scan.maps import read_map
 
 SIZES, QUICK_SIZES = (16, 32, 128), (8, 10)  # positions along each side
-SOURCE, LARGEST = 64, 256
+SMALL, SOURCE, LARGEST = 10, 64, 256
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,8 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.sizes:
         sides = tuple(int(side) for side in options.sizes.split(","))
     study = Study("scan_sizes", quick=options.quick)
-    scan = scan_file((10, 10)) if max(sides) <= 10 else scan_file((16, 16)) if max(sides) <= 16 else None
-    scan = scan or repeated(scan_file((SOURCE, SOURCE)), LARGEST)
+    small = max(sides) <= SMALL
+    scan = scan_file((SMALL, SMALL)) if small else repeated(scan_file((SOURCE, SOURCE)), LARGEST)
     each, total = [], []
     for side in sides:
         with fresh("size") as path:
@@ -47,9 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     study.add(f"per position: spread from {min(sides)}² to {max(sides)}²", spread, "%", **bar)
     with study.figure() as (_, axes):
         positions = np.square(sides)
-        axes[0].loglog(positions, each, "o-", label="without start and first pass")
-        axes[0].loglog(positions, 1e3 * np.array(total) / positions, "s--", label="in all")
-        axes[0].set(xlabel="positions", ylabel="time per position (ms)")
+        axes[0].semilogx(positions, each, "o-", label="without start and first pass")
+        axes[0].semilogx(positions, 1e3 * np.array(total) / positions, "s--", label="in all")
+        axes[0].set(xlabel="positions", ylabel="time per position (ms)", ylim=(0, None))
+        axes[0].set_xticks(positions, [f"{side}²" for side in sides])
+        axes[0].minorticks_off()
         axes[0].legend()
     return 0 if study.finish(sides=list(sides), ms=each, seconds=total) else 1
 

@@ -23,7 +23,7 @@ MISSED = 3  # exit code of a study that missed a bar
 
 def benchmark(
     studies: Annotated[
-        list[str] | None, typer.Argument(metavar="[STUDY]…", help="By name; all of them by default.")
+        list[str] | None, typer.Argument(metavar="STUDY", help="By name; all of them by default.")
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Small ones: 10 minutes for all instead of 90, on two cores.")
