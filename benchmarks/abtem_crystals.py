@@ -5,7 +5,7 @@
     TiO2 (rutile) [001], 80 kV x along a, 45° from the [110] of the library
 
 Every (crystal, tilt) is one netCDF file, e.g. ``crystal_Si_110_200kV_tilt_+1.00_-0.60.nc``;
-`benchmarks.frozen_phonons` says what is in it.  A file takes about six minutes of one core and 2 GB;
+`benchmarks.frozen_phonons` says what is in it.  A file takes about three minutes of one core and 1 GB;
 those that exist are skipped.
 
 Run with: python -m benchmarks.abtem_crystals [--only NAME]
@@ -52,7 +52,7 @@ def lead_titanate(polarity: int) -> Specimen:
     r = [(polarity * z % 1, y, (x + 0.25) % 1) for _, x, y, z in sites]
     atoms = Atoms([s[0] for s in sites], scaled_positions=r, cell=(4.156, 3.902, 3.902), pbc=True)
     b = {"Pb": 0.9, "Ti": 0.4, "O": 0.7}
-    return Specimen("PbTiO3 [100]", atoms, b, 200.0, (15, 16), (1152, 1152), THICKNESS_NM)
+    return Specimen("PbTiO3 [100]", atoms, b, 200.0, (15, 16), (800, 800), THICKNESS_NM)
 
 
 def silicon() -> Specimen:
@@ -60,7 +60,7 @@ def silicon() -> Specimen:
     a, d = 5.431, 5.431 / 2**0.5
     r = [(0, 0, 0.25), (0.5, 0.5, 0.75), (0.25, 0, 0.75), (0.75, 0.5, 0.25)]
     atoms = Atoms("Si4", scaled_positions=r, cell=(a, d, d), pbc=True)
-    return Specimen("Si [110]", atoms, {"Si": 0.46}, 200.0, (12, 16), (1152, 1152), THICKNESS_NM)
+    return Specimen("Si [110]", atoms, {"Si": 0.46}, 200.0, (12, 16), (800, 800), THICKNESS_NM)
 
 
 def rutile() -> Specimen:
@@ -69,7 +69,7 @@ def rutile() -> Specimen:
     ti, o = [(0, 0, 0.25), (0.5, 0.5, 0.75)], [(u, u, 0.25), (1 - u, 1 - u, 0.25)]
     o += [(0.5 + u, 0.5 - u, 0.75), (0.5 - u, 0.5 + u, 0.75)]
     atoms = Atoms("Ti2O4", scaled_positions=ti + o, cell=(4.594, 4.594, 2.959), pbc=True)
-    return Specimen("TiO2 [001]", atoms, {"Ti": 0.45, "O": 0.55}, 80.0, (16, 16), (1280, 1280), THICKNESS_NM)
+    return Specimen("TiO2 [001]", atoms, {"Ti": 0.45, "O": 0.55}, 80.0, (16, 16), (900, 900), THICKNESS_NM)
 
 
 def cases() -> list[Case]:

@@ -3,7 +3,7 @@
 Every (semi-angle, tilt) is one netCDF file, e.g. ``abtem_13.6mrad_tilt_+1.20_-0.70.nc``;
 `benchmarks.frozen_phonons` says what is in it.
 
-Set OMP_NUM_THREADS and NUMBA_NUM_THREADS to bound the cores used. A file takes about eight minutes
+Set OMP_NUM_THREADS and NUMBA_NUM_THREADS to bound the cores used. A file takes about five minutes
 of one core and 1 GB; those that exist are skipped, so an interrupted run is simply started again.
 """
 
@@ -19,7 +19,7 @@ from benchmarks.frozen_phonons import Specimen, keep, one_thread, parse_tilts, s
 
 LATTICE_A = 3.905  # Angstrom
 DEBYE_WALLER_B = {"Sr": 0.62, "Ti": 0.44, "O": 0.73}  # Angstrom^2, room temperature
-GPTS_PER_CELL = 64  # with 36, crystals of 20-30 nm come out 0.2-0.4 nm thinner, and misfit is twice as high
+GPTS_PER_CELL = 48  # with 36, which cuts the potential off at 3 per Å, crystals come out 1 % thinner
 SEMI_ANGLES_MRAD = (13.6, 19.1)
 TILTS_MRAD = ((1.2, -0.7), (0.0, 0.0), (-2.1, 1.6), (3.2, 1.1), (0.5, -3.4))
 
