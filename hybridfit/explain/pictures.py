@@ -43,6 +43,7 @@ def plot_sweep(sweep: xr.Dataset, path: str | Path | None = None) -> Figure:
     -------
     matplotlib.figure.Figure
     """
+    _check(path)
     with styled_figure((8.0, 7.0)) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True)
         figure.subplots_adjust(left=0.12, right=0.97, bottom=0.09, top=0.88, hspace=0.12)
@@ -96,6 +97,7 @@ def plot_saliency(saliency: xr.Dataset, path: str | Path | None = None) -> Figur
     -------
     matplotlib.figure.Figure
     """
+    _check(path)
     about = saliency.attrs
     alpha, scale = about["semi_angle_mrad"], about["scale_px_per_mrad"]
     centre = about["centre_x_px"], about["centre_y_px"]
@@ -184,6 +186,7 @@ def plot_activations(
     InputError
         No maps, or fewer than one of each to draw.
     """
+    _check(path)
     if not maps or most < 1:
         raise InputError(f"{len(maps)} layers, {most} maps of each: give at least one of both")
     chosen = {name: strongest(layer, most) for name, layer in maps.items()}
@@ -239,9 +242,14 @@ def _title(figure: Figure, source: str, words: str, y: float = 0.93) -> None:
     figure.text(0.02, y, text, fontsize=14, fontweight="bold", color=BLACK, parse_math=False)
 
 
-def _saved(figure: Figure, path: str | Path | None) -> Figure:
+def _check(path: str | Path | None) -> None:
+    """Refuse a picture that cannot be written before it is drawn."""
     if path is not None:
         check_suffix(path)
+
+
+def _saved(figure: Figure, path: str | Path | None) -> Figure:
+    if path is not None:
         with atomic_path(path) as temporary:
             save(figure, temporary)
     return figure

@@ -24,9 +24,9 @@ from hybridfit.explain.pictures import strongest
 def drawn(frame, cnn):
     """(function, what it draws) of every picture."""
     return (
-        (plot_sweep, sweep_mask(frame, cnn, radii=[3, 9, 15])),
+        (plot_sweep, sweep_mask(frame, cnn, radii=[3, 15])),
         (plot_saliency, saliency(frame, cnn)),
-        (plot_activations, activations(frame, cnn)),
+        (plot_activations, activations(frame, cnn, layers=("input", "stem"))),
     )
 
 
