@@ -30,6 +30,12 @@ def simulate(small_library: Library):
 
 
 @pytest.fixture(scope="session")
+def standard(simulate):
+    """The standard frame, and what is true of it."""
+    return simulate()
+
+
+@pytest.fixture(scope="session")
 def fitter(small_library: Library) -> Fitter:
     """Knows nothing of the frame but the semi-angle."""
     return Fitter(small_library, SEMI_ANGLE, workers=2)
