@@ -20,7 +20,7 @@ import xarray as xr
 
 from benchmarks.common import Study, new_parser, skipped
 from benchmarks.multislice import DATA, on_camera, random_camera
-from benchmarks.structure import kept
+from benchmarks.structural_frames import kept
 from hybridfit import Fitter, Hints
 from hybridfit.fitting.candidates import Candidate, turn
 
