@@ -223,7 +223,7 @@ class ForwardModel:
         if self._stack is None:
             blend = at_thickness(table, t, lanes, self._pool)
         else:
-            table, blend = self._stack.at(values), self._stack.blend(t, values, lanes)
+            table, blend = self._stack.at(values), self._stack.blend(t, values, lanes, self._pool)
         sigma, sigma_slopes = self._kernel(values["blur"], camera.scale)
         tilt, alpha = (values["tilt_x"], values["tilt_y"]), values["semi_angle"]
         room = workspace(table, self._radius, lanes, self._pool)
@@ -292,11 +292,15 @@ class ForwardModel:
         stack, t = self._stack, values["thickness"]
         for name in set(names) & set(stack.nodes):
             if name not in stack.moving:
-                out[name] = self._composed(k, stack.at(values), stack.slope(t, values, name), values)
+                out[name] = self._composed(
+                    k, stack.at(values), stack.slope(t, values, name, self._pool), values
+                )
                 continue
             step = self._step(name, values)
             sides = [{**values, name: values[name] + side} for side in (step, -step)]
-            up, down = (self._composed(k, stack.at(at), stack.blend(t, at, 1), values) for at in sides)
+            up, down = (
+                self._composed(k, stack.at(at), stack.blend(t, at, 1, self._pool), values) for at in sides
+            )
             out[name] = (up - down) / (2 * step)
         return out
 

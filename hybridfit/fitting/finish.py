@@ -180,11 +180,17 @@ class Finisher:
         first = refiner.follow(frame, seed, region, passes=2, start=start, **options)
         weights = 1 / first.fit.noise.variance(first.fit.model)
         minima = [first.weighed(weights)]
+        ends = {(refiner, seed): first}
         for i, (refiner, start, seed) in enumerate(trials[1:], 1):
             library = refiner.library
             if seed.thickness < library.thickness_range[0] + WINDOW[0] and is_thin(minima[0].answer, library):
                 continue  # there, too, where tilts are all the same
-            new = refiner.follow(frame, seed, region, weights, passes=1, start=start, **options)
+            end, how = ends.get((refiner, seed)), options
+            if end is not None:  # another start, from what is known now: does it lead elsewhere?
+                start, how = {**end.fit.values, **start}, {**options, "tolerance": ONLY_TOLERANCE}
+            at = seed if end is None else end.answer
+            new = refiner.follow(frame, at, region, weights, passes=1, start=start, **how)
+            ends.setdefault((refiner, seed), new)
             same = [m for m in minima if m.same_as(new, refiner.library)]
             if all(new.answer.chi2 < m.answer.chi2 for m in same):
                 minima = [m for m in minima if m not in same] + [new]

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from hybridfit.pattern.expand import Table, lattice_of
 from hybridfit.pattern.jit import kernel
+from hybridfit.pattern.pool import Pool
 
 Array = NDArray[np.float64]
 MOST_NODES = 4
@@ -85,20 +86,24 @@ class Stack(NamedTuple):
         to_grid, beam_xy = lattice_of(basis, self.table.sampling, self.table.beam_n)
         return self.table._replace(to_grid=to_grid, beam_xy=beam_xy)
 
-    def blend(self, thickness: float, values: Mapping[str, float], lanes: int = 2) -> NDArray[np.float32]:
+    def blend(
+        self, thickness: float, values: Mapping[str, float], lanes: int = 2, pool: Pool | None = None
+    ) -> NDArray[np.float32]:
         """(beam, direction, lanes) float32 with I and, of 2 lanes, ∂I/∂t, as `expand.at_thickness`."""
         times, at_t, along_t = self._thickness(thickness)
         parts = [node_weights(nodes, values[name]) for name, nodes in self.nodes.items()]
         weights = [w for _, w, _ in parts]
         both = [_products([*weights, lane]) for lane in (at_t, along_t)[:lanes]]
-        return self._mixed(parts, times, np.stack(both))
+        return self._mixed(parts, times, np.stack(both), pool)
 
-    def slope(self, thickness: float, values: Mapping[str, float], name: str) -> NDArray[np.float32]:
+    def slope(
+        self, thickness: float, values: Mapping[str, float], name: str, pool: Pool | None = None
+    ) -> NDArray[np.float32]:
         """(beam, direction, 1) float32 with the derivative of I along a parameter, at fixed ν."""
         times, at_t, _ = self._thickness(thickness)
         parts = {key: node_weights(nodes, values[key]) for key, nodes in self.nodes.items()}
         weights = [slopes if key == name else w for key, (_, w, slopes) in parts.items()]
-        return self._mixed(list(parts.values()), times, _products([*weights, at_t])[None])
+        return self._mixed(list(parts.values()), times, _products([*weights, at_t])[None], pool)
 
     def _thickness(self, thickness: float) -> tuple[int, Array, Array]:
         steps = np.arange(self.intensity.shape[-3], dtype=np.float64)
@@ -108,7 +113,7 @@ class Stack(NamedTuple):
         return first, weights, slopes / self.table.thickness_step
 
     def _mixed(
-        self, parts: list[tuple[int, Array, Array]], first_time: int, weights: Array
+        self, parts: list[tuple[int, Array, Array]], first_time: int, weights: Array, pool: Pool | None
     ) -> NDArray[np.float32]:
         """Tables of all combinations of the nodes, times their weights (lanes, combination)."""
         shape = self.intensity.shape[:-3]
@@ -118,16 +123,22 @@ class Stack(NamedTuple):
         each = weights.reshape(len(weights), len(crystals), MOST_NODES).astype(np.float32)
         used = np.flatnonzero((each != 0).sum(axis=(0, 2)))  # on a node there is only one
         crystal = np.array(crystals, dtype=np.int64)[used]
-        return mix(flat, crystal, first_time, np.ascontiguousarray(each[:, used]), len(self.table.beam_n))
+        chosen = np.ascontiguousarray(each[:, used])
+        out = np.empty((len(self.table.beam_n), flat.shape[-1], len(chosen)), np.float32)
+
+        def fill(begin: int, end: int) -> None:
+            mix(flat, crystal, first_time, chosen, out, begin, end)
+
+        (pool or Pool()).shares(fill, len(out))
+        return out
 
 
 @kernel
-def mix(intensity, crystal, time, weights, beams):
-    """(beam, direction, lanes) float32: Σ_ij weights[lane, i, j] · intensity[crystal[i], time + j], j < 4."""
+def mix(intensity, crystal, time, weights, out, begin, end):
+    """out[b, d, lane] = Σ_ij weights[lane, i, j] · intensity[crystal[i], time + j, b, d], begin ≤ b < end."""
     lanes, directions = weights.shape[0], intensity.shape[3]
-    out = np.empty((beams, directions, lanes), np.float32)
     row = np.empty(directions, np.float32)  # stays in the cache, and lets the sums be vector operations
-    for b in range(beams):
+    for b in range(begin, end):
         for lane in range(lanes):
             for i in range(crystal.size):
                 at, w = intensity[crystal[i]], weights[lane, i]
@@ -141,7 +152,6 @@ def mix(intensity, crystal, time, weights, beams):
                         row[d] += w0 * i0[d] + w1 * i1[d] + w2 * i2[d] + w3 * i3[d]
             for d in range(directions):
                 out[b, d, lane] = row[d]
-    return out
 
 
 def _products(weights: list[Array]) -> Array:

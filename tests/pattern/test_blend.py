@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from hybridfit.pattern.blend import Stack, mix, node_weights
 from hybridfit.pattern.expand import at_thickness
+from hybridfit.pattern.pool import Pool
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,17 @@ def test_without_parameters_it_is_the_interpolation_in_thickness(stack):
 def test_the_kernel_is_its_plain_self(stack, lanes):
     flat = stack.intensity.reshape(-1, *stack.intensity.shape[-3:])[:, :, :3, :40]
     weights = np.random.default_rng(0).random((lanes, 2, 4)).astype(np.float32)
-    arguments = (np.ascontiguousarray(flat), np.array([0, 3]), 1, weights, 3)
-    np.testing.assert_allclose(mix(*arguments), mix.py_func(*arguments), rtol=1e-5)
+    arguments = (np.ascontiguousarray(flat), np.array([0, 3]), 1, weights)
     plain = np.einsum("lij,ijbd->bdl", weights, flat[[0, 3], 1:5])
-    np.testing.assert_allclose(mix(*arguments), plain, rtol=1e-5)
+    for run in (mix, mix.py_func):
+        out = np.zeros((3, 40, lanes), np.float32)
+        run(*arguments, out, 0, 2)
+        assert not out[2].any()
+        run(*arguments, out, 2, 3)
+        np.testing.assert_allclose(out, plain, rtol=1e-5)
+
+
+def test_threads_share_the_beams(stack):
+    values = {"a": 0.5, "b": 0.2}
+    for run in (stack.blend, partial(stack.slope, name="a")):
+        assert np.array_equal(run(30.2, values, pool=Pool(3)), run(30.2, values))
