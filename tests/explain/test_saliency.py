@@ -39,17 +39,20 @@ def answer(frame, cnn):
     return read
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_gradient_against_finite_differences(frame, maps, answer, seed):
-    step = np.random.default_rng(seed).normal(size=frame.image.shape)
-    # smooth, so that the difference stands above rounding before kinks of the network tell
-    step = step.cumsum(axis=0).cumsum(axis=1)
-    step = 0.004 * frame.image * step / np.abs(step).max()
-    difference = (answer(frame.image + step) - answer(frame.image - step)) / 2
+def test_gradient_against_finite_differences(frame, maps, answer):
+    """In many directions: the network is piecewise linear, and kinks move a single one by some per cent."""
     slopes = np.concatenate([maps.thickness_gradient.values[None], maps.tilt_gradient.values])
-    expected = (slopes * step).sum(axis=(1, 2))
-    assert np.abs(difference).max() > 1e-3
-    assert difference == pytest.approx(expected, rel=0.03, abs=1e-4)
+    differences, expected = [], []
+    for seed in range(8):
+        step = np.random.default_rng(seed).normal(size=frame.image.shape)
+        # smooth, so that the difference stands above rounding
+        step = step.cumsum(axis=0).cumsum(axis=1)
+        step = 0.004 * frame.image * step / np.abs(step).max()
+        differences.append((answer(frame.image + step) - answer(frame.image - step)) / 2)
+        expected.append((slopes * step).sum(axis=(1, 2)))
+    size = np.sqrt(np.mean(np.square(expected), axis=0))
+    assert size.min() > 1e-3
+    assert (np.sqrt(np.mean(np.square(np.subtract(differences, expected)), axis=0)) < 0.05 * size).all()
 
 
 def test_the_answer_is_that_of_the_network(frame, cnn, maps):

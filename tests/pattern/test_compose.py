@@ -22,7 +22,7 @@ def library_matrix(cif, zone, g_max):
     """The problem that the library solves, and its beams (mrad)."""
     projection = project(Crystal.from_cif(cif), zone)
     beams = projection.beams(g_max)
-    every = DynamicalMatrix.of(projection, projection.beams(FOLDED * g_max), 200)
+    every = DynamicalMatrix.of(projection, projection.beams(FOLDED * g_max), 200, higher_zones=True)
     return every.folded(len(beams)), beams @ projection.basis * wavelength(200) * 1e3
 
 
