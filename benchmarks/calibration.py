@@ -245,7 +245,9 @@ def _draw_reliability(axis: Any, rows: list[Row]) -> None:
                 color=colour,
                 label=f"{what}, {KINDS[kind]}",
             )
-    axis.set(xlabel="confidence of the network", ylabel="share of right answers", xlim=(0, 1.02), ylim=(0, 1.05))
+    axis.set(
+        xlabel="confidence of the network", ylabel="share of right answers", xlim=(0, 1.02), ylim=(0, 1.05)
+    )
     axis.legend(fontsize=6.5)
 
 
