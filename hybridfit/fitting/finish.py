@@ -183,7 +183,10 @@ class Finisher:
         ends = {(refiner, seed): first}
         for i, (refiner, start, seed) in enumerate(trials[1:], 1):
             library = refiner.library
-            if seed.thickness < library.thickness_range[0] + WINDOW[0] and is_thin(minima[0].answer, library):
+            thin = any(
+                m.discrete == refiner.discrete and is_thin(m.answer.thickness, library) for m in minima
+            )
+            if thin and seed.thickness < library.thickness_range[0] + WINDOW[0]:
                 continue  # there, too, where tilts are all the same
             end, how = ends.get((refiner, seed)), options
             if end is not None:  # another start, from what is known now: does it lead elsewhere?

@@ -29,7 +29,7 @@ FIXED_BY_DEFAULT = ("semi_angle",)
 FIXED_WHEN_COARSE = ("ellipticity_a", "ellipticity_b")
 START = {"blur": 0.3, "ellipticity_a": 0.0, "ellipticity_b": 0.0}  # mrad, 1, 1
 FEWEST_PIXELS = 200
-THIN = 0.25  # nm above the thinnest of a library: next to nothing, whose tilt means nothing
+NOTHING, THINNEST = 2.0, 0.25  # nm; nm above the thinnest of a library: next to nothing, without a tilt
 SAME_STRUCTURE = 0.1  # of the range of a parameter: two refinements this close found one minimum
 
 
@@ -52,9 +52,11 @@ class Minimum:
 
     def same_as(self, other: Minimum, library: Library) -> bool:
         """Whether two refinements found one minimum, also in the structural parameters of the library."""
-        if is_thin(self.answer, library) and is_thin(other.answer, library):
+        if self.discrete != other.discrete:
+            return False
+        if is_thin(self.answer.thickness, library) and is_thin(other.answer.thickness, library):
             return True
-        if self.discrete != other.discrete or not self.answer.same_as(other.answer, library.rotation_order):
+        if not self.answer.same_as(other.answer, library.rotation_order):
             return False
         return all(
             abs(self.fit.values[name] - other.fit.values[name]) < SAME_STRUCTURE * (axis.high - axis.low)
@@ -63,9 +65,9 @@ class Minimum:
         )
 
 
-def is_thin(answer: Candidate, library: Library) -> bool:
-    """Whether that is the thinnest crystal of a library: vacuum, maybe."""
-    return answer.thickness < library.thickness_range[0] + THIN
+def is_thin(thickness: float, library: Library) -> bool:
+    """Whether a thickness (nm) is next to nothing, and the thinnest of a library: vacuum, maybe."""
+    return thickness < min(NOTHING, library.thickness_range[0] + THINNEST)
 
 
 class Refiner:
@@ -143,7 +145,7 @@ class Refiner:
             near = abs(answer.thickness - seed.thickness) < 0.95 * SLACK * WINDOW[0]
             for a, b in zip(answer.tilt, seed.tilt, strict=True):
                 near &= abs(a - b) < 0.95 * SLACK * WINDOW[1]
-            if near or is_thin(answer, self.library):
+            if near or is_thin(answer.thickness, self.library):
                 break
             seed = answer
         return Minimum(region, fit, answer, self.discrete)

@@ -20,6 +20,7 @@ from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import WINDOW, Candidate, obeying
 from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.hints import Hints
+from hybridfit.fitting.local import is_thin
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.variants import all_turns
 from hybridfit.fitting.verdict import better, holds
@@ -143,7 +144,7 @@ def settle(fitter: Fitter, frame: Frame, attempts: Iterable[Attempt], clock: Clo
     """Refine attempt after attempt until an answer holds; then search everywhere."""
     result: FitResult | None = None
     error: InputError | None = None
-    order, thinnest = fitter.reference.rotation_order, fitter.reference.thickness_range[0]
+    order = fitter.reference.rotation_order
     for attempt in attempts:
         if not attempt.found:
             continue
@@ -154,8 +155,8 @@ def settle(fitter: Fitter, frame: Frame, attempts: Iterable[Attempt], clock: Clo
             break
         result = better(result, new)
         # a match has looked at the whole library: looking again takes no rival away
-        told = attempt.route == MATCH
-        if holds(result, attempt.around, order, attempt.within, thinnest=thinnest, rivals=told):
+        thin, told = is_thin(result.thickness, fitter.reference), attempt.route == MATCH
+        if holds(result, attempt.around, order, attempt.within, thin=thin, rivals=told):
             return result
     if not fitter.thorough:
         if result is None:

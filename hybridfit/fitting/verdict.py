@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.fitting.candidates import Candidate, canonical, tilt_distance
-from hybridfit.fitting.local import THIN, Minimum
+from hybridfit.fitting.local import Minimum
 from hybridfit.fitting.result import FitResult, Parameter, Status, Thumbnail
 from hybridfit.fitting.structure import crystallinity, structure_left
 from hybridfit.library import Library
@@ -120,17 +120,17 @@ def holds(
     order: int,
     half_widths: tuple[float, float],
     *,
-    thinnest: float = 0.0,
+    thin: bool = False,
     rivals: bool = False,
 ) -> bool:
     """Whether a result is within the window (nm, mrad) around a candidate, and no rival, if that matters.
 
-    thinnest is the thinnest crystal (nm) of the library.
+    The tilt does not count where the result is thin, next to nothing.
     """
     allowed = (Status.converged, Status.at_bound, *((Status.ambiguous,) if rivals else ()))
     if result.status not in allowed:
         return False
-    if result.thickness < thinnest + THIN:  # whose tilt means nothing
+    if thin:
         return any(abs(result.thickness - c.thickness) <= half_widths[0] + ROOM[0] for c in candidates)
     return any(
         abs(result.thickness - c.thickness) <= half_widths[0] + ROOM[0]

@@ -12,8 +12,10 @@ and because T is a Laplacian, the commutators are an ordinary potential, the sam
 
     δU(r) = −Σ_{l≠0} |∇U_l(r)|² / (2π · 2K g_z)².
 
-It weakens every atom column: without it crystals seem 0.5–1 % thinner than they are.  What is not in it
-are HOLZ lines, where a beam comes near the Ewald sphere; those from the ring of a zone on are left out.
+It weakens every atom column: without it SrTiO3 that does not absorb seems 0.5–1 % thinner than it is, and
+absorption damps most of that (tests/physics/test_higher_zones.py, benchmarks/REMARKS.md).  What is not in
+it are HOLZ lines, where a beam comes near the Ewald sphere: reflections from the ring of a zone on are
+left out.
 
 .. [1] the expansion for high frequencies of Rahav, Gilary & Fishman, Phys. Rev. A 68 (2003) 013820; the
    same for slices of a crystal: Van Dyck, Adv. Electron. Electron Phys. 65 (1985) 295.

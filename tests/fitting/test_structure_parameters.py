@@ -188,6 +188,14 @@ def test_too_few_electrons_leave_the_polarity_open(gallium_arsenide):
     assert set(odds) == {-1.0, 1.0} and 1e-6 < min(odds.values()) < 0.5
 
 
+def test_the_thinnest_crystal_of_a_library_has_a_polarity_and_a_tilt(gallium_arsenide):
+    """Only next to nothing has none, and a library may begin at more."""
+    image, truth = frame(gallium_arsenide.at(polarity=1), thickness=15.1)
+    result = fitter(gallium_arsenide).refine(image, at_truth(truth))
+    assert result.structure["polarity"].odds[1] > 0.99 > result.structure["polarity"].odds[-1]
+    np.testing.assert_allclose(result.tilt, (truth["tilt_x"], truth["tilt_y"]), atol=0.1)
+
+
 def test_a_polarity_that_is_fixed_has_no_odds(gallium_arsenide):
     image, truth = frame(gallium_arsenide.at(polarity=1))
     right, wrong = (
