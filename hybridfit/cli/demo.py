@@ -33,8 +33,9 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Simulate a camera frame of a tilted crystal, fit it, and compare with the truth."""
+    plots = pictures(output, 1)
     frame_path = output.with_name(f"{output.stem}_frame.tif")
-    check_outputs([*pictures(output, 1), frame_path], inputs=[library])
+    check_outputs([*plots, frame_path], inputs=[library])
 
     from hybridfit.fitting.engine import Fitter
     from hybridfit.frame import make_frame
@@ -45,7 +46,7 @@ def demo(
         opened = open_library(library, bars)
         image, truth = simulate_frame(opened, **DEMO, seed=seed)
         bars.start("")
-        fitter = Fitter(opened, DEMO["semi_angle"], progress=bars.show)
+        fitter = Fitter(opened, DEMO["semi_angle"], progress=bars.show, whole_curve=True)
         result = fitter.fit(make_frame(image, source=str(frame_path)))
     write([(output, result)], image=(frame_path, image))
     if quiet:

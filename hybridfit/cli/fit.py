@@ -132,6 +132,7 @@ def fit(
         background=background,
         fix=fixed,
         free=free or (),
+        whole_curve=bool(plots),
     )
     objects = [result.to_json() for result in results]
     write(list(zip(plots, results, strict=False)), json=None if json_path is None else (json_path, objects))

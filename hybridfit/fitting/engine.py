@@ -23,7 +23,7 @@ from hybridfit.fitting.cameras import check_bright
 from hybridfit.fitting.candidates import WINDOW, Candidate, Seed
 from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.everywhere import search_everywhere
-from hybridfit.fitting.finish import Finisher
+from hybridfit.fitting.finish import EVERYWHERE, Finisher
 from hybridfit.fitting.hints import Hints, check_fixed, with_fixed
 from hybridfit.fitting.local import Refiner
 from hybridfit.fitting.result import FitResult
@@ -74,6 +74,9 @@ class Fitter:
     progress : callable(stage, fraction), optional
     keep_model : bool
         Keep the model (some 20 MB) with each result, for `FitResult.conf_interval`.
+    whole_curve : bool
+        `FitResult.curve` is over the whole library, for its picture, also where the search was not:
+        a tenth of a second a frame.
     thorough : bool
         Whether the whole library is searched where a seed does not hold.
     seeded : bool
@@ -104,6 +107,7 @@ class Fitter:
         workers: int | None = None,
         progress: Progress | None = None,
         keep_model: bool = False,
+        whole_curve: bool = False,
         thorough: bool = True,
         seeded: bool = False,
     ) -> None:
@@ -153,6 +157,7 @@ class Fitter:
             method=self.method,
             remark=remark,
             keep_model=keep_model,
+            whole_curve=whole_curve,
             progress=self.progress,
         )
         self.searcher = search_everywhere(
@@ -291,7 +296,7 @@ class Fitter:
         found, curve = self.searcher.search(frame)
         found = all_turns(found, self.library, self.reference, self.hints.rotation)
         clock.lap("search")
-        result = self.finisher.finish(frame, found, curve, clock, "full search")
+        result = self.finisher.finish(frame, found, curve, clock, EVERYWHERE)
         if poor(result):
             check_bright(frame, self.hints)
         return result
@@ -352,5 +357,6 @@ def fit(
         free=free,
         hints=hints,
         keep_model=True,
+        whole_curve=True,
     )
     return fitter.fit(frame)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.dimensions import Axis
+from hybridfit.fitting.along import along_thickness
 from hybridfit.fitting.cameras import check_disc
 from hybridfit.fitting.candidates import WINDOW, Candidate
 from hybridfit.fitting.clock import Clock
@@ -27,6 +28,7 @@ from hybridfit.model import FINE_PIXEL
 
 Array = NDArray[np.float64]
 
+EVERYWHERE = "full search"  # the route whose search has been over all thicknesses
 FINE_RADIUS = 40  # px of the compared disc in the last refinement: more are binned; 2 px/mrad lose 5 %
 COARSE_RADIUS = 26  # px, while candidates are told apart
 COARSE_PIXEL = 0.5  # mrad: wider pixels are divided, while candidates are told apart
@@ -51,7 +53,8 @@ class Finisher:
     method : str
     remark : str
         A sentence to add to every message.
-    keep_model : bool
+    keep_model, whole_curve : bool
+        As for `Fitter`.
     progress : callable(stage, fraction)
     """
 
@@ -63,6 +66,7 @@ class Finisher:
         method: str,
         remark: str,
         keep_model: bool,
+        whole_curve: bool,
         progress: Callable[[str, float], None],
     ) -> None:
         self.variants = variants
@@ -71,6 +75,7 @@ class Finisher:
         self.method = method
         self.remark = remark
         self.keep_model = keep_model
+        self.whole_curve = whole_curve
         self.progress = progress
 
     def finish(
@@ -118,6 +123,9 @@ class Finisher:
             remark=self.remark,
             doubt=doubt,
         )
+        if self.whole_curve and route != EVERYWHERE:
+            curve = along_thickness(self._refiner(best), frame, best, told[0].region, COARSE_PIXEL)
+            result = replace(result, curve=curve, curve_searched=False)
         if not best.discrete:
             return result
         tried = [(m.discrete, m.answer.chi2) for m in minima]

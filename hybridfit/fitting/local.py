@@ -150,6 +150,23 @@ class Refiner:
             seed = answer
         return Minimum(region, fit, answer, self.discrete)
 
+    def model(
+        self, frame: Frame, camera: Candidate, region: Region, fine_pixel: float = FINE_PIXEL
+    ) -> ForwardModel:
+        """The forward model on a region of a frame that a camera like the candidate's has taken."""
+        return ForwardModel(
+            self.library,
+            region.mask,
+            Camera(camera.centre_x, camera.centre_y, camera.scale, camera.rotation),
+            semi_angle=self.semi_angle,
+            background=self.background,
+            per_nm=bg.PER_NM * float(frame.image[frame.valid].max()),
+            origin=region.origin,
+            pixel=region.factor,
+            fine_pixel=fine_pixel,
+            pool=self.pool,
+        )
+
     def _refine(
         self,
         frame: Frame,
@@ -173,18 +190,7 @@ class Refiner:
                 f"{frame.source}: the pattern at {seed.scale:.3g} px/mrad has only {usable} usable pixels, "
                 f"{FEWEST_PIXELS} are needed; bin or mask less"
             )
-        model = ForwardModel(
-            self.library,
-            region.mask,
-            Camera(seed.centre_x, seed.centre_y, seed.scale, rotation),
-            semi_angle=self.semi_angle,
-            background=self.background,
-            per_nm=bg.PER_NM * float(frame.image[frame.valid].max()),
-            origin=region.origin,
-            pixel=region.factor,
-            fine_pixel=fine_pixel,
-            pool=self.pool,
-        )
+        model = self.model(frame, replace(seed, rotation=rotation), region, fine_pixel)
         start = {
             "thickness": seed.thickness,
             "tilt_x": x,

@@ -122,6 +122,9 @@ class FitResult:
         The answer, then the other minima that the search led to, refined, best first.
     curve : (2, n) array or None
         Thickness (nm) and the least χ² found there by the search, relative to the variance.
+    curve_searched : bool
+        False where the curve is χ² at the answer's tilt and camera in place of the least one, over the
+        whole library after a search that was not (`Fitter`'s whole_curve).
     seconds : dict
         Time spent: seed, search, refine, total.
     thumbnail : Thumbnail
@@ -158,6 +161,7 @@ class FitResult:
     route: str = "full search"
     structure: dict[str, Parameter] = field(default_factory=dict)
     flipped: bool = False
+    curve_searched: bool = True
     fitter: Any = field(default=None, repr=False, compare=False)
 
     def __getitem__(self, name: str) -> Parameter:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from hybridfit.fitting.result import FitResult
 from hybridfit.plot.style import BLACK, BLUE, DPI, GREEN, ORANGE, RED, WHITE_HALO
@@ -60,7 +60,8 @@ def draw_chi2(axis: Axes, result: FitResult) -> None:
     best = min((c.chi2 for c in result.candidates if c.chi2 > 0), default=math.nan)
     if result.curve is not None:
         thickness, chi2 = result.curve[0], np.maximum(result.curve[1], 1e-6)
-        axis.plot(thickness, chi2, color=BLUE, label="search, coarse grid", zorder=2)
+        label = "search, coarse grid" if result.curve_searched else "at the answer's tilt and camera"
+        axis.plot(thickness, chi2, color=BLUE, label=label, zorder=2)
         axis.set_xlim(float(thickness[0]), float(thickness[-1]))
         heights = np.interp([c.thickness for c in rest], thickness, chi2).tolist()
         low, high = float(chi2.min()), float(chi2.max())
@@ -90,7 +91,7 @@ def draw_chi2(axis: Axes, result: FitResult) -> None:
     low *= (low / high) ** (room / (1 - room))
     axis.set_ylim(low, high)
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None if low > 0.005 else 1))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
     axis.yaxis.set_minor_formatter(NullFormatter())
     labels = [
         (c.thickness, y, f"{c.thickness:.1f} nm (× {c.chi2 / best:.3g})", BLACK)

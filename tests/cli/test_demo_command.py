@@ -23,5 +23,6 @@ def test_demo_ends_with_a_line_that_can_be_typed(run, small_recipe, tmp_path, mo
 
 def test_unusable_arguments(refused, tmp_path):
     refused("demo.bmp", "demo", "--output", tmp_path / "demo.bmp")
+    refused("without a suffix", "demo", "--output", ".")
     refused("nosuch", "demo", "--output", tmp_path / "nosuch" / "demo.png")
     refused("seed", "demo", "--seed", "-1", "--output", tmp_path / "fit.png")

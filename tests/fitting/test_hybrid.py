@@ -47,6 +47,19 @@ def test_a_seed_within_the_window_is_all_it_takes(small_library, frame, thicknes
     assert result.candidates[0].thickness == pytest.approx(result.thickness)
 
 
+def test_a_picture_gets_chi2_over_the_whole_library(small_library, frame):
+    image, truth = frame
+    seen = [
+        hybrid(small_library, truth, answer(truth), whole_curve=whole).fit(image) for whole in (False, True)
+    ]
+    assert seen[0].curve_searched and not seen[1].curve_searched
+    (thickness, chi2), (low, high) = seen[1].curve, small_library.thickness_range
+    assert np.ptp(seen[0].curve[0]) < 10 and (thickness[0], thickness[-1]) == (low, high)
+    assert thickness[chi2.argmin()] == pytest.approx(seen[1].thickness)
+    assert chi2.min() == pytest.approx(seen[1].residual_fraction, rel=0.3)
+    assert seen[1].thickness == seen[0].thickness
+
+
 def test_vacuum_is_told_without_a_look_at_every_tilt(small_library, disc, monkeypatch):
     """A tilt means nothing there: no reason to follow it, to refine every one, or to search on."""
     monkeypatch.delattr(Fitter, "search_everywhere")
