@@ -1,4 +1,4 @@
-"""Write RESULTS.md from the JSON of the studies that have been run.
+"""Write RESULTS.md from the JSON of the studies that have been run, and what README.md says of it.
 
 A study of which there is no JSON keeps the section that it has.
 
@@ -13,11 +13,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.claims import written_into
 from benchmarks.common import OUT, out_folder
 from benchmarks.studies import HERE, ORDER, failure
 from hybridfit.io import atomic_path
 
 REMARKS = HERE / "REMARKS.md"  # what no program can write: why a bar is missed
+README = HERE.parent / "README.md"
 HEAD = """# Results
 
 Generated from the JSON that the studies write (`hybridfit benchmark`, or `python -m benchmarks.NAME` and then
@@ -102,7 +104,11 @@ def main() -> int:
             *sections,
             *([REMARKS.read_text(encoding="utf-8")] if own else []),
         ]
-        temporary.write_text("\n".join(part.rstrip("\n") + "\n" for part in parts), encoding="utf-8")
+        text = "\n".join(part.rstrip("\n") + "\n" for part in parts)
+        temporary.write_text(text, encoding="utf-8")
+    if own:
+        with atomic_path(README) as temporary:
+            temporary.write_text(written_into(README.read_text(encoding="utf-8"), text), encoding="utf-8")
     missed = [
         f"{name}: {row['what'].strip()}"
         for name in names

@@ -118,16 +118,18 @@ def composition(study: Study, frames: int, quick: bool) -> list[Row]:
 
 
 PARTS: dict[str, Callable[[Study, int, bool], Any]] = {"octahedra": octahedra, "composition": composition}
+QUICK_PART = "octahedra"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study."""
     parser = new_parser(__doc__)
     parser.add_argument("--frames", type=int, help=f"of every crystal; {FRAMES}, quick: {QUICK_FRAMES}")
-    parser.add_argument("--only", default=",".join(PARTS), help=f"parts, of {', '.join(PARTS)}; all")
+    parser.add_argument("--only", help=f"parts, of {', '.join(PARTS)}; all, quick: {QUICK_PART}")
     options = parser.parse_args(arguments)
     frames = options.frames or (QUICK_FRAMES if options.quick else FRAMES)
-    chosen = options.only.split(",")
+    usual = [QUICK_PART] if options.quick else list(PARTS)
+    chosen = options.only.split(",") if options.only else usual
     if unknown := [part for part in chosen if part not in PARTS]:
         parser.error(f"no part {unknown[0]!r}; the parts are {', '.join(PARTS)}")
     study = Study("structure", quick=options.quick)
