@@ -33,9 +33,6 @@ from hybridfit.network.weights import Network
 NETWORK_PX = 227  # the paper's frames: what a centre error in px refers to
 BINS = 10  # of the expected calibration error
 FRAMES, FULL, EDGES = (250, 40), (10, 1), (3, 0)  # of a full run, of a quick one
-PAPER_TRANSFORMS = 2250
-PAPER_GRID = 38 * 120  # tilts and thicknesses
-PAPER_COPIES = 8  # by symmetry
 NOT_THAT = (3.0, 1.0)  # nm, mrad: an answer farther from the truth is wrong
 
 
@@ -198,33 +195,6 @@ def _wrong(row: dict[str, Any]) -> bool:
     return row["thickness"] > NOT_THAT[0] or row["tilt"] > NOT_THAT[1]
 
 
-def papers_grid(study: Study, library: Library, hybrid_seconds: float) -> None:
-    """The paper's grid search, timed per candidate with our fastest kernel and multiplied."""
-    from hybridfit.fitting.search import make_templates, match
-
-    rng = np.random.default_rng(0)
-    frame = rng.poisson(50, (96, 96)).astype(float)
-    tilts = rng.uniform(-2, 2, (20, 2))
-    templates = make_templates(library, 13.6, np.array([30.0, 40, 50, 60]), tilts)
-    cameras = np.tile([[48.0, 48.0, 2.0]], (20, 1))
-    valid = np.ones(frame.shape, bool)
-    start = time.perf_counter()
-    match(frame, valid, templates, cameras, workers=1)
-    # a match finds the best of all rotations: it is granted as one candidate a rotation of the paper's
-    per_candidate = (time.perf_counter() - start) / (len(templates.thickness) * len(cameras))
-    candidates = PAPER_TRANSFORMS * PAPER_GRID * PAPER_COPIES
-    study.note(
-        f"the paper's grid: {PAPER_TRANSFORMS} transforms × {PAPER_GRID} patterns × {PAPER_COPIES} copies "
-        f"by symmetry, {1e6 * per_candidate:.1f} µs each with our kernel (not run: multiplied)"
-    )
-    study.add(
-        "hybrid against the paper's grid: faster by",
-        candidates * per_candidate / hybrid_seconds,
-        "×",
-        at_least=10_000,
-    )
-
-
 def measured(study: Study, network: Network, library: Library) -> None:
     """The measured patterns, by the hybrid fit."""
     patterns = list(labelled(DATA))
@@ -298,7 +268,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seeds = network_alone(study, network, library, frames)
     network_times(study, network, library)
     fits = compare(study, network, library, frames, min(full, len(frames)))
-    papers_grid(study, library, float(np.median([row["seconds"]["total"] for row in fits])))
     measured(study, network, library)
     strange = at_the_edges(study, network, library, each) if each else []
     draw(study, seeds, fits)
