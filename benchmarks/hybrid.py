@@ -10,7 +10,6 @@ Run with: python -m benchmarks.hybrid [--frames N] [--full N] [--edges N] [--wei
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
