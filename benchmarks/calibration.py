@@ -217,7 +217,7 @@ def _draw_coverage(axis: Any, rows: list[Row], quantity: str) -> None:
         axis.axhline(percent, color="k", lw=0.8, ls="-" if percent == 95 else "--")
     labels = [f"$10^{{{np.log10(e):.0f}}}$" if quantity == "electrons" else f"{e:g}" for e in edges]
     axis.set_xticks(range(len(edges)), labels)
-    axis.set(xlabel=WORDS[quantity], ylabel="intervals that hold the truth (%)", ylim=(30, 102))
+    axis.set(xlabel=WORDS[quantity], ylabel="intervals that hold the truth (%)", ylim=(0, 103))
     if quantity == "electrons":
         axis.legend(fontsize=6.5, loc="lower left")
 
