@@ -20,14 +20,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.cameras import check_bright
-from hybridfit.fitting.candidates import WINDOW, Candidate, Seed
+from hybridfit.fitting.candidates import SURE, WINDOW, Candidate, Seed
 from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.everywhere import search_everywhere
 from hybridfit.fitting.finish import EVERYWHERE, Finisher
 from hybridfit.fitting.hints import Hints, check_fixed, with_fixed
 from hybridfit.fitting.local import Refiner
 from hybridfit.fitting.result import FitResult
-from hybridfit.fitting.routes import Route, make_seeder, matched, settle, windowed
+from hybridfit.fitting.routes import Route, doubted, make_seeder, matched, settle, windowed
 from hybridfit.fitting.search import Templates
 from hybridfit.fitting.variants import all_turns, make_variants, reference_values
 from hybridfit.fitting.verdict import poor
@@ -289,7 +289,10 @@ class Fitter:
             ("network", seed.window, 1, seed.worth_trying),
             ("wider window", WIDER, WIDER_MOST, seed.candidates[:1]),
         ]
-        return settle(self, frame, windowed(self, frame, routes, clock), clock)
+        attempts = windowed(self, frame, routes, clock)
+        if self.thorough and seed.certainty < SURE:
+            attempts = doubted(self, frame, seed.candidates[0], attempts, clock)
+        return settle(self, frame, attempts, clock)
 
     def search_everywhere(self, frame: Frame, clock: Clock) -> FitResult:
         """Search the whole library, or the part of it that hints leave, and refine what is found."""

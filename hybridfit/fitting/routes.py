@@ -1,6 +1,7 @@
 """The routes of a fit: who seeds it, and attempt after attempt until an answer holds.
 
-    a network of the library          seeds, searched in a window, then in a wider one
+    a network of the library          seeds, searched in a window, then in a wider one; where it is in
+                                      doubt, a library match with its disc stands beside the first
     no network of the library         the disc by one of another crystal, the rest by a library match
 
 and where no attempt holds, a search of the whole library.
@@ -21,6 +22,7 @@ from hybridfit.fitting.candidates import WINDOW, Candidate, obeying
 from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.local import is_thin
+from hybridfit.fitting.matching import Matcher
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.variants import all_turns
 from hybridfit.fitting.verdict import better, holds
@@ -30,7 +32,6 @@ from hybridfit.library import Library
 
 if TYPE_CHECKING:
     from hybridfit.fitting.engine import Fitter
-    from hybridfit.fitting.matching import Matcher
     from hybridfit.fitting.seeding import Seeder
     from hybridfit.network.weights import Network
 
@@ -40,6 +41,7 @@ Route = tuple[str, tuple[float, float], int, Sequence[Candidate]]
 MATCH = "library match"
 NO_MATCH = 0.6  # χ² of a match that is not worth refining
 MATCHED_MOST, RUNNER_UP = 5, 0.15  # candidates of a match, and their χ² above the best one's
+DOUBTED_MOST, LIKELY = 3, 0.03  # the same of one that stands beside a network: noise is most of χ², then
 
 
 class Attempt(NamedTuple):
@@ -47,6 +49,7 @@ class Attempt(NamedTuple):
 
     found, curve : as from a search
     around, within : the answer holds within so many nm and mrad of one of these
+    everywhere : whether the whole library was looked at: looking again takes no rival away
     """
 
     route: str
@@ -54,6 +57,7 @@ class Attempt(NamedTuple):
     curve: Array
     around: Sequence[Candidate]
     within: tuple[float, float]
+    everywhere: bool = False
 
 
 def make_seeder(
@@ -128,16 +132,55 @@ def matched(fitter: Fitter, matchers: Sequence[Matcher], frame: Frame, clock: Cl
     clock.lap("seed")
     if not cameras:
         return
-    results = [matcher.match(frame, cameras) for matcher in matchers]
-    given = sorted((c for each, _ in results for c in each), key=lambda c: c.chi2)
-    curve = results[0][1] if len(results) == 1 else joined([each for _, each in results])
+    given, curve = _matches(matchers, frame, cameras)
     clock.lap("search")
     if not given or given[0].chi2 > NO_MATCH:
         return
-    near = [c for c in given if c.chi2 <= given[0].chi2 + RUNNER_UP][:MATCHED_MOST]
-    given = [obeying(candidate, fitter.fix) for candidate in near]
+    given = _near_the_best(fitter, given, RUNNER_UP, MATCHED_MOST)
     found = all_turns(given, fitter.library, fitter.reference, fitter.hints.rotation)
-    yield Attempt(MATCH, found, curve, given, WINDOW)
+    yield Attempt(MATCH, found, curve, given, WINDOW, everywhere=True)
+
+
+def doubted(
+    fitter: Fitter, frame: Frame, seed: Candidate, attempts: Iterator[Attempt], clock: Clock
+) -> Iterator[Attempt]:
+    """Attempts of which the first has what the library matches, too, with the camera of a seed.
+
+    A pattern of few electrons has lost the details by which a network tells thicknesses apart; its disc
+    is found all the same, and all library points together see more than their neighbours in a window.
+    """
+    first = next(attempts)
+    matchers = [Matcher(searcher) for searcher in fitter.searcher.searchers]
+    given, curve = _matches(matchers, frame, [(seed.centre_x, seed.centre_y, seed.scale)])
+    given = _near_the_best(fitter, given, LIKELY, DOUBTED_MOST)
+    found = all_turns(given, fitter.library, fitter.reference, fitter.hints.rotation)
+    clock.lap("search")
+    yield Attempt(
+        first.route,
+        [*found, *first.found],
+        joined([first.curve, curve]),
+        [*given, *first.around],
+        first.within,
+        everywhere=True,
+    )
+    yield from attempts
+
+
+def _matches(
+    matchers: Sequence[Matcher], frame: Frame, cameras: Sequence[tuple[float, float, float]]
+) -> tuple[list[Candidate], Array]:
+    """What the library matches of every discrete crystal find, the best first, and their curve."""
+    results = [matcher.match(frame, cameras) for matcher in matchers]
+    given = sorted((c for each, _ in results for c in each), key=lambda c: c.chi2)
+    return given, results[0][1] if len(results) == 1 else joined([each for _, each in results])
+
+
+def _near_the_best(
+    fitter: Fitter, given: Sequence[Candidate], runner_up: float, most: int
+) -> list[Candidate]:
+    """The first ones, with a χ² not much above that of the best, as far as what is fixed lets them."""
+    near = [c for c in given if c.chi2 <= given[0].chi2 + runner_up][:most]
+    return [obeying(candidate, fitter.fix) for candidate in near]
 
 
 def settle(fitter: Fitter, frame: Frame, attempts: Iterable[Attempt], clock: Clock) -> FitResult:
@@ -154,9 +197,8 @@ def settle(fitter: Fitter, frame: Frame, attempts: Iterable[Attempt], clock: Clo
             error = impossible
             break
         result = better(result, new)
-        # a match has looked at the whole library: looking again takes no rival away
-        thin, told = is_thin(result.thickness, fitter.reference), attempt.route == MATCH
-        if holds(result, attempt.around, order, attempt.within, thin=thin, rivals=told):
+        thin = is_thin(result.thickness, fitter.reference)
+        if holds(result, attempt.around, order, attempt.within, thin=thin, rivals=attempt.everywhere):
             return result
     if not fitter.thorough:
         if result is None:

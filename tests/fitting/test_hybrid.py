@@ -101,6 +101,18 @@ def test_the_right_one_of_several_candidates_wins(small_library, frame):
     assert is_true(result, truth) and result.route == "network"
 
 
+def test_a_network_in_doubt_has_the_library_matched_with_its_disc(small_library, frame, monkeypatch):
+    """Wrong and in doubt: the truth is found all the same, without a search of every camera."""
+    monkeypatch.delattr(Fitter, "search_everywhere")
+    image, truth = frame
+    unsure = answer(truth, thickness=-19.0, others=[truth["thickness"] + 17], doubt=0.3)
+    result = hybrid(small_library, truth, unsure).fit(image)
+    assert is_true(result, truth) and (result.ok, result.route) == (True, "network")
+    assert np.ptp(result.curve[0]) > 0.9 * np.ptp(small_library.thickness_range)
+    with pytest.raises(AttributeError):  # who is sure is believed, until it does not hold
+        hybrid(small_library, truth, answer(truth, thickness=-19.0)).fit(image)
+
+
 def test_hybrid_and_full_search_agree(small_library, frame):
     image, truth = frame
     hints = Hints(centre=(truth["centre_x"], truth["centre_y"]), scale=truth["scale"])
