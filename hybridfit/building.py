@@ -77,13 +77,13 @@ def solve(
 ) -> xr.Dataset:
     """The dataset of a recipe's library; parameters and errors as for `Library.build`."""
     # torch is slow to import and only needed here
-    from hybridfit.physics import bloch, crystal, scattering
+    from hybridfit.physics import bloch, crystal, holz, scattering
 
     structure = crystal.Crystal.from_cif(recipe.cif)
     dimensions = _dimensions(recipe, structure, parameters or {})
     shape = tuple(len(dimension.values) for dimension in dimensions.values())
     crystals = _crystals(structure, dimensions, _order(recipe, dimensions))
-    projections = crystal.project_all(crystals, recipe.zone, recipe.in_plane, structure)
+    projections = crystal.project_all(crystals, recipe.zone, recipe.in_plane, structure, holz=recipe.holz)
     projection = projections[0]
     wavelength = scattering.wavelength(recipe.energy_kv)
     to_mrad = wavelength * 1e3
@@ -108,10 +108,14 @@ def solve(
     stored = int((length <= 2 * recipe.semi_angle_max + BEYOND_DISC + 1e-9).sum())
 
     def solved(i: int) -> NDArray:
-        matrix = bloch.DynamicalMatrix.of(projections[i], every, recipe.energy_kv, higher_zones=True)
-        matrix = matrix.folded(len(beams))
         part = None if progress is None else partial(_report, progress, i, len(projections))
         q = directions @ (bases[i] / sampling[:, None]) / to_mrad
+        if recipe.holz:
+            lines = holz.HolzMatrix.of(projections[i], every, len(beams), recipe.energy_kv, q)
+            _check_rings(lines.inner * to_mrad, recipe)
+            return holz.intensities(lines, q, thickness, keep=stored, device=device, progress=part)
+        matrix = bloch.DynamicalMatrix.of(projections[i], every, recipe.energy_kv, higher_zones=True)
+        matrix = matrix.folded(len(beams))
         return bloch.beam_intensities(matrix, q, thickness, keep=stored, device=device, progress=part)
 
     intensity = solved(0)
@@ -170,6 +174,17 @@ def _directions(grid_steps: NDArray, symmetry: NDArray, radius: float) -> NDArra
         reach = radius + HALO * np.linalg.norm(each, axis=1).max()
         parts.append(wedge(each, symmetry, reach))
     return parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts), axis=0)
+
+
+def _check_rings(inner: float, recipe: Recipe) -> None:
+    """Raise a RecipeError where discs of higher zones (mrad from the middle) would be in the patterns."""
+    reach = 2 * recipe.semi_angle_max + BEYOND_DISC
+    if inner <= reach:
+        raise RecipeError(
+            f"holz: beams of higher zones come within {inner:.3g} mrad of the direct one, into the patterns, "
+            f"which libraries have no room for (it has to be more than {reach:.3g}); make semi_angle_max "
+            "smaller, or leave holz out"
+        )
 
 
 def _varying(sizes: Mapping[str, int], bases: NDArray) -> tuple[tuple[str, ...], NDArray]:

@@ -63,6 +63,7 @@ class Recipe(BaseModel):
         the potential; those whose discs reach within 7.5 mrad of the direct disc are stored
     semi_angle_max, tilt_max : float (mrad)
     sampling : float, largest distance between solved directions (mrad)
+    holz : bool, whether beams of higher-order Laue zones near the Ewald sphere take part: HOLZ lines
     thickness : ThicknessRange
     parameters : StructuralParameter by name, each of which becomes a dimension of the library
     """
@@ -77,6 +78,7 @@ class Recipe(BaseModel):
     semi_angle_max: Annotated[float, Field(gt=0, le=100)]
     tilt_max: Annotated[float, Field(ge=0, le=50)] = 4.6
     sampling: Annotated[float, Field(gt=0, le=5)] = 0.26
+    holz: bool = False
     thickness: ThicknessRange
     parameters: dict[str, StructuralParameter] = {}
 
@@ -129,6 +131,8 @@ class Recipe(BaseModel):
     def checksum(self) -> str:
         """SHA-256 over every value of the recipe and the contents of its CIFs."""
         values = self.model_dump(mode="json", exclude={"cif": True, "parameters": {"__all__": set(FILES)}})
+        if not self.holz:  # nor do those from before there were HOLZ lines
+            del values["holz"]
         for name, parameter in self.parameters.items():
             values["parameters"][name]["change"] = parameter.change
             if parameter.strain is None:  # libraries built before there were strains stay what they are

@@ -98,6 +98,7 @@ def test_an_absolute_cif_stays_where_it_is(write, tmp_path):
         ("tilt_max", "-1", ["tilt_max", "-1"]),
         ("sampling", "0", ["sampling", "0"]),
         ("sampling", "nan", ["sampling", "nan"]),
+        ("holz", "'first'", ["holz", "first"]),
         ("thickness", "3", ["thickness", "3"]),
         ("thickness", "{ start = 0, stop = 10 }", ["thickness.start", "0"]),
         ("thickness", "{ start = 1, stop = 3 }", ["thickness", "at least four", "'stop': 3"]),
@@ -139,6 +140,7 @@ def test_a_binary_recipe_is_refused(tmp_path):
         {"semi_angle_max": "11"},
         {"tilt_max": "4"},
         {"sampling": "0.3"},
+        {"holz": "true"},
         {"thickness": "{ start = 2, stop = 10 }"},
         {"thickness": "{ start = 1, stop = 11 }"},
         {"thickness": "{ start = 1, stop = 10, step = 0.5 }"},
@@ -148,6 +150,12 @@ def test_a_binary_recipe_is_refused(tmp_path):
 def test_the_checksum_changes_with_every_value(write, change):
     before = Recipe.read(write()).checksum()
     assert Recipe.read(write(**change)).checksum() != before
+
+
+def test_libraries_without_lines_keep_the_checksum_that_they_had(write):
+    recipe = Recipe.read(write())
+    assert not recipe.holz
+    assert Recipe.read(write(holz="false")).checksum() == recipe.checksum()
 
 
 def test_the_checksum_changes_with_the_contents_of_the_cif_only(write, tmp_path):
@@ -272,7 +280,7 @@ def test_without_structural_parameters_the_checksum_is_what_it_was():
     """Shipped weights are tied to it."""
     recipe = Recipe.shipped("SrTiO3_001_200kV")
     values = recipe.model_dump(mode="json", exclude={"cif"})
-    assert values["parameters"] == {}
+    assert values["parameters"] == {} and values.pop("holz") is False
     plain = hashlib.sha256(json.dumps(values, sort_keys=True).encode() + recipe.cif.read_bytes())
     assert recipe.checksum() == plain.hexdigest()
 
@@ -298,6 +306,7 @@ def test_the_checksum_of_a_recipe_without_strain_knows_of_none(structured):
     """So that libraries that were built before there were strains need not be built again."""
     recipe = Recipe.read(structured("values = [0, 0.1]", CHANGE))
     values = recipe.model_dump(mode="json", exclude={"cif": True, "parameters": {"__all__": set(FILES)}})
+    assert values.pop("holz") is False
     values["parameters"]["shift"]["change"] = "displace"
     assert values["parameters"]["shift"].pop("strain") is None
     whole = json.dumps(values, sort_keys=True).encode() + recipe.cif.read_bytes()

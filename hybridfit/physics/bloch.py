@@ -6,7 +6,14 @@ In the zero-order Laue zone the beam amplitudes ψ_g obey
     M_gh  = U_{g−h} + iU'_{g−h}                     (g ≠ h)
     M_gg  = 2K s_g + iU'_0,      2K s_g = |q|² − |q+g|²,
 
-so ψ(t) = exp(iπMt/K_n) ψ(0).  Only the diagonal of M depends on the direction q; all
+so ψ(t) = exp(iπMt/K_n) ψ(0).  Beams of other zones (`hybridfit.physics.holz`), g_z along the crystal's
+normal, have
+
+    2K s_g = |q|² − |q+g|² − 2K_n(q) g_z − g_z²,        K_n(q) = √(K² − |q|²),
+
+and, because the zones differ in their normal components, M is divided by √(1 + g_z/K) on either side [3].
+
+Only the diagonal of M depends on the direction q; all
 directions share the potential.  The exponential is therefore expanded in Chebyshev
 polynomials of M [1], which need nothing but products of one shared matrix with the block
 of all directions:
@@ -27,6 +34,7 @@ with M_ww taken at q = 0, so that the potential stays common to all directions.
 
 .. [1] Tal-Ezer & Kosloff, J. Chem. Phys. 81 (1984) 3967.
 .. [2] Bethe, Ann. Phys. 392 (1928) 55; Ichimiya, Jpn. J. Appl. Phys. 22 (1983) 176.
+.. [3] Lewis, Villagrana & Metherell, Acta Cryst. A34 (1978) 138.
 """
 
 from __future__ import annotations
@@ -62,11 +70,14 @@ class DynamicalMatrix:
         Beams in the crystal frame (Å⁻¹); the first is (0, 0).
     k_n : float
         Normal component of the wavevector inside the crystal, taken as K = √(λ⁻² + U_0) (Å⁻¹).
+    g_z : (b,) array, optional
+        Of beams of other zones; the potential then is the one that has been divided (see above).
     """
 
     potential: NDArray[np.complex128]
     g: Array
     k_n: float
+    g_z: Array | None = None
 
     @classmethod
     def of(
@@ -94,7 +105,10 @@ class DynamicalMatrix:
         return cls(elastic + 1j * absorptive, beams @ projection.basis, float(k))
 
     def folded(self, keep: int) -> DynamicalMatrix:
-        """The matrix of the first `keep` beams, with the others folded into its potential at q = 0."""
+        """The matrix of the first `keep` beams, with the others folded into its potential at q = 0.
+
+        All of them are of the zero-order zone.
+        """
         strong, weak = slice(keep), slice(keep, None)
         m_ww = self.potential[weak, weak] - np.diag((self.g[weak] ** 2).sum(axis=1))
         through = np.linalg.solve(m_ww, self.potential[weak, strong])
@@ -102,8 +116,21 @@ class DynamicalMatrix:
         return DynamicalMatrix(potential, self.g[strong], self.k_n)
 
     def excitation(self, q: Array) -> Array:
-        """2K s_g = |q|² − |q+g|² for directions q (d, 2) in Å⁻¹: a (b, d) array (Å⁻²)."""
-        return -(2 * self.g @ q.T + (self.g**2).sum(axis=1)[:, None])
+        """2K s_g for directions q (d, 2) in Å⁻¹, divided as the potential is: a (b, d) array (Å⁻²)."""
+        zero: Array = -(2 * self.g @ q.T + (self.g**2).sum(axis=1)[:, None])
+        if self.g_z is None:
+            return zero
+        g_z = self.g_z[:, None]
+        normal = np.sqrt(self.k_n**2 - (q**2).sum(axis=1))
+        return (zero - 2 * g_z * normal - g_z**2) / (1 + g_z / self.k_n)
+
+    def levels(self) -> NDArray[np.complex128]:
+        """Eigenvalues of M on the zone axis (Å⁻²), of the beams of the zero-order zone."""
+        zero = slice(None) if self.g_z is None else np.flatnonzero(self.g_z == 0)
+        found: NDArray[np.complex128] = np.linalg.eigvals(
+            self.potential[zero][:, zero] - np.diag((self.g[zero] ** 2).sum(axis=1))
+        )
+        return found
 
 
 def resolve_device(device: str) -> torch.device:
@@ -121,6 +148,7 @@ def beam_intensities(
     keep: int | None = None,
     device: str = "auto",
     dtype: torch.dtype = torch.complex64,
+    levels: NDArray[np.complex128] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.float32] | Array:
     """Beam intensities for every thickness, beam and direction.
@@ -136,6 +164,8 @@ def beam_intensities(
     device, dtype
         Where and how precisely to compute: complex64 gives float32 intensities, good to 1e-4
         of the incident intensity; complex128 gives float64.
+    levels : complex array, optional
+        `DynamicalMatrix.levels`, where they are known already.
     progress : callable, optional
         Called with the fraction done.
 
@@ -150,11 +180,12 @@ def beam_intensities(
     out = np.empty((len(thickness_nm), keep, len(q)), np.float32 if real == torch.float32 else float)
     excitation = matrix.excitation(q)
     hermitian = (matrix.potential + matrix.potential.conj().T) / 2
-    levels = np.linalg.eigvalsh(hermitian)
-    low, high = excitation.min() + levels[0], excitation.max() + levels[-1]
+    bound = np.linalg.eigvalsh(hermitian)
+    low, high = excitation.min() + bound[0], excitation.max() + bound[-1]
     c, r = (low + high) / 2, MARGIN * (high - low) / 2
     rate = np.pi / matrix.k_n * 10  # Å⁻² → rad/nm
-    segments = _segments(thickness_nm, _segment_length(matrix, c, r, rate))
+    levels = matrix.levels() if levels is None else levels
+    segments = _segments(thickness_nm, _segment_length(levels, c, r, rate))
     coefficients = [_coefficients(times, rate * c, rate * r, dtype, where) for _, times in segments]
     # twice the shifted and scaled matrix: T_{k+1} = 2X T_k − T_{k−1}
     shared = torch.as_tensor(2 * matrix.potential / r).to(where, dtype)
@@ -178,9 +209,8 @@ def beam_intensities(
     return out
 
 
-def _segment_length(matrix: DynamicalMatrix, centre: float, radius: float, rate: float) -> float:
+def _segment_length(levels: NDArray[np.complex128], centre: float, radius: float, rate: float) -> float:
     """How far (nm) one expansion may reach, from the levels on the zone axis."""
-    levels = np.linalg.eigvals(matrix.potential - np.diag((matrix.g**2).sum(axis=1)))
     z = (levels - centre) / radius
     root = np.sqrt(z**2 - 1)
     growth = float(np.log(np.maximum(np.abs(z + root), np.abs(z - root))).max()) * radius * rate

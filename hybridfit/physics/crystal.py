@@ -9,24 +9,26 @@ g = n₁ g₁ + n₂ g₂.  The crystal frame of every pattern is
     y  = z × x.
 
 The projected structure may have point symmetry: integer matrices R on (n₁, n₂) such that
-I_{Rg}(Rq) = I_g(q).  They are found from the projected atoms, so any CIF works.
+I_{Rg}(Rq) = I_g(q).  They are found from the projected atoms, so any CIF works.  Where beams of
+higher zones take part, only those R count that, with z left as it is, map the crystal itself onto
+itself, up to a translation: along [111] of a cubic crystal a threefold axis in place of a sixfold one.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.errors import RecipeError
+from hybridfit.physics.symmetry import SAME_POSITION, is_of_the_crystal, point_symmetry, translations
 
 Array = NDArray[np.float64]
-SAME_POSITION = 1e-3  # fractional coordinates closer than this are one site
 LARGEST_STRAIN = 0.2  # of a cell, to share a grid of directions with another
 
 
@@ -130,9 +132,9 @@ class Crystal:
 
     def centring_translations(self) -> Array:
         """(m, 3) array of the fractional translations that map the crystal onto itself, zero included."""
-        return _translations(self.positions, self._kinds())
+        return translations(self.positions, self.kinds())
 
-    def _kinds(self) -> list[tuple]:
+    def kinds(self) -> list[tuple]:
         """What makes two sites alike: element, occupancy, Debye–Waller factor."""
         return [
             (element, round(float(occ), 6), round(float(b), 6))
@@ -181,6 +183,29 @@ class Projection:
         order = np.lexsort((n[keep, 1], n[keep, 0], length[keep].round(9)))
         return n[keep][order]
 
+    def first_zone(self) -> ZoneStep:
+        """The way from the zero-order zone to the one above."""
+        allowed = _reflections(self.crystal.centring_translations(), self.zone)
+        levels = allowed @ np.array(self.zone)
+        hkl = allowed[levels == levels[levels > 0].min()]
+        g = hkl @ self.crystal.reciprocal_basis
+        shortest = np.lexsort((*hkl.T, np.linalg.norm(g, axis=1).round(9)))[0]
+        plane = self.basis_hkl @ self.crystal.reciprocal_basis
+        axis = np.array(self.zone) @ self.crystal.direct_basis
+        return ZoneStep(
+            hkl[shortest],
+            np.linalg.solve(self.basis, plane @ g[shortest]),
+            float(g[shortest] @ axis / np.linalg.norm(axis)),
+        )
+
+
+class ZoneStep(NamedTuple):
+    """A reflection of the first zone above: Miller indices, (2,) in the crystal frame and along z (Å⁻¹)."""
+
+    hkl: NDArray[np.int64]
+    across: Array
+    height: float
+
 
 def project(
     crystal: Crystal, zone: tuple[int, int, int], reference: tuple[int, int, int] | None = None
@@ -208,6 +233,8 @@ def project_all(
     zone: tuple[int, int, int],
     reference: tuple[int, int, int] | None = None,
     like: Crystal | None = None,
+    *,
+    holz: bool = False,
 ) -> list[Projection]:
     """Project crystals along a zone axis, all on the same basis vectors.
 
@@ -222,6 +249,8 @@ def project_all(
         As for `project`.
     like : Crystal, optional
         Whose cell says which basis is the shortest; by default the first.
+    holz : bool
+        Leave out what is a symmetry of the projection but not of the crystal in three dimensions.
 
     Raises
     ------
@@ -245,7 +274,13 @@ def project_all(
         basis_hkl = basis_hkl * np.array([[1], [-1]])
     by_cell = {each.cell: _projected(each, basis_hkl, zone, hkl) for each in one_of_each}
     bases = [by_cell[each.cell] for each in crystals]
-    each_own = [_point_symmetry(each, basis_hkl, basis) for each, basis in zip(crystals, bases, strict=True)]
+    each_own = [point_symmetry(each, basis_hkl, basis) for each, basis in zip(crystals, bases, strict=True)]
+    if holz:
+        frames = [frame_of(each, zone, hkl) for each in crystals]
+        each_own = [
+            np.stack([r for r in own if is_of_the_crystal(each, frame, basis, r)])
+            for each, frame, basis, own in zip(crystals, frames, bases, each_own, strict=True)
+        ]
     symmetry = each_own[0]
     for own in each_own[1:]:
         symmetry = np.stack([r for r in symmetry if any(np.array_equal(r, image) for image in own)])
@@ -310,17 +345,13 @@ def _zolz_basis(
 
     The shortest ones in the cell of `crystal`.
     """
-    reach = 2 * max(2, max(abs(u) for u in zone)) + 1
-    span = np.arange(-reach, reach + 1)
-    hkl = np.stack(np.meshgrid(span, span, span, indexing="ij"), axis=-1).reshape(-1, 3)
-    hkl = hkl[(hkl @ np.array(zone) == 0) & hkl.any(axis=1)]
-    translations = crystals[0].centring_translations()
+    common = crystals[0].centring_translations()
     for other in crystals[1:]:
-        away = translations[:, None] - other.centring_translations()[None]
+        away = common[:, None] - other.centring_translations()[None]
         near = np.abs(away - away.round()).max(axis=2) < SAME_POSITION
-        translations = translations[near.any(axis=1)]
-    phase = hkl @ translations.T
-    hkl = hkl[(np.abs(phase - phase.round()) < 1e-3).all(axis=1)]
+        common = common[near.any(axis=1)]
+    hkl = _reflections(common, zone)
+    hkl = hkl[(hkl @ np.array(zone) == 0) & hkl.any(axis=1)]
     g = hkl @ crystal.reciprocal_basis
     length = np.linalg.norm(g, axis=1)
     order = np.lexsort((-hkl[:, 2], -hkl[:, 1], -hkl[:, 0], length.round(9)))
@@ -331,49 +362,10 @@ def _zolz_basis(
     raise RecipeError(f"no reflections found in zone {tuple(zone)}")
 
 
-def _translations(positions: Array, kinds: list[tuple]) -> Array:
-    """Translations that map a periodic set of labelled points onto itself."""
-    rarest = min(set(kinds), key=kinds.count)
-    same = [i for i, kind in enumerate(kinds) if kind == rarest]
-    candidates = (positions[same] - positions[same[0]]) % 1.0
-    return np.array([t for t in candidates if _maps_onto(positions + t, positions, kinds)])
-
-
-def _maps_onto(moved: Array, positions: Array, kinds: list[tuple]) -> bool:
-    """Whether every moved point falls, modulo the lattice, on a point of its kind.
-
-    Points of one kind that coincide in projection are counted, so that columns of different
-    occupation are told apart.
-    """
-    labels = np.array([kinds.index(kind) for kind in kinds])
-    difference = moved[:, None, :] - positions[None, :, :]
-    near = (np.abs(difference - difference.round()) < SAME_POSITION).all(axis=2)
-    like = labels[:, None] == labels[None, :]
-    own = positions[:, None, :] - positions[None, :, :]
-    own_near = (np.abs(own - own.round()) < SAME_POSITION).all(axis=2)
-    hits = (near & like).sum(axis=1)
-    return bool((hits == (own_near & like).sum(axis=1)).all())
-
-
-def _point_symmetry(crystal: Crystal, basis_hkl: NDArray[np.int64], basis: Array) -> NDArray[np.int64]:
-    """Integer matrices R with I_{Rg}(Rq) = I_g(q).
-
-    R keeps the metric of (g₁, g₂), and the projected atoms x = (g₁·r, g₂·r), which transform
-    with R⁻ᵀ, return to themselves up to a translation (which changes phases only).
-    """
-    metric = basis @ basis.T
-    x = (crystal.positions @ basis_hkl.T) % 1.0
-    kinds = crystal._kinds()
-    rarest = min(set(kinds), key=kinds.count)
-    same = [i for i, kind in enumerate(kinds) if kind == rarest]
-    found = [np.eye(2, dtype=int)]
-    for entries in itertools.product((-1, 0, 1), repeat=4):
-        r = np.array(entries).reshape(2, 2)
-        if abs(round(np.linalg.det(r))) != 1 or (r == found[0]).all():
-            continue
-        if not np.allclose(r.T @ metric @ r, metric, rtol=1e-4, atol=1e-4 * metric.max()):
-            continue
-        moved = x @ np.linalg.inv(r)  # rows: R⁻ᵀ x
-        if any(_maps_onto(moved + (x[j] - moved[same[0]]), x, kinds) for j in same):
-            found.append(r)
-    return np.stack(found)
+def _reflections(centring: Array, zone: Sequence[int]) -> NDArray[np.int64]:
+    """(n, 3) low reflections that the centring allows, among them a basis of all."""
+    reach = 2 * max(2, max(abs(u) for u in zone)) + 1
+    span = np.arange(-reach, reach + 1)
+    hkl = np.stack(np.meshgrid(span, span, span, indexing="ij"), axis=-1).reshape(-1, 3)
+    phase = hkl @ centring.T
+    return hkl[(np.abs(phase - phase.round()) < 1e-3).all(axis=1)]

@@ -15,7 +15,7 @@ and because T is a Laplacian, the commutators are an ordinary potential, the sam
 It weakens every atom column: without it SrTiO3 that does not absorb seems 0.5–1 % thinner than it is, and
 absorption damps most of that (tests/physics/test_higher_zones.py, benchmarks/REMARKS.md).  What is not in
 it are HOLZ lines, where a beam comes near the Ewald sphere: reflections from the ring of a zone on are
-left out.
+left out.  `hybridfit.physics.holz` has them, and leaves to this what is far inside the sphere.
 
 .. [1] the expansion for high frequencies of Rahav, Gilary & Fishman, Phys. Rev. A 68 (2003) 013820; the
    same for slices of a crystal: Van Dyck, Adv. Electron. Electron Phys. 65 (1985) 295.
@@ -52,21 +52,46 @@ def higher_zone_potential(
     -------
     complex array of shape n.shape[:-1]
     """
-    k = 1 / wavelength(energy_kv)
-    zones = _zones(projection, k, energy_kv)
-    most = np.abs(n).reshape(-1, 2).max(axis=0, initial=0)
-    # the product of two gradients holds all differences of their reflections
-    span = np.max([np.ptp(zone.n, axis=0) for zone in zones], axis=0, initial=0)
-    points = tuple(span + most + 1)
-    total = np.zeros(points)
-    for zone in zones:
-        slope = np.zeros((2, *points), complex)  # ∇U_l / 2πi, but for a phase
-        slope[:, *(zone.n % points).T] = zone.across.T * zone.factors
-        slope = np.fft.ifft2(slope, norm="forward")
-        # zones l and −l are each other's conjugate
-        total += 2 * (slope.real**2 + slope.imag**2).sum(axis=0) / (2 * k * zone.height) ** 2
-    found: NDArray[np.complex128] = -np.fft.fft2(total, norm="forward")[tuple(np.moveaxis(n % points, -1, 0))]
-    return found
+    return HigherZones(projection, energy_kv).potential(n)
+
+
+class HigherZones:
+    """The reflections of the zones above, from which δU follows.
+
+    Parameters
+    ----------
+    projection : Projection
+    energy_kv : float
+    """
+
+    def __init__(self, projection: Projection, energy_kv: float) -> None:
+        self._k = 1 / wavelength(energy_kv)
+        self._zones = _zones(projection, self._k, energy_kv)
+
+    def potential(
+        self, n: NDArray[np.int64], q: Array | None = None, beyond: float = 0.0
+    ) -> NDArray[np.complex128]:
+        """δU_g (Å⁻²) of reflections n (..., 2) of the zero-order zone.
+
+        With a direction q (2,) in Å⁻¹, only of reflections that it leaves more than an excitation error
+        `beyond` (Å⁻¹) inside the Ewald sphere.
+        """
+        zones = self._zones if q is None else [zone.inside(q, self._k, beyond) for zone in self._zones]
+        most = np.abs(n).reshape(-1, 2).max(axis=0, initial=0)
+        # the product of two gradients holds all differences of their reflections
+        span = np.max([np.ptp(zone.n, axis=0) for zone in zones if len(zone.n)], axis=0, initial=0)
+        points = tuple(span + most + 1)
+        total = np.zeros(points)
+        for zone in zones:
+            slope = np.zeros((2, *points), complex)  # ∇U_l / 2πi, but for a phase
+            slope[:, *(zone.n % points).T] = zone.across.T * zone.factors
+            slope = np.fft.ifft2(slope, norm="forward")
+            # zones l and −l are each other's conjugate
+            total += 2 * (slope.real**2 + slope.imag**2).sum(axis=0) / (2 * self._k * zone.height) ** 2
+        found: NDArray[np.complex128] = -np.fft.fft2(total, norm="forward")[
+            tuple(np.moveaxis(n % points, -1, 0))
+        ]
+        return found
 
 
 class _Zone(NamedTuple):
@@ -76,6 +101,12 @@ class _Zone(NamedTuple):
     n: NDArray[np.int64]
     across: Array
     factors: NDArray[np.complex128]
+
+    def inside(self, q: Array, k: float, beyond: float) -> _Zone:
+        """Those of which the opposites, in the zone below, are inside the Ewald sphere."""
+        g, height = self.across, self.height
+        at = 2 * (g @ q + k * height) - (g**2).sum(axis=1) - height**2 > 2 * k * beyond
+        return self._replace(n=self.n[at], across=g[at], factors=self.factors[at])
 
 
 def _zones(projection: Projection, k: float, energy_kv: float) -> list[_Zone]:
