@@ -167,6 +167,15 @@ def solve(
     )
 
 
+def crystals_of(recipe: Recipe) -> list[Crystal]:
+    """The crystal of every combination of its structural parameters' values, the last running fastest."""
+    from hybridfit.physics.crystal import Crystal
+
+    structure = Crystal.from_cif(recipe.cif)
+    dimensions = _dimensions(recipe, structure, {})
+    return _crystals(structure, dimensions, _order(recipe, dimensions))
+
+
 def _directions(grid_steps: NDArray, symmetry: NDArray, radius: float) -> NDArray[np.int64]:
     """(d, 2) grid points of the wedge within a radius (mrad), and what interpolation needs, in any cell."""
     parts = []

@@ -53,7 +53,7 @@ class Trial:
 
 
 class Points(NamedTuple):
-    """Points of patterns: (n, 2) k and τ (mrad), and what is common."""
+    """Points of patterns: (n, 2) k and τ (mrad), and what is common; lines are those of higher zones."""
 
     projection: Projection
     energy_kv: float
@@ -62,6 +62,7 @@ class Points(NamedTuple):
     k: Array
     tilt: Array
     thickness: Array
+    lines: bool = False
 
     @classmethod
     def drawn(
@@ -92,17 +93,21 @@ class Points(NamedTuple):
 
     def intensities(self, g_max: float, nodes: Array, weights: Array, thickness: Array) -> Array:
         """P (thickness, points), from I_g at q + nodes (m, 2) mrad with weights (m,)."""
-        from hybridfit.physics import bloch
+        from hybridfit.physics import bloch, holz
 
         beams = self.projection.beams(g_max)
         g = beams @ self.projection.basis * self.to_mrad
         point, beam = np.nonzero(np.linalg.norm(self.k[:, None] - g[None], axis=2) <= self.semi_angle)
         q = self.k[point] - g[beam] + self.tilt[point]
         every = self.projection.beams(FOLDED * g_max)
-        matrix = bloch.DynamicalMatrix.of(self.projection, every, self.energy_kv).folded(len(beams))
-        where = (q[:, None] + nodes[None]).reshape(-1, 2)
+        where = (q[:, None] + nodes[None]).reshape(-1, 2) / self.to_mrad
         keep = int(beam.max(initial=0)) + 1
-        solved = bloch.beam_intensities(matrix, where / self.to_mrad, thickness, keep=keep)
+        if self.lines:
+            tiled = holz.HolzMatrix.of(self.projection, every, len(beams), self.energy_kv, where)
+            solved = holz.intensities(tiled, where, thickness, keep=keep)
+        else:
+            matrix = bloch.DynamicalMatrix.of(self.projection, every, self.energy_kv).folded(len(beams))
+            solved = bloch.beam_intensities(matrix, where, thickness, keep=keep)
         solved = solved.reshape(len(thickness), keep, len(q), len(nodes))
         own = solved[:, beam, np.arange(len(q))] @ weights
         out = np.zeros((len(thickness), len(self.k)))

@@ -50,6 +50,7 @@ class Design:
     thickness : (start, stop, step), nm
     g_max, sampling : Å⁻¹, mrad
     rotation_order, mirrors : symmetry of the projection
+    holz : bool, whether there are HOLZ lines
     beams, directions, gigabytes : what is stored
     trials : by name, the values that were tried
     """
@@ -69,6 +70,7 @@ class Design:
     directions: int
     gigabytes: float
     trials: dict[str, tuple[Trial, ...]]
+    holz: bool = False
 
     @property
     def semi_angle_max(self) -> float:
@@ -100,6 +102,8 @@ class Design:
             ("tilt_max", f"{self.tilt_max:g}", "mrad"),
             ("sampling", f"{self.sampling:g}", why["sampling"]),
         ]
+        if self.holz:
+            values.append(("holz", "true", "beams of higher Laue zones near the Ewald sphere"))
         lines = [
             f"# {self.cif.stem} along [{zone}] at {self.energy_kv:g} kV, for semi-angles of about "
             f"{self.semi_angle:g} mrad: {why['size']}.",
@@ -124,6 +128,7 @@ def design(
     tilt_max: float = 4.6,
     thickness: tuple[float, float] = (1.0, 100.0),
     in_plane: tuple[int, int, int] | None = None,
+    holz: bool = False,
     beams: Sequence[int] = BEAMS,
     progress: Progress | None = None,
 ) -> Design:
@@ -138,6 +143,8 @@ def design(
     thickness : (thinnest, thickest), nm
     in_plane : (h, k, l), optional
         The reciprocal vector along kx; by default the shortest on a mirror of the projection, or of all.
+    holz : bool
+        Whether the library is to have HOLZ lines; sampling is chosen so that it resolves them.
     beams : sequence of int, ascending
         About how many are tried; the last are what the others are compared with.
     progress : callable(fraction), optional
@@ -149,13 +156,13 @@ def design(
     RecipeError
         The CIF cannot be read, the zone is zero, or the reference does not lie in it.
     """
-    from hybridfit.physics.crystal import Crystal, project
+    from hybridfit.physics.crystal import Crystal, project_all
 
     check_values(energy_kv, semi_angle, tilt_max, thickness)
     crystal = Crystal.from_cif(cif)
     if in_plane is None:
-        in_plane = _reference(project(crystal, zone))
-    projection = project(crystal, zone, in_plane)
+        in_plane = _reference(project_all([crystal], zone, holz=holz)[0])
+    projection = project_all([crystal], zone, in_plane, holz=holz)[0]
     report = progress or (lambda fraction: None)
     points = Points.drawn(projection, energy_kv, semi_angle, tilt_max, thickness)
     ladder = ladder_of(projection, beams)
@@ -164,7 +171,7 @@ def design(
     )  # too large is known at once
     g_max, by_beams = choose_beams(points, ladder, lambda f: report(0.6 * f))
     fewer = points.first(FEWER_POINTS)
-    sampling, by_sampling = choose_sampling(fewer, g_max, lambda f: report(0.6 + 0.35 * f))
+    sampling, by_sampling = choose_sampling(fewer._replace(lines=holz), g_max, lambda f: report(0.6 + 0.35 * f))
     step, by_step = choose_step(fewer, g_max)
     report(1.0)
     start, stop = thickness
@@ -186,6 +193,7 @@ def design(
         directions=directions,
         gigabytes=size,
         trials={"g_max": by_beams, "sampling": by_sampling, "step": by_step},
+        holz=holz,
     )
 
 

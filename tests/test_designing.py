@@ -73,6 +73,21 @@ def test_the_recipe_says_why(chosen, tmp_path, crystals):
     assert library.dataset.intensity.nbytes == pytest.approx(1e9 * chosen.gigabytes)
 
 
+def test_a_recipe_with_lines_says_so(crystals, chosen, tmp_path, monkeypatch):
+    monkeypatch.setattr(convergence, "SAMPLINGS", (0.8, 0.4))
+    local = tmp_path / "SrTiO3.cif"
+    local.write_bytes(crystals["SrTiO3"].read_bytes())
+    made = design(local, (1, 1, 1), **VALUES, holz=True)
+    assert made.rotation_order == 3
+    path = tmp_path / "made.toml"
+    path.write_text(made.toml())
+    assert Recipe.read(path).holz
+    assert not chosen.holz and "holz" not in chosen.toml()
+    flat = design(local, (1, 1, 1), **VALUES)
+    assert flat.rotation_order == 6
+    assert flat.trials["sampling"][0].error != made.trials["sampling"][0].error
+
+
 @pytest.mark.parametrize(
     ("crystal", "zone", "expected"),
     [("SrTiO3", (0, 0, 1), (1, 0, 0)), ("Si", (1, 1, 0), (0, 0, 2)), ("triclinic", (0, 0, 1), None)],

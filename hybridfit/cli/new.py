@@ -40,6 +40,9 @@ def new(
         str | None,
         typer.Option(metavar="H,K,L", help="Reciprocal vector along x; the shortest on a mirror by default."),
     ] = None,
+    holz: Annotated[
+        bool, typer.Option("--holz", help="With the lines of higher Laue zones: a library takes longer.")
+    ] = False,
     minutes: Annotated[
         float, typer.Option(parser=finite, metavar="M", help="Training of the network; 0 for none.")
     ] = 20.0,
@@ -86,6 +89,7 @@ def new(
             tilt_max=tilt,
             thickness=span,
             in_plane=reference,
+            holz=holz,
             progress=lambda fraction: bars.show("", fraction),
         )
         _write(chosen, cif, recipe, copy)

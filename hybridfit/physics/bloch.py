@@ -127,10 +127,8 @@ class DynamicalMatrix:
     def levels(self) -> NDArray[np.complex128]:
         """Eigenvalues of M on the zone axis (Å⁻²), of the beams of the zero-order zone."""
         zero = slice(None) if self.g_z is None else np.flatnonzero(self.g_z == 0)
-        found: NDArray[np.complex128] = np.linalg.eigvals(
-            self.potential[zero][:, zero] - np.diag((self.g[zero] ** 2).sum(axis=1))
-        )
-        return found
+        m = self.potential[zero][:, zero] - np.diag((self.g[zero] ** 2).sum(axis=1))
+        return np.asarray(np.linalg.eigvals(m), np.complex128)
 
 
 def resolve_device(device: str) -> torch.device:

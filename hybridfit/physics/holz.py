@@ -61,6 +61,8 @@ class HolzMatrix:
     beams : (c, 3) int array
         (n₁, n₂, l): beams of the zero-order zone, then reflections of zones l.
     g, g_z : (c, 2), (c,) arrays, Å⁻¹
+    widest : float
+        Angle from the axis of directions that it is meant for (Å⁻¹).
     couplings : _Couplings
     zones : HigherZones
     """
@@ -70,6 +72,7 @@ class HolzMatrix:
     beams: Indices
     g: Array
     g_z: Array
+    widest: float
     couplings: _Couplings
     zones: HigherZones
 
@@ -100,24 +103,28 @@ class HolzMatrix:
         beams = beams[strength > WEAKEST]
         g = beams[:, :2] @ projection.basis + beams[:, 2:] * up.across
         zones = HigherZones(projection, energy_kv)
-        return cls(zero, strong, beams, g, beams[:, 2] * up.height, couplings, zones)
+        return cls(zero, strong, beams, g, beams[:, 2] * up.height, widest, couplings, zones)
 
     @property
     def inner(self) -> float:
-        """Length in the plane (Å⁻¹) of the shortest beam that may take part, of any zone but the zero-order."""
-        at = slice(len(self.zero.g), None)
-        return float(np.linalg.norm(self.g[at], axis=1).min(initial=np.inf))
+        """Length in the plane (Å⁻¹) of the shortest beam of another zone that comes near the sphere."""
+        at = np.arange(len(self.zero.g), len(self.g))
+        length = np.linalg.norm(self.g[at], axis=1)
+        away = np.abs(self._excitation(at, np.zeros((1, 2)))[:, 0]) - 2 * length * self.widest
+        return float(length[away < NEAR].min(initial=np.inf))
 
-    def near(self, q: Array, precision: type[np.complexfloating] = np.complex128) -> DynamicalMatrix:
+    def near(
+        self, q: Array, precision: type[np.complexfloating] = np.complex128, within: float = NEAR
+    ) -> DynamicalMatrix:
         """The matrix for neighbouring directions q (d, 2) in Å⁻¹, strong beams of the zero-order zone first.
 
-        What is folded is folded in the precision given.
+        Beams with |2K s_g| < within (Å⁻²) are not folded; others are, in the precision given.
         """
         k, every = self.zero.k_n, len(self.zero.g)
         middle = (q.min(axis=0) + q.max(axis=0)) / 2
-        error = np.abs(self._excitation(slice(every, None), q)).min(axis=1, initial=np.inf)
-        near = error < NEAR
-        far = (np.abs(self._excitation(slice(every, None), middle[None])[:, 0]) < FAR) & ~near
+        error = np.abs(self._excitation(slice(every, None), np.vstack([middle, q])))
+        near = error.min(axis=1, initial=np.inf) < within
+        far = (error[:, 0] < FAR) & ~near
         kept = np.concatenate([np.arange(self.strong), every + np.flatnonzero(near)])
         folded = np.concatenate([np.arange(self.strong, every), every + np.flatnonzero(far)])
         at = np.concatenate([kept, folded])
@@ -137,9 +144,8 @@ class HolzMatrix:
 
     def _excitation(self, at: slice | Indices, q: Array) -> Array:
         """2K s_g (beams, d), divided."""
-        return DynamicalMatrix(np.empty((0, 0), complex), self.g[at], self.zero.k_n, self.g_z[at]).excitation(
-            q
-        )
+        none = np.empty((0, 0), complex)
+        return DynamicalMatrix(none, self.g[at], self.zero.k_n, self.g_z[at]).excitation(q)
 
     def _virtual(self, at: Indices, q: Array) -> NDArray[np.complex128]:
         """What reflections do that are too far inside the sphere to be folded; none of it on the diagonal."""
@@ -213,7 +219,7 @@ def intensities(
 
 
 def tiles(q: Array, most: int = DIRECTIONS_PER_TILE) -> list[Indices]:
-    """Directions by their numbers, halved across the longer side until so few are left, and near each other."""
+    """Directions by their numbers, halved across the longer side until they are few and neighbours."""
     left, out = [np.arange(len(q))], []
     while left:
         tile = left.pop()

@@ -56,6 +56,12 @@ def test_from_a_cif_to_a_fit(run, small, cif, tmp_path):
     assert run("new", cif, *SMALL, "--minutes", 0, "-o", folder, "--force", "-q").out == ""
 
 
+def test_lines_of_higher_zones_are_asked_for(run, small, cif, tmp_path):
+    ran = run("new", cif, *SMALL, "--minutes", 0, "-o", tmp_path, "--holz")
+    assert ran.code == 0, ran
+    assert Recipe.read(tmp_path / "SrTiO3_001_200kV.toml").holz
+
+
 def test_a_network_is_found_by_the_fit(run, small, cif, tmp_path):
     ran = run("new", cif, *SMALL, "--minutes", 0.01, "-o", tmp_path, "--name", "mine")
     assert ran.code == 0, ran

@@ -111,13 +111,12 @@ def test_tiles_equal_the_solve_with_every_beam_at_once(crystals, monkeypatch, na
     for d in random:
         exact = dense(case, q[d])
         off, ignored = (np.abs(each[:, :, d] - exact).max() for each in (found, plain))
-        print(name, off, ignored)
         assert off < 2e-4
         assert off < 0.3 * ignored
 
 
 def test_lines_are_those_of_multislice_in_three_dimensions(crystals):
-    """A line through the direct disc at 100 kV, 39 nm: the beam of the first zone takes 2 % of the direct one."""
+    """A line through the direct disc at 100 kV, 39 nm: beams of the first zone take 2 % of the direct one."""
     crystal = Crystal.from_cif(crystals["SrTiO3"])
     case = Case(crystal, (0, 0, 1), 100.0, g_max=2.0, folded=1.5)
     q = np.array([[2.05, 1.3], [2.5, 1.3], [5.5, 1.3]]) / case.to_mrad
@@ -167,7 +166,7 @@ def test_tiles_hold_every_direction_once():
 
 
 def test_without_beams_near_the_sphere_it_is_the_solve_without_lines(crystals, monkeypatch):
-    monkeypatch.setattr(holz, "NEAR", 0.0)
+    monkeypatch.setattr(holz.HolzMatrix.near, "__defaults__", (np.complex128, 0.0))
     monkeypatch.setattr(holz, "FAR", 0.0)
     case = Case(Crystal.from_cif(crystals["SrTiO3"]), (0, 0, 1), folded=1.5)
     q = case.block((0.0, 0.0), side=2)
@@ -203,9 +202,8 @@ def test_symmetry_of_the_crystal_holds_and_that_of_the_projection_alone_does_not
         moved = [int(np.flatnonzero((beams == n).all(axis=1))[0]) for n in beams @ r.T]
         mine = any(np.array_equal(r, own) for own in kept)
         off[mine].append(np.abs(there[:, moved] - here).max())
-    print(off)
-    assert max(off[True]) < 1e-4
-    assert all(each > 3e-4 for each in off[False])
+    assert max(off[True]) < 2e-4
+    assert all(each > 8e-4 for each in off[False])
 
 
 def test_strained_and_displaced_crystals_have_lines_of_their_own(crystals):
