@@ -171,7 +171,9 @@ def design(
     )  # too large is known at once
     g_max, by_beams = choose_beams(points, ladder, lambda f: report(0.6 * f))
     fewer = points.first(FEWER_POINTS)
-    sampling, by_sampling = choose_sampling(fewer._replace(lines=holz), g_max, lambda f: report(0.6 + 0.35 * f))
+    sampling, by_sampling = choose_sampling(
+        fewer._replace(lines=holz), g_max, lambda f: report(0.6 + 0.35 * f)
+    )
     step, by_step = choose_step(fewer, g_max)
     report(1.0)
     start, stop = thickness

@@ -63,7 +63,8 @@ class Recipe(BaseModel):
         the potential; those whose discs reach within 7.5 mrad of the direct disc are stored
     semi_angle_max, tilt_max : float (mrad)
     sampling : float, largest distance between solved directions (mrad)
-    holz : bool, whether beams of higher-order Laue zones near the Ewald sphere take part: HOLZ lines
+    holz : bool, whether beams of higher-order Laue zones near the Ewald sphere take part: HOLZ lines,
+        which want a sampling of 0.2 mrad up to 60 nm and of 0.13 mrad beyond
     thickness : ThicknessRange
     parameters : StructuralParameter by name, each of which becomes a dimension of the library
     """

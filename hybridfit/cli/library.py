@@ -94,6 +94,7 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE", help=LIBRARY_H
         "tilt, at most (mrad)": values["tilt_max"],
         "longest beam (1/Å)": values["g_max"],
         "sampling (mrad)": values["sampling"],
+        "HOLZ lines": "yes" if values.get("holz") else None,
     })  # fmt: skip
     for parameter, axis in axes.items():
         unit = "" if axis.unit == "1" else f" ({axis.unit})"
