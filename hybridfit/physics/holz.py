@@ -41,7 +41,7 @@ from hybridfit.physics.scattering import structure_factors
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 NEAR = 0.8  # Å⁻², of |2K s_g|: beams that take part, 0.01 Å⁻¹ of s_g at 200 kV
-FAR = 6.4  # Å⁻², of |2K s_g|: beams that are folded
+FAR = 6.4  # Å⁻², of |2K s_g|: beams that are folded; more would part those far inside from their opposites
 LONGEST = 5.5  # Å⁻¹: of these beams; longer ones change no intensity by 2e-5
 WEAKEST = 1e-3  # Å⁻²: what couples them to the zero-order zone, at least
 DIRECTIONS_PER_TILE = 64  # larger tiles hold more beams, smaller ones cost more to set up
