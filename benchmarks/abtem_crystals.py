@@ -5,7 +5,7 @@
     TiO2 (rutile) [001], 80 kV x along a, 45° from the [110] of the library
 
 Every (crystal, tilt) is one netCDF file, e.g. ``crystal_Si_110_200kV_tilt_+1.00_-0.60.nc``;
-`benchmarks.frozen_phonons` says what is in it.  A file takes about three minutes of one core and 1 GB;
+`benchmarks.frozen_phonons` says what is in it.  A file takes about six minutes of one core and 1 GB;
 those that exist are skipped.
 
 Run with: python -m benchmarks.abtem_crystals [--only NAME]
@@ -91,7 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "data")
     parser.add_argument("--only", help="libraries whose name begins with this")
-    parser.add_argument("--configs", type=int, default=1, help="frozen-phonon configurations")
+    parser.add_argument("--configs", type=int, default=2, help="frozen-phonon configurations")
     args = parser.parse_args()
     one_thread()
     for case in cases():
