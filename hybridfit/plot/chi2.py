@@ -85,7 +85,7 @@ def draw_chi2(axis: Axes, result: FitResult) -> None:
         )  # fmt: skip
     if not (0 < low < math.inf and 0 < high < math.inf):
         low, high = 0.01, 1.0
-    high = min(max(high, 3 * low) * 1.7, max(1.5, 1.2 * high))
+    high = min(max(high, 1.5 * low) * 1.7, max(1.5, 1.2 * high))
     # for the legend, and labels that no curve keeps apart from it, below the least χ²
     room = (0.06 if result.curve is not None else 0.16) + 0.065 * len(axis.get_legend_handles_labels()[0])
     low *= (low / high) ** (room / (1 - room))
