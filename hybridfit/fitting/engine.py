@@ -20,14 +20,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.cameras import check_bright
-from hybridfit.fitting.candidates import SURE, WINDOW, Candidate, Seed
+from hybridfit.fitting.candidates import WINDOW, Candidate, Seed
 from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.everywhere import search_everywhere
 from hybridfit.fitting.finish import EVERYWHERE, Finisher
 from hybridfit.fitting.hints import Hints, check_fixed, with_fixed
 from hybridfit.fitting.local import Refiner
 from hybridfit.fitting.result import FitResult
-from hybridfit.fitting.routes import Route, doubted, make_seeder, matched, settle, windowed
+from hybridfit.fitting.routes import Route, doubted, in_doubt, make_seeder, matched, settle, windowed
 from hybridfit.fitting.search import Templates
 from hybridfit.fitting.variants import all_turns, make_variants, reference_values
 from hybridfit.fitting.verdict import poor
@@ -290,7 +290,7 @@ class Fitter:
             ("wider window", WIDER, WIDER_MOST, seed.candidates[:1]),
         ]
         attempts = windowed(self, frame, routes, clock)
-        if self.thorough and seed.certainty < SURE:
+        if self.thorough and in_doubt(frame, seed):
             attempts = doubted(self, frame, seed.candidates[0], attempts, clock)
         return settle(self, frame, attempts, clock)
 

@@ -70,6 +70,20 @@ def estimate_noise(residual: Array, model: Array, mask: NDArray[np.bool_]) -> No
     return Noise(constant + floor, per_intensity, max(total - counting, 0.0))
 
 
+def electrons_in(image: Array, valid: NDArray[np.bool_]) -> float:
+    """How many electrons a frame amounts to, at least: what neighbouring pixels differ by counts as noise.
+
+    Of N electrons in n pixels, with a variance in proportion to the intensity, N = n · mean²/variance.
+    """
+    squares, count = 0.0, 0
+    for a, b in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:, :], np.s_[:-1, :])):
+        both = valid[a] & valid[b]
+        squares += float(((image[a] - image[b])[both] ** 2).sum()) / 2
+        count += int(both.sum())
+    mean = float(image[valid].mean())
+    return int(valid.sum()) * mean**2 * count / max(squares, 1e-300)
+
+
 def effective_pixels(standardised: Array, mask: NDArray[np.bool_], misfit_share: float) -> float:
     """Number of independent pixels that a residual amounts to: n / Σ_Δ ρ(Δ).
 

@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
-from hybridfit.fitting.candidates import WINDOW, Candidate, obeying
+from hybridfit.fitting.candidates import SURE, WINDOW, Candidate, Seed, obeying
 from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.local import is_thin
 from hybridfit.fitting.matching import Matcher
+from hybridfit.fitting.noise import electrons_in
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.variants import all_turns
 from hybridfit.fitting.verdict import better, holds
@@ -41,6 +42,7 @@ Route = tuple[str, tuple[float, float], int, Sequence[Candidate]]
 MATCH = "library match"
 NO_MATCH = 0.6  # χ² of a match that is not worth refining
 MATCHED_MOST, RUNNER_UP = 5, 0.15  # candidates of a match, and their χ² above the best one's
+CERTAIN, FEW = 0.99, 5e4  # confidence that is believed also of a pattern of fewer electrons than that
 DOUBTED_MOST, LIKELY = 3, 0.03  # the same of one that stands beside a network: noise is most of χ², then
 
 
@@ -139,6 +141,13 @@ def matched(fitter: Fitter, matchers: Sequence[Matcher], frame: Frame, clock: Cl
     given = _near_the_best(fitter, given, RUNNER_UP, MATCHED_MOST)
     found = all_turns(given, fitter.library, fitter.reference, fitter.hints.rotation)
     yield Attempt(MATCH, found, curve, given, WINDOW, everywhere=True)
+
+
+def in_doubt(frame: Frame, seed: Seed) -> bool:
+    """Whether a network may be wrong: where it is not sure, or not quite and there are few electrons."""
+    if seed.certainty < SURE or seed.certainty >= CERTAIN:
+        return seed.certainty < SURE
+    return electrons_in(frame.image, frame.valid) < FEW
 
 
 def doubted(

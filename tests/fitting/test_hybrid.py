@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 from oracle import Oracle, as_the_camera_sees, said
@@ -111,6 +113,17 @@ def test_a_network_in_doubt_has_the_library_matched_with_its_disc(small_library,
     assert np.ptp(result.curve[0]) > 0.9 * np.ptp(small_library.thickness_range)
     with pytest.raises(AttributeError):  # who is sure is believed, until it does not hold
         hybrid(small_library, truth, answer(truth, thickness=-19.0)).fit(image)
+
+
+def test_of_few_electrons_a_network_has_to_be_surer(small_library, simulate, monkeypatch):
+    monkeypatch.delattr(Fitter, "search_everywhere")
+    found = {}
+    for electrons in (2e4, 1e7):
+        image, truth = simulate(thickness=33.0, tilt=(1.1, -0.4), rotation=12.0, electrons=electrons)
+        wrong = answer(truth, thickness=-19.0, others=[truth["thickness"] + 17], doubt=0.04)
+        with contextlib.suppress(AttributeError):
+            found[electrons] = hybrid(small_library, truth, wrong).fit(image)
+    assert list(found) == [2e4] and abs(found[2e4].thickness - 33.0) < 3 * found[2e4]["thickness"].stderr
 
 
 def test_hybrid_and_full_search_agree(small_library, frame):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from hybridfit.fitting.noise import Noise, effective_pixels, estimate_noise
+from hybridfit.fitting.noise import Noise, effective_pixels, electrons_in, estimate_noise
 
 SHAPE = (120, 128)
 ROW, COL = np.indices(SHAPE)
@@ -77,3 +77,18 @@ def test_a_perfect_fit_has_almost_no_variance():
 
 def test_negative_intensity_counts_as_none():
     assert Noise(2.0, 3.0, 1.0).variance(np.array([-5.0, 0.0, 2.0])).tolist() == [3.0, 3.0, 9.0]
+
+
+@pytest.mark.parametrize("electrons", [1e3, 1e4, 1e5])
+def test_electrons_are_counted_whatever_the_gain_and_the_mask(electrons):
+    expected = gaussian_filter(MASK.astype(float), 2) + 0.02
+    image = 7.0 * np.random.default_rng(0).poisson(electrons * expected / expected.sum())
+    image[~MASK] = 1e9
+    share = expected[MASK].sum() / expected.sum()
+    assert electrons_in(image, MASK) == pytest.approx(share * electrons, rel=0.1)
+
+
+def test_structure_makes_many_electrons_fewer():
+    """A lower bound, then: what is asked is whether they are few."""
+    image = 100.0 * (1 + (ROW + COL) % 2)
+    assert electrons_in(image, np.ones(SHAPE, bool)) < 1e3 * image.size
