@@ -15,7 +15,7 @@ def test_the_claims_of_the_readme_are_rows_of_the_results():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     rows = claims.rows_of(results)
     for claim in claims.CLAIMS:
-        found = [what for what, _ in rows[claim.study] if what.startswith(claim.row)]
+        found = [what for what, _ in rows[claim.study] if claims.is_row(claim, what)]
         assert len(found) == 1, f"{claim.row!r} is {len(found)} rows of {claim.study}"
     assert claims.block(results) in readme
 
