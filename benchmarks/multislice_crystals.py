@@ -45,8 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.quick:
         files = files[:1]
     rows: list[dict[str, Any]] = []
+    phonons: dict[str, int] = {}
     for number, file in enumerate(files):
         data = xr.open_dataset(file)
+        phonons[file.stem.removeprefix("crystal_")] = int(data.attrs["frozen_phonon_configurations"])
         for i in range(0, data.sizes["thickness_nm"], every):
             rng = np.random.default_rng([options.seed, number, i])
             rows.append(fitted(data.isel(thickness_nm=i), rng, options.quick))
@@ -68,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             study.add(f"{name}: polarity right", 100 * right.mean(), "%", at_least=100)
             study.add("  least odds", column["odds"].min(), "")
     study.note("shipped libraries, cut to 5–65 nm, tilt ≤ 3 mrad and the semi-angle of the patterns")
+    words = ", ".join(f"{name} {count}" for name, count in phonons.items())
+    study.note(f"phonon configurations, each seen by 36 probe positions: {words}")
     passed = study.finish(fits=rows)
     draw(study, rows)
     return 0 if passed else 1
