@@ -188,7 +188,7 @@ def _near_the_best(
     fitter: Fitter, given: Sequence[Candidate], runner_up: float, most: int
 ) -> list[Candidate]:
     """The first ones, with a χ² not much above that of the best, as far as what is fixed lets them."""
-    near = [c for c in given if c.chi2 <= given[0].chi2 + runner_up][:most]
+    near = [c for c in given[:most] if c.chi2 <= given[0].chi2 + runner_up]
     return [obeying(candidate, fitter.fix) for candidate in near]
 
 
