@@ -28,7 +28,7 @@ SEMI_ANGLE = 13.6
 SURE = 100.0  # odds that a wrong sign must never have
 DOSES = (1e3, 1e6)  # electrons, log-uniform, where odds are between 0 and 1
 BINS = 5
-FRAMES, QUICK_FRAMES = 50, 2
+FRAMES, QUICK_FRAMES = 30, 2
 
 
 def polarity(study: Study, frames: int, quick: bool) -> dict[str, list[Row]]:

@@ -120,12 +120,12 @@ def spread_out(study: Study) -> None:
             ) as cluster,
             fresh("dask") as path,
         ):
-            run = Run(scan, path, scheduler=cluster.scheduler_address, roi=(0, 20, 0, 32))
+            run = Run(scan, path, scheduler=cluster.scheduler_address, roi=(0, 12, 0, 32))
             run.finish()
             seconds.append(run.stage("positions"))
             maps.append(read_map(path))
     with fresh("joblib") as path:
-        Run(scan, path, workers=cores(), roi=(0, 20, 0, 32)).finish()
+        Run(scan, path, workers=cores(), roi=(0, 12, 0, 32)).finish()
         maps.append(read_map(path))
     study.add("dask, two workers against one: faster by", seconds[0] / seconds[1], "×", at_least=1.7)
     identical = same(maps[0], maps[1]) and same(maps[1], maps[2])

@@ -34,7 +34,7 @@ from benchmarks.papers import (
 from hybridfit import Fitter, Library
 
 METHODS = {"network": "cnn", "full search": "lsf", "hybrid": "hybrid"}
-FRAMES, QUICK_FRAMES, SEED = 30, 4, 3
+FRAMES, QUICK_FRAMES, SEED = 20, 4, 3
 BIN_NM = 20.0
 LEAST = 1e-3  # nm, mrad: what is drawn of smaller differences
 THIN = 60.0  # nm
