@@ -24,7 +24,7 @@ from hybridfit.pattern.camera import Camera
 OCTAHEDRA, COMPOSITION = "SrTiO3_tilted_011_200kV", "LaSrMnO3_001_200kV"
 SEMI_ANGLES = {OCTAHEDRA: 12.0, COMPOSITION: 13.6}  # mrad
 BETWEEN = {OCTAHEDRA: (0.4, 2.6, 4.5, 7.3), COMPOSITION: (0.06, 0.32, 0.56, 0.94)}
-FRAMES, QUICK_FRAMES = 40, 2
+FRAMES, QUICK_FRAMES = 60, 2
 
 
 def continuous(name: str, semi_angle: float, electrons: float, frames: int, quick: bool) -> list[Row]:
