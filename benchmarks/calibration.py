@@ -26,7 +26,7 @@ from benchmarks.errors import BEYOND, MISLED, NAMES, Row, column, rms, statuses
 from benchmarks.hybrid import calibration_error
 
 DATA = Path(__file__).parent / "data"
-FRAMES, QUICK_FRAMES = 500, 24
+FRAMES, QUICK_FRAMES = 400, 24
 COPIES, QUICK_COPIES = 2, 1  # of every abTEM pattern
 KINDS = {"noise": "Poisson noise", "abtem": "abTEM patterns"}
 COVERED = {68: "68 %", 95: "95 %"}

@@ -16,7 +16,7 @@ from benchmarks.common import Study, cores, new_parser
 from benchmarks.scan_runs import Run, fresh, repeated, scan_file
 from hybridfit.scan.maps import read_map
 
-SIZES, QUICK_SIZES = (16, 32, 64), (8, 10)  # positions along each side
+SIZES, QUICK_SIZES = (16, 32, 48), (6, 9)  # positions along each side
 SMALL, SOURCE, LARGEST = 10, 64, 256
 
 
