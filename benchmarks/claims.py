@@ -19,14 +19,24 @@ class Claim(NamedTuple):
 CLAIMS = (
     Claim("one frame, network to error bars, median", "hybrid", "hybrid: one frame, median"),
     Claim(
+        "`hybridfit fit … --plot`, from the start of its process to its end",
+        "startup",
+        "hybridfit fit, fresh process, to the answer of one frame, and its picture",
+    ),
+    Claim(
         "simulated frames of 10⁶ electrons and more: within 0.5 nm and 0.1 mrad of the truth",
         "hybrid",
         "hybrid: within 0.5 nm and 0.1 mrad, ≥ 1e6 electrons",
     ),
     Claim(
-        "10⁴ electrons: within 1 nm and 0.25 mrad (the Cramér–Rao bound allows 89 %)",
+        "10⁴ electrons: within 1 nm and 0.25 mrad",
         "dose",
         "1e+04 electrons: hybrid, within 1 nm and 0.25 mrad",
+    ),
+    Claim(
+        "of fits that scatter as little as the Cramér–Rao bound allows",
+        "dose",
+        "1e+04 electrons: Cramér–Rao bound, within 1 nm and 0.25 mrad",
     ),
     Claim("of all frames: converged, but wrong", "hybrid", "hybrid: converged, but wrong"),
     Claim(

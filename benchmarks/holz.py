@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         curves[name] = np.abs(change).max(axis=1)
         study.add(f"{name}: largest change", np.abs(change).max(), "of max")
         study.add("  rms", np.sqrt((change**2).mean()), "of max")
-        print(name, len(solver.lines.g), curves[name], flush=True)
+        print(f"{name}: {len(solver.lines.g)} beams of other zones", flush=True)
     fits = {}
     for name in QUICK_LINES if quick else LINES:
         without, with_them = (small_library(name, lines) for lines in (False, True))
@@ -148,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         same = fitted(with_them, with_them, count)
         study.add("  fitted with lines: thickness, mean error", abs(same[:, 0].mean()), "nm")
         study.add("    misfit, median", 100 * np.median(same[:, 3]), "% of variance")
-        print(name, np.round(off, 4).tolist(), flush=True)
+        print(f"{name}: {count} frames fitted with and without lines", flush=True)
     study.note(
         f"zero-order beams to {G_ZERO} Å⁻¹ in all solves, those of other zones as in hybridfit.physics.holz; "
         f"{SEMI_ANGLE:g} mrad, tilts to {TILT:g} mrad, {', '.join(map(str, THICKNESS))} nm, "

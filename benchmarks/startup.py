@@ -1,12 +1,14 @@
-"""How long a user waits: the help text, the start of a fit, one full search.
+"""How long a user waits: the help text, the command for one frame, the start of a fit, one full search.
 
-Everything is measured in fresh processes with the library built and the kernels compiled.
+Everything is measured in fresh processes with the library built and the kernels compiled. The command's
+is the hybrid fit.
 
 Run with: python -m benchmarks.startup [--quick]
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -42,6 +44,19 @@ def fresh(*arguments: str, repeat: int = 5) -> tuple[float, str]:
     return float(np.median(seconds)), done.stdout
 
 
+def commands(study: Study, path: Path, *, repeat: int) -> None:
+    """`hybridfit fit` of one frame, from the first moment of its process to its last."""
+    answer, picture = path.with_suffix(".json"), path.with_suffix(".png")
+    command = ["-m", "hybridfit", "fit", str(path), "--semi-angle", "13.6", "--json", str(answer)]
+    for what, more in (("", []), (", and its picture", ["--plot", str(picture)])):
+        fresh(*command, *more, repeat=1)  # compiles what was not compiled yet
+        seconds, _ = fresh(*command, *more, repeat=repeat)
+        (found,) = json.loads(answer.read_text(encoding="utf-8"))
+        assert abs(found["thickness_nm"]["value"] - TRUTH["thickness"]) < 0.5
+        study.add(f"hybridfit fit, fresh process, to the answer of one frame{what}", seconds, "s")
+    assert picture.stat().st_size > 10_000
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study."""
     options = new_parser(__doc__).parse_args(arguments)
@@ -58,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "frame.npy"
         np.save(path, image, allow_pickle=False)
+        commands(study, path, repeat=1 if options.quick else 5)
         fresh("-c", FIT, str(path), repeat=1)
         starts, fits = [], []
         for _ in range(1 if options.quick else 3):

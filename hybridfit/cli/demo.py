@@ -12,6 +12,7 @@ import typer
 from hybridfit.cli.console import Bars, new_table, print_table
 from hybridfit.cli.files import check_outputs, open_library, pictures, write
 from hybridfit.cli.options import DEFAULT_LIBRARY, LibraryName, Quiet
+from hybridfit.cli.starting import quick_start
 
 DEMO: dict[str, Any] = {
     "thickness": 42.3,
@@ -37,16 +38,17 @@ def demo(
     frame_path = output.with_name(f"{output.stem}_frame.tif")
     check_outputs([*plots, frame_path], inputs=[library])
 
-    from hybridfit.fitting.engine import Fitter
-    from hybridfit.frame import make_frame
-    from hybridfit.plot.words import unit
-    from hybridfit.simulate import simulate_frame
-
     with Bars(quiet) as bars:
-        opened = open_library(library, bars)
-        image, truth = simulate_frame(opened, **DEMO, seed=seed)
-        bars.start("")
-        fitter = Fitter(opened, DEMO["semi_angle"], progress=bars.show, whole_curve=True)
+        with quick_start():
+            from hybridfit.fitting.engine import Fitter
+            from hybridfit.frame import make_frame
+            from hybridfit.plot.words import unit
+            from hybridfit.simulate import simulate_frame
+
+            opened = open_library(library, bars)
+            image, truth = simulate_frame(opened, **DEMO, seed=seed)
+            bars.start("")
+            fitter = Fitter(opened, DEMO["semi_angle"], progress=bars.show, whole_curve=True)
         result = fitter.fit(make_frame(image, source=str(frame_path)))
     write([(output, result)], image=(frame_path, image))
     if quiet:

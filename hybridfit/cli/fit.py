@@ -25,6 +25,7 @@ from hybridfit.cli.options import (
     pair,
     sizes,
 )
+from hybridfit.cli.starting import quick_start
 from hybridfit.errors import InputError
 
 if TYPE_CHECKING:
@@ -101,22 +102,23 @@ def fit(
     centre = pair(hint_centre, "hint-centre", "COL,ROW in px, such as 131.4,121.8")
     whole = sizes(shape)
 
-    from hybridfit.fitting.engine import check_method
-    from hybridfit.fitting.hints import Hints
-    from hybridfit.model import PARAMETERS
-    from hybridfit.pattern import background as backgrounds
-    from hybridfit.stored import check_parameters
+    with quick_start():
+        from hybridfit.fitting.engine import check_method
+        from hybridfit.fitting.hints import Hints
+        from hybridfit.model import PARAMETERS
+        from hybridfit.pattern import background as backgrounds
+        from hybridfit.stored import check_parameters
 
-    check_method(method)
-    if semi_angle <= 0:
-        raise InputError(f"semi-angle {semi_angle:g} mrad cannot be right; give it in mrad, above 0")
-    backgrounds.check(background)
-    check_parameters((*fixed, *(free or ())), PARAMETERS, library, fixed)
-    hints = Hints(
-        thickness=hint_thickness, tilt=tilt, centre=centre, scale=hint_scale, rotation=hint_rotation
-    )
-    frames = read_all(files, mask=mask, dataset=dataset, shape=whole, dtype=dtype, offset=offset)
-    plots = [] if plot_path is None else pictures(plot_path, len(frames))
+        check_method(method)
+        if semi_angle <= 0:
+            raise InputError(f"semi-angle {semi_angle:g} mrad cannot be right; give it in mrad, above 0")
+        backgrounds.check(background)
+        check_parameters((*fixed, *(free or ())), PARAMETERS, library, fixed)
+        hints = Hints(
+            thickness=hint_thickness, tilt=tilt, centre=centre, scale=hint_scale, rotation=hint_rotation
+        )
+        frames = read_all(files, mask=mask, dataset=dataset, shape=whole, dtype=dtype, offset=offset)
+        plots = [] if plot_path is None else pictures(plot_path, len(frames))
     check_outputs(
         plots if json_path is None else [*plots, json_path], inputs=[*files, mask, library, weights]
     )
@@ -152,15 +154,16 @@ def _fit_all(
     **options: Any,
 ) -> list[FitResult]:
     """Fit every frame, printing each report as it comes."""
-    from hybridfit.fitting.engine import Fitter
-    from hybridfit.fitting.flipped import FlippedFitter
-
-    kind = FlippedFitter if flip else Fitter
     for frame in frames:  # whatever can be found wrong is found before the first long search
         hints.check_frame(frame.image.shape, semi_angle)
     results = []
     with Bars(quiet) as bars:
-        fitter = kind(open_library(library, bars), semi_angle, hints=hints, progress=bars.show, **options)
+        with quick_start():
+            from hybridfit.fitting.engine import Fitter
+            from hybridfit.fitting.flipped import FlippedFitter
+
+            kind = FlippedFitter if flip else Fitter
+            fitter = kind(open_library(library, bars), semi_angle, hints=hints, progress=bars.show, **options)
         for i, frame in enumerate(frames):
             bars.start(f"[{i + 1}/{len(frames)}] {Path(frame.source).name}" if len(frames) > 1 else "")
             result = fitter.fit(frame)
