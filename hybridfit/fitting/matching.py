@@ -16,13 +16,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
-from hybridfit.fitting.alignment import Aligner
 from hybridfit.fitting.binning import bin_frame
 from hybridfit.fitting.cameras import beside, wide_cameras
 from hybridfit.fitting.candidates import Candidate
@@ -39,6 +38,9 @@ from hybridfit.fitting.search import (
 )
 from hybridfit.fitting.templates import BEYOND_DISC, Templates
 from hybridfit.frame import Frame
+
+if TYPE_CHECKING:
+    from hybridfit.fitting.alignment import Aligner
 
 Array = NDArray[np.float64]
 
@@ -98,6 +100,8 @@ class Matcher:
     @classmethod
     def aligned(cls, searcher: Searcher) -> Matcher:
         """With the shipped network for the alignment."""
+        from hybridfit.fitting.alignment import Aligner  # torch is slow to import
+
         return cls(searcher, Aligner.shipped(searcher.semi_angle, hints=searcher.hints))
 
     def cameras(self, frame: Frame) -> list[tuple[float, float, float]]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -316,3 +319,15 @@ def test_a_free_ellipticity(small_library, simulate, at_truth):
     assert_is_true(result, truth)
     found = result["ellipticity_a"].value, result["ellipticity_b"].value
     assert found == pytest.approx((0.012, -0.008), abs=1e-3)
+
+
+def test_torch_is_not_imported_before_a_network_is_wanted(small_library: Library, tmp_path: Path):
+    path = tmp_path / "small.nc"
+    small_library.save(path)
+    code = (
+        "import sys; from hybridfit import Fitter, Library; "
+        f"Fitter(Library.open({str(path)!r}), 10.0, method='lsf'); print('torch' in sys.modules)"
+    )
+    root = Path(__file__).parents[2]
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, timeout=120)
+    assert ran.stdout == "False\n", ran
