@@ -75,8 +75,8 @@ class Fitter:
     keep_model : bool
         Keep the model (some 20 MB) with each result, for `FitResult.conf_interval`.
     whole_curve : bool
-        `FitResult.curve` is over the whole library, for its picture, also where the search was not:
-        a tenth of a second a frame.
+        The picture of a result shows χ² over the whole library, also where the search was narrower; the
+        frame is kept for that.
     thorough : bool
         Whether the whole library is searched where a seed does not hold.
     seeded : bool

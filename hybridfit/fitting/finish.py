@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -124,8 +125,9 @@ class Finisher:
             doubt=doubt,
         )
         if self.whole_curve and route != EVERYWHERE:
-            curve = along_thickness(self._refiner(best), frame, best, told[0].region, COARSE_PIXEL)
-            result = replace(result, curve=curve, curve_searched=False)
+            region = told[0].region
+            look = partial(along_thickness, self._refiner(best), frame, best, region, COARSE_PIXEL)
+            result = replace(result, along_thickness=look)
         if not best.discrete:
             return result
         tried = [(m.discrete, m.answer.chi2) for m in minima]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,9 +123,6 @@ class FitResult:
         The answer, then the other minima that the search led to, refined, best first.
     curve : (2, n) array or None
         Thickness (nm) and the least χ² found there by the search, relative to the variance.
-    curve_searched : bool
-        False where the curve is χ² at the answer's tilt and camera in place of the least one, over the
-        whole library after a search that was not (`Fitter`'s whole_curve).
     seconds : dict
         Time spent: seed, search, refine, total.
     thumbnail : Thumbnail
@@ -137,6 +135,9 @@ class FitResult:
         Whether the frame was taken as mirrored by the camera: ky then points the other way in it.
     fitter : lmfit.Minimizer or None
         What produced `minimizer`, where it was kept; see `conf_interval`.
+    along_thickness : callable or None
+        What works out χ² over the whole library after a search that was narrower (`Fitter`'s
+        whole_curve); see `whole_curve`.
     """
 
     source: str
@@ -161,8 +162,8 @@ class FitResult:
     route: str = "full search"
     structure: dict[str, Parameter] = field(default_factory=dict)
     flipped: bool = False
-    curve_searched: bool = True
     fitter: Any = field(default=None, repr=False, compare=False)
+    along_thickness: Callable[[], Array] | None = field(default=None, repr=False, compare=False)
 
     def __getitem__(self, name: str) -> Parameter:
         return self.parameters[name]
@@ -181,6 +182,15 @@ class FitResult:
     def ok(self) -> bool:
         """Whether the fit converged without a warning."""
         return self.status is Status.converged
+
+    @cached_property
+    def whole_curve(self) -> Array | None:
+        """(2, n): thickness (nm) and χ² over the whole library, for pictures; relative to the variance.
+
+        `curve` where the search was over all of it, or nothing else is known; elsewhere χ² at the
+        answer's tilt and camera, worked out when it is first asked for (0.3 s).
+        """
+        return self.curve if self.along_thickness is None else self.along_thickness()
 
     def conf_interval(self, **options: Any) -> Any:
         """lmfit's confidence intervals, by profiling χ²; see `lmfit.conf_interval` for the options.

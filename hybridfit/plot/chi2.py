@@ -26,13 +26,13 @@ class Minimum(NamedTuple):
 
 
 def other_minima(result: FitResult, most: int = RIVALS) -> list[Minimum]:
-    """Minima of the search's χ²(thickness) curve other than the answer's, the deepest first.
+    """Minima of the χ²(thickness) curve other than the answer's, the deepest first.
 
     Minima that a ridge of less than 5 % separates from a deeper one are ripples, and left out.
     """
-    if result.curve is None:
+    if result.whole_curve is None:
         return []
-    thickness, chi2 = result.curve
+    thickness, chi2 = result.whole_curve
     inner = (chi2[1:-1] < chi2[:-2]) & (chi2[1:-1] <= chi2[2:])
     found = []
     for i in np.flatnonzero(inner) + 1:
@@ -58,9 +58,11 @@ def draw_chi2(axis: Axes, result: FitResult) -> None:
     axis.grid(axis="y", lw=0.6)
     rest = [c for c in result.candidates if c.chi2 > 0 and abs(c.thickness - t.value) > 0.5]
     best = min((c.chi2 for c in result.candidates if c.chi2 > 0), default=math.nan)
-    if result.curve is not None:
-        thickness, chi2 = result.curve[0], np.maximum(result.curve[1], 1e-6)
-        label = "search, coarse grid" if result.curve_searched else "at the answer's tilt and camera"
+    curve = result.whole_curve
+    if curve is not None:
+        thickness, chi2 = curve[0], np.maximum(curve[1], 1e-6)
+        searched = result.along_thickness is None
+        label = "search, coarse grid" if searched else "at the answer's tilt and camera"
         axis.plot(thickness, chi2, color=BLUE, label=label, zorder=2)
         axis.set_xlim(float(thickness[0]), float(thickness[-1]))
         heights = np.interp([c.thickness for c in rest], thickness, chi2).tolist()
@@ -87,7 +89,7 @@ def draw_chi2(axis: Axes, result: FitResult) -> None:
         low, high = 0.01, 1.0
     high = min(max(high, 1.5 * low) * 1.7, max(1.5, 1.2 * high))
     # for the legend, and labels that no curve keeps apart from it, below the least χ²
-    room = (0.06 if result.curve is not None else 0.16) + 0.065 * len(axis.get_legend_handles_labels()[0])
+    room = (0.06 if curve is not None else 0.16) + 0.065 * len(axis.get_legend_handles_labels()[0])
     low *= (low / high) ** (room / (1 - room))
     axis.set_ylim(low, high)
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -54,9 +54,10 @@ def test_a_picture_gets_chi2_over_the_whole_library(small_library, frame):
     seen = [
         hybrid(small_library, truth, answer(truth), whole_curve=whole).fit(image) for whole in (False, True)
     ]
-    assert seen[0].curve_searched and not seen[1].curve_searched
-    (thickness, chi2), (low, high) = seen[1].curve, small_library.thickness_range
-    assert np.ptp(seen[0].curve[0]) < 10 and (thickness[0], thickness[-1]) == (low, high)
+    assert seen[0].whole_curve is seen[0].curve
+    (thickness, chi2), (low, high) = seen[1].whole_curve, small_library.thickness_range
+    assert np.ptp(seen[1].curve[0]) < 10 and (thickness[0], thickness[-1]) == (low, high)
+    assert seen[1].whole_curve is seen[1].whole_curve, "worked out once"
     assert thickness[chi2.argmin()] == pytest.approx(seen[1].thickness)
     assert chi2.min() == pytest.approx(seen[1].residual_fraction, rel=0.3)
     assert seen[1].thickness == seen[0].thickness
