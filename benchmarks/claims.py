@@ -34,7 +34,7 @@ CLAIMS = (
         "1e+04 electrons: hybrid, within 1 nm and 0.25 mrad",
     ),
     Claim(
-        "of fits that scatter as little as the Cramér–Rao bound allows",
+        "the same, were fits to scatter as little as the Cramér–Rao bound allows",
         "dose",
         "1e+04 electrons: Cramér–Rao bound, within 1 nm and 0.25 mrad",
     ),

@@ -26,9 +26,9 @@ from hybridfit.pattern.camera import Camera
 ELECTRONS = (1e3, 3e3, 1e4, 1e5, 1e6, *DOSES)
 TABULATED = (1e3, 1e4, 1e5, 1e6, DOSES[0], DOSES[1], DOSES[-1])  # all are in the figure
 THICKNESS, TILT = (10.0, 100.0), 3.0  # nm, mrad
-FRAMES, QUICK_FRAMES, SEED = 30, 2, 8
-DIM, QUICK_DIM = 6, 2  # frames below 1e4 electrons, where searches of the whole library are the rule
-JUDGED, QUICK_JUDGED = 100, 4  # frames of the doses that have a bar
+FRAMES, QUICK_FRAMES, SEED = 30, 1, 8
+DIM, QUICK_DIM = 6, 1  # frames below 1e4 electrons, where searches of the whole library are the rule
+JUDGED, QUICK_JUDGED = 100, 2  # frames of the doses that have a bar
 BARS = {1e4: (1.0, 0.25, 90), 1e6: (0.5, 0.1, 99)}  # nm, mrad, %
 MEDIAN_OF_ONE, MEDIAN_OF_TWO = 0.674, 1.052  # standard deviations: of |x|, of the larger of |x| and |y|
 SHOWN = (1e3, 1e4, 1e6)

@@ -31,7 +31,7 @@ from hybridfit.network.weights import Network
 
 NETWORK_PX = 227  # the paper's frames: what a centre error in px refers to
 BINS = 10  # of the expected calibration error
-FRAMES, FULL, EDGES = (200, 16), (10, 1), (3, 0)  # of a full run, of a quick one
+FRAMES, FULL, EDGES = (200, 16), (10, 1), (6, 0)  # of a full run, of a quick one
 NOT_THAT = (3.0, 1.0)  # nm, mrad: an answer farther from the truth is wrong
 
 
