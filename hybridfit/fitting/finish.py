@@ -127,7 +127,7 @@ class Finisher:
         if self.whole_curve and route != EVERYWHERE:
             region = told[0].region
             look = partial(along_thickness, self._refiner(best), frame, best, region, COARSE_PIXEL)
-            result = replace(result, along_thickness=look)
+            result = replace(result, along_thickness=look, curve_searched=False)
         if not best.discrete:
             return result
         tried = [(m.discrete, m.answer.chi2) for m in minima]

@@ -133,6 +133,8 @@ class FitResult:
         Structural parameters of the library, by name, in its units; `parameters` has the others.
     flipped : bool
         Whether the frame was taken as mirrored by the camera: ky then points the other way in it.
+    curve_searched : bool
+        False where `whole_curve` is χ² at the answer's tilt and camera in place of the least one.
     fitter : lmfit.Minimizer or None
         What produced `minimizer`, where it was kept; see `conf_interval`.
     along_thickness : callable or None
@@ -162,11 +164,16 @@ class FitResult:
     route: str = "full search"
     structure: dict[str, Parameter] = field(default_factory=dict)
     flipped: bool = False
+    curve_searched: bool = True
     fitter: Any = field(default=None, repr=False, compare=False)
     along_thickness: Callable[[], Array] | None = field(default=None, repr=False, compare=False)
 
     def __getitem__(self, name: str) -> Parameter:
         return self.parameters[name]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickling: the whole curve goes along, in place of what works it out."""
+        return {**self.__dict__, "curve": self.whole_curve, "along_thickness": None}
 
     @property
     def thickness(self) -> float:
@@ -302,9 +309,10 @@ class FitResult:
             row=("row", np.linspace(top, bottom, rows), {"units": "px"}),
             col=("col", np.linspace(left, right, cols), {"units": "px"}),
         )
-        if self.curve is not None:
-            out["chi2_of_thickness"] = (("searched_thickness",), self.curve[1], {"units": "1"})
-            out = out.assign_coords(searched_thickness=("searched_thickness", self.curve[0], {"units": "nm"}))
+        if self.whole_curve is not None:
+            thickness, chi2 = self.whole_curve
+            out["chi2_of_thickness"] = (("searched_thickness",), chi2, {"units": "1"})
+            out = out.assign_coords(searched_thickness=("searched_thickness", thickness, {"units": "nm"}))
         return out
 
     def plot(self, path: str | Path | None = None) -> Any:

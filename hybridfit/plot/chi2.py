@@ -61,8 +61,7 @@ def draw_chi2(axis: Axes, result: FitResult) -> None:
     curve = result.whole_curve
     if curve is not None:
         thickness, chi2 = curve[0], np.maximum(curve[1], 1e-6)
-        searched = result.along_thickness is None
-        label = "search, coarse grid" if searched else "at the answer's tilt and camera"
+        label = "search, coarse grid" if result.curve_searched else "at the answer's tilt and camera"
         axis.plot(thickness, chi2, color=BLUE, label=label, zorder=2)
         axis.set_xlim(float(thickness[0]), float(thickness[-1]))
         heights = np.interp([c.thickness for c in rest], thickness, chi2).tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 
 import numpy as np
 import pytest
@@ -58,6 +59,10 @@ def test_a_picture_gets_chi2_over_the_whole_library(small_library, frame):
     (thickness, chi2), (low, high) = seen[1].whole_curve, small_library.thickness_range
     assert np.ptp(seen[1].curve[0]) < 10 and (thickness[0], thickness[-1]) == (low, high)
     assert seen[1].whole_curve is seen[1].whole_curve, "worked out once"
+    sent = pickle.loads(pickle.dumps(seen[1]))
+    np.testing.assert_array_equal(sent.whole_curve, seen[1].whole_curve)
+    assert seen[0].curve_searched and not (seen[1].curve_searched or sent.curve_searched)
+    np.testing.assert_array_equal(seen[1].to_dataset()["searched_thickness"], thickness)
     assert thickness[chi2.argmin()] == pytest.approx(seen[1].thickness)
     assert chi2.min() == pytest.approx(seen[1].residual_fraction, rel=0.3)
     assert seen[1].thickness == seen[0].thickness
