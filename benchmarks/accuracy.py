@@ -21,10 +21,10 @@ from scipy.ndimage import spline_filter1d
 from benchmarks.common import Study, new_parser
 from benchmarks.exact import TILTS, Sample, exact_intensities, problem
 from hybridfit import Candidate, Fitter, make_frame, simulate_frame
-from hybridfit.library import Library
+from hybridfit.library.library import Library
+from hybridfit.library.recipe import Recipe, ThicknessRange
 from hybridfit.pattern.expand import Table
 from hybridfit.physics import bloch
-from hybridfit.recipe import Recipe, ThicknessRange
 
 NAME = "SrTiO3_001_200kV"
 SEMI_ANGLES = (13.6, 19.1)  # mrad

@@ -20,15 +20,15 @@ import numpy as np
 from benchmarks import frames as drawn
 from benchmarks.common import Study, new_parser
 from hybridfit import Fitter, Library, Recipe, simulate_frame
-from hybridfit.building import VERSION as library_version
 from hybridfit.errors import InputError
-from hybridfit.fitting.alignment import Aligner
 from hybridfit.fitting.candidates import Candidate, tilt_distance
-from hybridfit.fitting.matching import Matcher
 from hybridfit.fitting.result import FitResult
-from hybridfit.fitting.rough import rough_discs
+from hybridfit.fitting.search.match import Matcher
+from hybridfit.fitting.seed.disc import rough_discs
+from hybridfit.fitting.seed.other_crystal import Aligner
 from hybridfit.frame import Frame, make_frame
-from hybridfit.library import cache_folder
+from hybridfit.library.build import VERSION as library_version
+from hybridfit.library.library import cache_folder
 from hybridfit.network.weights import Network
 
 # space group, cell edges (Å), atoms (element, x, y, z, B in Å²); rounded room-temperature values

@@ -33,7 +33,7 @@ from benchmarks.papers import (
     truly,
 )
 from hybridfit import Fitter, Library
-from hybridfit.fitting.seeding import Seeder
+from hybridfit.fitting.seed.network import Seeder
 from hybridfit.frame import Frame, make_frame
 from hybridfit.network.weights import Network
 from hybridfit.pattern.background import NAMES as MODELS

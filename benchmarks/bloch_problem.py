@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from benchmarks.exact import problem
+from hybridfit.library.recipe import Recipe
 from hybridfit.physics import bloch, crystal
-from hybridfit.recipe import Recipe
 
 FARTHEST = 24.0  # mrad from the zone axis
 STRONGEST = 9  # beams whose intensities are compared

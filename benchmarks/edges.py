@@ -12,9 +12,9 @@ import numpy as np
 from scipy import ndimage
 
 from benchmarks.frames import draw
-from hybridfit.library import Library
-from hybridfit.recipe import Recipe, ThicknessRange
-from hybridfit.simulate import simulate_frame
+from hybridfit.library.library import Library
+from hybridfit.library.recipe import Recipe, ThicknessRange
+from hybridfit.simulate.frame import simulate_frame
 
 NAME = "SrTiO3_001_200kV"
 WRONG_ANGLE = (0.88, 0.92, 1.08, 1.12)  # given / true

@@ -15,11 +15,11 @@ from joblib import Parallel, delayed
 from scipy.linalg import expm
 
 from benchmarks.common import cores
-from hybridfit.library import FOLDED
+from hybridfit.library.library import FOLDED
+from hybridfit.library.recipe import Recipe
 from hybridfit.pattern.compose import pattern_at
 from hybridfit.pattern.expand import Table
 from hybridfit.physics import bloch, crystal, scattering
-from hybridfit.recipe import Recipe
 
 TILTS, POINTS = 6, 8  # random tilts in a sample, random points per tilt
 

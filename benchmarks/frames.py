@@ -20,8 +20,8 @@ from joblib import Parallel, delayed
 
 from benchmarks.common import cores
 from hybridfit.io import atomic_path
-from hybridfit.library import Library
-from hybridfit.simulate import simulate_frame
+from hybridfit.library.library import Library
+from hybridfit.simulate.frame import simulate_frame
 
 NAME = "SrTiO3_001_200kV"
 DATA = Path(__file__).parent / "data"

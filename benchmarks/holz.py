@@ -21,11 +21,11 @@ from benchmarks.common import Study, new_parser
 from benchmarks.exact import Sample
 from benchmarks.structural_frames import DATA, frame_of, near
 from hybridfit import Fitter, Library
-from hybridfit.building import FOLDED, crystals_of
-from hybridfit.building import VERSION as library_version
 from hybridfit.frame import make_frame
+from hybridfit.library.build import FOLDED, crystals_of
+from hybridfit.library.build import VERSION as library_version
+from hybridfit.library.recipe import Recipe, ThicknessRange, shipped_names
 from hybridfit.physics import bloch, crystal, holz, scattering
-from hybridfit.recipe import Recipe, ThicknessRange, shipped_names
 
 G_ZERO = 1.6  # Å⁻¹: of the zero-order beams in all solves; what more of them change is `accuracy`
 SEMI_ANGLE, TILT, TILTS = 10.0, 2.0, 1  # mrad, mrad, random tilts

@@ -24,7 +24,7 @@ from hybridfit import Fitter, Library
 from hybridfit.errors import HybridfitError
 from hybridfit.fitting.candidates import tilt_distance
 from hybridfit.fitting.result import FitResult, Status
-from hybridfit.fitting.seeding import Seeder
+from hybridfit.fitting.seed.network import Seeder
 from hybridfit.frame import make_frame
 from hybridfit.network.crop import CROP
 from hybridfit.network.weights import Network

@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path = Path(folder) / f"{NAME}.nc"
         built = build_rows(study, path)
         opened = in_fresh_process("open", path)
-        study.add("import hybridfit.library in a fresh process", opened["import"], "s")
+        study.add("import hybridfit.library.library in a fresh process", opened["import"], "s")
         study.add("open a built library, import included", opened["import"] + opened["open"], "s", at_most=1)
         study.add("resident memory after opening", opened["resident"], "GB", at_most=1)
         study.add("resident memory with every thickness read", opened["resident, all in memory"], "GB")

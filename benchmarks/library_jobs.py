@@ -35,8 +35,8 @@ def in_fresh_process(job: str, *arguments: str | float, threads: int | None = No
 
 def build(path: str, semi_angle_max: str = "") -> dict[str, Any]:
     """Build and save the shipped recipe, limited to a semi-angle; check three directions of it."""
-    from hybridfit.library import Library
-    from hybridfit.recipe import Recipe
+    from hybridfit.library.library import Library
+    from hybridfit.library.recipe import Recipe
 
     recipe = Recipe.shipped(NAME)
     if semi_angle_max:
@@ -62,7 +62,7 @@ def build(path: str, semi_angle_max: str = "") -> dict[str, Any]:
 def open_library(path: str) -> dict[str, Any]:
     """Open a built library, then a window of it."""
     start = time.perf_counter()
-    from hybridfit.library import Library
+    from hybridfit.library.library import Library
 
     imported = time.perf_counter()
     library = Library.open(path)
@@ -84,7 +84,7 @@ def open_library(path: str) -> dict[str, Any]:
 
 def compose_pattern(semi_angle: str, path: str) -> dict[str, Any]:
     """One 128 × 128 pattern: the kernels alone, and the forward model; answers checked."""
-    from hybridfit.library import Library
+    from hybridfit.library.library import Library
     from hybridfit.model import PARAMETERS, ForwardModel
     from hybridfit.pattern.camera import Camera
     from hybridfit.pattern.compose import pattern_at, pattern_partials
@@ -110,8 +110,8 @@ def compose_pattern(semi_angle: str, path: str) -> dict[str, Any]:
     }
     # the answers: points of the pattern solved directly, and finite differences of the image
     from benchmarks.exact import Sample, problem
+    from hybridfit.library.recipe import Recipe
     from hybridfit.physics import bloch
-    from hybridfit.recipe import Recipe
 
     recipe = Recipe.shipped(NAME)
     matrix, to_mrad = problem(recipe, recipe.g_max)

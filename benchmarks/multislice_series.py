@@ -20,8 +20,8 @@ from benchmarks.frozen_phonons import Specimen, one_thread, seed_of, simulate
 from benchmarks.multislice import LIBRARY, on_camera
 from hybridfit import Fitter, Library, Recipe
 from hybridfit.fitting.candidates import Candidate
+from hybridfit.library.recipe import ThicknessRange
 from hybridfit.pattern.camera import Camera
-from hybridfit.recipe import ThicknessRange
 
 SEMI_ANGLE, TILT = 13.6, (1.2, -0.7)  # mrad
 CAMERA, SHAPE, ELECTRONS = Camera(63.2, 64.1, 2.9, 0.0), (128, 128), 1e9

@@ -26,12 +26,12 @@ from scipy.integrate import trapezoid
 from scipy.signal import fftconvolve
 
 from hybridfit import Library, simulate_frame
+from hybridfit.library.recipe import Recipe, ThicknessRange
+from hybridfit.library.structural import StructuralParameter
 from hybridfit.pattern.camera import Camera, to_angles
 from hybridfit.physics.crystal import Crystal
 from hybridfit.physics.scattering import elastic_factor, lorentz_factor, wavelength
-from hybridfit.recipe import Recipe, ThicknessRange
-from hybridfit.simulate import glow_at
-from hybridfit.structural import StructuralParameter
+from hybridfit.simulate.frame import glow_at
 
 NAME = "SrTiO3_001_200kV"
 DATA = Path(__file__).parent / "data"

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from hybridfit.library import Library
+from hybridfit.library.library import Library
 from hybridfit.pattern.compose import pattern_at
 
 Array32 = NDArray[np.float32]

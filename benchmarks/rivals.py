@@ -154,7 +154,7 @@ def grid_rows(study: Study, library: Any, quick: bool) -> dict[str, float]:
     from benchmarks.hybrid import full_tilt_error
     from hybridfit import Fitter
     from hybridfit.network.weights import Network
-    from hybridfit.simulate import simulate_frame
+    from hybridfit.simulate.frame import simulate_frame
 
     network, order = Network.shipped(NAME), library.rotation_order
     fitters = {

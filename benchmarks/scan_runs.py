@@ -22,7 +22,7 @@ import xarray as xr
 
 from benchmarks.common import cores, out_folder
 from hybridfit import Library, simulate_scan
-from hybridfit.building import VERSION as library_version
+from hybridfit.library.build import VERSION as library_version
 
 NAME = "SrTiO3_001_200kV"
 SEMI_ANGLE = 13.6

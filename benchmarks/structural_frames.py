@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from hybridfit import Candidate, Library, simulate_frame
-from hybridfit.building import VERSION as library_version
 from hybridfit.fitting.result import FitResult
-from hybridfit.recipe import Recipe, ThicknessRange
+from hybridfit.library.build import VERSION as library_version
+from hybridfit.library.recipe import Recipe, ThicknessRange
 
 DATA = Path(__file__).parent / "data"
 SIZE = 128  # px

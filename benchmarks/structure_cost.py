@@ -15,7 +15,7 @@ from benchmarks.common import Study, new_parser, resident_memory_gb
 from benchmarks.structural_frames import DATA, QUICK, Row, frame_of, near
 from benchmarks.structure import OCTAHEDRA
 from hybridfit import Fitter, Library, make_frame
-from hybridfit.recipe import Recipe
+from hybridfit.library.recipe import Recipe
 
 FRAMES, QUICK_FRAMES = 40, 3
 

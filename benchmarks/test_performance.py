@@ -24,9 +24,10 @@ pytest.importorskip("pytest_benchmark")
 
 from benchmarks.exact import problem
 from hybridfit import Library, Recipe
-from hybridfit.fitting.refinement import refine
-from hybridfit.fitting.search import match
-from hybridfit.fitting.templates import ANGLES, HARMONICS, make_templates, ring_radii, tilt_grid
+from hybridfit.fitting.refine.least_squares import refine
+from hybridfit.fitting.search.full import match
+from hybridfit.fitting.search.templates import ANGLES, HARMONICS, make_templates, ring_radii, tilt_grid
+from hybridfit.library.recipe import ThicknessRange
 from hybridfit.model import ForwardModel
 from hybridfit.network.architecture import represent
 from hybridfit.network.crop import CROP
@@ -34,7 +35,6 @@ from hybridfit.network.weights import Network
 from hybridfit.pattern.background import basis
 from hybridfit.pattern.camera import Camera
 from hybridfit.pattern.compose import pattern_at, pattern_partials
-from hybridfit.recipe import ThicknessRange
 
 NAME = "SrTiO3_001_200kV"
 SMALL = {

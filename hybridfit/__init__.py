@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from hybridfit import errors as errors
     from hybridfit import explain as explain
     from hybridfit.fitting.candidates import Candidate as Candidate
-    from hybridfit.fitting.engine import Fitter as Fitter
-    from hybridfit.fitting.engine import fit as fit
+    from hybridfit.fitting.fitter import Fitter as Fitter
+    from hybridfit.fitting.fitter import fit as fit
     from hybridfit.fitting.flipped import FlippedFitter as FlippedFitter
     from hybridfit.fitting.hints import Hints as Hints
     from hybridfit.fitting.result import FitResult as FitResult
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from hybridfit.frame import make_frame as make_frame
     from hybridfit.io import open_scan as open_scan
     from hybridfit.io import read_frames as read_frames
-    from hybridfit.library import Library as Library
-    from hybridfit.recipe import Recipe as Recipe
+    from hybridfit.library.library import Library as Library
+    from hybridfit.library.recipe import Recipe as Recipe
     from hybridfit.scan.maps import map_scan as map_scan
-    from hybridfit.scan.simulation import simulate_scan as simulate_scan
-    from hybridfit.simulate import simulate_frame as simulate_frame
+    from hybridfit.simulate.frame import simulate_frame as simulate_frame
+    from hybridfit.simulate.scan import simulate_scan as simulate_scan
 
     __version__: str
 
@@ -35,20 +35,20 @@ if TYPE_CHECKING:
 _HOME = {
     "Candidate": "hybridfit.fitting.candidates",
     "FitResult": "hybridfit.fitting.result",
-    "Fitter": "hybridfit.fitting.engine",
+    "Fitter": "hybridfit.fitting.fitter",
     "FlippedFitter": "hybridfit.fitting.flipped",
     "Frame": "hybridfit.frame",
     "Hints": "hybridfit.fitting.hints",
-    "Library": "hybridfit.library",
-    "Recipe": "hybridfit.recipe",
+    "Library": "hybridfit.library.library",
+    "Recipe": "hybridfit.library.recipe",
     "Status": "hybridfit.fitting.result",
-    "fit": "hybridfit.fitting.engine",
+    "fit": "hybridfit.fitting.fitter",
     "make_frame": "hybridfit.frame",
     "map_scan": "hybridfit.scan.maps",
     "open_scan": "hybridfit.io",
     "read_frames": "hybridfit.io",
-    "simulate_frame": "hybridfit.simulate",
-    "simulate_scan": "hybridfit.scan.simulation",
+    "simulate_frame": "hybridfit.simulate.frame",
+    "simulate_scan": "hybridfit.simulate.scan",
 }
 
 __all__ = [  # noqa: RUF022 - lazily imported; in the order in which one meets them

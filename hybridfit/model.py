@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridfit.library import BEYOND_DISC, Library
+from hybridfit.library.library import BEYOND_DISC, Library
 from hybridfit.pattern import background as bg
 from hybridfit.pattern.blend import Stack
 from hybridfit.pattern.blur import gaussian_weights

@@ -12,8 +12,8 @@ import pytest
 import xarray as xr
 from numba.core.registry import CPUDispatcher
 
-from hybridfit.library import Library
-from hybridfit.recipe import Recipe, shipped_folder
+from hybridfit.library.library import Library
+from hybridfit.library.recipe import Recipe, shipped_folder
 
 # space group, cell, atoms (element, x, y, z, B in Å²)
 CRYSTALS: dict[str, tuple[str, tuple[float, ...], list[tuple]]] = {

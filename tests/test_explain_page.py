@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hybridfit.library import Library
+from hybridfit.library.library import Library
+from hybridfit.library.recipe import shipped_folder
 from hybridfit.network.weights import Network
-from hybridfit.recipe import shipped_folder
 
 PAGE = Path(__file__).parent.parent / "docs" / "explain.md"
 NAME = "SrTiO3_001_200kV"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hybridfit.recipe import Recipe, shipped_folder
+from hybridfit.library.recipe import Recipe, shipped_folder
 
 PAGE = Path(__file__).parent.parent / "docs" / "extending.md"
 LONGEST = 30  # lines that a user has to write
@@ -57,7 +57,7 @@ def test_the_polarity_of_the_function_is_found(ran):
 
 
 def test_every_change_is_in_the_table():
-    from hybridfit.structural import CHANGES
+    from hybridfit.library.structural import CHANGES
 
     text = PAGE.read_text(encoding="utf-8")
     for change in " and ".join(CHANGES).split(" and "):

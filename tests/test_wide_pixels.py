@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from hybridfit.fitting.refinement import refine
+from hybridfit.fitting.refine.least_squares import refine
 from hybridfit.model import PARAMETERS, ForwardModel
 from hybridfit.pattern.camera import Camera, to_angles
 from hybridfit.pattern.compose import pattern_at

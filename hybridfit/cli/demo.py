@@ -40,10 +40,10 @@ def demo(
 
     with Bars(quiet) as bars:
         with quick_start():
-            from hybridfit.fitting.engine import Fitter
+            from hybridfit.fitting.fitter import Fitter
             from hybridfit.frame import make_frame
             from hybridfit.plot.words import unit
-            from hybridfit.simulate import simulate_frame
+            from hybridfit.simulate.frame import simulate_frame
 
             opened = open_library(library, bars)
             image, truth = simulate_frame(opened, **DEMO, seed=seed)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hybridfit.cli.console import Bars
     from hybridfit.fitting.result import FitResult
     from hybridfit.frame import Frame
-    from hybridfit.library import Library
+    from hybridfit.library.library import Library
 
 
 def read_all(
@@ -43,7 +43,7 @@ def read_all(
 
 def open_library(name: str, bars: Bars) -> Library:
     """Open a library, with a bar while it is built."""
-    from hybridfit.library import Library
+    from hybridfit.library.library import Library
 
     bars.start(f"library {Path(name).name}")
     return Library.open(name, progress=lambda fraction: bars.show("build", fraction))

@@ -103,11 +103,11 @@ def fit(
     whole = sizes(shape)
 
     with quick_start():
-        from hybridfit.fitting.engine import check_method
+        from hybridfit.fitting.fitter import check_method
         from hybridfit.fitting.hints import Hints
+        from hybridfit.library.store import check_parameters
         from hybridfit.model import PARAMETERS
         from hybridfit.pattern import background as backgrounds
-        from hybridfit.stored import check_parameters
 
         check_method(method)
         if semi_angle <= 0:
@@ -159,7 +159,7 @@ def _fit_all(
     results = []
     with Bars(quiet) as bars:
         with quick_start():
-            from hybridfit.fitting.engine import Fitter
+            from hybridfit.fitting.fitter import Fitter
             from hybridfit.fitting.flipped import FlippedFitter
 
             kind = FlippedFitter if flip else Fitter

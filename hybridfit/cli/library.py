@@ -13,7 +13,7 @@ from hybridfit.cli.options import LIBRARY_HELP, Quiet
 from hybridfit.errors import InputError, LibraryError
 
 if TYPE_CHECKING:
-    from hybridfit.recipe import Recipe
+    from hybridfit.library.recipe import Recipe
 
 app = typer.Typer(
     help="Build, show and list simulation libraries.", rich_markup_mode=None, add_completion=False
@@ -42,7 +42,7 @@ def build(
         check_outputs([output], inputs=[recipe])
     _check_device(device)
 
-    from hybridfit.library import Library
+    from hybridfit.library.library import Library
 
     known = _recipe(recipe)
     target = output or Library.cached_path(recipe, known)
@@ -62,8 +62,8 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE", help=LIBRARY_H
     """Print what a library, or a recipe, covers."""
     import json
 
-    from hybridfit.library import Library
-    from hybridfit.stored import recipe_axes
+    from hybridfit.library.library import Library
+    from hybridfit.library.store import recipe_axes
 
     path, recipe = Path(name), None
     if path.suffix != ".nc":
@@ -105,8 +105,8 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE", help=LIBRARY_H
 @app.command("list")
 def list_() -> None:
     """List shipped recipes and the libraries in the cache."""
-    from hybridfit.library import Library, cache_folder
-    from hybridfit.recipe import description, shipped_names
+    from hybridfit.library.library import Library, cache_folder
+    from hybridfit.library.recipe import description, shipped_names
 
     table = new_table("library", "what", "state", "file in the cache")
     listed = set()
@@ -125,7 +125,7 @@ def list_() -> None:
 
 
 def _recipe(name: str) -> Recipe:
-    from hybridfit.recipe import Recipe
+    from hybridfit.library.recipe import Recipe
 
     if Path(name).suffix == ".nc":
         raise LibraryError(f"{name} is a library, not a recipe; name a shipped recipe or a .toml file")

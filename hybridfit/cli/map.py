@@ -30,7 +30,7 @@ from hybridfit.errors import InputError
 if TYPE_CHECKING:
     import xarray as xr
 
-    from hybridfit.scan.engine import MapReport
+    from hybridfit.scan.run import MapReport
 
 ROI = re.compile(r"(\d+):(\d+),(\d+):(\d+)")
 

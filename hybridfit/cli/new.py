@@ -15,8 +15,8 @@ from hybridfit.cli.train import let_threads_wait, train_and_save
 from hybridfit.errors import InputError
 
 if TYPE_CHECKING:
-    from hybridfit.designing import Design
-    from hybridfit.fitting.trial import Outcome
+    from hybridfit.new.design import Design
+    from hybridfit.new.tryout import Outcome
 
 TESTED = 20  # frames; fewer where there is no network, which is slower
 TESTED_ALONE = 8
@@ -72,7 +72,7 @@ def new(
     if Path(name).name != name or not Path(name).stem:
         raise InputError(f"--name {name!r} is no name for files; give one without slashes")
 
-    from hybridfit.designing import check_values, design
+    from hybridfit.new.design import check_values, design
     from hybridfit.physics.crystal import Crystal, project
 
     check_values(energy, semi_angle, tilt, span)
@@ -109,7 +109,7 @@ def new(
         plan = Plan(minutes=minutes, semi_angle=angles)
         network = train_and_save(library, plan, weights, device=device, quiet=quiet)
 
-    from hybridfit.fitting.trial import try_out
+    from hybridfit.new.tryout import try_out
 
     with Bars(quiet) as bars:
         bars.start("simulated frames")

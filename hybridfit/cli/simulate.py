@@ -91,7 +91,7 @@ def scan(
     middle = pair(tilt, "tilt", "X,Y in mrad, such as 1,-0.5") or (0.0, 0.0)
     moves = pair(descan, "descan", "X,Y in px, such as 1.5,-1") or (0.0, 0.0)
 
-    from hybridfit.scan.simulation import simulate_scan
+    from hybridfit.simulate.scan import simulate_scan
 
     with Bars(quiet) as bars:
         opened = open_library(library, bars)
@@ -155,7 +155,7 @@ def frame_(
 
     from hybridfit.io import write_tiff_atomic
     from hybridfit.plot.words import unit
-    from hybridfit.simulate import simulate_frame
+    from hybridfit.simulate.frame import simulate_frame
 
     with Bars(quiet) as bars:
         image, truth = simulate_frame(

@@ -13,7 +13,7 @@ from hybridfit.cli.console import LiveLine, saying
 from hybridfit.errors import InputError
 
 if TYPE_CHECKING:
-    from hybridfit.library import Library
+    from hybridfit.library.library import Library
     from hybridfit.network.training import Plan, Report
     from hybridfit.network.weights import Network
 
@@ -55,7 +55,7 @@ def train(
     _check_folder(output)
     let_threads_wait()
 
-    from hybridfit.library import Library
+    from hybridfit.library.library import Library
     from hybridfit.network.training import Plan
 
     plan = Plan(minutes=minutes, samples=samples, seed=seed, semi_angle=angles)

@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate
-from hybridfit.fitting.engine import Fitter
-from hybridfit.fitting.seeding import Seeder
+from hybridfit.fitting.fitter import Fitter
+from hybridfit.fitting.seed.network import Seeder
 from hybridfit.frame import Frame, make_frame
 from hybridfit.network.crop import CROP, LEAST_VALID, crops, weights
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hybridfit.errors import InputError
 from hybridfit.explain.crop import read_crop
-from hybridfit.fitting.engine import Fitter
+from hybridfit.fitting.fitter import Fitter
 from hybridfit.frame import Frame
 from hybridfit.network.architecture import PatternNet, channels_last, represent
 from hybridfit.network.crop import axis

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hybridfit.fitting.seeding import PEAK, Seeder
+from hybridfit.fitting.seed.network import PEAK, Seeder
 from hybridfit.network.architecture import channels_last, represent
 from hybridfit.network.samples import mirror_of
 from hybridfit.network.weights import folded

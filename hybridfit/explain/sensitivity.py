@@ -23,7 +23,7 @@ from torch import Tensor
 from hybridfit.errors import InputError
 from hybridfit.explain.crop import Crop, read_crop
 from hybridfit.explain.reading import Near, Reader
-from hybridfit.fitting.engine import Fitter
+from hybridfit.fitting.fitter import Fitter
 from hybridfit.frame import Frame
 from hybridfit.network.crop import PIXEL, axis
 

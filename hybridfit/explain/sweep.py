@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from hybridfit.errors import HybridfitError, InputError
 from hybridfit.explain.masks import check_annulus, check_how, in_annulus, mask_annulus
 from hybridfit.fitting.candidates import Candidate, Seed, tilt_distance
-from hybridfit.fitting.engine import Fitter
+from hybridfit.fitting.fitter import Fitter
 from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.result import FitResult
 from hybridfit.frame import Frame, make_frame
@@ -153,7 +153,7 @@ def _fit(fitter: Fitter, frame: Frame, seed: Seed | None) -> FitResult:
 
 def _seeds(fitter: Fitter, frames: Sequence[Frame], camera: Candidate | None) -> list[Seed]:
     """What the network says of frames, on the crop of a camera if it is given."""
-    from hybridfit.fitting.seeding import Seeder
+    from hybridfit.fitting.seed.network import Seeder
 
     seeder = fitter.seeder
     assert seeder is not None

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.hints import Hints
-from hybridfit.fitting.search import Searcher, Templates
-from hybridfit.fitting.variants import reference_values
-from hybridfit.fitting.window import joined
+from hybridfit.fitting.refine.structural import reference_values
+from hybridfit.fitting.search.full import Searcher, Templates
+from hybridfit.fitting.search.window import joined
 from hybridfit.frame import Frame
-from hybridfit.library import Library
+from hybridfit.library.library import Library
 
 Array = NDArray[np.float64]
 

@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hybridfit.fitting.candidates import Candidate
-from hybridfit.fitting.engine import Fitter
+from hybridfit.fitting.fitter import Fitter
 from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.result import FitResult
 from hybridfit.frame import Frame
-from hybridfit.library import Library
-from hybridfit.mirror import mirrored
+from hybridfit.library.library import Library
+from hybridfit.library.mirror import mirrored
 
 TURNED = "tilt_y"  # what has the other sign in the mirror
 SAID = re.compile(r"(tilt -?[\d.]+, )(-?)([\d.]+ mrad)")  # of another minimum, in a message

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hybridfit.errors import InputError
-from hybridfit.library import Library
+from hybridfit.library.library import Library
 from hybridfit.model import SEMI_ANGLE_ROOM
 
 SCALE_STEP = 0.05  # relative

@@ -21,19 +21,19 @@ from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import SURE, WINDOW, Candidate, Seed, obeying
 from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.hints import Hints
-from hybridfit.fitting.local import is_thin
-from hybridfit.fitting.matching import Matcher
-from hybridfit.fitting.noise import electrons_in
+from hybridfit.fitting.judge.status import better, holds
+from hybridfit.fitting.refine.noise import electrons_in
+from hybridfit.fitting.refine.refiner import is_thin
+from hybridfit.fitting.refine.structural import all_turns
 from hybridfit.fitting.result import FitResult
-from hybridfit.fitting.variants import all_turns
-from hybridfit.fitting.verdict import better, holds
-from hybridfit.fitting.window import joined, search_window
+from hybridfit.fitting.search.match import Matcher
+from hybridfit.fitting.search.window import joined, search_window
 from hybridfit.frame import Frame
-from hybridfit.library import Library
+from hybridfit.library.library import Library
 
 if TYPE_CHECKING:
-    from hybridfit.fitting.engine import Fitter
-    from hybridfit.fitting.seeding import Seeder
+    from hybridfit.fitting.fitter import Fitter
+    from hybridfit.fitting.seed.network import Seeder
     from hybridfit.network.weights import Network
 
 Array = NDArray[np.float64]
@@ -84,7 +84,7 @@ def make_seeder(
     beside : path of the library, where weights may lie, too
     """
     # torch is slow to import, and a full search does without
-    from hybridfit.fitting.seeding import Seeder
+    from hybridfit.fitting.seed.network import Seeder
     from hybridfit.network.weights import Network
 
     if network is None:

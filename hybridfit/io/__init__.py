@@ -5,9 +5,9 @@ are taken as they are stored, never flipped or transposed; a three-dimensional a
 A scan is an array of rows by columns of such frames, and is read a block at a time.
 """
 
-from hybridfit.io.reading import read_frames, read_mask
-from hybridfit.io.scan_opening import open_scan
-from hybridfit.io.scans import ScanFile
+from hybridfit.io.frames import read_frames, read_mask
+from hybridfit.io.scan.file import ScanFile
+from hybridfit.io.scan.opening import open_scan
 from hybridfit.io.writing import atomic_path, write_json_atomic, write_tiff_atomic
 
 __all__ = [

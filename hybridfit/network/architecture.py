@@ -25,7 +25,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hybridfit.library import BEYOND_DISC, Library
+from hybridfit.library.library import BEYOND_DISC, Library
 from hybridfit.network.crop import CROP, PIXEL
 
 TILT_STEP = 0.5  # mrad between tilt classes

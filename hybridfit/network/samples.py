@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hybridfit.errors import InputError
-from hybridfit.library import BEYOND_DISC, Library
+from hybridfit.library.library import BEYOND_DISC, Library
 from hybridfit.network.augment import augment
 from hybridfit.network.compose import Composer, Parameters
 from hybridfit.network.targets import Truth

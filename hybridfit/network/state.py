@@ -11,7 +11,7 @@ import torch
 
 from hybridfit.errors import InputError
 from hybridfit.io import atomic_path
-from hybridfit.library import Library
+from hybridfit.library.library import Library
 from hybridfit.network.architecture import Architecture, PatternNet, channels_last
 from hybridfit.network.samples import POOL, Samples
 

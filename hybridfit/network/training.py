@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hybridfit.library import Library
+from hybridfit.library.library import Library
 from hybridfit.network.architecture import Architecture, Heads, PatternNet, represent
 from hybridfit.network.samples import Ranges, Samples
 from hybridfit.network.state import Plan, State, begin, read_checkpoint, restore, write_checkpoint

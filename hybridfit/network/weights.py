@@ -22,7 +22,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from hybridfit.errors import InputError, LibraryError
 from hybridfit.io import atomic_path
-from hybridfit.library import Library
+from hybridfit.library.library import Library
 from hybridfit.network.architecture import Architecture, PatternNet, channels_last, represent
 
 FORMAT = "hybridfit network"

@@ -9,11 +9,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridfit.dimensions import Axis
 from hybridfit.fitting.result import UNITS
+from hybridfit.library.axes import Axis
 from hybridfit.model import PARAMETERS
+from hybridfit.scan.positions import Positions
 from hybridfit.scan.rows import COLUMN, FIGURES, ROUTES, STATUSES, Rows
-from hybridfit.scan.source import Positions
 
 Array = NDArray[np.float64]
 DIMS = ("scan_y", "scan_x")

@@ -15,25 +15,25 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate
-from hybridfit.fitting.engine import Fitter, check_method
+from hybridfit.fitting.fitter import Fitter, check_method
 from hybridfit.fitting.flipped import FlippedFitter, flipped_fix
 from hybridfit.fitting.hints import Hints, check_fixed
-from hybridfit.fitting.variants import reference_values
+from hybridfit.fitting.refine.structural import reference_values
 from hybridfit.io import ScanFile, atomic_path, open_scan
-from hybridfit.library import Library
-from hybridfit.mirror import mirrored
+from hybridfit.library.library import Library
+from hybridfit.library.mirror import mirrored
+from hybridfit.library.store import check_parameters
 from hybridfit.model import PARAMETERS
 from hybridfit.pattern import background as bg
-from hybridfit.scan.common import COMMON
 from hybridfit.scan.dataset import map_dataset
-from hybridfit.scan.engine import MapRun, Progress
 from hybridfit.scan.fields import deflection, projected_field
+from hybridfit.scan.first_pass import COMMON
 from hybridfit.scan.flags import good_positions
-from hybridfit.scan.parallel import Workers
+from hybridfit.scan.pool import Workers
+from hybridfit.scan.positions import NoFrame, Positions, Roi
 from hybridfit.scan.rows import to_frame
-from hybridfit.scan.source import NoFrame, Positions, Roi
-from hybridfit.scan.work import in_frame_pixels
-from hybridfit.stored import check_parameters
+from hybridfit.scan.run import MapRun, Progress
+from hybridfit.scan.worker import in_frame_pixels
 
 if TYPE_CHECKING:
     from hybridfit.fitting.result import FitResult

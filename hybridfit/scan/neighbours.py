@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.fitting.candidates import Candidate
+from hybridfit.scan.positions import At
 from hybridfit.scan.rows import COLUMN, GOOD, RETRIED, STATUSES, Rows
-from hybridfit.scan.source import At
 
 SWEEPS = 3  # what a neighbour has mended may mend the next one
 STARTS = 3  # neighbours tried

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate, Seed
 from hybridfit.frame import Frame
-from hybridfit.scan.source import NoFrame
+from hybridfit.scan.positions import NoFrame
 
 if TYPE_CHECKING:
-    from hybridfit.fitting.seeding import Seeder
+    from hybridfit.fitting.seed.network import Seeder
 
 # of one position: what the network says, or candidates in pixels of the camera; an error where the
 # network found nothing; None: the whole library is searched

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hybridfit.library import Library
-from hybridfit.scan.source import Positions
+from hybridfit.library.library import Library
+from hybridfit.scan.positions import Positions
 
 if TYPE_CHECKING:
     from hybridfit.network.weights import Network

@@ -10,8 +10,8 @@ import pytest
 import tifffile
 
 from hybridfit import cli
-from hybridfit.library import Library
-from hybridfit.simulate import simulate_frame
+from hybridfit.library.library import Library
+from hybridfit.simulate.frame import simulate_frame
 
 SEMI_ANGLE = 12.0
 OLD = b"an older file, which must stay as it is"

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 import xarray as xr
 
-from hybridfit.fitting.engine import Fitter
+from hybridfit.fitting.fitter import Fitter
 from hybridfit.fitting.result import FitResult, Status
 
 

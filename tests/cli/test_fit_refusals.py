@@ -10,8 +10,8 @@ import pytest
 import tifffile
 import xarray as xr
 
-from hybridfit.library import Library
-from hybridfit.simulate import simulate_frame
+from hybridfit.library.library import Library
+from hybridfit.simulate.frame import simulate_frame
 
 
 def bad_files(folder: Path, good: np.ndarray) -> dict[str, tuple[Path, str]]:

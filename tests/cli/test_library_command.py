@@ -6,7 +6,7 @@ import signal
 
 import xarray as xr
 
-from hybridfit.library import Library
+from hybridfit.library.library import Library
 
 
 def test_library_build_show_list(run, small_recipe, small_library, tmp_path):

@@ -63,7 +63,7 @@ def test_what_cannot_be_done_is_one_line(run, scan, small_recipe, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     if words[0] == "--scheduler":
         pytest.importorskip("distributed")
-        monkeypatch.setattr("hybridfit.scan.parallel.PATIENCE", "1s")
+        monkeypatch.setattr("hybridfit.scan.pool.PATIENCE", "1s")
     ran = run("map", scan, *OPTIONS, "--library", small_recipe, *words)
     assert ran.code == 2 and said in ran.err and ran.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

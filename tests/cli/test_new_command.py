@@ -6,13 +6,12 @@ import shutil
 
 import pytest
 
-from hybridfit import convergence, designing
 from hybridfit.cli import new
-from hybridfit.fitting import trial
-from hybridfit.library import Library
+from hybridfit.library.library import Library
+from hybridfit.library.recipe import Recipe
 from hybridfit.network import training
 from hybridfit.network.weights import Network
-from hybridfit.recipe import Recipe
+from hybridfit.new import convergence, design, tryout
 
 SMALL = "--zone 0,0,1 --energy 200 --semi-angle 6 --tilt 1 --thickness 20,30".split()
 
@@ -27,13 +26,11 @@ def cif(crystals, tmp_path):
 @pytest.fixture
 def small(monkeypatch):
     """Few beams, few frames, next to no training."""
-    monkeypatch.setattr(
-        designing.design, "__kwdefaults__", {**designing.design.__kwdefaults__, "beams": (9, 21)}
-    )
+    monkeypatch.setattr(design.design, "__kwdefaults__", {**design.design.__kwdefaults__, "beams": (9, 21)})
     monkeypatch.setattr(convergence, "SAMPLINGS", (0.6,))
     monkeypatch.setattr(new, "TESTED", 1)
     monkeypatch.setattr(new, "TESTED_ALONE", 2)
-    monkeypatch.setattr(trial, "SIZE", 96)
+    monkeypatch.setattr(tryout, "SIZE", 96)
     for name in ("HELD_BACK", "CALIBRATION"):
         monkeypatch.setattr(training, name, 16)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hybridfit import Library, simulate_frame
-from hybridfit.recipe import shipped_folder
+from hybridfit.library.recipe import shipped_folder
 from hybridfit.scan.maps import read_map
 
 RECIPE = f"""

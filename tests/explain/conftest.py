@@ -9,8 +9,8 @@ import pytest
 
 from hybridfit import Fitter, Library, make_frame, simulate_frame
 from hybridfit.frame import Frame
+from hybridfit.library.recipe import shipped_folder
 from hybridfit.network.weights import Network
-from hybridfit.recipe import shipped_folder
 
 SEMI_ANGLE = 13.6
 # enough beams for patterns that the shipped network knows

@@ -8,7 +8,7 @@ import pytest
 from hybridfit import FlippedFitter, Hints
 from hybridfit.errors import InputError
 from hybridfit.explain import sweep_mask
-from hybridfit.fitting.engine import Fitter
+from hybridfit.fitting.fitter import Fitter
 
 SEMI_ANGLE = 13.6
 BEYOND = 30.0  # mrad: neither network nor fit looks there

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hybridfit import Candidate, Fitter, simulate_frame
-from hybridfit.library import Library
+from hybridfit.library.library import Library
 
 SEMI_ANGLE = 9.0
 STANDARD = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridfit.fitting.engine import Fitter
+from hybridfit.fitting.fitter import Fitter
 from hybridfit.fitting.flipped import FlippedFitter, flipped_words
 from hybridfit.fitting.hints import Hints
-from hybridfit.mirror import mirrored
-from hybridfit.simulate import simulate_frame
+from hybridfit.library.mirror import mirrored
+from hybridfit.simulate.frame import simulate_frame
 
 TRUTH = {"thickness": 24.3, "tilt": (0.6, -0.9), "semi_angle": 7.5, "rotation": 31.0}
 K = np.linspace(-11, 11, 31)

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from hybridfit import Fitter, Hints, Status, make_frame, simulate_frame
-from hybridfit.building import Dimension
 from hybridfit.fitting import routes
 from hybridfit.fitting.candidates import tilt_distance
 from hybridfit.fitting.clock import Clock
-from hybridfit.fitting.matching import Matcher
-from hybridfit.library import Library
+from hybridfit.fitting.search.match import Matcher
+from hybridfit.library.build import Dimension
+from hybridfit.library.library import Library
+from hybridfit.library.recipe import Recipe, shipped_folder
 from hybridfit.network import training
 from hybridfit.network.state import Plan
 from hybridfit.network.weights import Network, weights_beside
 from hybridfit.physics.distortions import displaced
-from hybridfit.recipe import Recipe, shipped_folder
 
 SEMI_ANGLE = 9.0
 

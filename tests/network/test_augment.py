@@ -12,7 +12,7 @@ from hybridfit.network.crop import CROP, PIXEL, crops
 from hybridfit.network.samples import Ranges, Samples
 from hybridfit.network.targets import Truth
 from hybridfit.network.views import Draw, View
-from hybridfit.simulate import simulate_frame
+from hybridfit.simulate.frame import simulate_frame
 
 CPU = torch.device("cpu")
 FAR = torch.tensor([[-1e3, 1e3, -1e3, 1e3]])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hybridfit.library.recipe import Recipe, shipped_names
 from hybridfit.network.crop import CROP
 from hybridfit.network.weights import Network, shipped_path
-from hybridfit.recipe import Recipe, shipped_names
 
 NAMES = [name for name in shipped_names() if shipped_path(name).is_file()]
 

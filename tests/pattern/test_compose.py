@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridfit.library import FOLDED, Library
+from hybridfit.library.library import FOLDED, Library
 from hybridfit.pattern import compose, expand
 from hybridfit.pattern.compose import Partials, pattern_at, pattern_partials
 from hybridfit.pattern.expand import workspace

@@ -7,11 +7,11 @@ import pytest
 import torch
 from multislice import multislice
 
+from hybridfit.library.recipe import Recipe, shipped_names
 from hybridfit.physics.bloch import DynamicalMatrix, beam_intensities
 from hybridfit.physics.crystal import Crystal, project
 from hybridfit.physics.higher_zones import higher_zone_potential
 from hybridfit.physics.scattering import wavelength
-from hybridfit.recipe import Recipe, shipped_names
 
 KV = 200.0
 

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from hybridfit.fitting.candidates import Candidate
-from hybridfit.fitting.engine import Fitter
+from hybridfit.fitting.fitter import Fitter
 from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.result import FitResult
-from hybridfit.library import Library
-from hybridfit.simulate import simulate_frame
+from hybridfit.library.library import Library
+from hybridfit.simulate.frame import simulate_frame
 
 
 @pytest.fixture(scope="session")

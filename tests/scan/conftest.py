@@ -49,8 +49,8 @@ def scan(frames, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def few_samples(monkeypatch):
     """A first pass of four positions, blocks of one row."""
-    monkeypatch.setattr("hybridfit.scan.common.SAMPLED", 4)
-    monkeypatch.setattr("hybridfit.scan.engine.BLOCK", 5)
+    monkeypatch.setattr("hybridfit.scan.first_pass.SAMPLED", 4)
+    monkeypatch.setattr("hybridfit.scan.run.BLOCK", 5)
 
 
 @pytest.fixture(scope="session")

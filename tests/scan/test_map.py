@@ -38,8 +38,8 @@ def status(found, y, x):
 def whole(scan, small_recipe, tmp_path_factory):
     """The map of the whole scan, and its path."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hybridfit.scan.common.SAMPLED", 4)
-        patch.setattr("hybridfit.scan.engine.BLOCK", 5)
+        patch.setattr("hybridfit.scan.first_pass.SAMPLED", 4)
+        patch.setattr("hybridfit.scan.run.BLOCK", 5)
         path = tmp_path_factory.mktemp("map") / "map.nc"
         return mapped(scan, small_recipe, output=path), path
 
@@ -73,7 +73,7 @@ def test_what_is_common_is_found_once(scan, small_recipe, whole):
 
 
 def test_the_same_command_finds_the_map_done(scan, small_recipe, whole, monkeypatch):
-    monkeypatch.setattr("hybridfit.scan.engine.MapRun.run", lambda self: pytest.fail("done again"))
+    monkeypatch.setattr("hybridfit.scan.run.MapRun.run", lambda self: pytest.fail("done again"))
     xr.testing.assert_identical(mapped(scan, small_recipe, output=whole[1]), whole[0])
     with pytest.raises(InputError, match="another map"):
         mapped(scan, small_recipe, output=whole[1], background="uniform")
@@ -148,18 +148,18 @@ def test_a_stopped_run_goes_on_where_it_was(scan, small_recipe, whole, tmp_path)
 
 
 def test_a_poor_position_is_mended_by_its_neighbours(scan, small_recipe, whole, monkeypatch):
-    from hybridfit.scan import work
+    from hybridfit.scan import worker
 
-    fit = work.fit_position
+    fit = worker.fit_position
 
     def misled(fitter, frame, start, pixel):
         rows = fit(fitter, frame, start, pixel)
         if frame.source.endswith("[1,2]") and len(start or ()) < 3:
-            rows.values[:, work.COLUMN["residual_fraction"]] = 0.9
-            rows.status[:] = work.RETRIED[0]
+            rows.values[:, worker.COLUMN["residual_fraction"]] = 0.9
+            rows.status[:] = worker.RETRIED[0]
         return rows
 
-    monkeypatch.setattr(work, "fit_position", misled)
+    monkeypatch.setattr(worker, "fit_position", misled)
     found = mapped(scan, small_recipe)
     assert map_status(found) == {"converged": 20}
     assert found["route"].attrs["flag_meanings"].split()[int(found["route"][1, 2])] == "neighbour"
@@ -168,8 +168,8 @@ def test_a_poor_position_is_mended_by_its_neighbours(scan, small_recipe, whole, 
 
 SCRIPT = """
 import sys
-from hybridfit.scan import common, engine
-common.SAMPLED, engine.BLOCK = 4, 5
+from hybridfit.scan import first_pass, run
+first_pass.SAMPLED, run.BLOCK = 4, 5
 from hybridfit import map_scan
 
 if __name__ == "__main__":

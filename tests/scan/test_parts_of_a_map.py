@@ -7,12 +7,12 @@ import pytest
 
 from hybridfit.errors import InputError
 from hybridfit.io import open_scan
-from hybridfit.scan.blocks import Store
-from hybridfit.scan.common import COMMON, common_values, sampled
+from hybridfit.scan.first_pass import COMMON, common_values, sampled
 from hybridfit.scan.neighbours import retries
+from hybridfit.scan.positions import NoFrame, Positions
 from hybridfit.scan.rows import COLUMN, STATUSES, Rows, row_without
-from hybridfit.scan.source import NoFrame, Positions
-from hybridfit.scan.work import is_better
+from hybridfit.scan.store import Store
+from hybridfit.scan.worker import is_better
 
 CONVERGED, POOR = STATUSES.index("converged"), STATUSES.index("poor_match")
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from hybridfit import map_scan, simulate_frame
-from hybridfit.building import Dimension
 from hybridfit.errors import InputError, LibraryError
-from hybridfit.library import Library
+from hybridfit.library.build import Dimension
+from hybridfit.library.library import Library
+from hybridfit.library.recipe import Recipe, shipped_folder
 from hybridfit.physics.distortions import displaced
 from hybridfit.plot.maps import plot_map
-from hybridfit.recipe import Recipe, shipped_folder
 from hybridfit.scan.export import write_csv
 from hybridfit.scan.flags import structural
 from hybridfit.scan.maps import fit_at, read_map

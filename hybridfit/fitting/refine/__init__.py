@@ -1,0 +1,1 @@
+"""Least squares from a seed, with honest errors."""

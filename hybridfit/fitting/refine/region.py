@@ -1,0 +1,100 @@
+"""The part of a frame that is compared with the model: cut out, and binned to as many pixels as pay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridfit.fitting.candidates import Candidate
+from hybridfit.fitting.refine.least_squares import Refinement
+from hybridfit.frame import Frame
+from hybridfit.model import FITTED_BEYOND_DISC
+from hybridfit.pattern.binning import bin_frame
+from hybridfit.pattern.camera import Camera, to_angles
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A region of a frame: pixel = (frame pixel − origin − (b − 1)/2)/b.
+
+    Attributes
+    ----------
+    image, mask : (rows, cols) arrays
+        Mean of the valid pixels of b × b blocks; mask is what is compared.
+    factor : int, b
+    left, top : int
+        Origin in the frame (px).
+    """
+
+    image: Array
+    mask: NDArray[np.bool_]
+    factor: int
+    left: int
+    top: int
+
+    @classmethod
+    def around(cls, frame: Frame, seed: Candidate, semi_angle: float, radius_px: int) -> Region:
+        """Cut the compared disc about a seed, binned to a radius of radius_px to 2 radius_px."""
+        radius = (semi_angle + FITTED_BEYOND_DISC) * seed.scale
+        factor = max(1, int(radius / radius_px))
+        margin = radius + 4 * factor
+        rows, cols = frame.image.shape
+        top, left = (max(0, int(c - margin)) for c in (seed.centre_y, seed.centre_x))
+        bottom = min(rows, int(seed.centre_y + margin) + 1)
+        right = min(cols, int(seed.centre_x + margin) + 1)
+        cut = (slice(top, bottom), slice(left, right))
+        image, valid = bin_frame(frame.image[cut], frame.valid[cut], factor)
+        row, col = _frame_pixels(image.shape, factor, left, top)
+        inside = np.hypot(col - seed.centre_x, row - seed.centre_y) <= radius
+        return cls(image, inside & valid, factor, left, top)
+
+    @property
+    def origin(self) -> tuple[float, float]:
+        """(col, row) in the frame of the centre of the first pixel (px)."""
+        return self.left + (self.factor - 1) / 2, self.top + (self.factor - 1) / 2
+
+    @property
+    def variance(self) -> float:
+        """Variance of the pattern inside the mask."""
+        return max(float(self.image[self.mask].var()), 1e-300)
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """(left, right, bottom, top) edges in frame pixels."""
+        rows, cols = self.image.shape
+        right, bottom = self.left + cols * self.factor, self.top + rows * self.factor
+        return self.left - 0.5, right - 0.5, bottom - 0.5, self.top - 0.5
+
+    def answer(self, fit: Refinement, weights: Array | None = None) -> Candidate:
+        """Where a refinement ended; its χ² is relative to the pattern's variance, both weighted (n,)."""
+        values = fit.values
+        names = ("thickness", "tilt_x", "tilt_y", "centre_x", "centre_y", "scale", "rotation")
+        data = self.image[self.mask]
+        weights = np.ones(len(data)) if weights is None else weights
+        variance = ((data - np.average(data, weights=weights)) ** 2) @ weights
+        chi2 = float((fit.residual**2) @ weights / max(float(variance), 1e-300))
+        return Candidate(**{name: float(values[name]) for name in names}, chi2=chi2)
+
+    def farthest(self, camera: Candidate) -> float:
+        """Distance (px of the frame) of the farthest compared pixel from the centre of a camera."""
+        row, col = _frame_pixels(self.image.shape, self.factor, self.left, self.top)
+        return float(np.hypot(col - camera.centre_x, row - camera.centre_y)[self.mask].max(initial=0.0))
+
+    def radius(self, fit: Refinement) -> Array:
+        """|k| (mrad) of every pixel."""
+        values = fit.values
+        camera = Camera(*(values[name] for name in Camera._fields))
+        row, col = _frame_pixels(self.image.shape, self.factor, self.left, self.top)
+        k = to_angles(col.ravel(), row.ravel(), camera)
+        return np.hypot(k[0], k[1]).reshape(self.image.shape)
+
+
+def _frame_pixels(shape: tuple[int, ...], factor: int, left: int, top: int) -> tuple[Array, Array]:
+    """(row, col) in the frame of the pixel centres of a region."""
+    row, col = np.indices(shape, dtype=float)
+    shift = (factor - 1) / 2
+    return top + shift + factor * row, left + shift + factor * col

@@ -1,0 +1,39 @@
+"""χ² along thickness, at the tilt and camera of an answer: what else it could have been.
+
+A search that is sure of itself looks at a few nanometres; a picture of the answer shows the rest of
+the library, too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridfit.fitting.refine.least_squares import Problem
+from hybridfit.fitting.refine.refiner import Minimum, Refiner
+from hybridfit.fitting.refine.region import Region
+from hybridfit.frame import Frame
+
+Array = NDArray[np.float64]
+STEP = 1.5  # nm
+
+
+def along_thickness(
+    refiner: Refiner, frame: Frame, minimum: Minimum, region: Region, fine_pixel: float
+) -> Array:
+    """(2, n): thickness (nm) over the whole library, and Σ r² there relative to the pattern's variance.
+
+    Intensity factor and background are the best ones of every thickness, everything else is the answer's;
+    region and fine_pixel say how closely is looked (`ForwardModel`).
+    """
+    model = refiner.model(frame, minimum.answer, region, fine_pixel)
+    low, high = refiner.library.thickness_range
+    count = max(int(np.ceil((high - low) / STEP)), 1)
+    answer = minimum.answer.thickness
+    thickness = np.union1d(np.linspace(low, high, count + 1), np.clip(answer, low, high))
+    problem = Problem(model, region.image[region.mask], np.full(model.n_pixels, 1 / region.variance))
+    chi2 = []
+    for t in thickness:
+        _, image, _ = problem.linear(model.evaluate({**minimum.fit.values, "thickness": float(t)}))
+        chi2.append(((problem.data - image) ** 2).mean() / region.variance)
+    return np.stack([thickness, chi2])

@@ -1,0 +1,1 @@
+"""The search: library points and cameras, paired and ranked by χ²."""

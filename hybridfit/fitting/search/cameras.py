@@ -1,0 +1,116 @@
+"""Cameras: which centres and scales are worth trying, and whether the direct disc is whole."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridfit.errors import InputError
+from hybridfit.fitting.hints import Hints
+from hybridfit.fitting.seed.disc import bright_edge, quick_disc, rough_discs
+from hybridfit.frame import Frame
+
+Array = NDArray[np.float64]
+
+DISC_OUTSIDE = 0.03  # of the radius: how far the direct disc may stick out of the frame
+SHIFT_STEP = 0.7  # mrad
+CUT = 0.4  # of its width, that what is bright lies along the edge of the frame
+WIDE_SHIFTS = (4.2, 1.4)  # mrad: how far, and in which steps, wide cameras go
+WIDE_SCALES = np.exp(np.arange(-4, 5) * 0.11)  # relative
+
+
+def trial_cameras(frame: Frame, hints: Hints, semi_angle: float) -> Array:
+    """(c, 3) centre_x, centre_y (px) and scale (px/mrad) worth trying.
+
+    Raises
+    ------
+    InputError
+        No direct disc is to be seen, and none was given.
+    """
+    discs: list[tuple[float, float, float]]
+    if hints.centre is not None and hints.scale is not None:
+        discs = [(*hints.centre, hints.scale)]
+    else:
+        discs = [
+            (*(hints.centre or (disc.centre_x, disc.centre_y)), hints.scale or disc.radius / semi_angle)
+            for disc in rough_discs(frame.image, frame.valid)
+        ]
+    if not discs:
+        raise InputError(
+            f"{frame.source}: no direct disc found in the frame; give its centre and scale as hints, "
+            "or check the frame"
+        )
+    cameras = around(np.array(discs), SHIFT_STEP, hints.scale_step)
+    whole = disc_outside(frame, cameras, semi_angle) <= DISC_OUTSIDE
+    return cameras[whole] if whole.any() else cameras
+
+
+def check_bright(frame: Frame, hints: Hints) -> None:
+    """Raise an InputError when what is bright in the frame is cut by its edge: why nothing fits."""
+    if hints.centre is not None and hints.scale is not None:
+        return
+    cut = bright_edge(frame.image, frame.valid)
+    if cut > CUT:
+        rows, cols = frame.image.shape
+        raise InputError(
+            f"{frame.source}: nothing fits, and what is bright is cut by the edge of the {cols} × {rows} px "
+            f"frame over {cut:.0%} of its width; record the direct disc whole, or give centre and scale"
+        )
+
+
+def wide_cameras(frame: Frame, hints: Hints, semi_angle: float) -> Array:
+    """(c, 3) cameras on a wide grid about what is bright in the frame, for when its rim misleads."""
+    x, y, radius = quick_disc(frame.image, frame.valid)
+    scales = np.array([hints.scale]) if hints.scale is not None else WIDE_SCALES * radius / semi_angle
+    reach, step = WIDE_SHIFTS
+    axis = np.arange(-reach, reach + 1e-9, step)
+    shifts = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    shifts = shifts[np.hypot(*shifts.T) <= reach]
+    if hints.centre is not None:
+        (x, y), shifts = hints.centre, np.zeros((1, 2))
+    cameras = np.array([(x + scale * dx, y + scale * dy, scale) for scale in scales for dx, dy in shifts])
+    whole = disc_outside(frame, cameras, semi_angle) <= DISC_OUTSIDE
+    return cameras[whole] if whole.any() else cameras
+
+
+def around(parents: Array, shift_mrad: float, scale_step: float) -> Array:
+    """A 3 × 3 × 3 grid of centres and scales about each parent (centre_x, centre_y, scale)."""
+    sizes = (0, -1, 1) if scale_step else (0,)
+    steps = np.array([(dx, dy, ds) for ds in sizes for dx in (0, -1, 1) for dy in (0, -1, 1)], float)
+    return _moved(parents, steps, shift_mrad, scale_step)
+
+
+def beside(parents: Array, shift_mrad: float, scale_step: float) -> Array:
+    """Each parent (centre_x, centre_y, scale) and its neighbours along one of the three alone."""
+    steps = np.concatenate([np.zeros((1, 3)), np.eye(3), -np.eye(3)])
+    return _moved(parents, steps if scale_step else steps[[0, 1, 2, 4, 5]], shift_mrad, scale_step)
+
+
+def _moved(parents: Array, steps: Array, shift_mrad: float, scale_step: float) -> Array:
+    """Every parent moved by every step (n, 3)."""
+    out = np.repeat(parents, len(steps), axis=0)
+    steps = np.tile(steps, (len(parents), 1))
+    out[:, :2] += steps[:, :2] * shift_mrad * out[:, 2:]
+    out[:, 2] *= 1 + steps[:, 2] * scale_step
+    return out
+
+
+def disc_outside(frame: Frame, cameras: Array, semi_angle: float) -> Array:
+    """How far the direct disc of each camera sticks out of the frame, in radii; negative is room."""
+    rows, cols = frame.image.shape
+    x, y, scale = cameras.T
+    room = np.minimum.reduce([x + 0.5, y + 0.5, cols - 0.5 - x, rows - 0.5 - y])
+    return 1 - room / (semi_angle * scale)
+
+
+def check_disc(frame: Frame, camera: tuple[float, float, float], semi_angle: float) -> None:
+    """Raise an InputError when the direct disc is cut by the edge of the frame."""
+    if disc_outside(frame, np.array([camera]), semi_angle)[0] > DISC_OUTSIDE:
+        rows, cols = frame.image.shape
+        x, y, scale = camera
+        radius = semi_angle * scale
+        raise InputError(
+            f"{frame.source}: the direct disc (centre {x:.0f}, {y:.0f} px, radius {radius:.0f} px) "
+            f"is cut by the edge of the {cols} × {rows} px frame; record it whole, or give centre and scale "
+            "as hints if this is wrong"
+        )

@@ -1,0 +1,1 @@
+"""Where a fit starts: the direct disc, and what a network says."""

@@ -1,0 +1,1 @@
+"""4D-STEM scans: one module a format."""

@@ -1,0 +1,106 @@
+"""What HDF5 and netCDF files say of the axes of a scan, and the order in which they store them.
+
+HyperSpy (.hspy), NeXus and netCDF store scan rows, scan columns, frame rows, frame columns; py4DSTEM too,
+whose x is the row. Berkeley (NCEM) EMD as HyperSpy writes it is reversed, x first; Velox EMD has the frame
+number last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hybridfit.io.scan.calibration import Axis, is_angle, is_length
+
+BERKELEY, VELOX = "Berkeley EMD", "Velox EMD"
+
+
+def axes_of(root: Any, name: str) -> tuple[list[Axis], Mapping[str, Any], str]:
+    """The axes as they are stored, what is known of the microscope, and the format in words."""
+    variable = root[name]
+    group, n = variable.group(), variable.ndim
+    if "axis-0" in group.groups:
+        axes = [_hyperspy(group.groups.get(f"axis-{i}")) for i in range(n)]
+        return axes, _microscope(group), "HyperSpy HDF5"
+    if "dim0" in group.variables:
+        return [_dimension(group.variables.get(f"dim{i}")) for i in range(n)], {}, "py4DSTEM EMD"
+    if "dim1" in group.variables:
+        axes = [_dimension(group.variables.get(f"dim{i}")) for i in range(1, n + 1)]
+        told = name.endswith("datacube") or (axes[0].name[:1], axes[-1].name[:1]) == ("R", "Q")
+        return axes, {}, "py4DSTEM EMD" if told else BERKELEY
+    if name.startswith("Data/Image/") and name.endswith("/Data"):
+        return [Axis()] * n, {}, VELOX
+    names = [str(x) for x in np.atleast_1d(_attributes(group).get("axes", []))]
+    if len(names) != n:  # not NeXus
+        names = list(variable.dimensions)
+    found = [group.variables.get(x, root.variables.get(x)) for x in names]
+    return [_dimension(v)._replace(name=x) for v, x in zip(found, names, strict=True)], {}, "HDF5 or netCDF"
+
+
+def axis_order(kind: str, axes: Sequence[Axis]) -> tuple[int, ...]:
+    """The stored axes in the order scan rows, scan columns (or frames), frame rows, frame columns."""
+    stored = tuple(range(len(axes)))
+    if kind == VELOX and len(axes) == 3:
+        return (2, 0, 1)
+    if kind != BERKELEY or len(axes) < 3:
+        return stored
+    first, last = axes[:2], axes[-2:]
+    rows_first = _ends(first, "yx") or _ends(last, "yx")
+    if len(axes) == 3:
+        return stored if rows_first else stored[::-1]
+    if _detector(first) and not _detector(last):
+        return (2, 3, 0, 1) if rows_first else (3, 2, 1, 0)
+    if _detector(last) and not _detector(first):
+        return (1, 0, 3, 2) if _ends(first, "xy") and _ends(last, "xy") else stored
+    return stored if rows_first else stored[::-1]
+
+
+def _detector(pair: Sequence[Axis]) -> bool:
+    """True where units, or else names such as kx, Qy, det_x, are those of a diffraction pattern."""
+    if any(map(is_length, pair)):
+        return False
+    return all(map(is_angle, pair)) or all(axis.name[:1].casefold() in ("k", "q", "d") for axis in pair)
+
+
+def _ends(pair: Sequence[Axis], letters: str) -> bool:
+    names = [axis.name.casefold() for axis in pair]
+    return all(name.endswith(letter) for name, letter in zip(names, letters, strict=True))
+
+
+def _hyperspy(group: Any) -> Axis:
+    found = _attributes(group)
+    return Axis(str(found.get("name", "")), str(found.get("units", "")), _real(found.get("scale")))
+
+
+def _dimension(variable: Any) -> Axis:
+    """An axis by the values along it: its scale is their step."""
+    found = _attributes(variable)
+    name, units = str(found.get("name", "")), str(found.get("units", ""))
+    numbers = variable is not None and isinstance(variable.datatype, np.dtype)
+    if not numbers or variable.datatype.kind not in "uif" or variable.ndim != 1 or variable.size < 2:
+        return Axis(name, units)
+    values: np.ndarray = np.ma.filled(np.ma.asarray(variable[:], float), np.nan)
+    steps = np.diff(values)
+    even = bool(np.allclose(steps, steps[0], rtol=1e-3, atol=0))
+    return Axis(name, units, float(steps[0]) if even else None)
+
+
+def _microscope(group: Any) -> Mapping[str, Any]:
+    for name in ("metadata", "Acquisition_instrument", "TEM"):
+        group = None if group is None else group.groups.get(name)
+    return _attributes(group)
+
+
+def _attributes(of: Any) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key in [] if of is None else of.ncattrs():
+        with contextlib.suppress(Exception):  # of a type that netCDF4 does not know, such as h5py's booleans
+            out[key] = of.getncattr(key)
+    return out
+
+
+def _real(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float | np.number) else None

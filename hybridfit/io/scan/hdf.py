@@ -1,0 +1,143 @@
+"""Scans in netCDF and HDF5: .nc, .h5 of py4DSTEM, .emd, .hspy, .nxs …, read chunk by chunk."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybridfit.errors import InputError
+from hybridfit.io.hdf import check_classic, walk
+from hybridfit.io.scan.axes import axes_of, axis_order
+from hybridfit.io.scan.calibration import calibration
+from hybridfit.io.scan.source import Block, Layout, Read, check_numbers, frame_by_frame, split_shape
+
+CACHE = 128 * 2**20  # bytes of decoded chunks kept, so that neighbouring blocks do not decode them again
+ATTRIBUTES = {"_FillValue", "missing_value", "scale_factor", "add_offset"}
+_LOCK = threading.Lock()  # the HDF5 library serves one thread at a time
+
+
+@dataclass(frozen=True)
+class HdfSource:
+    """A dataset by its name; `order` are its axes as scan rows, scan cols, frame rows, frame cols."""
+
+    path: Path
+    layout: Layout
+    dataset: str
+    order: tuple[int, ...]
+
+    def open(self) -> Read:
+        import netCDF4
+
+        with _LOCK:
+            get = _getter(netCDF4.Dataset(self.path)[self.dataset], self.order)
+
+        def read(block: Block) -> tuple[np.ndarray, np.ndarray]:
+            with _LOCK:
+                return frame_by_frame(get, block, self.layout)
+
+        return read
+
+
+def hdf_source(path: Path, dataset: str | None) -> HdfSource:
+    """Find the dataset that is a scan, or the one asked for, and the order of its axes.
+
+    Raises
+    ------
+    InputError
+        If there is none or more than one, or the one asked for cannot be read.
+    """
+    import netCDF4
+
+    check_classic(path)
+    with _LOCK, netCDF4.Dataset(path) as root:
+        name = _chosen(path, dict(walk(root)), dataset)
+        variable = root[name]
+        axes, microscope, kind = axes_of(root, name)
+        order = axis_order(kind, axes)
+        stored, frame_shape = split_shape(path, tuple(variable.shape[i] for i in order))
+        dtype = _dtype_read(path, name, _getter(variable, order), stored)
+        check_numbers(path, dtype)
+        chunks = variable.chunking()
+        tile = (1, 1)
+        if isinstance(chunks, list):
+            tile = (1, chunks[order[0]]) if len(stored) == 1 else (chunks[order[0]], chunks[order[1]])
+        known = calibration([axes[i] for i in order], microscope)
+    layout = Layout(kind, stored, frame_shape, dtype, tile, calibration=known)
+    return HdfSource(path, layout, name, order)
+
+
+def _getter(variable: Any, order: tuple[int, ...]) -> Callable[[Block], np.ndarray]:
+    """Read positions, and turn them the way scans lie; masked values become NaN."""
+    # Without these attributes netCDF4 would mask its default fill value: 65535 of a 16 bit camera.
+    variable.set_auto_mask(bool(ATTRIBUTES & set(variable.ncattrs())))
+    if isinstance(variable.chunking(), list):
+        variable.set_var_chunk_cache(size=CACHE)
+    stored_at = np.argsort(order)
+
+    def get(block: Block) -> np.ndarray:
+        wanted = (*block, slice(None), slice(None))
+        values: Any = variable[tuple(wanted[i] for i in stored_at)]
+        if isinstance(values, np.ma.MaskedArray):
+            values = np.ma.filled(values if values.dtype.kind == "f" else values.astype("f4"), np.nan)
+        return np.asarray(values).transpose(order)
+
+    return get
+
+
+def _dtype_read(
+    path: Path, name: str, get: Callable[[Block], np.ndarray], stored: tuple[int, ...]
+) -> np.dtype:
+    """The dtype of what is read, from the first frame that can be: first, middle or last."""
+    complaint = ""
+    for part in (0.0, 0.5, 1.0):
+        at = [round(part * (n - 1)) for n in stored]
+        try:
+            return get(tuple(slice(i, i + 1) for i in at)).dtype.newbyteorder("=")
+        except Exception as error:  # whatever a filter throws
+            complaint = " ".join(str(error).split())[:160]
+    raise InputError(
+        f"{path}: {name} cannot be decoded ({complaint}); it is damaged or compressed in a way that netCDF "
+        "does not know: save it with gzip or uncompressed"
+    )
+
+
+def _chosen(path: Path, variables: dict[str, Any], dataset: str | None) -> str:
+    scans = [name for name, v in variables.items() if _is_scan(v, 4)]
+    usable = scans or [name for name, v in variables.items() if _is_scan(v, 3)]
+    listed = ", ".join(f"{name} {variables[name].shape}" for name in usable[:12])
+    listed += f" and {len(usable) - 12} more" if len(usable) > 12 else ""
+    if dataset is not None:
+        name = dataset.strip("/")
+        if name not in variables:
+            raise InputError(
+                f"{path} holds no dataset {dataset!r}; name one of: {listed or 'none is a scan'}"
+            )
+        variable = variables[name]
+        if not any(_is_scan(variable, n) for n in (2, 3, 4)):
+            found = f"{variable.ndim}-D {getattr(variable.dtype, 'name', 'text or half floats')}"
+            raise InputError(
+                f"{path}: {dataset!r} is {found}; 4-D or 3-D integers or floats are read as a scan"
+            )
+        return name
+    if len(usable) == 1:
+        return usable[0]
+    if usable:
+        raise InputError(f"{path} holds {len(usable)} scans; name one with dataset = ...: {listed}")
+    frames = {name: v.shape for name, v in variables.items() if _is_scan(v, 2)}
+    if frames:
+        split_shape(path, max(frames.values(), key=math.prod))  # raises: a single pattern
+    shapes = ", ".join(f"{name} {v.ndim}-D" for name, v in list(variables.items())[:12]) or "no dataset"
+    raise InputError(f"{path} holds no 4-D or 3-D dataset of integers or floats, only {shapes}")
+
+
+def _is_scan(variable: Any, dimensions: int) -> bool:
+    """True for numbers of so many dimensions. Nothing else may be read: netCDF4 crashes on half floats."""
+    dtype = variable.datatype
+    numbers = isinstance(dtype, np.dtype) and dtype.kind in "uif"
+    return numbers and variable.ndim == dimensions and min(variable.shape) > 0

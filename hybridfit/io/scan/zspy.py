@@ -1,0 +1,90 @@
+"""Scans in .zspy, HyperSpy's zarr store (a folder or a zip file), where zarr is installed.
+
+RosettaSciIO reads these with zarr 2 alone; both major versions of zarr are used here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybridfit.errors import InputError
+from hybridfit.io.scan.calibration import Axis, calibration
+from hybridfit.io.scan.source import Layout, Read, check_numbers, frame_by_frame, split_shape
+
+
+@dataclass(frozen=True)
+class ZspySource:
+    """The array of an experiment, by its path in the store."""
+
+    path: Path
+    layout: Layout
+    dataset: str
+
+    def open(self) -> Read:
+        array = _group(self.path)[self.dataset]
+        return lambda block: frame_by_frame(array.__getitem__, block, self.layout)
+
+
+def zspy_source(path: Path, dataset: str | None) -> ZspySource:
+    """Find the experiment that is a scan.
+
+    Raises
+    ------
+    InputError
+        If zarr is not installed, or there is none or more than one.
+    """
+    experiments = _group(path)["Experiments"]
+    found = {
+        name: experiments[name]["data"]
+        for name in sorted(experiments.group_keys())
+        if "data" in experiments[name]
+    }
+    shapes = {name: tuple(array.shape) for name, array in found.items()}
+    listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
+    usable = [name for name, shape in shapes.items() if len(shape) == 4] or list(shapes)
+    if dataset is not None:
+        name = dataset.strip("/").removeprefix("Experiments/").removesuffix("/data")
+        if name not in found:
+            raise InputError(f"{path} holds no dataset {dataset!r}; name one of: {listed}")
+    elif len(usable) == 1:
+        name = usable[0]
+    else:
+        raise InputError(f"{path} holds {len(usable)} scans; name one with dataset = ...: {listed}")
+    array, group = found[name], experiments[name]
+    stored, frame_shape = split_shape(path, shapes[name])
+    dtype = np.dtype(array.dtype)
+    check_numbers(path, dtype)
+    axes = [_axis(group, i) for i in range(len(shapes[name]))]
+    microscope = "metadata/Acquisition_instrument/TEM"
+    known = calibration(axes, dict(group[microscope].attrs) if microscope in group else {})
+    tile = (1, array.chunks[0]) if len(stored) == 1 else tuple(array.chunks[:2])
+    layout = Layout("HyperSpy zarr", stored, frame_shape, dtype.newbyteorder("="), tile, calibration=known)
+    return ZspySource(path, layout, f"Experiments/{name}/data")
+
+
+def _group(path: Path) -> Any:
+    try:
+        zarr = importlib.import_module("zarr")
+    except ImportError as error:
+        raise InputError(
+            f'{path}: .zspy needs zarr; pip install "hybridfit[formats]", or save it as .hspy'
+        ) from error
+    # ZipStore by its own name: zarr 2 and 3 do not agree on which suffixes they take for a zip file
+    return zarr.open_group(
+        str(path) if path.is_dir() else zarr.storage.ZipStore(str(path), mode="r"), mode="r"
+    )
+
+
+def _axis(group: Any, i: int) -> Axis:
+    attributes = dict(group[f"axis-{i}"].attrs) if f"axis-{i}" in group else {}
+    scale = attributes.get("scale")
+    return Axis(
+        str(attributes.get("name", "")),
+        str(attributes.get("units", "")),
+        None if scale is None else float(scale),
+    )

@@ -1,0 +1,1 @@
+"""The simulation library: what it holds, how it is built, kept and opened."""

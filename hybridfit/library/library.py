@@ -1,0 +1,400 @@
+"""The simulation library: I_g(q; t) on a grid, in an `xarray.Dataset`, stored as netCDF4.
+
+Directions are sampled commensurately with the reciprocal lattice, q = (m₁/N₁) g₁ + (m₂/N₂) g₂,
+so that every beam is a whole number of grid steps; only one direction of each set that the
+symmetry of the projection makes equal is solved and stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from hybridfit.errors import LibraryError
+from hybridfit.library.axes import Axis, axes_of, bases_of, beams_within, check_names, moving_of, select, take
+from hybridfit.library.build import BEYOND_DISC, FOLDED, VERSION, Dimension, Progress, solve
+from hybridfit.library.grid import make_table
+from hybridfit.library.recipe import Recipe, shipped_names
+from hybridfit.library.store import cache_folder, read_dataset, write_dataset
+from hybridfit.pattern.blend import Stack
+from hybridfit.pattern.compose import pattern_at
+from hybridfit.pattern.expand import Table
+
+
+class Library:
+    """Beam intensities of one crystal and zone axis, from which patterns are composed.
+
+    Attributes
+    ----------
+    dataset : xarray.Dataset
+        `intensity` (thickness, beam, direction) with coordinates thickness (nm), h, k, l of the
+        beams and qx, qy (mrad) of the directions; attributes say what was simulated.  Structural
+        parameters are dimensions of their own names before these; `basis`, the reciprocal lattice
+        (mrad), has those that change the cell.
+    path : Path or None
+        The file or the recipe that it was opened by: its network may lie beside it.
+
+    Notes
+    -----
+    Libraries come from `Library.open` (a name or a file) or `Library.build` (a recipe).
+    """
+
+    def __init__(self, dataset: xr.Dataset, *, path: Path | None = None) -> None:
+        self.dataset = dataset
+        self.path = path
+        self._tables: dict[int, Table] = {}
+        self._stacks: dict[int, Stack] = {}
+
+    # ---------------------------------------------------------------- making
+
+    @classmethod
+    def build(
+        cls,
+        recipe: Recipe,
+        *,
+        parameters: Mapping[str, Dimension] | None = None,
+        device: str = "auto",
+        progress: Progress | None = None,
+    ) -> Library:
+        """Solve the recipe.
+
+        Parameters
+        ----------
+        recipe : Recipe
+        parameters : mapping of name to Dimension, optional
+            Structural parameters made in Python, after those of the recipe.
+        device : str
+            A torch device, or "auto": a GPU if there is one.
+        progress : callable, optional
+            Called with the fraction done.
+
+        Raises
+        ------
+        RecipeError
+            The CIF or the zone axis cannot be used, g_max leaves no diffracted beam, or a structural
+            parameter does not go with the crystal.
+        """
+        return cls(solve(recipe, parameters, device=device, progress=progress))
+
+    @classmethod
+    def open(cls, name: str | Path, *, progress: Progress | None = None) -> Library:
+        """Open a library file, or a shipped library by its name (built on first use, then cached).
+
+        Parameters
+        ----------
+        name : str or path
+            A `.nc` file, a `.toml` recipe, or the name of a shipped recipe.
+        progress : callable, optional
+            Called with the fraction done while a library has to be built.
+
+        Raises
+        ------
+        LibraryError
+            The name is none of the shipped recipes; or the file is missing, damaged, or of another version.
+        RecipeError
+            The recipe cannot be used.
+        """
+        path = Path(name)
+        if path.suffix == ".nc":
+            return cls(read_dataset(path), path=path)
+        if path.suffix == ".toml":
+            recipe = Recipe.read(path)
+        else:
+            if str(name) not in shipped_names():
+                raise LibraryError(
+                    f"unknown library {str(name)!r}; shipped ones are {', '.join(shipped_names())}, "
+                    "or give a library file (.nc) or a recipe (.toml)"
+                )
+            recipe = Recipe.shipped(str(name))
+        checksum = recipe.checksum()
+        cached = cls.cached_path(name, recipe)
+        if cached.exists():
+            with contextlib.suppress(LibraryError):  # damaged: build it again
+                library = cls(read_dataset(cached), path=path)
+                if library.dataset.attrs["checksum"] == checksum:
+                    return library
+                library.close()
+        library = cls.build(recipe, progress=progress)
+        library.save(cached)
+        library.path = path
+        return library
+
+    @staticmethod
+    def cached_path(name: str | Path, recipe: Recipe | None = None) -> Path:
+        """Where `open` looks for the library of a recipe, and keeps it; there may be nothing yet.
+
+        Parameters
+        ----------
+        name : str or path
+            A `.toml` recipe, or the name of a shipped recipe.
+        recipe : Recipe, optional
+            What the name stands for, where it has been read already.
+
+        Raises
+        ------
+        RecipeError
+            There is no such recipe, or it cannot be used.
+        """
+        path, label = Path(name), str(name)
+        if path.suffix == ".toml":
+            label = path.stem
+            recipe = recipe or Recipe.read(path)
+        else:
+            recipe = recipe or Recipe.shipped(label)
+        return cache_folder() / f"{label}-{recipe.checksum()[:12]}-v{VERSION}.nc"
+
+    def save(self, path: str | Path) -> None:
+        """Write the library: whole, or not at all. A thickness of a crystal is a chunk of its own."""
+        write_dataset(self.dataset, Path(path))
+
+    def close(self) -> None:
+        """Close the file behind the library, if there is one."""
+        self.dataset.close()
+
+    # ---------------------------------------------------------------- saying what it is
+
+    def __repr__(self) -> str:
+        (low, high), attrs = self.thickness_range, self.dataset.attrs
+        structure = "".join(f", {name} {a.low:g} … {a.high:g}" for name, a in self.structure.items())
+        return (
+            f"<Library {attrs['crystal']} [{' '.join(map(str, attrs['zone']))}] {attrs['energy_kv']:g} kV, "
+            f"{low:g}–{high:g} nm, semi-angle ≤ {self.semi_angle_max:g} mrad, "
+            f"tilt ≤ {self.tilt_max:g} mrad{structure}>"
+        )
+
+    @property
+    def thickness_range(self) -> tuple[float, float]:
+        """Thinnest and thickest (nm)."""
+        thickness = self.dataset.thickness.values
+        return float(thickness[0]), float(thickness[-1])
+
+    @cached_property
+    def structure(self) -> dict[str, Axis]:
+        """Structural parameters by name: their values, unit and kind."""
+        return axes_of(self.dataset)
+
+    @property
+    def semi_angle_max(self) -> float:
+        """Largest convergence semi-angle (mrad)."""
+        return float(self.dataset.attrs["semi_angle_max_mrad"])
+
+    @property
+    def tilt_max(self) -> float:
+        """Largest tilt (mrad) at the largest semi-angle."""
+        return float(self.dataset.attrs["tilt_max_mrad"])
+
+    @property
+    def rotation_order(self) -> int:
+        """n of the n-fold axis of the projection: patterns are the same after 360°/n."""
+        return int(self.dataset.attrs["rotation_order"])
+
+    @property
+    def step(self) -> float:
+        """Largest distance between neighbouring directions (mrad): the softness of the aperture."""
+        steps = bases_of(self.dataset) / self.dataset.sampling.values[:, None]
+        return float(np.linalg.norm(steps, axis=2).max())
+
+    def check_semi_angle(self, semi_angle: float) -> None:
+        """Raise a LibraryError when patterns of this semi-angle (mrad) cannot be composed."""
+        if not 0 < semi_angle <= self.semi_angle_max:
+            raise LibraryError(
+                f"semi-angle {semi_angle:g} mrad is outside this library (above 0, at most "
+                f"{self.semi_angle_max:g} mrad); build one with semi_angle_max = {max(semi_angle, 1):g}"
+            )
+
+    # ---------------------------------------------------------------- using it
+
+    def window(
+        self,
+        thickness: float,
+        tilt: tuple[float, float] = (0.0, 0.0),
+        *,
+        half_widths: tuple[float, float] = (3.0, 1.0),
+        semi_angle: float | None = None,
+        k_max: float | None = None,
+        **structure: tuple[float, float],
+    ) -> Library:
+        """The selection within ±half_widths (nm, mrad) of a thickness and a tilt.
+
+        Whatever the cubic interpolation at the rim needs is kept too.  With a `semi_angle` (mrad)
+        the directions are cut to it, with a k_max (mrad) the beams to those whose discs reach
+        into |k| ≤ k_max.  Structural parameters are cut to NAME=(low, high), and left whole otherwise.
+
+        Raises
+        ------
+        LibraryError
+            There is no such structural parameter, or the range is not within it.
+        """
+        part = select(
+            self.dataset,
+            thickness,
+            tilt,
+            half_widths=half_widths,
+            radius=self.semi_angle_max if semi_angle is None else semi_angle,
+            beams=self._beams_within(k_max, semi_angle),
+            structure=structure,
+        )
+        return Library(part)
+
+    def at(self, **structure: float) -> Library:
+        """The library at values of its structural parameters, without these dimensions.
+
+        Exactly what was solved at those values, a polynomial through the nearest four between them.
+
+        Raises
+        ------
+        LibraryError
+            There is no such parameter, it does not reach so far, or it is discrete and has no such value.
+        """
+        return Library(take(self.dataset, structure)) if structure else self
+
+    def _beams_within(self, k_max: float | None, semi_angle: float | None) -> int:
+        """How many of the beams, shortest first, have discs that reach into |k| ≤ k_max (mrad)."""
+        if k_max is None:
+            return self.dataset.sizes["beam"]
+        return beams_within(self.dataset, k_max + (semi_angle or self.semi_angle_max) + self.step)
+
+    def table(self, *, k_max: float | None = None, semi_angle: float | None = None) -> Table:
+        """What the kernels read, in memory; kept, so that asking again costs nothing.
+
+        Parameters
+        ----------
+        k_max, semi_angle : float, mrad, optional
+            Leave out beams whose disc of this semi-angle does not reach into |k| ≤ k_max.
+
+        Raises
+        ------
+        LibraryError
+            The library has structural parameters: a table is of one crystal.
+        """
+        self._check_given(())
+        beams = self._beams_within(k_max, semi_angle)
+        if beams not in self._tables:
+            self._tables[beams] = make_table(self.dataset, beams)
+        return self._tables[beams]
+
+    def stack(self, *, k_max: float | None = None, semi_angle: float | None = None) -> Stack:
+        """The tables of all values of the structural parameters, to blend; parameters as for `table`.
+
+        Raises
+        ------
+        LibraryError
+            A parameter is discrete: nothing is between its values.
+        """
+        self._check_given(name for name, axis in self.structure.items() if axis.continuous)
+        beams = self._beams_within(k_max, semi_angle)
+        if beams not in self._stacks:
+            first = self.at(**{name: axis.low for name, axis in self.structure.items()})
+            known = next(iter(self._stacks.values()), None)  # so that there is one copy at most
+            intensity = self.dataset.intensity.values if known is None else known.intensity
+            intensity = np.ascontiguousarray(intensity, dtype=np.float32)
+            nodes = {name: axis.values for name, axis in self.structure.items()}
+            table, moving = make_table(first.dataset, beams), moving_of(self.dataset)
+            self._stacks[beams] = Stack(table, intensity, nodes, moving, self.dataset.basis.values)
+        return self._stacks[beams]
+
+    def patterns(
+        self,
+        *,
+        thickness: ArrayLike,
+        tilt_x: ArrayLike = 0.0,
+        tilt_y: ArrayLike = 0.0,
+        semi_angle: float,
+        k: ArrayLike | None = None,
+        **structure: float,
+    ) -> xr.DataArray:
+        """Compose patterns at any thicknesses and tilts.
+
+        Parameters
+        ----------
+        thickness : float or array, nm
+        tilt_x, tilt_y : float or array, mrad
+            The patterns are made for every combination.
+        semi_angle : float, mrad
+        k : 1-D array, mrad, optional
+            Scattering angles of the columns and of the rows; by default ±(semi_angle + 7.5) in
+            128 steps.
+        structure : float
+            A value for each structural parameter of the library, by its name.
+
+        Returns
+        -------
+        xarray.DataArray
+            (thickness, tilt_y, tilt_x, ky, kx), in units of the incident intensity: an empty
+            specimen gives 1 inside the direct disc.
+
+        Raises
+        ------
+        LibraryError
+            Outside the range of the library, or a structural parameter is left open.
+        """
+        self.check_semi_angle(semi_angle)
+        check_names(structure, self.structure)
+        self._check_given(structure)
+        t, tx, ty = (np.atleast_1d(np.asarray(v, dtype=float)) for v in (thickness, tilt_x, tilt_y))
+        low, high = self.thickness_range
+        if not (low <= t.min() and t.max() <= high):
+            raise LibraryError(
+                f"thickness {t.min():g} … {t.max():g} nm is outside this library ({low:g} … {high:g} nm); "
+                "build one with a wider [thickness]"
+            )
+        largest = float(np.hypot(np.abs(tx).max(), np.abs(ty).max()))
+        allowed = self.tilt_max + self.semi_angle_max - semi_angle
+        if not largest <= allowed + 1e-9:
+            raise LibraryError(
+                f"tilt {largest:.3g} mrad is outside this library (at most {allowed:.3g} mrad "
+                f"at semi-angle {semi_angle:g} mrad); build one with a larger tilt_max"
+            )
+        extent = semi_angle + BEYOND_DISC
+        axis = np.linspace(-extent, extent, 128) if k is None else np.asarray(k, dtype=float)
+        kx, ky = np.meshgrid(axis, axis)
+        middle, half = (t.min() + t.max()) / 2, (t.max() - t.min()) / 2
+        exact = {name: axis.checked(name, structure[name]) for name, axis in self.structure.items()}
+        ranges = {name: (value, value) for name, value in exact.items()}
+        window = self.window(
+            middle, half_widths=(half, largest), semi_angle=semi_angle, k_max=None, **ranges
+        ).at(**exact)
+        table = window.table(k_max=float(np.hypot(kx, ky).max()), semi_angle=semi_angle)
+        out = np.empty((len(t), len(ty), len(tx), *kx.shape))
+        for index in np.ndindex(out.shape[:3]):
+            out[index] = pattern_at(
+                kx,
+                ky,
+                table,
+                thickness=float(t[index[0]]),
+                tilt=(float(tx[index[2]]), float(ty[index[1]])),
+                semi_angle=semi_angle,
+                half_edge=window.step / 2,
+            )
+        return xr.DataArray(
+            out,
+            dims=("thickness", "tilt_y", "tilt_x", "ky", "kx"),
+            coords={
+                "thickness": ("thickness", t, {"units": "nm"}),
+                "tilt_y": ("tilt_y", ty, {"units": "mrad"}),
+                "tilt_x": ("tilt_x", tx, {"units": "mrad"}),
+                "ky": ("ky", axis, {"units": "mrad"}),
+                "kx": ("kx", axis, {"units": "mrad"}),
+            },
+            name="pattern",
+            attrs={"semi_angle_mrad": semi_angle, "units": "1"},
+        )
+
+    def _check_given(self, names: Iterable[str]) -> None:
+        """Raise a LibraryError where structural parameters are left open."""
+        names = set(names)
+        missing = [name for name in self.structure if name not in names]
+        if missing:
+            raise LibraryError(
+                f"this library varies {', '.join(missing)}; say at which value, such as "
+                f"library.at({missing[0]}={self.structure[missing[0]].reference:g})"
+            )
+
+
+__all__ = ["BEYOND_DISC", "FOLDED", "Library", "cache_folder"]

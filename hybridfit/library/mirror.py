@@ -1,0 +1,36 @@
+"""The mirror image of a crystal: what a camera that mirrors its frames makes of one.
+
+    P̃(k; τ) = P(F k; F τ),    F = diag(1, −1)
+
+A mirrored frame of a crystal is a plain frame of the crystal's mirror image, which has the same
+intensities on a mirrored lattice: nothing has to be solved again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from hybridfit.library.axes import bases_of
+from hybridfit.library.library import Library
+
+FLIP = np.diag([1.0, -1.0])
+
+
+def mirrored(library: Library) -> Library:
+    """The library of the mirror image (x, −y); the same one where the crystal is its own.
+
+    Parameters
+    ----------
+    library : Library
+        Only its lattice is changed; intensities are shared, not copied.
+    """
+    data = library.dataset
+    columns = bases_of(data).transpose(0, 2, 1)
+    for r in data.symmetry.values:
+        if np.allclose(columns @ r @ np.linalg.inv(columns), FLIP, atol=1e-4):
+            return library
+    attrs = {"checksum": hashlib.sha256(f"{data.attrs['checksum']} mirrored".encode()).hexdigest()}
+    basis, qy = data.basis.copy(data=data.basis.values @ FLIP), data.qy.copy(data=-data.qy.values)
+    return Library(data.assign(basis=basis).assign_coords(qy=qy).assign_attrs(attrs))

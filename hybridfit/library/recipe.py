@@ -1,0 +1,163 @@
+"""Recipes: what a simulation library holds, as TOML validated by pydantic.
+
+Shipped recipes are named (`SrTiO3_001_200kV`) and live, with their CIFs, in `library/`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from hybridfit.errors import RecipeError
+from hybridfit.library.structural import FILES, NO_FRAME, StructuralParameter, check_name
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class ThicknessRange(BaseModel):
+    """Thicknesses (nm) from start to stop, both included, in equal steps."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    start: Positive
+    stop: Positive
+    step: Positive = 1.0
+
+    @model_validator(mode="after")
+    def _whole_steps(self) -> ThicknessRange:
+        steps = (self.stop - self.start) / self.step
+        if abs(steps - round(steps)) > 1e-6:
+            raise ValueError("stop − start must be a whole number of steps")
+        return self
+
+    @model_validator(mode="after")
+    def _at_least_four(self) -> ThicknessRange:
+        if (self.stop - self.start) / self.step < 3 - 1e-9:
+            raise ValueError("the interpolation needs at least four thicknesses; widen start … stop")
+        return self
+
+
+class Recipe(BaseModel):
+    """What to simulate.
+
+    Attributes
+    ----------
+    cif : path of the CIF (relative to the recipe)
+    zone : [u, v, w], zone axis
+    in_plane : [h, k, l], the reciprocal vector that kx points along
+    energy_kv : float, accelerating voltage (kV)
+    g_max : float, longest beam of the calculation (Å⁻¹); longer ones, up to 1.6 g_max, act through
+        the potential; those whose discs reach within 7.5 mrad of the direct disc are stored
+    semi_angle_max, tilt_max : float (mrad)
+    sampling : float, largest distance between solved directions (mrad)
+    holz : bool, whether beams of higher-order Laue zones near the Ewald sphere take part: HOLZ lines,
+        which want a sampling of 0.2 mrad up to 60 nm and of 0.13 mrad beyond
+    thickness : ThicknessRange
+    parameters : StructuralParameter by name, each of which becomes a dimension of the library
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cif: Path
+    zone: tuple[int, int, int]
+    in_plane: tuple[int, int, int] | None = None
+    energy_kv: Annotated[float, Field(ge=20, le=3000)]
+    g_max: Positive = 2.3
+    semi_angle_max: Annotated[float, Field(gt=0, le=100)]
+    tilt_max: Annotated[float, Field(ge=0, le=50)] = 4.6
+    sampling: Annotated[float, Field(gt=0, le=5)] = 0.26
+    holz: bool = False
+    thickness: ThicknessRange
+    parameters: dict[str, StructuralParameter] = {}
+
+    @field_validator("parameters")
+    @classmethod
+    def _named(
+        cls, parameters: dict[str, StructuralParameter], info: ValidationInfo
+    ) -> dict[str, StructuralParameter]:
+        for name, parameter in parameters.items():
+            check_name(name)
+            if parameter.strain is not None and info.data.get("in_plane", ()) is None:
+                raise ValueError(f"{name} is {NO_FRAME}")
+        return parameters
+
+    @classmethod
+    def read(cls, path: str | Path) -> Recipe:
+        """Read a TOML recipe; its CIFs are looked for beside it.
+
+        Raises
+        ------
+        RecipeError
+            The file cannot be read, or a value is missing, misspelt or out of range.
+        """
+        path = Path(path)
+        try:
+            values = tomllib.loads(path.read_text())
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise RecipeError(f"cannot read the recipe {path}: {error}") from None
+        try:
+            recipe = cls(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "recipe"
+            raise RecipeError(f"{path.name}: {where}: {first['msg']} (got {first['input']!r})") from None
+        cif = path.parent / recipe.cif  # which stays what it is where it is absolute
+        parameters = {name: p.beside(path.parent) for name, p in recipe.parameters.items()}
+        for file in (cif, *(file for p in parameters.values() for file in p.files)):
+            if not file.is_file():
+                raise RecipeError(f"{path.name}: the CIF {file} does not exist")
+        return recipe.model_copy(update={"cif": cif, "parameters": parameters})
+
+    @classmethod
+    def shipped(cls, name: str) -> Recipe:
+        """Read a recipe that comes with hybridfit, by its name."""
+        path = shipped_folder() / f"{name}.toml"
+        if not path.is_file():
+            raise RecipeError(f"unknown library {name!r}; shipped ones are {', '.join(shipped_names())}")
+        return cls.read(path)
+
+    def checksum(self) -> str:
+        """SHA-256 over every value of the recipe and the contents of its CIFs."""
+        values = self.model_dump(mode="json", exclude={"cif": True, "parameters": {"__all__": set(FILES)}})
+        if not self.holz:  # nor do those from before there were HOLZ lines
+            del values["holz"]
+        for name, parameter in self.parameters.items():
+            values["parameters"][name]["change"] = parameter.change
+            if parameter.strain is None:  # libraries built before there were strains stay what they are
+                del values["parameters"][name]["strain"]
+        files = [self.cif, *(file for p in self.parameters.values() for file in p.files)]
+        try:
+            structures = b"".join(file.read_bytes() for file in files)
+        except OSError as error:
+            raise RecipeError(f"cannot read the CIF {error.filename}: {error}") from None
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode() + structures).hexdigest()
+
+
+def shipped_folder() -> Path:
+    """Where the shipped recipes are: inside the installed package, or the repository's `library/`."""
+    inside = Path(__file__).parents[1] / "_library"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "library"
+
+
+def description(name: str) -> str:
+    """The line that a shipped recipe begins with: what it is."""
+    with (shipped_folder() / f"{name}.toml").open() as lines:
+        return lines.readline().lstrip("# ").strip()
+
+
+def shipped_names() -> list[str]:
+    """Names of the shipped recipes."""
+    return sorted(path.stem for path in shipped_folder().glob("*.toml"))

@@ -1,0 +1,1 @@
+"""A library and network for a new crystal: numbers by convergence, and a try-out."""

@@ -1,0 +1,59 @@
+"""What all positions of a scan share: scale, rotation and distortion, from a first pass over a few.
+
+The camera does not change during a scan.  Some positions are fitted with everything free; the
+medians of what is common are then held for the others, which makes them quicker and more precise,
+and puts all tilts into one crystal frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hybridfit.scan.positions import At
+from hybridfit.scan.rows import COLUMN, STATUSES, Rows
+
+COMMON = ("scale", "rotation", "ellipticity_a", "ellipticity_b")
+SAMPLED = 25  # positions of the first pass
+FEWEST = 3  # that must have converged
+# how far the positions may differ (median deviation) for a value to be called common
+SCATTER = {"scale": 0.01, "rotation": 1.0, "ellipticity_a": 0.01, "ellipticity_b": 0.01, "semi_angle": 0.3}
+
+
+def sampled(shape: tuple[int, int], count: int | None = None) -> tuple[At, ...]:
+    """Positions spread evenly over a map of a shape."""
+    ny, nx = shape
+    count = count or SAMPLED
+    rows = int(np.clip(round(np.sqrt(count * ny / nx)), 1, min(ny, count)))
+    columns = int(np.clip(count // rows, 1, nx))
+    ys = np.unique(((np.arange(rows) + 0.5) * ny / rows).astype(int))
+    xs = np.unique(((np.arange(columns) + 0.5) * nx / columns).astype(int))
+    return tuple((int(y), int(x)) for y in ys for x in xs)
+
+
+def common_values(rows: Rows, names: Sequence[str], order: int) -> dict[str, float]:
+    """The medians of what is common, by name; empty where too few positions converged or they disagree.
+
+    Parameters
+    ----------
+    rows : Rows
+        Of positions fitted with everything free.
+    names : parameters that are to be common
+    order : int
+        Rotations by 360°/order are the same.
+    """
+    good = rows.values[rows.status == STATUSES.index("converged")]
+    if len(good) < FEWEST:
+        return {}
+    found = {}
+    for name in names:
+        values = good[:, COLUMN[name]].copy()
+        if name == "rotation":
+            best = values[np.nanargmin(good[:, COLUMN["rotation_stderr"]])]
+            values += 360 / order * np.round((best - values) * order / 360)
+        middle = float(np.median(values))
+        deviation = float(np.median(np.abs(values - middle)))
+        if deviation <= SCATTER.get(name, np.inf) * (abs(middle) if name == "scale" else 1):
+            found[name] = middle
+    return found

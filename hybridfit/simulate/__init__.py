@@ -1,0 +1,1 @@
+"""Simulated frames and scans, for rehearsal and for tests."""

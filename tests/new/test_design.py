@@ -1,0 +1,123 @@
+"""Recipes chosen by convergence."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from hybridfit.errors import InputError, RecipeError
+from hybridfit.library.library import Library
+from hybridfit.library.recipe import Recipe
+from hybridfit.new import convergence
+from hybridfit.new.convergence import TOLERANCE
+from hybridfit.new.design import design
+
+FEW = (9, 13, 21)
+VALUES = {"energy_kv": 200.0, "semi_angle": 5.0, "tilt_max": 1.0, "thickness": (30.0, 50.0), "beams": FEW}
+
+
+@pytest.fixture(scope="module")
+def chosen(crystals):
+    return design(crystals["SrTiO3"], (0, 0, 1), **VALUES)
+
+
+def test_what_is_cheaper_is_not_good_enough(chosen):
+    for name, value in (("sampling", chosen.sampling), ("step", chosen.thickness[2])):
+        trials = chosen.trials[name]
+        assert trials[-1].value == value and trials[-1].error <= TOLERANCE
+        assert all(trial.error > TOLERANCE for trial in trials[:-1])
+    by_beams = chosen.trials["g_max"]
+    assert [trial.value for trial in by_beams] == sorted({trial.value for trial in by_beams})
+    assert by_beams[-1].error == 0 and by_beams[0].error > 10 * TOLERANCE
+    later = [trial.error for trial in by_beams if trial.value >= chosen.g_max]
+    assert max(later) <= TOLERANCE
+
+
+def test_the_errors_are_those_of_patterns(crystals, monkeypatch):
+    """A library of a coarse sampling, against one that is much finer."""
+    monkeypatch.setattr(convergence, "SAMPLINGS", (0.8, 0.1))
+    made = design(crystals["SrTiO3"], (0, 0, 1), **VALUES)
+    recipe = Recipe(
+        cif=crystals["SrTiO3"],
+        zone=(0, 0, 1),
+        energy_kv=200.0,
+        g_max=1.0,
+        semi_angle_max=5.5,
+        tilt_max=1.0,
+        thickness={"start": 47.0, "stop": 50.0},
+    )
+    libraries = [Library.build(recipe.model_copy(update={"sampling": s})) for s in (0.8, 0.1)]
+    k = np.linspace(-0.8, 0.8, 9)  # where no disc overlaps the direct one: edges are as soft as the sampling
+    coarse, fine = (
+        library.patterns(thickness=50.0, tilt_x=0.37, tilt_y=0.13, semi_angle=4.8, k=k).values
+        for library in libraries
+    )
+    off = np.abs(coarse - fine).max() / fine.max()
+    assert 1e-5 < off < 3 * made.trials["sampling"][0].error
+
+
+def test_the_recipe_says_why(chosen, tmp_path, crystals):
+    local = tmp_path / "SrTiO3.cif"
+    local.write_bytes(crystals["SrTiO3"].read_bytes())
+    path = tmp_path / "made.toml"
+    path.write_text(dataclasses.replace(chosen, cif=local).toml())
+    recipe = Recipe.read(path)
+    assert (recipe.g_max, recipe.sampling) == (chosen.g_max, chosen.sampling)
+    assert recipe.semi_angle_max == pytest.approx(5.5) and recipe.in_plane == chosen.in_plane
+    assert "off by" in path.read_text() and "4-fold, with mirrors" in path.read_text()
+    library = Library.build(recipe)
+    assert library.dataset.sizes["beam"] == chosen.beams
+    assert library.dataset.sizes["direction"] == chosen.directions
+    assert library.dataset.intensity.nbytes == pytest.approx(1e9 * chosen.gigabytes)
+
+
+def test_a_recipe_with_lines_says_so(crystals, chosen, tmp_path, monkeypatch):
+    monkeypatch.setattr(convergence, "SAMPLINGS", (0.8, 0.4))
+    local = tmp_path / "SrTiO3.cif"
+    local.write_bytes(crystals["SrTiO3"].read_bytes())
+    made = design(local, (1, 1, 1), **VALUES, holz=True)
+    assert made.rotation_order == 3
+    path = tmp_path / "made.toml"
+    path.write_text(made.toml())
+    assert Recipe.read(path).holz
+    assert not chosen.holz and "holz" not in chosen.toml()
+    flat = design(local, (1, 1, 1), **VALUES)
+    assert flat.rotation_order == 6
+    assert flat.trials["sampling"][0].error != made.trials["sampling"][0].error
+
+
+@pytest.mark.parametrize(
+    ("crystal", "zone", "expected"),
+    [("SrTiO3", (0, 0, 1), (1, 0, 0)), ("Si", (1, 1, 0), (0, 0, 2)), ("triclinic", (0, 0, 1), None)],
+)
+def test_x_lies_on_a_mirror_where_there_is_one(crystals, crystal, zone, expected):
+    made = design(crystals[crystal], zone, **VALUES)
+    assert made.mirrors == (expected is not None)
+    if expected is not None:
+        assert made.in_plane == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"semi_angle": 0.0}, "semi-angle 0 mrad is out of range"),
+        ({"semi_angle": 900.0}, "out of range"),
+        ({"energy_kv": 5.0}, "energy 5 kV is out of range"),
+        ({"tilt_max": -1.0}, "tilt -1 mrad"),
+        ({"thickness": (30.0, 20.0)}, "is no range"),
+        ({"thickness": (0.0, 20.0)}, "is no range"),
+        ({"semi_angle": 45.0, "tilt_max": 50.0, "thickness": (1.0, 900.0)}, "give a smaller"),
+    ],
+)
+def test_what_cannot_be_is_refused(crystals, change, words):
+    with pytest.raises(InputError, match=words):
+        design(crystals["SrTiO3"], (0, 0, 1), **{**VALUES, **change})
+
+
+def test_a_zone_that_is_none(crystals):
+    with pytest.raises(RecipeError, match=r"zone \[0, 0, 0\] is no direction"):
+        design(crystals["SrTiO3"], (0, 0, 0), **VALUES)
+    with pytest.raises(RecipeError, match="not perpendicular"):
+        design(crystals["SrTiO3"], (0, 0, 1), in_plane=(0, 0, 1), **VALUES)
