@@ -15,24 +15,12 @@ from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate
+from hybridfit.quantities import quantity
 
 if TYPE_CHECKING:
     import xarray as xr
 
 Array = NDArray[np.float64]
-
-UNITS = {
-    "thickness": "nm",
-    "tilt_x": "mrad",
-    "tilt_y": "mrad",
-    "centre_x": "px",
-    "centre_y": "px",
-    "scale": "px_per_mrad",
-    "rotation": "deg",
-    "semi_angle": "mrad",
-    "blur": "mrad",
-}
-DIMENSIONLESS = ("ellipticity_a", "ellipticity_b")
 
 
 class Status(Enum):
@@ -98,7 +86,7 @@ class FitResult:
     message : str
         The sentence of the status, with its detail.
     parameters : dict of str to Parameter
-        nm, mrad, px, px/mrad, degrees; see UNITS.
+        nm, mrad, px, px/mrad, degrees; see `hybridfit.quantities`.
     thickness_range10 : (float, float) or None
         Thicknesses (nm) whose sum of squares stays within 10 % of the least one: the precision in
         the sense of Pollock et al., Ultramicroscopy 181 (2017) 86.
@@ -222,9 +210,9 @@ class FitResult:
         """The answer as text for people."""
         lines = [f"{self.source}: {self.message}"]
         for name, p in (self.parameters | self.structure).items():
-            if p.stderr is None and name in DIMENSIONLESS and p.value == 0:
+            if name.startswith("ellipticity") and p.stderr is None and p.value == 0:
                 continue
-            unit = UNITS.get(name, p.unit or "").replace("_per_", "/").removeprefix("1")
+            unit = quantity(name, p.unit).unit
             if p.odds is not None:
                 odds = ", ".join(f"{value:g}: {share:.2%}" for value, share in p.odds.items())
                 lines.append(f"  {name:14s} {p.value:10g}   odds {odds} {unit}".rstrip())
@@ -256,7 +244,7 @@ class FitResult:
             "message": self.message,
         }
         for name, p in self.parameters.items():
-            out[f"{name}_{UNITS[name]}" if name in UNITS else name] = _parameter_json(p)
+            out[quantity(name).json_key] = _parameter_json(p)
         if self.flipped:
             out["flipped"] = True
         out["thickness_nm"]["range10percent"] = (
@@ -289,13 +277,15 @@ class FitResult:
 
         out = xr.Dataset(attrs={"source": self.source, "library": self.library, "method": self.method})
         for name, p in (self.parameters | self.structure).items():
-            unit = UNITS.get(name, p.unit or "1").replace("_per_", "/").replace("deg", "degree")
+            known = quantity(name, p.unit)
             error = math.nan if p.stderr is None else p.stderr
-            out[name] = ((), p.value, {"units": unit, "long_name": name.replace("_", " ")})
-            out[f"{name}_stderr"] = ((), error, {"units": unit, "long_name": f"standard error of {name}"})
+            out[name] = ((), p.value, known.attrs)
+            out[f"{name}_stderr"] = ((), error, known.stderr_attrs)
             if p.odds is not None:
                 out[f"{name}_odds"] = ((f"{name}_value",), list(p.odds.values()), {"units": "1"})
-                out = out.assign_coords({f"{name}_value": (f"{name}_value", list(p.odds), {"units": unit})})
+                out = out.assign_coords(
+                    {f"{name}_value": (f"{name}_value", list(p.odds), {"units": known.attrs["units"]})}
+                )
         out["status"] = ((), list(Status).index(self.status), {
             "flag_values": list(range(len(Status))),
             "flag_meanings": " ".join(s.name for s in Status),
