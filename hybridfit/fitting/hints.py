@@ -10,15 +10,23 @@ import numpy as np
 from hybridfit.errors import InputError
 from hybridfit.library.library import Library
 from hybridfit.model import SEMI_ANGLE_ROOM
+from hybridfit.quantities import quantity
 
 SCALE_STEP = 0.05  # relative
 SCALE_STEP_HINTED = 0.02
+
+
+def _in(name: str) -> str:
+    """The unit of a quantity, in words."""
+    return quantity(name).spelling.words
+
+
 _WANTED: dict[str, tuple[tuple[int, ...], str]] = {  # hint to its shape, and how it is given
-    "thickness": ((), "nm, such as 42.3"),
-    "tilt": ((2,), "(x, y) in mrad, such as (1.3, -0.7)"),
-    "centre": ((2,), "(column, row) in px, such as (131.4, 121.8)"),
-    "scale": ((), "px/mrad, such as 5.4"),
-    "rotation": ((), "degrees, such as 23.0"),
+    "thickness": ((), f"{_in('thickness')}, such as 42.3"),
+    "tilt": ((2,), f"(x, y) in {_in('tilt_x')}, such as (1.3, -0.7)"),
+    "centre": ((2,), f"(column, row) in {_in('centre_x')}, such as (131.4, 121.8)"),
+    "scale": ((), f"{_in('scale')}, such as 5.4"),
+    "rotation": ((), f"{_in('rotation')}, such as 23.0"),
 }
 
 
@@ -115,24 +123,24 @@ def check_fixed(fix: Mapping[str, float | None], library: Library, semi_angle: f
     tilt = library.tilt_max + library.semi_angle_max - semi_angle
     room = SEMI_ANGLE_ROOM * semi_angle
     allowed = {
-        "thickness": (*library.thickness_range, "nm"),
-        "tilt_x": (-tilt, tilt, "mrad"),
-        "tilt_y": (-tilt, tilt, "mrad"),
-        "centre_x": (-1e5, 1e5, "px"),
-        "centre_y": (-1e5, 1e5, "px"),
-        "scale": (0.2, 1e4, "px/mrad"),
-        "rotation": (-360.0, 360.0, "°"),
-        "ellipticity_a": (-0.1, 0.1, ""),
-        "ellipticity_b": (-0.1, 0.1, ""),
-        "semi_angle": (semi_angle - room, min(semi_angle + room, library.semi_angle_max), "mrad"),
-        "blur": (0.0, 3.0, "mrad"),
+        "thickness": library.thickness_range,
+        "tilt_x": (-tilt, tilt),
+        "tilt_y": (-tilt, tilt),
+        "centre_x": (-1e5, 1e5),
+        "centre_y": (-1e5, 1e5),
+        "scale": (0.2, 1e4),
+        "rotation": (-360.0, 360.0),
+        "ellipticity_a": (-0.1, 0.1),
+        "ellipticity_b": (-0.1, 0.1),
+        "semi_angle": (semi_angle - room, min(semi_angle + room, library.semi_angle_max)),
+        "blur": (0.0, 3.0),
     }
     for name, value in fix.items():
         if name in library.structure:
             if value is not None:
                 library.structure[name].checked(name, value)
             continue
-        low, high, unit = allowed[name]
+        (low, high), unit = allowed[name], quantity(name).unit
         if value is not None and not isinstance(value, int | float | np.integer | np.floating):
             raise InputError(
                 f"{name} cannot be fixed at {value!r}: give a number, or None for the seed's value"

@@ -9,33 +9,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridfit.fitting.result import UNITS
 from hybridfit.library.axes import Axis
 from hybridfit.model import PARAMETERS
+from hybridfit.quantities import quantity
 from hybridfit.scan.positions import Positions
 from hybridfit.scan.rows import COLUMN, FIGURES, ROUTES, STATUSES, Rows
 
 Array = NDArray[np.float64]
 DIMS = ("scan_y", "scan_x")
-LONG_NAMES = {
-    "thickness": "specimen thickness",
-    "tilt_x": "tilt along the crystal's x",
-    "tilt_y": "tilt along the crystal's y",
-    "tilt_magnitude": "magnitude of the tilt",
-    "tilt_azimuth": "azimuth of the tilt, from the crystal's x to its y",
-    "centre_x": "centre of the direct disc, column",
-    "centre_y": "centre of the direct disc, row",
-    "scale": "camera calibration",
-    "rotation": "rotation of the crystal's x from columns towards rows",
-    "semi_angle": "convergence semi-angle",
-    "blur": "standard deviation of the blur",
-    "ellipticity_a": "elliptical distortion along columns and rows",
-    "ellipticity_b": "elliptical distortion along the diagonals",
-    "intensity_factor": "intensity of the empty beam per pixel",
-    "residual_fraction": "residual variance over pattern variance",
-    "misfit_fraction": "residual fraction less what noise explains",
-    "reduced_chi2": "reduced chi-square",
-}
 
 
 def map_dataset(
@@ -82,25 +63,22 @@ def map_dataset(
 
 
 def _add(out: xr.Dataset, name: str, value: Array, error: Array | None, shape: tuple[int, int]) -> None:
-    unit = UNITS.get(name, "1").replace("_per_", "/").replace("deg", "degree")
-    unit = {"tilt_magnitude": "mrad", "tilt_azimuth": "degree"}.get(name, unit)
-    long_name = LONG_NAMES[name]
-    out[name] = (DIMS, value.reshape(shape), {"units": unit, "long_name": long_name})
+    known = quantity(name)
+    out[name] = (DIMS, value.reshape(shape), known.attrs)
     if error is not None:
-        about = {"units": unit, "long_name": f"standard error of the {long_name}"}
-        out[f"{name}_stderr"] = (DIMS, error.reshape(shape), about)
+        out[f"{name}_stderr"] = (DIMS, error.reshape(shape), known.stderr_attrs)
 
 
 def _add_structural(out: xr.Dataset, name: str, axis: Axis, values: Array, shape: tuple[int, int]) -> None:
     """A structural parameter with its standard error; a discrete one with the odds of its value."""
-    long_name = name.replace("_", " ")
-    about: dict[str, Any] = {"units": axis.unit, "long_name": long_name, "kind": axis.kind}
+    known = quantity(name, axis.unit)
+    about: dict[str, Any] = {**known.attrs, "kind": axis.kind}
     if not axis.continuous:
         about |= {"values": axis.values}
     out[name] = (DIMS, values[:, 0].reshape(shape), about)
-    sure = {"units": axis.unit, "long_name": f"standard error of the {long_name}"}
+    sure = known.stderr_attrs
     if not axis.continuous:
-        sure = {"units": "1", "long_name": f"odds of that {long_name}"}
+        sure = {"units": "1", "long_name": f"odds of that {known.long_name}"}
     suffix = "stderr" if axis.continuous else "odds"
     out[f"{name}_{suffix}"] = (DIMS, values[:, 1].reshape(shape), sure)
 

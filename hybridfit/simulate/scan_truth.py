@@ -18,25 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 from hybridfit.errors import InputError
 from hybridfit.library.library import Library
 from hybridfit.pattern.camera import Camera
+from hybridfit.quantities import quantity
 
 Array = NDArray[np.float64]
-VARIABLES = {
-    "thickness": ("nm", "specimen thickness"),
-    "tilt_x": ("mrad", "tilt along x of the crystal"),
-    "tilt_y": ("mrad", "tilt along y of the crystal"),
-    "tilt_magnitude": ("mrad", "tilt"),
-    "tilt_azimuth": ("degree", "direction of the tilt, from x towards y"),
-    "centre_x": ("px", "column of the direct disc's centre"),
-    "centre_y": ("px", "row of the direct disc's centre"),
-    "scale": ("px/mrad", "pixels per scattering angle"),
-    "rotation": ("degree", "rotation of the pattern, from columns towards rows"),
-    "semi_angle": ("mrad", "convergence semi-angle"),
-    "blur": ("mrad", "standard deviation of the blur"),
-    "ellipticity_a": ("1", "elliptical distortion, along the axes"),
-    "ellipticity_b": ("1", "elliptical distortion, along the diagonals"),
-    "deflection_x": ("mrad", "deflection of the beam along columns"),
-    "deflection_y": ("mrad", "deflection of the beam along rows"),
-}
 HOLE = (0.25, 0.75)  # where the middle of a round hole is, in heights and widths of the scan
 
 
@@ -85,12 +69,13 @@ def scan_truth(
     _check_range(library, semi_angle, t[~hole], np.hypot(tilt_x, tilt_y)[~hole])
     centre_x = camera.centre_x + descan[0] * u / 2 + camera.scale * bent[0]
     centre_y = camera.centre_y + descan[1] * v / 2 + camera.scale * bent[1]
-    values: dict[str, Any] = camera._asdict() | {
+    values: dict[str, Any] = {
         "thickness": t,
         "tilt_x": tilt_x,
         "tilt_y": tilt_y,
         "tilt_magnitude": np.hypot(tilt_x, tilt_y),
         "tilt_azimuth": np.rad2deg(np.arctan2(tilt_y, tilt_x)),
+        **camera._asdict(),
         "centre_x": centre_x,
         "centre_y": centre_y,
         "semi_angle": semi_angle,
@@ -100,8 +85,8 @@ def scan_truth(
     }
     dims = ("scan_y", "scan_x")
     variables = {
-        name: (dims, np.broadcast_to(values[name], scan_shape), {"units": units, "long_name": words})
-        for name, (units, words) in VARIABLES.items()
+        name: (dims, np.broadcast_to(value, scan_shape), quantity(name).attrs)
+        for name, value in values.items()
     }
     dataset = xr.Dataset(variables, coords=_coordinates(scan_shape, step))
     values_of = np.array([0, 1], np.int8)
