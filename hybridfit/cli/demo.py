@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,7 +41,7 @@ def demo(
         with quick_start():
             from hybridfit.fitting.fitter import Fitter
             from hybridfit.frame import make_frame
-            from hybridfit.plot.words import unit
+            from hybridfit.quantities import decimals, quantity
             from hybridfit.simulate.frame import simulate_frame
 
             opened = open_library(library, bars)
@@ -57,10 +56,10 @@ def demo(
     table = new_table("", "truth", "answer ± error", "", "(answer − truth)/error")
     for name, p in result.parameters.items():
         if p.stderr is not None:
-            digits = max(0, 1 - math.floor(math.log10(p.stderr)))
+            digits = decimals(p.stderr)
             answer = f"{p.value:.{digits}f} ± {p.stderr:.{digits}f}"
             pull = f"{(p.value - truth[name]) / p.stderr:+.1f}"
-            table.add_row(name, f"{truth[name]:.4f}", answer, unit(name), pull)
+            table.add_row(name, f"{truth[name]:.4f}", answer, quantity(name).unit, pull)
     print_table(table)
     typer.echo(f"The picture is {output}, the frame {frame_path}.")
     words = ["hybridfit", "fit", str(frame_path), "--semi-angle", f"{DEMO['semi_angle']:g}"]

@@ -208,6 +208,7 @@ def print_summary(found: xr.Dataset) -> None:
     """What a map says, in a few lines."""
     import numpy as np
 
+    from hybridfit.quantities import quantity
     from hybridfit.scan.flags import map_status, structural
 
     table = new_table("", "median", "5 … 95 %", "median error", "")
@@ -217,11 +218,11 @@ def print_summary(found: xr.Dataset) -> None:
         values = found[name].values[np.isfinite(found[name].values)]
         error = found[sure].values
         if values.size and sure.endswith("_stderr"):
-            form = ".2f" if name in errors else ".3g"
+            form = f".{quantity(name).digits}f" if name in errors else ".3g"
             low, middle, high = (f"{v:{form}}" for v in np.percentile(values, [5, 50, 95]))
             known = f"{np.nanmedian(error):.2g}" if np.isfinite(error).any() else ""
-            unit = found[name].attrs["units"]
-            table.add_row(name, middle, f"{low} … {high}", known, "" if unit == "1" else unit)
+            unit = quantity(name, found[name].attrs["units"]).unit
+            table.add_row(name, middle, f"{low} … {high}", known, unit)
         elif values.size:
             found_at = [f"{(values == v).sum()} at {v:g}" for v in np.unique(values)]
             known = f", median odds {np.nanmedian(error):.1%}" if np.isfinite(error).any() else ""

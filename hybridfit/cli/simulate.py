@@ -154,7 +154,7 @@ def frame_(
     middle = pair(centre, "centre", "COL,ROW in px, such as 131,122")
 
     from hybridfit.io import write_tiff_atomic
-    from hybridfit.plot.words import unit
+    from hybridfit.quantities import quantity
     from hybridfit.simulate.frame import simulate_frame
 
     with Bars(quiet) as bars:
@@ -177,7 +177,7 @@ def frame_(
         return
     table = new_table(str(output), "truth", "")
     for name, value in truth.items():
-        table.add_row(name, f"{value:g}", unit(name))
+        table.add_row(name, f"{value:g}", quantity(name).unit)
     print_table(table)
     words = ["hybridfit", "fit", str(output), "--semi-angle", f"{semi_angle:g}"]
     words += ["--library", library] if library != DEFAULT_LIBRARY else []

@@ -20,17 +20,13 @@ from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.result import FitResult
 from hybridfit.frame import Frame, make_frame
 from hybridfit.model import FITTED_BEYOND_DISC
+from hybridfit.quantities import quantity
 
 Array = NDArray[np.float64]
 
 WIDTH = 2.2  # mrad, as in the paper at 13.6 mrad
 STEPS = 2  # of the default radii, per width
-NAMES = {"thickness": "nm", "tilt_x": "mrad", "tilt_y": "mrad"}
-LONG_NAMES = {
-    "thickness": "specimen thickness",
-    "tilt_x": "tilt along the crystal's x",
-    "tilt_y": "tilt along the crystal's y",
-}
+NAMES = ("thickness", "tilt_x", "tilt_y")
 
 
 def sweep_mask(
@@ -189,12 +185,11 @@ def _dataset(answers: dict[str, tuple[Array, Array]], order: int) -> xr.Dataset:
     unmasked = np.array([answer for answer, _ in answers.values()])  # (by, name, 2)
     masked = np.array([found for _, found in answers.values()])  # (by, radius, name, 2)
     dims, out = ("by", "radius"), xr.Dataset()
-    for i, (name, unit) in enumerate(NAMES.items()):
-        for k, suffix in enumerate(("", "_stderr")):
-            words = ("standard error of " if suffix else "") + LONG_NAMES[name]
-            about = {"units": unit, "long_name": words}
+    for i, name in enumerate(NAMES):
+        known = quantity(name)
+        for k, (suffix, about) in enumerate({"": known.attrs, "_stderr": known.stderr_attrs}.items()):
             out[name + suffix] = (dims, masked[:, :, i, k], about)
-            about = {"units": unit, "long_name": f"{words}, nothing masked"}
+            about = about | {"long_name": f"{about['long_name']}, nothing masked"}
             out[f"unmasked_{name}{suffix}"] = ("by", unmasked[:, i, k], about)
     change = masked[:, :, 0, 0] - unmasked[:, None, 0, 0]
     about = {"units": "nm", "long_name": "change of thickness"}

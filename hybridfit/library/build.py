@@ -33,6 +33,7 @@ from hybridfit.library.structural import (
     checked_values,
     default_kind,
 )
+from hybridfit.quantities import quantity
 
 if TYPE_CHECKING:
     from hybridfit.physics.crystal import Crystal
@@ -146,7 +147,7 @@ def solve(
         },
         coords={
             **{name: (name, list(d.values), _about(name, d)) for name, d in dimensions.items()},
-            "thickness": ("thickness", thickness, {"units": "nm", "long_name": "specimen thickness"}),
+            "thickness": ("thickness", thickness, quantity("thickness").attrs),
             **{name: ("beam", hkl[:, i]) for i, name in enumerate("hkl")},
             "qx": ((*moving, "direction"), q[..., 0], {"units": "mrad"}),
             "qy": ((*moving, "direction"), q[..., 1], {"units": "mrad"}),
@@ -298,7 +299,7 @@ def _crystals(structure: Crystal, dimensions: Mapping[str, Dimension], order: Se
 
 
 def _about(name: str, dimension: Dimension) -> dict[str, str]:
-    return {"units": dimension.unit, "long_name": name.replace("_", " "), "kind": str(dimension.kind)}
+    return {**quantity(name, dimension.unit).attrs, "kind": str(dimension.kind)}
 
 
 def _report(progress: Progress, done: int, count: int, fraction: float) -> None:

@@ -25,6 +25,7 @@ from hybridfit.library.store import cache_folder, read_dataset, write_dataset
 from hybridfit.pattern.blend import Stack
 from hybridfit.pattern.compose import pattern_at
 from hybridfit.pattern.expand import Table
+from hybridfit.quantities import quantity
 
 
 class Library:
@@ -376,9 +377,9 @@ class Library:
             out,
             dims=("thickness", "tilt_y", "tilt_x", "ky", "kx"),
             coords={
-                "thickness": ("thickness", t, {"units": "nm"}),
-                "tilt_y": ("tilt_y", ty, {"units": "mrad"}),
-                "tilt_x": ("tilt_x", tx, {"units": "mrad"}),
+                "thickness": ("thickness", t, quantity("thickness").attrs),
+                "tilt_y": ("tilt_y", ty, quantity("tilt_y").attrs),
+                "tilt_x": ("tilt_x", tx, quantity("tilt_x").attrs),
                 "ky": ("ky", axis, {"units": "mrad"}),
                 "kx": ("kx", axis, {"units": "mrad"}),
             },
