@@ -22,8 +22,8 @@ import xarray as xr
 
 from benchmarks.common import Study, cores, new_parser
 from benchmarks.scan_runs import DATA, Run, errors, fresh, repeated, same, scan_file
+from hybridfit.flags import map_status, names_of
 from hybridfit.plot.maps import plot_paper_map
-from hybridfit.scan.flags import map_status, names_of
 from hybridfit.scan.maps import read_map
 
 KILLS = 10

@@ -208,8 +208,8 @@ def print_summary(found: xr.Dataset) -> None:
     """What a map says, in a few lines."""
     import numpy as np
 
+    from hybridfit.flags import map_status, structural
     from hybridfit.quantities import quantity
-    from hybridfit.scan.flags import map_status, structural
 
     table = new_table("", "median", "5 … 95 %", "median error", "")
     errors = {name: f"{name}_stderr" for name in ("thickness", "tilt_x", "tilt_y", "tilt_magnitude")}

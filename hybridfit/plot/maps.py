@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
+from hybridfit.flags import map_status, structural
 from hybridfit.io import atomic_path
 from hybridfit.plot.figure import check_suffix, save
 from hybridfit.plot.panels import (
@@ -37,7 +38,6 @@ from hybridfit.plot.panels import (
 )
 from hybridfit.plot.style import BLACK, DIFFERENCE, GREY, SIZE_INCHES, styled_figure
 from hybridfit.plot.words import short
-from hybridfit.scan.flags import map_status, structural
 
 Array = NDArray[np.float64]
 PANELS = (

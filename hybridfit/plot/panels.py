@@ -20,9 +20,9 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from hybridfit.flags import meanings
 from hybridfit.plot.style import BLACK, BLUE, GREEN, GREY, ORANGE, RED
 from hybridfit.plot.wheel import azimuth_colours, draw_wheel, tilt_colours
-from hybridfit.scan.flags import meanings
 
 Array = NDArray[np.float64]
 MASKED = "#b5b5b5"

@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 
 from hybridfit.errors import InputError
+from hybridfit.flags import names_of
 from hybridfit.io import atomic_path
-from hybridfit.scan.flags import names_of
 
 DIMS = ("scan_y", "scan_x")
 

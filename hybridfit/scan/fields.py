@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import constants
 
 from hybridfit.errors import InputError
-from hybridfit.scan.flags import good_positions
+from hybridfit.flags import good_positions
 
 Array = NDArray[np.float64]
 REST_ENERGY_KV = constants.m_e * constants.c**2 / constants.e / 1e3

@@ -19,6 +19,7 @@ from hybridfit.fitting.fitter import Fitter, check_method
 from hybridfit.fitting.flipped import FlippedFitter, flipped_fix
 from hybridfit.fitting.hints import Hints, check_fixed
 from hybridfit.fitting.refine.structural import reference_values
+from hybridfit.flags import good_positions
 from hybridfit.io import ScanFile, atomic_path, open_scan
 from hybridfit.library.library import Library
 from hybridfit.library.mirror import mirrored
@@ -28,7 +29,6 @@ from hybridfit.pattern import background as bg
 from hybridfit.scan.dataset import map_dataset
 from hybridfit.scan.fields import deflection, projected_field
 from hybridfit.scan.first_pass import COMMON
-from hybridfit.scan.flags import good_positions
 from hybridfit.scan.pool import Workers
 from hybridfit.scan.positions import NoFrame, Positions, Roi
 from hybridfit.scan.rows import to_frame

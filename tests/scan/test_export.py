@@ -11,8 +11,8 @@ import pytest
 import xarray as xr
 
 from hybridfit.errors import InputError
+from hybridfit.flags import good_positions, map_status, names_of
 from hybridfit.scan.export import to_hyperspy, write_csv
-from hybridfit.scan.flags import good_positions, map_status, names_of
 
 
 def test_statuses_are_counted_by_name(make_map):

@@ -17,9 +17,9 @@ import xarray as xr
 
 from hybridfit import map_scan
 from hybridfit.errors import InputError
+from hybridfit.flags import map_status
 from hybridfit.network import training
 from hybridfit.network.state import Plan
-from hybridfit.scan.flags import map_status
 from hybridfit.scan.maps import fit_at, read_map
 
 SEMI_ANGLE = 9.0

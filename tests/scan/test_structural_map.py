@@ -11,13 +11,13 @@ import pytest
 
 from hybridfit import map_scan, simulate_frame
 from hybridfit.errors import InputError, LibraryError
+from hybridfit.flags import structural
 from hybridfit.library.build import Dimension
 from hybridfit.library.library import Library
 from hybridfit.library.recipe import Recipe, shipped_folder
 from hybridfit.physics.distortions import displaced
 from hybridfit.plot.maps import plot_map
 from hybridfit.scan.export import write_csv
-from hybridfit.scan.flags import structural
 from hybridfit.scan.maps import fit_at, read_map
 
 SEMI_ANGLE, TURN, SCALE = 7.5, 21.0, 3.0
