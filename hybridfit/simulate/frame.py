@@ -11,7 +11,7 @@ is fitted to it.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,15 @@ from scipy import ndimage
 
 from hybridfit.errors import InputError
 from hybridfit.library.library import Library
+from hybridfit.options import settings_from
 from hybridfit.pattern.camera import Camera, to_angles
 from hybridfit.pattern.compose import pattern_at
+from hybridfit.simulate.settings import FrameOptions, FrameSettings
 
 OVERSAMPLING = 3  # at least
 FINE_PIXEL = 0.15  # mrad, at most: a sampled Gaussian of less than 0.6 px is narrower than it says
 BLUR_REACH = 4.0  # in σ: the fine grid extends this far beyond the frame
+MOST_POINTS = 4e7  # of a fine grid: composing them takes some 2 GB
 BACKGROUND_WIDTHS = (0.8, 1.7)  # σ of the Gaussians, in semi-angles
 BACKGROUND_HEIGHTS = (0.15, 1.0, 0.6)  # of the constant and the two Gaussians, at the centre
 
@@ -32,6 +35,13 @@ BACKGROUND_HEIGHTS = (0.15, 1.0, 0.6)  # of the constant and the two Gaussians, 
 def density(scale: float) -> int:
     """Points per pixel of a camera (px/mrad), along columns and along rows."""
     return max(OVERSAMPLING, int(np.ceil(1 / (FINE_PIXEL * scale))))
+
+
+def fine_points(shape: tuple[int, int], camera: Camera, blur: float) -> float:
+    """How many points the `FineGrid` of a frame has; nothing is made for this."""
+    margin = np.ceil(BLUR_REACH * blur * camera.scale) + 1
+    per_pixel = max(float(OVERSAMPLING), 1 / (FINE_PIXEL * camera.scale))
+    return float((shape[0] + 2 * margin) * (shape[1] + 2 * margin) * per_pixel**2)
 
 
 class FineGrid(NamedTuple):
@@ -74,46 +84,35 @@ def fine_half_edge(library: Library, scale: float) -> float:
 
 
 def simulate_frame(
-    library: Library,
-    *,
-    thickness: float,
-    tilt: tuple[float, float] = (0.0, 0.0),
-    semi_angle: float,
-    shape: tuple[int, int] = (256, 256),
-    centre: tuple[float, float] | None = None,
-    scale: float | None = None,
-    rotation: float = 0.0,
-    ellipticity: tuple[float, float] = (0.0, 0.0),
-    blur: float = 0.25,
-    electrons: float = 1e7,
-    background: float = 0.1,
-    seed: int = 0,
+    library: Library, *, settings: FrameSettings | None = None, **options: Unpack[FrameOptions]
 ) -> tuple[NDArray[np.int64], dict[str, Any]]:
     """Simulate what a camera records of a tilted crystal.
 
     Parameters
     ----------
     library : Library
+    settings : FrameSettings, optional
+        All of the following at once; those that are given by name as well replace them.
     thickness : float, nm
-    tilt : (float, float), mrad
-        Mean incident direction in the crystal frame.
     semi_angle : float, mrad
-    shape : (rows, cols), px
+    tilt : (float, float), mrad, default (0, 0)
+        Mean incident direction in the crystal frame.
+    shape : (rows, cols), px, default (256, 256)
     centre : (col, row), px, optional
         Of the direct disc; by default the middle of the frame.
     scale : float, px/mrad, optional
         By default the semi-angle plus 8 mrad just fit into the frame.
-    rotation : float, degrees
+    rotation : float, degrees, default 0
         Positive turns +x towards +row.
-    ellipticity : (a, b)
+    ellipticity : (a, b), default (0, 0)
         As in `hybridfit.pattern.camera`.
-    blur : float, mrad
+    blur : float, mrad, default 0.25
         σ of the Gaussian that the pattern is blurred with.
-    electrons : float
-        Expected number in the frame, the background's included.
-    background : float
-        Share of the electrons that are in the background: a constant and two Gaussians.
-    seed : int
+    electrons : float, default 1e7
+        Expected number in the frame; the background is part of it.
+    background : float, default 0.1
+        Share of the electrons in the background: a constant and two Gaussians.
+    seed : int, default 0
         Of the Poisson noise.
 
     Returns
@@ -126,64 +125,78 @@ def simulate_frame(
 
     Raises
     ------
+    TypeError
+        An option that does not exist, or no thickness or semi-angle.
     InputError
         A value that no frame can have.
     LibraryError
         Thickness, tilt or semi-angle outside the library.
     """
-    rows, cols = shape
-    if centre is None:
-        centre = (cols - 1) / 2, (rows - 1) / 2
-    if scale is None:
-        scale = min(rows, cols) / (2 * (semi_angle + 8.0))
-    if not 0 <= background < 1:
-        raise InputError(f"background {background:g} is no share of the electrons; give 0 … 1")
-    if not (0 < electrons < 1e18 and blur >= 0 and scale > 0 and min(rows, cols) >= 1):
-        raise InputError(
-            f"electrons {electrons:g}, blur {blur:g} mrad, scale {scale:g} px/mrad, shape {shape}: "
-            "no camera records that; give positive values"
-        )
-    # checks the ranges, and composes next to nothing
-    library.patterns(thickness=thickness, tilt_x=tilt[0], tilt_y=tilt[1], semi_angle=semi_angle, k=[0.0])
-    camera = Camera(*centre, scale, rotation, *ellipticity)
-    pattern = _composed(library, thickness, tilt, semi_angle, shape, camera, blur)
-    glow = glow_at(semi_angle, shape, camera)
-    expected = electrons * ((1 - background) * pattern / pattern.sum() + background * glow / glow.sum())
-    image = np.random.default_rng(seed).poisson(expected)
+    frame = settings_from(FrameSettings, settings, options, "simulate_frame")
+    _check(frame)
+    camera = frame.camera
+    # this checks the ranges; it composes next to nothing
+    library.patterns(
+        thickness=frame.thickness,
+        tilt_x=frame.tilt[0],
+        tilt_y=frame.tilt[1],
+        semi_angle=frame.semi_angle,
+        k=[0.0],
+    )
+    pattern = _composed(library, frame, camera)
+    glow = glow_at(frame.semi_angle, frame.shape, camera)
+    share = frame.background
+    expected = frame.electrons * ((1 - share) * pattern / pattern.sum() + share * glow / glow.sum())
+    image = np.random.default_rng(frame.seed).poisson(expected)
     truth = {
-        "thickness": thickness,
-        "tilt_x": tilt[0],
-        "tilt_y": tilt[1],
+        "thickness": frame.thickness,
+        "tilt_x": frame.tilt[0],
+        "tilt_y": frame.tilt[1],
         **camera._asdict(),
-        "semi_angle": semi_angle,
-        "blur": blur,
-        "electrons": electrons,
-        "background": background,
-        "seed": seed,
+        "semi_angle": frame.semi_angle,
+        "blur": frame.blur,
+        "electrons": frame.electrons,
+        "background": frame.background,
+        "seed": frame.seed,
     }
     return image, truth
 
 
-def _composed(
-    library: Library,
-    thickness: float,
-    tilt: tuple[float, float],
-    semi_angle: float,
-    shape: tuple[int, int],
-    camera: Camera,
-    blur: float,
-) -> NDArray[np.float64]:
+def _check(frame: FrameSettings) -> None:
+    """Raise an InputError for a value that no frame can have."""
+    if not 0 <= frame.background < 1:
+        raise InputError(f"background {frame.background:g} is no share of the electrons; give 0 … 1")
+    scale = 1.0 if frame.scale is None else frame.scale
+    positive = 0 < frame.electrons < 1e18 and 0 <= frame.blur < np.inf and 0 < scale < np.inf
+    if not (positive and min(frame.shape) >= 1):
+        raise InputError(
+            f"electrons {frame.electrons:g}, blur {frame.blur:g} mrad, scale {scale:g} px/mrad, shape "
+            f"{frame.shape}: no camera records that; give positive values"
+        )
+    needed = fine_points(frame.shape, frame.camera, frame.blur)
+    if needed > MOST_POINTS:
+        raise InputError(
+            f"shape {frame.shape}, scale {scale:g} px/mrad and blur {frame.blur:g} mrad need {needed:.2g} "
+            f"points to compose a frame, at most {MOST_POINTS:.2g} are made: give a smaller frame, a larger "
+            "scale or less blur"
+        )
+
+
+def _composed(library: Library, frame: FrameSettings, camera: Camera) -> NDArray[np.float64]:
     """Blurred pattern, averaged over the pixels of the camera."""
-    grid = FineGrid.of(shape, camera, blur)
+    grid = FineGrid.of(frame.shape, camera, frame.blur)
     margin, (rows, cols), s = grid.margin, grid.shape, grid.density
-    sigma = blur * camera.scale * s  # in fine pixels
-    window = library.window(thickness, half_widths=(0.0, float(np.hypot(*tilt))), semi_angle=semi_angle)
+    sigma = frame.blur * camera.scale * s  # in fine pixels
+    semi_angle = frame.semi_angle
+    window = library.window(
+        frame.thickness, half_widths=(0.0, float(np.hypot(*frame.tilt))), semi_angle=semi_angle
+    )
     fine = pattern_at(
         grid.k[0],
         grid.k[1],
         window.table(k_max=grid.k_max, semi_angle=semi_angle),
-        thickness=thickness,
-        tilt=tilt,
+        thickness=frame.thickness,
+        tilt=frame.tilt,
         semi_angle=semi_angle,
         half_edge=fine_half_edge(library, camera.scale),
     ).reshape(rows, cols)

@@ -1,7 +1,7 @@
 """A simulated scan, to rehearse a measurement with: its file, and the truth beside the frames.
 
-The truth is made first (`scan.truth`), then the frames that show it (`scan.frames`), a few at a time,
-each written before the next are made.
+The truth is made first (`scan_truth`), then the frames that show it (`scan_frames`). Frames are made a
+few at a time and written before the next ones are made.
 """
 
 from __future__ import annotations
@@ -11,51 +11,37 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import DTypeLike, NDArray
 
 import hybridfit
 from hybridfit.errors import InputError
 from hybridfit.io import atomic_path
 from hybridfit.library.library import Library
-from hybridfit.pattern.camera import Camera
+from hybridfit.options import settings_from
+from hybridfit.simulate.frame import MOST_POINTS, fine_points
 from hybridfit.simulate.scan_frames import Frames
 from hybridfit.simulate.scan_truth import scan_truth
+from hybridfit.simulate.settings import ScanOptions, ScanSettings
 
 Put = Callable[[int, int, NDArray], None]
 CHUNK_BYTES = 1 << 19  # of a chunk of the file: several small frames, or a large one
 SUFFIXES = (".nc", ".npy")
+MOST_POSITIONS = 1e7  # their truth takes some 2 GB
 
 
 def simulate_scan(
     path: str | Path,
     library: Library,
-    semi_angle: float = 13.6,
+    semi_angle: float | None = None,
     *,
-    scan_shape: tuple[int, int] = (64, 64),
-    frame_shape: tuple[int, int] = (128, 128),
-    thickness: float | ArrayLike = (20.5, 25.5),
-    wedge_direction: float = 0.0,
-    tilt: tuple[float, float] = (0.0, 0.0),
-    bend: float = 4.0,
-    electrons: float = 1e6,
-    background: float = 0.1,
-    blur: float = 0.25,
-    scale: float | None = None,
-    rotation: float = 0.0,
-    centre: tuple[float, float] | None = None,
-    ellipticity: tuple[float, float] = (0.0, 0.0),
-    descan: tuple[float, float] = (0.0, 0.0),
-    deflection: ArrayLike | None = None,
-    vacuum: float | ArrayLike = 0.0,
-    step: float | None = None,
-    seed: int = 0,
-    dtype: DTypeLike = "u2",
     workers: int = 1,
     progress: Callable[[float], None] | None = None,
+    settings: ScanSettings | None = None,
+    **options: Unpack[ScanOptions],
 ) -> xr.Dataset:
     """Simulate a 4D-STEM scan of a bent wedge, and write it with the truth.
 
@@ -65,39 +51,41 @@ def simulate_scan(
         `.nc`: frames and truth in one netCDF4 file; `.npy`: the frames, and the truth beside them as
         `NAME.truth.nc`. Either is written piece by piece, and put in place when it is whole.
     library : Library
-    semi_angle : float, mrad
-    scan_shape : (ny, nx)
-    frame_shape : (rows, cols), px
-    thickness : float, (first, last) or (ny, nx) array, nm
-        Of one value, of a wedge, or at every position.
-    wedge_direction : float, degrees
-        Along which the wedge rises: 0 to the right, 90 downwards, 45 from one corner to the other.
-    tilt : (float, float), mrad
-        In the middle of the scan, in the crystal frame.
-    bend : float, mrad
-        Tilt at the edges less that in the middle: tilt_x changes along the scan's rows and tilt_y down
-        its columns, which makes a bowl.
-    electrons : float
-        Expected number in a frame, the background's included.
-    background : float
-        Share of them that is in the background; there is none where there is no specimen.
-    blur, scale, rotation, centre, ellipticity
-        As in `hybridfit.simulate_frame`.
-    descan : (float, float), px
-        The pattern's centre moves by so many columns across the scan, and so many rows down it.
-    deflection : (2, ny, nx) array, mrad, optional
-        Of the beam along columns and rows of the camera, as fields deflect it.
-    vacuum : float or (ny, nx) array of bool
-        Share of the scan that is a round hole; or where there is no specimen.
-    step : float, nm, optional
-        Between positions.
-    seed : int
-        Of the noise: a frame depends on it and its position, not on the number of workers.
-    dtype : number type of the frames
-    workers : int
+    semi_angle : float, mrad, default 13.6
+    workers : int, default 1
         Threads that share the work.
     progress : callable, optional
         Called with the fraction done.
+    settings : ScanSettings, optional
+        All of the following at once; those that are given by name as well replace them.
+    scan_shape : (ny, nx), default (64, 64)
+    frame_shape : (rows, cols), px, default (128, 128)
+    thickness : float, (first, last) or (ny, nx) array, nm, default (20.5, 25.5)
+        Of one value, of a wedge, or at every position.
+    wedge_direction : float, degrees, default 0
+        Along which the wedge rises: 0 to the right, 90 downwards, 45 from one corner to the other.
+    tilt : (float, float), mrad, default (0, 0)
+        In the middle of the scan, in the crystal frame.
+    bend : float, mrad, default 4
+        Tilt at the edges less that in the middle: tilt_x changes along the scan's rows and tilt_y down
+        its columns, which makes a bowl.
+    electrons : float, default 1e6
+        Expected number in a frame; the background is part of it.
+    background : float, default 0.1
+        Share of the electrons in the background; there is none where there is no specimen.
+    blur, scale, rotation, centre, ellipticity
+        As in `hybridfit.simulate_frame`.
+    descan : (float, float), px, default (0, 0)
+        The pattern's centre moves by so many columns across the scan, and so many rows down it.
+    deflection : (2, ny, nx) array, mrad, optional
+        Of the beam along columns and rows of the camera, as fields deflect it.
+    vacuum : float or (ny, nx) array of bool, default 0
+        Share of the scan that is a round hole; or where there is no specimen.
+    step : float, nm, optional
+        Between positions.
+    seed : int, default 0
+        Of the noise: a frame depends on it and its position, not on the number of workers.
+    dtype : number type of the frames, default "u2"
 
     Returns
     -------
@@ -107,53 +95,49 @@ def simulate_scan(
 
     Raises
     ------
+    TypeError
+        An option that does not exist.
     InputError
         A value that no scan can have, a path that cannot be written to, counts that dtype cannot hold.
     LibraryError
         Thickness, tilt or semi-angle outside the library.
     """
     path = Path(path)
-    kind = _number_type(dtype)
-    _check_sizes(path, scan_shape, frame_shape, workers)
-    rows, cols = frame_shape
-    centre = ((cols - 1) / 2, (rows - 1) / 2) if centre is None else centre
-    scale = min(rows, cols) / (2 * (semi_angle + 8.0)) if scale is None else scale
-    camera = Camera(*centre, scale, rotation, *ellipticity)
-    _check_numbers(camera, electrons, background, blur, step, seed, (*tilt, bend, wedge_direction, *descan))
-    truth = scan_truth(
-        library,
-        semi_angle,
-        camera,
-        scan_shape=scan_shape,
-        thickness=thickness,
-        wedge_direction=wedge_direction,
-        tilt=tilt,
-        bend=bend,
-        blur=blur,
-        descan=descan,
-        deflection=deflection,
-        vacuum=vacuum,
-        step=step,
-    )
-    settings = {"electrons": electrons, "background": background, "seed": seed, "bend": bend}
-    _check_centres(truth, frame_shape)
-    truth.attrs = _attributes(library, semi_angle, scale, step, settings)
-    frames = Frames(library, truth, frame_shape, electrons=electrons, background=background, seed=seed)
+    given = {**options} if semi_angle is None else {"semi_angle": semi_angle, **options}
+    scan = settings_from(ScanSettings, settings, given, "simulate_scan")
+    kind = _number_type(scan.dtype)
+    _check_sizes(path, scan, workers)
+    _check_numbers(scan)
+    truth = scan_truth(library, scan)
+    _check_centres(truth, scan.frame_shape)
+    truth.attrs = _attributes(library, scan)
+    frames = Frames(library, truth, scan)
+    (ny, nx), (rows, cols) = scan.scan_shape, scan.frame_shape
     # a piece has work for every thread, and ends with a chunk of the file
-    chunk = max(1, min(scan_shape[1], CHUNK_BYTES // (rows * cols * kind.itemsize)))
+    chunk = max(1, min(nx, CHUNK_BYTES // (rows * cols * kind.itemsize)))
     piece = chunk * -(-4 * workers // chunk)
-    shape = (*scan_shape, rows, cols)
     sink = _netcdf if path.suffix == ".nc" else _npy
     with contextlib.ExitStack() as stack:
-        put = stack.enter_context(sink(path, truth, shape, kind, chunk))
+        stack.enter_context(_space_for(path))
+        put = stack.enter_context(sink(path, truth, (ny, nx, rows, cols), kind, chunk))
         pool = stack.enter_context(ThreadPoolExecutor(workers))
-        for y, x in np.ndindex(scan_shape[0], -(-scan_shape[1] // piece)):
-            along = range(x * piece, min((x + 1) * piece, scan_shape[1]))
+        for y, x in np.ndindex(ny, -(-nx // piece)):
+            along = range(x * piece, min((x + 1) * piece, nx))
             images = list(pool.map(lambda i, y=y: frames.at(y, i), along))  # type: ignore[misc]
             put(y, along.start, np.stack([_stored(image, kind) for image in images]))
             if progress is not None:
-                progress((y * scan_shape[1] + along.stop) / (scan_shape[0] * scan_shape[1]))
+                progress((y * nx + along.stop) / (ny * nx))
     return truth
+
+
+@contextlib.contextmanager
+def _space_for(path: Path) -> Iterator[None]:
+    """Raise an InputError that names the file where it cannot be written."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # RuntimeError is what netCDF raises on a full disk
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be written ({reason}); make room or choose another") from error
 
 
 @contextlib.contextmanager
@@ -163,27 +147,24 @@ def _netcdf(
     """One file: truth, and frames (scan_y, scan_x, row, col)."""
     import netCDF4
 
-    try:
-        with atomic_path(path) as temporary:
-            truth.to_netcdf(temporary, engine="netcdf4")
-            with netCDF4.Dataset(temporary, "a") as file:
-                file.createDimension("row", shape[2])
-                file.createDimension("col", shape[3])
-                frames = file.createVariable(
-                    "frames",
-                    dtype,
-                    ("scan_y", "scan_x", "row", "col"),
-                    chunksizes=(1, chunk, *shape[2:]),
-                    fill_value=False,
-                )
-                frames.setncatts({"units": "1", "long_name": "electrons counted"})
+    with atomic_path(path) as temporary:
+        truth.to_netcdf(temporary, engine="netcdf4")
+        with netCDF4.Dataset(temporary, "a") as file:
+            file.createDimension("row", shape[2])
+            file.createDimension("col", shape[3])
+            frames = file.createVariable(
+                "frames",
+                dtype,
+                ("scan_y", "scan_x", "row", "col"),
+                chunksizes=(1, chunk, *shape[2:]),
+                fill_value=False,
+            )
+            frames.setncatts({"units": "1", "long_name": "electrons counted"})
 
-                def put(y: int, x: int, images: NDArray) -> None:
-                    frames[y, x : x + len(images)] = images
+            def put(y: int, x: int, images: NDArray) -> None:
+                frames[y, x : x + len(images)] = images
 
-                yield put
-    except RuntimeError as error:  # netCDF's word for a full disk
-        raise InputError(f"{path} cannot be written ({error}); make room or choose another") from None
+            yield put
 
 
 @contextlib.contextmanager
@@ -224,38 +205,48 @@ def _number_type(dtype: DTypeLike) -> np.dtype:
     raise InputError(f"dtype {dtype!r} cannot hold counts; give one such as u2, u4 or f4")
 
 
-def _check_sizes(path: Path, scan_shape: tuple[int, int], frame_shape: tuple[int, int], workers: int) -> None:
+def _check_sizes(path: Path, scan: ScanSettings, workers: int) -> None:
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: scans are written as {' or '.join(SUFFIXES)}; name it so")
-    if min(*scan_shape, workers) < 1 or min(frame_shape) < 8:
+    if min(*scan.scan_shape, workers) < 1 or min(scan.frame_shape) < 8:
         raise InputError(
-            f"{scan_shape[0]} × {scan_shape[1]} positions of {frame_shape[0]} × {frame_shape[1]} px "
-            f"by {workers} workers: give at least one position, 8 × 8 px and one worker"
+            f"{scan.scan_shape[0]} × {scan.scan_shape[1]} positions of {scan.frame_shape[0]} × "
+            f"{scan.frame_shape[1]} px by {workers} workers: give at least one position, 8 × 8 px and one "
+            "worker"
         )
 
 
-def _check_numbers(
-    camera: Camera,
-    electrons: float,
-    background: float,
-    blur: float,
-    step: float | None,
-    seed: int,
-    others: tuple[float, ...],
-) -> None:
-    if not 0 <= background < 1:
-        raise InputError(f"background {background:g} is no share of the electrons; give 0 … 1")
-    step = 1.0 if step is None else step
-    if not (0 < electrons < 1e18 and 0 <= blur < np.inf and 0 < camera.scale < np.inf and 0 < step < np.inf):
+def _check_numbers(scan: ScanSettings) -> None:
+    """Raise an InputError for a number that no scan can have, or a size that no memory holds."""
+    camera, seed = scan.camera, scan.seed
+    if not 0 <= scan.background < 1:
+        raise InputError(f"background {scan.background:g} is no share of the electrons; give 0 … 1")
+    step = 1.0 if scan.step is None else scan.step
+    positive = 0 < scan.electrons < 1e18 and 0 <= scan.blur < np.inf
+    if not (positive and 0 < camera.scale < np.inf and 0 < step < np.inf):
         raise InputError(
-            f"electrons {electrons:g}, blur {blur:g} mrad, scale {camera.scale:g} px/mrad, "
+            f"electrons {scan.electrons:g}, blur {scan.blur:g} mrad, scale {camera.scale:g} px/mrad, "
             f"step {step:g} nm: no camera records that; give positive values"
         )
+    others = (*scan.tilt, scan.bend, scan.wedge_direction, *scan.descan)
     distortion = np.hypot(camera.ellipticity_a, camera.ellipticity_b)
     if not np.isfinite([*camera, *others]).all() or distortion > 0.5 or seed < 0:
         raise InputError(
             f"camera {tuple(camera)}, seed {seed}, tilt, bend, direction and descan {others}: give finite "
             "numbers, an ellipticity below 0.5 and a seed of 0 or more"
+        )
+    ny, nx = scan.scan_shape
+    if ny * nx > MOST_POSITIONS:
+        raise InputError(
+            f"scan_shape {ny} × {nx} makes {ny * nx:.2g} positions, at most {MOST_POSITIONS:.0e} are "
+            "simulated; give fewer"
+        )
+    points = fine_points(scan.frame_shape, camera, scan.blur)
+    if points > MOST_POINTS:
+        raise InputError(
+            f"frame_shape {scan.frame_shape[0]} × {scan.frame_shape[1]}, scale {camera.scale:g} px/mrad and "
+            f"blur {scan.blur:g} mrad need {points:.2g} points to compose a frame, at most "
+            f"{MOST_POINTS:.2g} are made: give smaller frames, a larger scale or less blur"
         )
 
 
@@ -270,19 +261,19 @@ def _check_centres(truth: xr.Dataset, frame_shape: tuple[int, int]) -> None:
             )
 
 
-def _attributes(
-    library: Library, semi_angle: float, scale: float, step: float | None, settings: dict[str, Any]
-) -> dict[str, Any]:
+def _attributes(library: Library, scan: ScanSettings) -> dict[str, Any]:
     about = library.dataset.attrs
     zone = " ".join(str(i) for i in about["zone"])
+    scale = float(scan.camera.scale)
+    made = {name: getattr(scan, name) for name in ("electrons", "background", "seed", "bend")}
     attributes = {
         "title": "simulated 4D-STEM scan",
         "library": f"{about['crystal']} [{zone}] {about['energy_kv']:g} kV",
-        "semi_angle_mrad": float(semi_angle),
+        "semi_angle_mrad": float(scan.semi_angle),
         "energy_kv": float(about["energy_kv"]),
-        "scale_px_per_mrad": float(scale),
-        "mrad_per_px": 1 / float(scale),
+        "scale_px_per_mrad": scale,
+        "mrad_per_px": 1 / scale,
         "hybridfit_version": hybridfit.__version__,
-        "settings": json.dumps(settings),
+        "settings": json.dumps(made),
     }
-    return attributes if step is None else attributes | {"step_nm": float(step)}
+    return attributes if scan.step is None else attributes | {"step_nm": float(scan.step)}

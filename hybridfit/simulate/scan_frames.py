@@ -22,6 +22,7 @@ from hybridfit.pattern.camera import Camera
 from hybridfit.pattern.compose import pattern_at
 from hybridfit.pattern.expand import workspace
 from hybridfit.simulate.frame import BLUR_REACH, FineGrid, fine_half_edge, glow_at
+from hybridfit.simulate.settings import ScanSettings
 
 Array = NDArray[np.float64]
 
@@ -34,24 +35,15 @@ class Frames:
     library : Library
     truth : xarray.Dataset
         From `scan_truth`.
-    frame_shape : (rows, cols), px
-    electrons, background : float
-    seed : int
+    scan : ScanSettings
+        Its frame_shape, electrons, background and seed.
     """
 
-    def __init__(
-        self,
-        library: Library,
-        truth: xr.Dataset,
-        frame_shape: tuple[int, int],
-        *,
-        electrons: float,
-        background: float,
-        seed: int,
-    ) -> None:
+    def __init__(self, library: Library, truth: xr.Dataset, scan: ScanSettings) -> None:
+        frame_shape = scan.frame_shape
         self._values = {name: truth[name].values for name in truth.data_vars}
-        self._shape, self._seed = frame_shape, seed
-        self._electrons, self._background = electrons, background
+        self._shape, self._seed = frame_shape, scan.seed
+        self._electrons, self._background = scan.electrons, scan.background
         here = self._values["vacuum"] == 0
         self._semi_angle, self._blur, scale = (
             float(self._values[name].flat[0]) for name in ("semi_angle", "blur", "scale")

@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.library.library import Library
-from hybridfit.pattern.camera import Camera
 from hybridfit.quantities import quantity
+from hybridfit.simulate.settings import ScanSettings
 
 Array = NDArray[np.float64]
 HOLE = (0.25, 0.75)  # where the middle of a round hole is, in heights and widths of the scan
@@ -31,23 +31,13 @@ def positions(scan_shape: tuple[int, int]) -> tuple[Array, Array]:
     return v, u
 
 
-def scan_truth(
-    library: Library,
-    semi_angle: float,
-    camera: Camera,
-    *,
-    scan_shape: tuple[int, int],
-    thickness: float | ArrayLike,
-    wedge_direction: float,
-    tilt: tuple[float, float],
-    bend: float,
-    blur: float,
-    descan: tuple[float, float],
-    deflection: ArrayLike | None,
-    vacuum: float | ArrayLike,
-    step: float | None,
-) -> xr.Dataset:
-    """The truth at every position, on (scan_y, scan_x); arguments as in `simulation.simulate_scan`.
+def scan_truth(library: Library, scan: ScanSettings) -> xr.Dataset:
+    """The truth at every position, on (scan_y, scan_x).
+
+    Parameters
+    ----------
+    library : Library
+    scan : ScanSettings
 
     Raises
     ------
@@ -56,12 +46,14 @@ def scan_truth(
     LibraryError
         Semi-angle, thickness or tilt outside the library.
     """
+    camera, scan_shape = scan.camera, scan.scan_shape
+    tilt, bend, descan, semi_angle = scan.tilt, scan.bend, scan.descan, scan.semi_angle
     v, u = positions(scan_shape)
-    hole = _hole(vacuum, scan_shape)
-    t = np.where(hole, 0.0, _thickness(thickness, wedge_direction, scan_shape))
+    hole = _hole(scan.vacuum, scan_shape)
+    t = np.where(hole, 0.0, _thickness(scan.thickness, scan.wedge_direction, scan_shape))
     tilt_x = np.where(hole, np.nan, tilt[0] + bend * u)
     tilt_y = np.where(hole, np.nan, tilt[1] + bend * v)
-    bent = np.zeros((2, *scan_shape)) if deflection is None else np.asarray(deflection, float)
+    bent = np.zeros((2, *scan_shape)) if scan.deflection is None else np.asarray(scan.deflection, float)
     if bent.shape != (2, *scan_shape) or not np.isfinite(bent).all():
         raise InputError(
             f"deflection of shape {bent.shape} does not fit; give finite mrad of shape {(2, *scan_shape)}"
@@ -79,7 +71,7 @@ def scan_truth(
         "centre_x": centre_x,
         "centre_y": centre_y,
         "semi_angle": semi_angle,
-        "blur": blur,
+        "blur": scan.blur,
         "deflection_x": bent[0],
         "deflection_y": bent[1],
     }
@@ -88,7 +80,7 @@ def scan_truth(
         name: (dims, np.broadcast_to(value, scan_shape), quantity(name).attrs)
         for name, value in values.items()
     }
-    dataset = xr.Dataset(variables, coords=_coordinates(scan_shape, step))
+    dataset = xr.Dataset(variables, coords=_coordinates(scan_shape, scan.step))
     values_of = np.array([0, 1], np.int8)
     flags = {"long_name": "no specimen", "flag_values": values_of, "flag_meanings": "specimen vacuum"}
     return dataset.assign(vacuum=(dims, hole.astype(np.int8), flags))

@@ -74,11 +74,20 @@ def test_blur_and_background_do_what_they_say(small_library: Library):
         (InputError, "background 1.5", {"background": 1.5}),
         (InputError, "electrons 0", {"electrons": 0.0}),
         (InputError, "scale -1", {"scale": -1.0}),
+        (InputError, r"shape \(100000, 100000\)", {"shape": (100000, 100000)}),
+        (InputError, "scale 1e-09 px/mrad", {"scale": 1e-9}),
+        (InputError, r"blur 1e\+09 mrad", {"blur": 1e9}),
+        (TypeError, r"simulate_frame\(\) has no option 'tlit'; the options are thickness", {"tlit": 1.0}),
     ],
 )
 def test_what_no_camera_records(small_library: Library, error, words, change):
     with pytest.raises(error, match=words):
         simulate_frame(small_library, **(VALUES | change))
+
+
+def test_thickness_and_semi_angle_are_needed(small_library: Library):
+    with pytest.raises(TypeError, match="needs thickness and semi_angle"):
+        simulate_frame(small_library)
 
 
 def test_public_names():

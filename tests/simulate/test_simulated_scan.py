@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import json
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from hybridfit.errors import InputError, LibraryError
 from hybridfit.library.library import Library
 from hybridfit.simulate.frame import simulate_frame
 from hybridfit.simulate.scan import simulate_scan
+from hybridfit.simulate.settings import FrameOptions, FrameSettings, ScanOptions, ScanSettings
 
 SMALL = {"scan_shape": (3, 4), "frame_shape": (40, 48), "electrons": 1e5, "bend": 2.0}
 
@@ -150,6 +153,11 @@ def test_the_bar_moves_to_the_end(small_library: Library, tmp_path):
         (InputError, "finite", {"rotation": np.nan}),
         (InputError, "finite", {"bend": np.inf}),
         (InputError, "seed -1", {"seed": -1}),
+        (InputError, r"scan_shape 100000 × 100000 makes 1e\+10 positions", {"scan_shape": (100000, 100000)}),
+        (InputError, "frame_shape 100000 × 100000", {"frame_shape": (100000, 100000)}),
+        (InputError, r"scale 1e-09 px/mrad", {"scale": 1e-9}),
+        (InputError, r"blur 1e\+09 mrad", {"blur": 1e9}),
+        (TypeError, r"simulate_scan\(\) has no option 'bent'; the options are semi_angle", {"bent": 1.0}),
         (InputError, "centre_x .* is outside the frame", {"descan": (60.0, 0.0)}),
     ],
 )
@@ -166,3 +174,29 @@ def test_other_suffixes_are_refused_with_the_known_ones(small_library, tmp_path)
     with pytest.raises(InputError, match=r"\.nc or \.npy"):
         simulate_scan(tmp_path / "scan.h5", small_library, 12.0, **SMALL)
     assert hybridfit.simulate_scan is simulate_scan
+
+
+def test_settings_may_be_given_at_once(small_library: Library, tmp_path):
+    one = simulate_scan(tmp_path / "a.npy", small_library, settings=ScanSettings(12.0, **SMALL), seed=3)
+    other = simulate_scan(tmp_path / "b.npy", small_library, 12.0, **SMALL, seed=3)
+    xr.testing.assert_identical(one, other)
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "apart"),
+    [(ScanSettings, ScanOptions, {"semi_angle"}), (FrameSettings, FrameOptions, set())],
+)
+def test_type_checkers_know_every_option(kind, options, apart):
+    assert {field.name for field in dataclasses.fields(kind)} - apart == set(options.__annotations__)
+
+
+def test_a_full_disk_is_one_line_with_the_name_of_the_file(small_library: Library, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("hybridfit.simulate.scan._stored", full)
+    for name in ("scan.nc", "scan.npy"):
+        with pytest.raises(InputError, match=rf"{name} cannot be written \(No space left on device\)"):
+            simulate_scan(tmp_path / name, small_library, 12.0, **SMALL)
+    assert list(tmp_path.iterdir()) == []
