@@ -199,8 +199,14 @@ def answers(study: Study, library: Library, recipe: Recipe) -> None:
     study.add(
         f"patterns of twice the beams, {alpha} mrad, fitted: thickness moves by, largest", worst[0], "nm"
     )
-    study.add("  a component of tilt", worst[1], "mrad")
-    study.add("  misfit", worst[2], "% of variance")
+    study.add(
+        f"patterns of twice the beams, {alpha} mrad, fitted: tilt component moves by, largest",
+        worst[1],
+        "mrad",
+    )
+    study.add(
+        f"patterns of twice the beams, {alpha} mrad, fitted: misfit, largest", worst[2], "% of variance"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -72,14 +72,14 @@ def intervals(study: Study, kind: str, rows: list[Row]) -> None:
     if not judge:
         study.note(f"{words}: {len(sure)} fits are too few for the bars, which need {FEWEST}")
     for name in NAMES:
-        study.add(f"  of {name}", coverage(sure, 95, [name]), "%")
+        study.add(f"{words}: 95 % intervals of {name} that hold the truth", coverage(sure, 95, [name]), "%")
     study.add(f"{words}: 68 % intervals that hold the truth", coverage(sure, 68), "%")
     for name in NAMES:
-        study.add(f"  of {name}", coverage(sure, 68, [name]), "%")
+        study.add(f"{words}: 68 % intervals of {name} that hold the truth", coverage(sure, 68, [name]), "%")
     for name in NAMES:
         pulls = column(sure, f"{name}_pull")
         study.add(f"{words}: rms of error over standard error, {name}", rms(pulls), "")
-        study.add("  mean of it", pulls.mean(), "")
+        study.add(f"{words}: mean of error over standard error, {name}", pulls.mean(), "")
     study.add(f"{words}: 95 % intervals of all fits that state one", coverage(rows, 95), "%")
     for quantity in BINS:
         for low, high, part in binned(sure, quantity):
@@ -98,8 +98,8 @@ def confidences(study: Study, rows: list[Row]) -> None:
             unit = "nm" if what == "thickness" else "mrad"
             label = f"network, {words}: {what} within {reach:g} {unit}"
             study.add(label, 100 * right.mean(), "%")
-            study.add("  mean confidence in it", 100 * said.mean(), "%")
-            study.add("  expected calibration error", calibration_error(said, right), "")
+            study.add(f"{label}, mean confidence", 100 * said.mean(), "%")
+            study.add(f"{label}, expected calibration error", calibration_error(said, right), "")
 
 
 def failures(study: Study, kind: str, rows: list[Row]) -> None:

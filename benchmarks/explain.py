@@ -105,7 +105,11 @@ def look(study: Study, fitter: Fitter, library: Library, n: int, seed: int) -> d
         for words in found[name][0]:
             share, density = np.mean([each[words] for each in found[name]], axis=0)
             study.add(f"{alpha:g} mrad, saliency of {name} {words}", share, "%")
-            study.add("  per solid angle, relative to the pattern", density, "×")
+            study.add(
+                f"{alpha:g} mrad, saliency of {name} {words}, per solid angle, relative to the pattern",
+                density,
+                "×",
+            )
         mean = np.mean(curves[name], axis=0)
         study.add(f"{alpha:g} mrad, saliency of {name} is largest at", (mean.argmax() + 0.5) * RING, "mrad")
     return {name: np.mean(curves[name], axis=0) for name in NAMES}

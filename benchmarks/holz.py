@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         change = (pair[1] - pair[0]) / pair[0].max(axis=1, keepdims=True)
         curves[name] = np.abs(change).max(axis=1)
         study.add(f"{name}: largest change", np.abs(change).max(), "of max")
-        study.add("  rms", np.sqrt((change**2).mean()), "of max")
+        study.add(f"{name}: rms change", np.sqrt((change**2).mean()), "of max")
         print(f"{name}: {len(solver.lines.g)} beams of other zones", flush=True)
     fits = {}
     for name in QUICK_LINES if quick else LINES:
@@ -142,12 +142,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fits[name] = off = fitted(with_them, without, count)
         words = f"{name}, frames with lines fitted without: thickness"
         study.add(f"{words}, mean error", abs(off[:, 0].mean()), "nm", at_most=BIAS)
-        study.add("  worst", np.abs(off[:, 0]).max(), "nm")
-        study.add("  tilt component, worst", np.abs(off[:, 1:3]).max(), "mrad")
-        study.add("  misfit, median", 100 * np.median(off[:, 3]), "% of variance")
+        study.add(f"{words}, worst", np.abs(off[:, 0]).max(), "nm")
+        study.add(
+            f"{name}, frames with lines fitted without: tilt component, worst",
+            np.abs(off[:, 1:3]).max(),
+            "mrad",
+        )
+        study.add(
+            f"{name}, frames with lines fitted without: misfit, median",
+            100 * np.median(off[:, 3]),
+            "% of variance",
+        )
         same = fitted(with_them, with_them, count)
-        study.add("  fitted with lines: thickness, mean error", abs(same[:, 0].mean()), "nm")
-        study.add("    misfit, median", 100 * np.median(same[:, 3]), "% of variance")
+        study.add(
+            f"{name}, frames with lines fitted with lines: thickness, mean error",
+            abs(same[:, 0].mean()),
+            "nm",
+        )
+        study.add(
+            f"{name}, frames with lines fitted with lines: misfit, median",
+            100 * np.median(same[:, 3]),
+            "% of variance",
+        )
         print(f"{name}: {count} frames fitted with and without lines", flush=True)
     study.note(
         f"zero-order beams to {G_ZERO} Å⁻¹ in all solves, those of other zones as in hybridfit.physics.holz; "

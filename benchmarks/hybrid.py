@@ -145,7 +145,7 @@ def compare(
     study.add("hybrid: one frame, median", 1e3 * np.median(seconds), "ms", at_most=120)
     for stage in ("seed", "search", "refine"):
         part = np.median([row["seconds"][stage] for row in rows])
-        study.add(f"  of which {stage}, median", 1e3 * part, "ms")
+        study.add(f"hybrid: one frame, {stage}, median", 1e3 * part, "ms")
     both = [row for row in rows if "full" in row]
     if both:
         ratio = np.array([row["left"] / row["full"]["left"] for row in both])
@@ -205,14 +205,14 @@ def measured(study: Study, network: Network, library: Library) -> None:
         result = fitter.fit(frame)
         study.add(f"{name}: thickness", result.thickness, "nm")
         study.add(
-            "  outside the labelled range by",
+            f"{name}: thickness outside the labelled range by",
             max(low - result.thickness, result.thickness - high, 0.0),
             "nm",
             at_most=1,
         )
-        study.add("  tilt", float(np.hypot(*result.tilt)), "mrad", at_most=0.7)
-        study.add("  residual fraction", result.residual_fraction, "", at_most=0.016)
-        study.add("  time", 1e3 * result.seconds["total"], "ms")
+        study.add(f"{name}: tilt", float(np.hypot(*result.tilt)), "mrad", at_most=0.7)
+        study.add(f"{name}: residual fraction", result.residual_fraction, "", at_most=0.016)
+        study.add(f"{name}: time", 1e3 * result.seconds["total"], "ms")
         study.note(f"{name}: {result.status.name}, {result.route}; {result.message}")
 
 

@@ -47,11 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results.append((name, result))
         outside = max(low - result.thickness, result.thickness - high, 0.0)
         study.add(f"{name}: thickness", result.thickness, "nm")
-        study.add("  its 95 % interval, half", 1.96 * (result["thickness"].stderr or np.nan), "nm")
-        study.add("  outside the labelled range by", outside, "nm", at_most=1.0)
-        study.add("  tilt", float(np.hypot(*result.tilt)), "mrad", at_most=0.7)
-        study.add("  residual fraction", result.residual_fraction, "", at_most=0.016)
-        study.add("  time in all", result.seconds["total"], "s", at_most=60)
+        study.add(
+            f"{name}: half of the 95 % interval of thickness",
+            1.96 * (result["thickness"].stderr or np.nan),
+            "nm",
+        )
+        study.add(f"{name}: thickness outside the labelled range by", outside, "nm", at_most=1.0)
+        study.add(f"{name}: tilt", float(np.hypot(*result.tilt)), "mrad", at_most=0.7)
+        study.add(f"{name}: residual fraction", result.residual_fraction, "", at_most=0.016)
+        study.add(f"{name}: time in all", result.seconds["total"], "s", at_most=60)
         study.note(f"{name}: {result.status.name}; {result.message}")
     passed = study.finish(fits=[result.to_json() | {"file": name} for name, result in results])
     with study.figure(columns=3, rows=len(results), size=(3.4, 3.0)) as (_, axes):

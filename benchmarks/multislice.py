@@ -141,7 +141,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     study.add("tilt component error, rms", np.sqrt((worst_tilt**2).mean()), "mrad")
     study.add("stated 95 % intervals that hold the truth", 100 * covered.mean(), "%", at_least=90)
     for name in ("thickness", "tilt_x", "tilt_y"):
-        study.add(f"  of {name}", 100 * columns[f"{name}_covered"].mean(), "%")
+        study.add(
+            f"stated 95 % intervals that hold the truth, of {name}",
+            100 * columns[f"{name}_covered"].mean(),
+            "%",
+        )
     study.add("misfit, median", 100 * np.median(columns["misfit"]), "% of variance")
     study.add("status converged", 100 * columns["converged"].mean(), "%")
     study.add("time per pattern, median", np.median(columns["seconds"]), "s")

@@ -58,17 +58,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         column = {key: np.array([row[key] for row in mine]) for key in mine[0]}
         worst = np.abs(column["thickness_error"]).max()
         study.add(f"{name}: thickness error, worst of {len(mine)}", worst, "nm", at_most=1.0)
-        study.add("  rms", np.sqrt((column["thickness_error"] ** 2).mean()), "nm")
+        study.add(f"{name}: thickness error, rms", np.sqrt((column["thickness_error"] ** 2).mean()), "nm")
         study.add(f"{name}: tilt component error, worst", column["tilt_error"].max(), "mrad", at_most=0.2)
-        study.add("  rms", np.sqrt((column["tilt_error"] ** 2).mean()), "mrad")
+        study.add(f"{name}: tilt component error, rms", np.sqrt((column["tilt_error"] ** 2).mean()), "mrad")
         covered = np.concatenate([column[f"{key}_covered"] for key in ("thickness", "tilt_x", "tilt_y")])
-        study.add("  stated 95 % intervals that hold the truth", 100 * covered.mean(), "%", at_least=90)
-        study.add("  misfit, median", 100 * np.median(column["misfit"]), "% of variance")
-        study.add("  status converged", 100 * (column["status"] == "converged").mean(), "%")
+        study.add(f"{name}: 95 % intervals that hold the truth", 100 * covered.mean(), "%", at_least=90)
+        study.add(f"{name}: misfit, median", 100 * np.median(column["misfit"]), "% of variance")
+        study.add(f"{name}: status converged", 100 * (column["status"] == "converged").mean(), "%")
         if mine[0]["polarity"]:
             right = column["polarity"] == column["found_polarity"]
             study.add(f"{name}: polarity right", 100 * right.mean(), "%", at_least=100)
-            study.add("  least odds", column["odds"].min(), "")
+            study.add(f"{name}: least odds of the polarity", column["odds"].min(), "")
     study.note("shipped libraries, cut to 5–65 nm, tilt ≤ 3 mrad and the semi-angle of the patterns")
     words = ", ".join(f"{name} {count}" for name, count in phonons.items())
     study.note(f"phonon configurations, each seen by 36 probe positions: {words}")

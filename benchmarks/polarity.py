@@ -71,7 +71,7 @@ def polarity(study: Study, frames: int, quick: bool) -> dict[str, list[Row]]:
         study.add(f"{crystal}: wrong sign with odds over {SURE:g}:1", sure, "", at_most=0)
         error, worst = calibration(rows)
         study.add(f"{crystal}: expected calibration error of the odds", error, "", at_most=0.05)
-        study.add("  largest of confidence less share right, in a bin", worst, "")
+        study.add(f"{crystal}: largest of confidence less share right, in a bin", worst, "")
     study.note(
         f"polarity: of each crystal {frames} frames at 1e6 electrons, {frames // 2} at 1e3–1e6; 13.6 mrad, "
         f"10–60 nm, tilt to {TILT:g} mrad unknown, rotation known within {MISALIGNED:g}°"

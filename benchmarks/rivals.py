@@ -66,10 +66,10 @@ def bloch_rows(study: Study, quick: bool) -> dict[str, float]:
         label = f"{name} {result['version']}"
         times[name] = 1e3 * result["seconds"]
         study.add(f"the same: {label}", times[name], "ms")
-        study.add(f"  ratio, {name} over hybridfit", times[name] / times["hybridfit"], "×")
+        study.add(f"ratio, {name} over hybridfit", times[name] / times["hybridfit"], "×")
         for factors, difference in result["difference"].items():
             study.add(
-                f"  strongest beams, {name} with {factors}: largest difference", difference, "of incident"
+                f"strongest beams, {name} with {factors}: largest difference", difference, "of incident"
             )
     study.note(
         "Bloch waves: one core each, no symmetry used, no beam folded into the potential. abTEM is given our "
@@ -121,7 +121,7 @@ def multislice_rows(study: Study, library: Any, quick: bool) -> dict[str, float]
         times[name] = seconds
         study.add(f"PACBED, {what}: {name}", seconds, "s")
         for row in ms.agreement(library, series):
-            at = f"  at {row['thickness_nm']:.1f} nm:"
+            at = f"{name}, {row['thickness_nm']:.1f} nm:"
             study.add(f"{at} misfit of our pattern at the true parameters", row["residual"], "of variance")
             study.add(f"{at} misfit, fitted", row["fitted_residual"], "of variance")
             study.add(f"{at} fitted thickness less the true one", row["thickness_error"], "nm")
@@ -132,7 +132,7 @@ def multislice_rows(study: Study, library: Any, quick: bool) -> dict[str, float]
         f"the same: building a library for it, {directions} directions", times["building a library"], "s"
     )
     for name in ("the open library", "building a library"):
-        study.add(f"  ratio, multislice with phonons over {name}", seconds / times[name], "×")
+        study.add(f"ratio, multislice with phonons over {name}", seconds / times[name], "×")
     full = seconds * ms.cost(FULL) / ms.cost(crystal)
     count = len(crystal.thickness_nm)
     study.note(
@@ -197,10 +197,10 @@ def grid_rows(study: Study, library: Any, quick: bool) -> dict[str, float]:
     for name in names:
         study.add(f"one frame, {name}", times[name], "s")
         worst = np.max(errors[name], axis=0)
-        study.add("  thickness, largest error", worst[0], "nm")
-        study.add("  a component of tilt, largest error", worst[1], "mrad")
+        study.add(f"{name}: thickness, largest error", worst[0], "nm")
+        study.add(f"{name}: tilt component, largest error", worst[1], "mrad")
     for name, bar in zip(names[:3], ({} if quick else {"at_least": FASTER}, {}, {}), strict=True):
-        study.add(f"  ratio, {name} over the hybrid fit", times[name] / times["hybrid fit"], "×", **bar)
+        study.add(f"ratio, {name} over the hybrid fit", times[name] / times["hybrid fit"], "×", **bar)
     study.note(
         f"the paper's grid: {grid.FIRST.count} transforms × {grid.whole_grid()} patterns (38 tilts × 120 "
         f"thicknesses × 8 copies by symmetry), time multiplied from what was run ({share}). The patterns "

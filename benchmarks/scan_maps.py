@@ -52,11 +52,11 @@ def large(study: Study) -> None:
         seconds = run.finish()
         found = read_map(path)
     study.add("64 × 64 positions of 128 × 128 px, in all", seconds / 60, "min", at_most=8)
-    study.add("  memory of all processes", run.memory_gb, "GB", at_most=3)
+    study.add("64 × 64 positions: memory of all processes", run.memory_gb, "GB", at_most=3)
     thickness, tilt = errors(found, scan)
     good = (thickness <= 0.5) & (tilt <= 0.1)
-    study.add("  positions within 0.5 nm and 0.1 mrad", 100 * good.mean(), "%")
-    study.add("  converged", 100 * map_status(found).get("converged", 0) / good.size, "%")
+    study.add("64 × 64 positions: within 0.5 nm and 0.1 mrad", 100 * good.mean(), "%")
+    study.add("64 × 64 positions: converged", 100 * map_status(found).get("converged", 0) / good.size, "%")
     big = repeated(scan, 256)
     with fresh("part") as path:
         run = Run(big, path, workers=cores(), roi=(100, 102, 0, 256))
@@ -105,7 +105,7 @@ def kills(study: Study) -> None:
     study.add(
         f"killed {killed['main']} × main, {killed['worker']} × worker: same map", identical, "", at_least=1
     )
-    study.add("  finished blocks done again", twice, "", at_most=0)
+    study.add("killed runs: finished blocks done again", twice, "", at_most=0)
 
 
 def spread_out(study: Study) -> None:
@@ -129,7 +129,7 @@ def spread_out(study: Study) -> None:
         maps.append(read_map(path))
     study.add("dask, two workers against one: faster by", seconds[0] / seconds[1], "×", at_least=1.7)
     identical = same(maps[0], maps[1]) and same(maps[1], maps[2])
-    study.add("  one, two and joblib's: same map", identical, "", at_least=1)
+    study.add("one dask worker, two, and joblib: same map", identical, "", at_least=1)
 
 
 def spoilt(study: Study) -> None:

@@ -83,18 +83,20 @@ def judged(study: Study, what: str, unit: str, bar: float, rows: list[Row]) -> N
     study.add(
         f"{what}: error, rms", rms([row["error"] for row in rows]), unit, at_most=max(bar, 1.3 * bounds)
     )
-    study.add("  Cramér–Rao bound, rms", bounds, unit)
+    study.add(f"{what}: Cramér–Rao bound, rms", bounds, unit)
     seen = [row for row in rows if row["bound"] < bar]
-    study.add("  error where the bound is below the bar, rms", rms([row["error"] for row in seen]), unit)
+    study.add(
+        f"{what}: error where the bound is below the bar, rms", rms([row["error"] for row in seen]), unit
+    )
     known = [row for row in seen if row["stderr"]]
     pulls = np.array([row["error"] / row["stderr"] for row in known])
     study.add(f"{what}: rms of error over standard error, at most", rms(pulls), "", at_most=1.15)
-    study.add("  and at least", rms(pulls), "", at_least=0.85)
-    study.add("  mean of it", pulls.mean(), "")
-    study.add("  without a standard error (on a bound)", 100 * (1 - len(known) / len(seen)), "%")
+    study.add(f"{what}: rms of error over standard error, at least", rms(pulls), "", at_least=0.85)
+    study.add(f"{what}: mean of error over standard error", pulls.mean(), "")
+    study.add(f"{what}: without a standard error (at a bound)", 100 * (1 - len(known) / len(seen)), "%")
     worst = np.abs([row["thickness_error"] for row in rows])
     study.add(f"{what}: thickness error, rms", rms(worst), "nm", at_most=0.5)
-    study.add("  worst", worst.max(), "nm")
+    study.add(f"{what}: thickness error, worst", worst.max(), "nm")
 
 
 def octahedra(study: Study, frames: int, quick: bool) -> list[Row]:

@@ -32,15 +32,15 @@ def cost(study: Study, frames: int, quick: bool) -> Row:
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     built.save(path)
     study.add("20-atom cell, five values: time to build", seconds / 60, "min", at_most=5)
-    study.add("  processor time", cpu / 60, "min")
-    study.add("  on disk", path.stat().st_size / 1e9, "GB", at_most=2)
+    study.add("20-atom cell, five values: processor time to build", cpu / 60, "min")
+    study.add("20-atom cell, five values: on disk", path.stat().st_size / 1e9, "GB", at_most=2)
     del built
     library = Library.open(path)
     before = resident_memory_gb()
     window = library.window(40.0, (1.0, 0.5), semi_angle=12.0)
     size = window.dataset.nbytes / 1e6
-    study.add("  a window of ±3 nm and ±1 mrad, in memory", size, "MB", at_most=300)
-    study.add("  memory of the process rose by", 1e3 * (resident_memory_gb() - before), "MB")
+    study.add("20-atom cell: a window of ±3 nm and ±1 mrad, in memory", size, "MB", at_most=300)
+    study.add("20-atom cell: memory of the process rose by", 1e3 * (resident_memory_gb() - before), "MB")
     study.note(f"library of the cost: {dict(library.dataset.sizes)}")
     fitter = Fitter(library, 12.0, seeded=True)
     rng = np.random.default_rng(0)
@@ -62,8 +62,8 @@ def cost(study: Study, frames: int, quick: bool) -> Row:
         at_most=300,
     )
     for stage in ("search", "refine"):
-        study.add(f"  of which {stage}", 1e3 * np.median(times[stage]), "ms")
-    study.add("  within 0.5 nm", 100 * np.mean(right), "%", at_least=95)
+        study.add(f"fit from a seed: {stage}, median", 1e3 * np.median(times[stage]), "ms")
+    study.add("fit from a seed: thickness within 0.5 nm", 100 * np.mean(right), "%", at_least=95)
     study.note("the fit from a seed is the hybrid one without its network, which takes 10 ms more")
     return {"seconds": seconds, "times": times}
 
