@@ -231,7 +231,7 @@ CLAIMS = (
     ),
     # whether error bars hold
     Claim(
-        "95 % intervals that hold the truth, fits that converged; all, by dose, thickness, tilt and parameter",
+        "95 % intervals that hold the truth, fits that converged; by dose, thickness, tilt, parameter",
         SIMULATED,
         "10⁴–10⁸",
         {
@@ -252,7 +252,7 @@ CLAIMS = (
         95.0,
     ),
     Claim(
-        "the same, SrTiO3 [001], by dose, thickness, tilt and parameter",
+        "the same, SrTiO3 [001]; by dose, thickness, tilt, parameter",
         f"{MULTISLICE}, 10–80 nm",
         "10⁴–10⁸",
         {"calibration": r"abTEM patterns: 95 % intervals,? (?P<where>(?!that).+?)( that hold the truth)?"},
