@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from hybridfit.fitting.result import FitResult
+from hybridfit.plot.answer import Answer
 from hybridfit.plot.style import BLACK, BLUE, DPI, GREEN, ORANGE, RED, WHITE_HALO
 from hybridfit.plot.words import measured
 
@@ -25,7 +25,7 @@ class Minimum(NamedTuple):
     chi2: float
 
 
-def other_minima(result: FitResult, most: int = RIVALS) -> list[Minimum]:
+def other_minima(result: Answer, most: int = RIVALS) -> list[Minimum]:
     """Minima of the χ²(thickness) curve other than the answer's, the deepest first.
 
     Minima that a ridge of less than 5 % separates from a deeper one are ripples, and left out.
@@ -33,24 +33,25 @@ def other_minima(result: FitResult, most: int = RIVALS) -> list[Minimum]:
     if result.whole_curve is None:
         return []
     thickness, chi2 = result.whole_curve
+    answer = result.parameters["thickness"].value
     inner = (chi2[1:-1] < chi2[:-2]) & (chi2[1:-1] <= chi2[2:])
     found = []
     for i in np.flatnonzero(inner) + 1:
         ridges = [
             chi2[min(i, j) : max(i, j) + 1].max() for j in np.flatnonzero(chi2 < chi2[i])
         ]  # on the way to every deeper point
-        if min(ridges, default=np.inf) > 1.05 * chi2[i] and abs(thickness[i] - result.thickness) > 3:
+        if min(ridges, default=np.inf) > 1.05 * chi2[i] and abs(thickness[i] - answer) > 3:
             found.append(Minimum(float(thickness[i]), float(chi2[i])))
     return sorted(found, key=lambda m: m.chi2)[:most]
 
 
-def draw_chi2(axis: Axes, result: FitResult) -> None:
+def draw_chi2(axis: Axes, result: Answer) -> None:
     """χ² of the search against thickness; the answer, its interval, and what else was considered.
 
     A refined candidate is marked on the curve at its thickness, because its own χ² counts every
     pixel's noise, and the search's does not; its label has the ratio to the answer's instead.
     """
-    t = result["thickness"]
+    t = result.parameters["thickness"]
     axis.set_title("χ² against thickness", loc="left", fontweight="bold")
     axis.set_xlabel("thickness (nm)")
     axis.set_ylabel("χ² / variance")
@@ -70,7 +71,7 @@ def draw_chi2(axis: Axes, result: FitResult) -> None:
         heights = [c.chi2 for c in rest]
         low, high = min([best, *heights]), max([best, *heights])
         axis.margins(x=0.2)
-    colour = GREEN if result.ok else BLACK
+    colour = GREEN if result.status.name == "converged" else BLACK
     if np.isfinite(t.value):
         if t.interval95 is not None:
             axis.axvspan(*t.interval95, color=colour, alpha=0.25, lw=0)

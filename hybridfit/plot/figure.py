@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hybridfit.errors import InputError
-from hybridfit.fitting.result import FitResult, Thumbnail
 from hybridfit.io import atomic_path
+from hybridfit.plot.answer import Answer, Array, Images
 from hybridfit.plot.chi2 import draw_chi2
 from hybridfit.plot.images import draw_images
 from hybridfit.plot.profiles import draw_profiles
@@ -27,12 +27,13 @@ from hybridfit.plot.words import draw_numbers, short
 FORMATS = (".png", ".pdf", ".svg")
 
 
-def plot_fit(result: FitResult, path: str | Path | None = None) -> Figure:
+def plot_fit(result: Answer, path: str | Path | None = None) -> Figure:
     """Draw a fit, and save it if a path is given.
 
     Parameters
     ----------
-    result : FitResult
+    result : Answer
+        A FitResult, or any object with the attributes of `Answer`.
     path : str or path, optional
         .png (1600 × 1000 px), .pdf or .svg.
 
@@ -75,28 +76,36 @@ def save(figure: Figure, path: str | Path) -> None:
         figure.savefig(path, dpi=DPI, metadata=metadata)
 
 
-def _draw(figure: Figure, result: FitResult) -> None:
+def _draw(figure: Figure, result: Answer) -> None:
     title = (
         f"{short(result.source)}   ·   {result.library}   ·   "
-        f"semi-angle {result['semi_angle'].value:.4g} mrad"
+        f"semi-angle {result.parameters['semi_angle'].value:.4g} mrad"
     )
     figure.text(0.045, 0.95, title, fontsize=16, fontweight="bold", color=BLACK, parse_math=False)
     shown, units = _in_short_numbers(result.thumbnail)
-    result = replace(result, thumbnail=shown)
     axes = [figure.add_axes((left, 0.475, 0.262, 0.419)) for left in (0.045, 0.33, 0.68)]
-    draw_images(figure, axes, result, units)
-    draw_profiles(figure, (0.063, 0.07, 0.244, 0.315), result, units)
+    draw_images(figure, axes, result, shown, units)
+    draw_profiles(figure, (0.063, 0.07, 0.244, 0.315), result, shown, units)
     draw_chi2(figure.add_axes((0.378, 0.07, 0.244, 0.315)), result)
     draw_numbers(figure.add_axes((0.68, 0.03, 0.305, 0.38)), result)
 
 
-def _in_short_numbers(shown: Thumbnail) -> tuple[Thumbnail, str]:
+@dataclass(frozen=True)
+class Scaled:
+    """Images in other units than those of the frame; see `answer.Images`."""
+
+    experiment: Array
+    fit: Array
+    radius_mrad: Array
+    extent: tuple[float, float, float, float]
+
+
+def _in_short_numbers(shown: Images) -> tuple[Images, str]:
     """Images divided by a power of ten that makes short tick labels, and the unit that they are then in."""
     largest = float(np.nanmax(np.abs(shown.experiment), initial=0.0)) or 1.0
     power = math.floor(math.log10(largest))
     if -2 <= power <= 3:
         return shown, "frame units"
     ten = 10.0**power
-    return replace(
-        shown, experiment=shown.experiment / ten, fit=shown.fit / ten
-    ), f"$10^{{{power}}}$ frame units"
+    scaled = Scaled(shown.experiment / ten, shown.fit / ten, shown.radius_mrad, shown.extent)
+    return scaled, f"$10^{{{power}}}$ frame units"

@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from hybridfit.fitting.result import FitResult, Thumbnail
 from hybridfit.pattern.camera import Camera, to_pixels
+from hybridfit.plot.answer import Answer, Images
 from hybridfit.plot.style import BLACK, DIFFERENCE, GREY, HALO, INTENSITY
 
 if TYPE_CHECKING:
@@ -26,9 +26,8 @@ Array = NDArray[np.float64]
 RESIDUAL_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # of the intensity scale: limits of the residual
 
 
-def draw_images(figure: Figure, axes: list[Axes], result: FitResult, units: str) -> None:
+def draw_images(figure: Figure, axes: list[Axes], result: Answer, shown: Images, units: str) -> None:
     """Experiment and fit on one colour scale, and their residual on its own."""
-    shown = result.thumbnail
     low, high = _limits(shown)
     residual = shown.experiment - shown.fit
     step, limit = _residual_limit(residual, high - low)
@@ -72,7 +71,7 @@ def draw_images(figure: Figure, axes: list[Axes], result: FitResult, units: str)
         bar.set_label(f"{label} ({units})", fontsize=10)
 
 
-def _limits(shown: Thumbnail) -> tuple[float, float]:
+def _limits(shown: Images) -> tuple[float, float]:
     """Colour limits that hold nearly all of both images, shot noise apart; from zero where that is near."""
     here = np.isfinite(shown.experiment)
     size = max(1, max(here.shape) // 40)
@@ -94,23 +93,23 @@ def _residual_limit(residual: Array, span: float) -> tuple[float, float]:
     return step, step * span
 
 
-def _camera(result: FitResult) -> Camera:
-    return Camera(*(result[name].value for name in Camera._fields))
+def _camera(result: Answer) -> Camera:
+    return Camera(*(result.parameters[name].value for name in Camera._fields))
 
 
-def _direct_disc(axis: Axes, result: FitResult, colour: str) -> None:
+def _direct_disc(axis: Axes, result: Answer, colour: str) -> None:
     """The rim of the direct disc, dashed."""
-    scale = result["scale"].value
-    centre = result["centre_x"].value, result["centre_y"].value
+    scale = result.parameters["scale"].value
+    centre = result.parameters["centre_x"].value, result.parameters["centre_y"].value
     if np.isfinite([*centre, scale]).all():
-        radius = scale * result["semi_angle"].value
+        radius = scale * result.parameters["semi_angle"].value
         axis.add_patch(Circle(centre, radius, fill=False, color=colour, lw=1.1, ls=(0, (4, 3)), alpha=0.85))
 
 
-def _scale_bar(axis: Axes, result: FitResult) -> None:
+def _scale_bar(axis: Axes, result: Answer) -> None:
     """A round length in mrad, in the lower left corner."""
     left, right, bottom, top = result.thumbnail.extent
-    scale = result["scale"].value
+    scale = result.parameters["scale"].value
     if not (np.isfinite(scale) and scale > 0):
         return
     width, height = right - left, bottom - top
@@ -125,11 +124,11 @@ def _scale_bar(axis: Axes, result: FitResult) -> None:
     _keep_limits(axis, result)
 
 
-def _crystal_axes(axis: Axes, result: FitResult) -> None:
+def _crystal_axes(axis: Axes, result: Answer) -> None:
     """Arrows along kx and ky of the crystal in a corner, and a cross on the zone axis, k = −τ."""
     left, right, bottom, top = result.thumbnail.extent
     camera = _camera(result)
-    tilt = result.tilt
+    tilt = result.parameters["tilt_x"].value, result.parameters["tilt_y"].value
     if not np.isfinite([*camera, *tilt]).all():
         return
     size = 0.1 * (right - left)
@@ -156,7 +155,7 @@ def _crystal_axes(axis: Axes, result: FitResult) -> None:
     _keep_limits(axis, result)
 
 
-def _keep_limits(axis: Axes, result: FitResult) -> None:
+def _keep_limits(axis: Axes, result: Answer) -> None:
     left, right, bottom, top = result.thumbnail.extent
     axis.set_xlim(left, right)
     axis.set_ylim(bottom, top)

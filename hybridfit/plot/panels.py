@@ -21,21 +21,11 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from hybridfit.flags import meanings
-from hybridfit.plot.style import BLACK, BLUE, GREEN, GREY, ORANGE, RED
+from hybridfit.plot.style import BLACK, BLUE, GREEN, GREY, ORANGE, RED, STATUS_COLOURS
 from hybridfit.plot.wheel import azimuth_colours, draw_wheel, tilt_colours
 
 Array = NDArray[np.float64]
 MASKED = "#b5b5b5"
-STATUS_COLOURS = {
-    "converged": GREEN,
-    "at_bound": ORANGE,
-    "ambiguous": "#f0e442",
-    "poor_match": RED,
-    "failed": BLACK,
-    "unusable": "#cc79a7",
-    "unreadable": BLUE,
-    "not_done": "#e4e4e4",
-}
 DISCRETE = (BLUE, RED, GREEN, ORANGE)
 SIDE, HEAD, FOOT = 1.6, 0.34, 0.34  # inches beside, above and below an image
 ARROW = 0.27  # inches between arrows

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from hybridfit.fitting.result import FitResult
+from hybridfit.plot.answer import Answer, Images
 from hybridfit.plot.style import BLUE, GREY, RED
 
 Array = NDArray[np.float64]
@@ -16,15 +16,14 @@ PROFILE_STEP, PROFILE_PIXELS = 0.25, 12  # mrad; pixels of the innermost point
 
 
 def draw_profiles(
-    figure: Figure, place: tuple[float, float, float, float], result: FitResult, units: str
+    figure: Figure, place: tuple[float, float, float, float], result: Answer, shown: Images, units: str
 ) -> None:
     """Mean intensity on rings: experiment, fit; their difference below."""
     left, bottom, width, height = place
     upper = figure.add_axes((left, bottom + 0.29 * height, width, 0.71 * height))
     lower = figure.add_axes((left, bottom, width, 0.23 * height), sharex=upper)
-    shown = result.thumbnail
     radius, experiment, fit, spread = ring_means(shown.radius_mrad, shown.experiment, shown.fit)
-    alpha = result["semi_angle"].value
+    alpha = result.parameters["semi_angle"].value
     for axis in (upper, lower):
         axis.axvline(alpha, color=GREY, lw=1.1, ls=(0, (4, 3)))
         axis.grid(axis="y", lw=0.6)

@@ -11,19 +11,20 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 
-from hybridfit.fitting.result import Status
-
 SIZE_INCHES = (16.0, 10.0)
 DPI = 100
 
 # Okabe & Ito: told apart by every kind of colour vision
 BLACK, GREY, BLUE, ORANGE, RED, GREEN = "#1a1a1a", "#6b6b6b", "#0072b2", "#e69f00", "#d55e00", "#009e73"
-STATUS_COLOURS = {
-    Status.converged: GREEN,
-    Status.at_bound: ORANGE,
-    Status.ambiguous: ORANGE,
-    Status.poor_match: RED,
-    Status.failed: RED,
+STATUS_COLOURS = {  # of a fit, and of the positions of a map
+    "converged": GREEN,
+    "at_bound": ORANGE,
+    "ambiguous": "#f0e442",
+    "poor_match": RED,
+    "failed": BLACK,
+    "unusable": "#cc79a7",
+    "unreadable": BLUE,
+    "not_done": "#e4e4e4",
 }
 # for words on an image, and on a graph
 HALO: list[AbstractPathEffect] = [withStroke(linewidth=2.5, foreground="#f2f2f2")]

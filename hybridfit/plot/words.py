@@ -7,34 +7,21 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hybridfit.fitting.result import UNITS, FitResult, Parameter, Status
+from hybridfit.plot.answer import Answer, Value
 from hybridfit.plot.style import BLACK, GREY, SIZE_INCHES, STATUS_COLOURS
+from hybridfit.quantities import decimals, quantity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-NAMES = {
-    "thickness": "thickness",
-    "tilt_x": "tilt x",
-    "tilt_y": "tilt y",
-    "centre_x": "centre, column",
-    "centre_y": "centre, row",
-    "scale": "scale",
-    "rotation": "rotation",
-    "ellipticity_a": "ellipticity a",
-    "ellipticity_b": "ellipticity b",
-    "semi_angle": "semi-angle",
-    "blur": "blur",
-}
 
-
-def draw_numbers(axis: Axes, result: FitResult) -> None:
+def draw_numbers(axis: Axes, result: Answer) -> None:
     """The status in words, then values ± standard errors."""
     axis.set_axis_off()
     axis.set_xlim(0, 1)
     axis.set_ylim(0, 1)
     height = axis.get_position().height * SIZE_INCHES[1]  # inches
-    colour = STATUS_COLOURS[result.status]
+    colour = STATUS_COLOURS[result.status.name]
     lines = textwrap.wrap(result.message, 64)[:5]
     axis.text(
         0.025, 0.985, "\n".join(lines), va="top", fontsize=10.5, linespacing=1.35, parse_math=False,
@@ -44,7 +31,7 @@ def draw_numbers(axis: Axes, result: FitResult) -> None:
     axis.plot([0, 0], [0.985 - used, 1.0], color=colour, lw=5, solid_capstyle="butt", clip_on=False)
     shown = [
         (name, p)
-        for name, p in (result.parameters | result.structure).items()
+        for name, p in {**result.parameters, **result.structure}.items()
         if not (name.startswith("ellipticity") and p.stderr is None and p.value == 0)
     ]
     y = 0.93 - used
@@ -56,7 +43,7 @@ def draw_numbers(axis: Axes, result: FitResult) -> None:
         note = f"± {error}" if error else ("on its bound" if _varied(result, name) else "fixed")
         if p.odds is not None:
             note = f"odds {max(p.odds.values()):.1%}"
-        axis.text(0.0, y, NAMES.get(name, name), va="top", size=size, weight=weight, parse_math=False)
+        axis.text(0.0, y, quantity(name, p.unit).label, va="top", size=size, weight=weight, parse_math=False)
         axis.text(0.56, y, value, va="top", ha="right", size=size, weight=weight)
         axis.text(
             0.58,
@@ -67,7 +54,7 @@ def draw_numbers(axis: Axes, result: FitResult) -> None:
             color=BLACK if error else GREY,
             weight=weight if error else "normal",
         )
-        axis.text(0.82, y, unit(name) or (p.unit or "").removeprefix("1"), va="top", size=size, color=GREY)
+        axis.text(0.82, y, quantity(name, p.unit).unit, va="top", size=size, color=GREY)
         y -= step
     quality = (
         f"residual {result.residual_fraction:.2%} of the variance (misfit {result.misfit_fraction:.2%}), "
@@ -76,23 +63,18 @@ def draw_numbers(axis: Axes, result: FitResult) -> None:
     axis.text(0.0, y - 0.02, quality, va="top", fontsize=10, color=GREY)
 
 
-def _varied(result: FitResult, name: str) -> bool:
+def _varied(result: Answer, name: str) -> bool:
     """Whether a parameter without an error was fitted all the same, and ended on a bound."""
-    params = getattr(result.minimizer, "params", {})
-    return result.status is Status.at_bound and name in params and bool(params[name].vary)
+    params = getattr(getattr(result, "minimizer", None), "params", {})
+    return result.status.name == "at_bound" and name in params and bool(params[name].vary)
 
 
-def unit(name: str) -> str:
-    """The unit of a parameter, as it is written after a number."""
-    return UNITS.get(name, "").replace("_per_", "/").replace("deg", "°")
-
-
-def measured(p: Parameter) -> str:
+def measured(p: Value) -> str:
     """value ± error, both to the second digit of the error."""
     if p.stderr is None or not 0 < p.stderr < math.inf or not math.isfinite(p.value):
         text = f"{p.value:.5g}"
     else:
-        digits = max(0, min(8, 1 - math.floor(math.log10(p.stderr))))
+        digits = decimals(p.stderr)
         text = f"{p.value:.{digits}f} ± {p.stderr:.{digits}f}"
     return text.replace("-", "−")
 

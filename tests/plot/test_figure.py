@@ -69,7 +69,7 @@ def test_odd_results_are_drawn(result, words):
         plot_fit(replace(failed, thumbnail=replace(shown, fit=shown.fit * np.nan))).canvas.draw()
         plot_fit(replace(result, thumbnail=replace(shown, experiment=shown.fit * 0))).canvas.draw()
         figure = plot_fit(replace(result, structure=structure))
-    assert "oxygen_shift" in words(figure) and "± 0.0031" in words(figure)
+    assert "oxygen shift" in words(figure) and "± 0.0031" in words(figure)
 
 
 def test_any_file_name_is_a_title(result, tmp_path):

@@ -21,7 +21,7 @@ def test_every_status_is_said_in_words_and_colour(result, words, status):
     figure = plot_fit(replace(result, status=status, message=message, parameters=parameters))
     assert message in words(figure).replace("\n", " ")
     boxes = [text.get_bbox_patch() for axes in figure.axes for text in axes.texts if text.get_bbox_patch()]
-    assert [to_hex(box.get_facecolor()) for box in boxes] == [STATUS_COLOURS[status]]
+    assert [to_hex(box.get_facecolor()) for box in boxes] == [STATUS_COLOURS[status.name]]
     assert ("on its bound" in words(figure)) == (status is Status.at_bound)
 
 
