@@ -28,8 +28,13 @@ def ran(tmp_path_factory, cache) -> tuple[dict, Path]:
     (folder / "smaller.toml").write_text("\n".join([*lines, "thickness = { start = 24, stop = 36 }"]))
     library = Library.open(folder / "smaller.toml")
     shipped = Network.shipped(NAME, device="cpu")
-    checksum = str(library.dataset.attrs["checksum"])
-    origin = replace(shipped.origin, thickness=library.thickness_range, checksum=checksum)
+    attrs = library.dataset.attrs
+    origin = replace(
+        shipped.origin,
+        thickness=library.thickness_range,
+        checksum=str(attrs["checksum"]),
+        library_version=int(attrs["version"]),
+    )
     network = Network(shipped.module, origin, device="cpu")
     code = "\n".join(re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S))
     space: dict = {}

@@ -148,6 +148,8 @@ def _line(report: Report) -> str:
         f"{report.samples} samples, {report.samples_per_second:.0f}/s, {left // 60}:{left % 60:02d} left",
         f"loss {report.loss:.2f}",
     ]
+    if report.skipped:
+        parts.append(f"{report.skipped} steps skipped, not finite")
     v = report.validation
     if v:
         parts.append(

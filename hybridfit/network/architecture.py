@@ -20,9 +20,10 @@ tilt       R(φ)·τ, the tilt as the camera sees it, in classes on a square gri
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from hybridfit.library.library import BEYOND_DISC, Library
@@ -33,11 +34,15 @@ SIZE_UNIT = 0.1  # of the size head's output
 ROUNDS = 3  # of the mean inside the aperture
 OUTLIER = 4.0  # a pixel counts for no more than so many means
 LIGHTEST, BRIGHTEST = -1.0, 2.5  # of the image channel before it is centred
+MOST_NUMBERS = 50_000_000  # weights of a network; the shipped one has 3 million
+Channels = Annotated[int, Field(ge=1, le=2048)]
+Blocks = Annotated[int, Field(ge=0, le=32)]
+Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Shape of a network; what is needed to build it again.
+    """Shape of a network; what is needed to build it again.  A file's is checked against the types here.
 
     Attributes
     ----------
@@ -52,18 +57,18 @@ class Architecture:
     squeezed, features, hidden : channels that are flattened, width of the shared and of each head's layer
     """
 
-    rotation_order: int
-    thickness_first: float
-    thickness_step: float
-    thickness_classes: int
-    tilt_classes: int
-    semi_angle_max: float
-    tilt_step: float = TILT_STEP
-    widths: tuple[int, ...] = (32, 64, 128, 160)
-    blocks: tuple[int, ...] = (0, 1, 1, 1)
-    squeezed: int = 96
-    features: int = 512
-    hidden: int = 192
+    rotation_order: Annotated[int, Field(ge=1, le=6)]
+    thickness_first: Annotated[float, Field(ge=0, le=1e6)]
+    thickness_step: Positive
+    thickness_classes: Annotated[int, Field(ge=2, le=10_000)]
+    tilt_classes: Annotated[int, Field(ge=1, le=301)]
+    semi_angle_max: Positive
+    tilt_step: Positive = TILT_STEP
+    widths: Annotated[tuple[Channels, ...], Field(min_length=1, max_length=4)] = (32, 64, 128, 160)
+    blocks: Annotated[tuple[Blocks, ...], Field(min_length=1, max_length=4)] = (0, 1, 1, 1)
+    squeezed: Channels = 96
+    features: Annotated[int, Field(ge=1, le=8192)] = 512
+    hidden: Annotated[int, Field(ge=1, le=8192)] = 192
 
     @classmethod
     def of(cls, library: Library) -> Architecture:
@@ -200,6 +205,24 @@ class PatternNet(nn.Module):
             thickness=self.thickness(x).float(),
             tilt=self.tilt(x).float(),
         )
+
+
+def empty_net(architecture: Architecture) -> PatternNet:
+    """A network that takes no memory: names and shapes of its tensors, without numbers.
+
+    Raises
+    ------
+    ValueError
+        Widths and blocks that do not go together, or more than MOST_NUMBERS weights.
+    """
+    if len(architecture.widths) != len(architecture.blocks):
+        raise ValueError("architecture.widths and architecture.blocks are not of one length")
+    with torch.device("meta"):
+        module = PatternNet(architecture)
+    count = sum(p.numel() for p in module.parameters())
+    if count > MOST_NUMBERS:
+        raise ValueError(f"its architecture has {count / 1e6:.0f} million weights, at most 50 can be read")
+    return module
 
 
 def channels_last(module: PatternNet, device: torch.device) -> PatternNet:

@@ -1,24 +1,33 @@
-"""The plan of a training, and everything that it goes on from: in memory, and as a checkpoint file."""
+"""The plan of a training, and everything that it goes on from: in memory, and as a checkpoint file.
+
+A checkpoint is a file of tensors (`files`): the network, the average of its weights, the moments of the
+optimiser and the state of the random numbers.  The pool of composed patterns is left out.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field, TypeAdapter
+from torch import Tensor
 
 from hybridfit.errors import InputError
-from hybridfit.io import atomic_path
 from hybridfit.library.library import Library
-from hybridfit.network.architecture import Architecture, PatternNet, channels_last
+from hybridfit.network.architecture import Architecture, PatternNet, Positive, channels_last
+from hybridfit.network.files import Kind, Shape, TensorFile, write_tensors
 from hybridfit.network.samples import POOL, Samples
+from hybridfit.network.settings import TrainingSettings
+from hybridfit.network.weights import ARCHITECTURE, fill, shapes_of, stored_tensors
 
-CHECKPOINT = "hybridfit training"
-CHECKPOINT_VERSION = 1
-WARM_UP = 0.03  # of the budget
-DECAY = 0.02
+CHECKPOINT = Kind("hybridfit training", 2, "a checkpoint", "start anew without --resume")
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of a parameter
+MOST_BATCH, MOST_POOL, MOST_SEED = 1 << 14, 1 << 18, (1 << 63) - 1
+Count = Annotated[int, Field(ge=0, le=MOST_SEED)]
 
 
 @dataclass(frozen=True)
@@ -41,9 +50,9 @@ class Plan:
     minutes: float | None = None
     samples: int | None = None
     batch: int = 128
-    learning_rate: float = 2e-3
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
     seed: int = 0
-    semi_angle: tuple[float, float] | None = None
+    semi_angle: tuple[Positive, Positive] | None = None
     pool: int = POOL
 
     def __post_init__(self) -> None:
@@ -52,6 +61,10 @@ class Plan:
         budget = self.minutes if self.minutes is not None else self.samples
         if budget is None or not (0 < budget < math.inf):
             raise InputError(f"a training of {budget:g} minutes or samples cannot be; give a positive number")
+        for name, least, most in (("batch", 1, MOST_BATCH), ("pool", 1, MOST_POOL), ("seed", 0, MOST_SEED)):
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise InputError(f"{name} = {value} of a training cannot be; give {least} … {most}")
 
     def spent(self, seconds: float, samples: int) -> float:
         """The fraction of the budget that is used up, 0 … 1."""
@@ -59,16 +72,20 @@ class Plan:
             return min(1.0, seconds / (60 * self.minutes))
         return min(1.0, samples / (self.samples or 1))
 
-    def rate(self, fraction: float) -> float:
-        """Learning rate after this fraction of the budget."""
-        if fraction < WARM_UP:
-            return self.learning_rate * max(fraction / WARM_UP, 0.01)
-        return self.learning_rate * (0.5 + 0.5 * math.cos(math.pi * (fraction - WARM_UP) / (1 - WARM_UP)))
+    def rate(self, fraction: float, warm_up: float) -> float:
+        """Learning rate after this fraction of the budget, of which the first part (warm_up) lets it grow."""
+        if fraction < warm_up:
+            return self.learning_rate * max(fraction / warm_up, 0.01)
+        return self.learning_rate * (0.5 + 0.5 * math.cos(math.pi * (fraction - warm_up) / (1 - warm_up)))
 
 
 @dataclass
 class State:
-    """Everything a training goes on from."""
+    """Everything a training goes on from.
+
+    samples counts crops, steps those that changed the weights, skipped those that would have spoilt them;
+    in_a_row is how many were skipped since the last step.
+    """
 
     module: PatternNet
     average: PatternNet
@@ -76,10 +93,56 @@ class State:
     seconds: float = 0.0
     samples: int = 0
     steps: int = 0
+    skipped: int = 0
+    in_a_row: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 
+    def moments(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
+        """Every parameter by its name, in the order in which the optimiser has them."""
+        names = {id(p): name for name, p in self.module.named_parameters()}
+        for group in self.optimiser.param_groups:
+            for parameter in group["params"]:
+                yield names[id(parameter)], parameter
 
-def begin(shape: Architecture, plan: Plan, device: torch.device) -> State:
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training was when its checkpoint was written."""
+
+    seconds: Annotated[float, Field(ge=0, le=1e9)]
+    samples: Count
+    steps: Annotated[int, Field(ge=1, le=MOST_SEED)]
+    skipped: Count
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint as it was read: the plan and progress, and the tensors by the names in the file."""
+
+    path: Path
+    plan: Plan
+    progress: Progress
+    history: list[dict[str, float]]
+    numpy_generator: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The tensors whose names begin with this and a dot, without that."""
+        return {key[len(name) + 1 :]: v for key, v in self.tensors.items() if key.startswith(f"{name}.")}
+
+
+PLAN, PROGRESS = TypeAdapter(Plan), TypeAdapter(Progress)
+HISTORY, VALUES, WORDS, NUMBER = (
+    TypeAdapter[Any](kind) for kind in (list[dict[str, float]], dict[str, Any], str, int)
+)
+
+
+def begin(
+    shape: Architecture,
+    plan: Plan,
+    device: torch.device,
+    settings: TrainingSettings = TrainingSettings(),  # noqa: B008  (it is frozen)
+) -> State:
     """New weights, their average, and an optimiser; biases and scales do not decay."""
     module = channels_last(PatternNet(shape), device)
     average = channels_last(PatternNet(shape), device)
@@ -87,34 +150,44 @@ def begin(shape: Architecture, plan: Plan, device: torch.device) -> State:
     average.eval().requires_grad_(False)
     matrices = [p for p in module.parameters() if p.ndim > 1 and p is not module.place]
     others = [p for p in module.parameters() if p.ndim <= 1 or p is module.place]
-    groups = [{"params": matrices, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}]
+    groups = [
+        {"params": matrices, "weight_decay": settings.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
     return State(
         module, average, torch.optim.AdamW(groups, lr=plan.learning_rate, betas=(0.9, 0.98), fused=True)
     )
 
 
 def write_checkpoint(path: Path, state: State, samples: Samples, plan: Plan, library: Library) -> None:
-    """Everything that the training goes on from, but the pool of patterns."""
-    values = {
-        "format": CHECKPOINT,
-        "version": CHECKPOINT_VERSION,
+    """Write everything that the training goes on from, but the pool of patterns.
+
+    Raises
+    ------
+    InputError
+        A number is not finite; what was at the path before stays there.
+    """
+    random = samples.state()
+    about = {
+        "library_version": int(library.dataset.attrs["version"]),
         "checksum": str(library.dataset.attrs["checksum"]),
         "architecture": asdict(state.module.architecture),
         "plan": asdict(plan),
-        "module": state.module.state_dict(),
-        "average": state.average.state_dict(),
-        "optimiser": state.optimiser.state_dict(),
-        "samples_state": samples.state(),
-        "seconds": state.seconds,
-        "samples": state.samples,
-        "steps": state.steps,
+        "progress": asdict(Progress(state.seconds, state.samples, state.steps, state.skipped)),
         "history": state.history,
+        "numpy_generator": random["numpy"],
     }
-    with atomic_path(path) as temporary:
-        torch.save(values, temporary)
+    kept = state.optimiser.state
+    tensors = {
+        **{f"module.{n}": v for n, v in stored_tensors(state.module).items()},
+        **{f"average.{n}": v for n, v in stored_tensors(state.average).items()},
+        **{f"{m}.{n}": kept[p][m] for n, p in state.moments() for m in MOMENTS},
+        "generator": random["torch"],
+    }
+    write_tensors(path, CHECKPOINT, about, tensors)
 
 
-def read_checkpoint(path: Path, library: Library, shape: Architecture) -> dict[str, Any]:
+def read_checkpoint(path: Path, library: Library, shape: Architecture) -> Checkpoint:
     """Read a checkpoint of this library.
 
     Raises
@@ -122,29 +195,67 @@ def read_checkpoint(path: Path, library: Library, shape: Architecture) -> dict[s
     InputError
         It is missing, damaged, or of another library or architecture.
     """
-    if not Path(path).is_file():
+    path = Path(path)
+    if not path.is_file():
         raise InputError(f"there is no checkpoint {path}; leave --resume out to start anew")
+    attrs = library.dataset.attrs
+    with TensorFile(path, CHECKPOINT) as file:
+        checksum, version = file.field("checksum", WORDS), file.field("library_version", NUMBER)
+        if checksum != attrs["checksum"]:
+            raise InputError(f"{path} belongs to a training on another library; start anew")
+        if version != attrs["version"]:
+            raise InputError(
+                f"{path} belongs to a training on version {version} of the library's physics, this one has "
+                f"version {attrs['version']}; start anew"
+            )
+        if file.field("architecture", ARCHITECTURE) != shape:
+            raise InputError(f"{path} belongs to a network of another shape; start anew")
+        return Checkpoint(
+            path,
+            file.field("plan", PLAN),
+            file.field("progress", PROGRESS),
+            file.field("history", HISTORY),
+            file.field("numpy_generator", VALUES),
+            file.tensors(_shapes(shape)),
+        )
+
+
+def _shapes(architecture: Architecture) -> dict[str, Shape]:
+    """What the tensors of a checkpoint have to be."""
+    module, shapes = shapes_of(architecture)
+    out = {f"{part}.{n}": shape for part in ("module", "average") for n, shape in shapes.items()}
+    for name, parameter in module.named_parameters():
+        for moment in MOMENTS:
+            out[f"{moment}.{name}"] = Shape(() if moment == "step" else tuple(parameter.shape))
+    return out | {"generator": Shape((-1,), "U8")}
+
+
+def restore(state: State, samples: Samples, stored: Checkpoint) -> None:
+    """Put a checkpoint's values in place.
+
+    Raises
+    ------
+    InputError
+        The random numbers are of another kind of device, or those of no generator.
+    """
+    fill(state.module, stored.part("module"))
+    fill(state.average, stored.part("average"))
+    for name, parameter in state.moments():
+        moments = {m: stored.tensors[f"{m}.{name}"] for m in MOMENTS}
+        # fused steps go through a parameter and its moments in the order of their memory
+        state.optimiser.state[parameter] = {
+            m: (v.to(parameter.device) if m == "step" else torch.empty_like(parameter).copy_(v).detach())
+            for m, v in moments.items()
+        }
     try:
-        values = torch.load(path, map_location="cpu", weights_only=True)  # never unpickles code
-    except Exception as error:  # torch raises many kinds for a damaged file
+        samples.restore({"numpy": stored.numpy_generator, "torch": stored.tensors["generator"]})
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise InputError(f"{path} cannot be read as a checkpoint ({reason}); start anew") from None
-    if not isinstance(values, dict) or values.get("format") != CHECKPOINT:
-        raise InputError(f"{path} is no checkpoint of a training; those end in .checkpoint")
-    if values.get("version") != CHECKPOINT_VERSION:
-        raise InputError(f"{path} has checkpoint format {values.get('version')}; start anew")
-    if values["checksum"] != library.dataset.attrs["checksum"]:
-        raise InputError(f"{path} belongs to a training on another library; start anew")
-    if values["architecture"] != asdict(shape):
-        raise InputError(f"{path} belongs to a network of another shape; start anew")
-    return values
-
-
-def restore(state: State, samples: Samples, stored: dict[str, Any]) -> None:
-    """Put a checkpoint's values in place."""
-    state.module.load_state_dict(stored["module"])
-    state.average.load_state_dict(stored["average"])
-    state.optimiser.load_state_dict(stored["optimiser"])
-    samples.restore(stored["samples_state"])
-    state.seconds, state.samples, state.steps = stored["seconds"], stored["samples"], stored["steps"]
-    state.history = list(stored["history"])
+        raise InputError(
+            f"{stored.path} cannot be gone on from here: its random numbers are those of another kind of "
+            f"device ({reason}); start anew, or use the device that it was begun on"
+        ) from None
+    progress = stored.progress
+    state.seconds, state.samples = progress.seconds, progress.samples
+    state.steps, state.skipped = progress.steps, progress.skipped
+    state.history = list(stored.history)

@@ -1,51 +1,35 @@
 """Trained networks as files, and their use.
 
-A file is a .safetensors with the averaged weights; its metadata (JSON, under the key "hybridfit")
-says what the network is and what it was trained on, and it is rebuilt from that strictly.
+A file is a .safetensors with the averaged weights; its metadata says what the network is and what it
+was trained on, and it is rebuilt from that strictly (`files`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
-import safetensors
 import torch
 from numpy.typing import ArrayLike, NDArray
-from safetensors.torch import save
-from torch import nn
+from pydantic import TypeAdapter
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from hybridfit.errors import InputError, LibraryError
-from hybridfit.io import atomic_path
 from hybridfit.library.library import Library
-from hybridfit.network.architecture import Architecture, PatternNet, channels_last, represent
+from hybridfit.network.architecture import Architecture, PatternNet, channels_last, empty_net, represent
+from hybridfit.network.files import Kind, Shape, TensorFile, Unusable, write_tensors
+from hybridfit.network.origin import Origin, whole_checksum
+from hybridfit.network.settings import WeightsSettings
 
-FORMAT = "hybridfit network"
-VERSION = 1
+WEIGHTS = Kind("hybridfit network", 2, "weights", "copy it again, or train anew with `hybridfit train`")
+ARCHITECTURE, ORIGIN = TypeAdapter(Architecture), TypeAdapter(Origin)
+COUNTED = "num_batches_tracked"  # batches seen: nothing depends on it
 BATCH = 128
 Array = NDArray[np.floating]
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What a network was trained on: mrad, nm, kV; record is the history of the training."""
-
-    crystal: str
-    formula: str
-    zone: tuple[int, ...]
-    energy_kv: float
-    semi_angle: tuple[float, float]
-    thickness: tuple[float, float]
-    tilt_max: float
-    checksum: str
-    thickness_temperature: float
-    tilt_temperature: float
-    record: dict[str, Any]
 
 
 class Predictions(NamedTuple):
@@ -111,20 +95,15 @@ class Network:
     # ---------------------------------------------------------------- files
 
     def save(self, path: str | Path) -> None:
-        """Write the network: whole, or not at all."""
-        about = {
-            "format": FORMAT,
-            "version": VERSION,
-            "architecture": asdict(self.architecture),
-            "origin": asdict(self.origin),
-        }
-        tensors = {
-            name: value.detach().cpu().contiguous()
-            for name, value in self.module.state_dict().items()
-            if not name.endswith("num_batches_tracked")
-        }
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(save(tensors, metadata={"hybridfit": json.dumps(about)}))
+        """Write the network: whole, or not at all.
+
+        Raises
+        ------
+        InputError
+            A weight is not finite.
+        """
+        about = {"architecture": asdict(self.architecture), "origin": asdict(self.origin)}
+        write_tensors(path, WEIGHTS, about, stored_tensors(self.module))
 
     @classmethod
     def open(cls, path: str | Path, *, device: str = "auto") -> Network:
@@ -138,32 +117,12 @@ class Network:
         path = Path(path)
         if not path.is_file():
             raise InputError(f"there is no weights file {path}; `hybridfit train` makes one")
-        try:
-            with safetensors.safe_open(str(path), framework="pt") as file:
-                about = json.loads((file.metadata() or {}).get("hybridfit", "{}"))
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
-        except (safetensors.SafetensorError, OSError, ValueError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(
-                f"{path} cannot be read as weights ({reason}); copy it again, or train anew"
-            ) from None
-        if about.get("format") != FORMAT:
-            raise InputError(f"{path} holds no hybridfit network; `hybridfit train` makes one")
-        if about.get("version") != VERSION:
-            raise InputError(
-                f"{path} has network format {about.get('version')}, this hybridfit reads format {VERSION}; "
-                "train anew"
-            )
-        try:
-            module = PatternNet(Architecture(**_tuples(about["architecture"])))
-            missing = module.load_state_dict(tensors, strict=False)
-            lost = [name for name in missing.missing_keys if not name.endswith("num_batches_tracked")]
-            if lost or missing.unexpected_keys:
-                raise KeyError(f"tensors {', '.join([*lost, *missing.unexpected_keys][:3])}")
-            origin = Origin(**_tuples(about["origin"]))
-        except (KeyError, TypeError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{path} does not describe its own network ({reason}); train anew") from None
+        with TensorFile(path, WEIGHTS) as file:
+            architecture = file.field("architecture", ARCHITECTURE)
+            origin = file.field("origin", ORIGIN)
+            origin.check_classes(architecture)
+            module, shapes = shapes_of(architecture)
+            fill(module, file.tensors(shapes))
         return cls(module, origin, device=device)
 
     @classmethod
@@ -195,7 +154,7 @@ class Network:
         """The network that was trained on a library, for a semi-angle (mrad); None without one.
 
         It is looked for beside the file or recipe of the library, under the same name, then among the
-        shipped ones; one that was trained on something else is passed over.
+        shipped ones.
 
         Parameters
         ----------
@@ -204,46 +163,55 @@ class Network:
         device : str
         beside : path, optional
             By default that of the library.
+
+        Raises
+        ------
+        InputError, LibraryError
+            Weights lie beside the library under its name, and are damaged or those of another library;
+            or shipped ones are damaged.
         """
         beside = beside or library.path
-        near = [] if beside is None or beside.suffix not in (".toml", ".nc") else [weights_beside(beside)]
-        shipped = sorted(shipped_path("any").parent.glob("*.safetensors"))
-        for path in (*(path for path in near if path.is_file()), *shipped):
-            with contextlib.suppress(LibraryError, InputError):
-                network = cls.open(path, device=device)
-                network.check(library, semi_angle)
+        near = None if beside is None or beside.suffix not in (".toml", ".nc") else weights_beside(beside)
+        if near is not None and near.is_file():
+            network = _open_beside(near, library, device)
+            if network is not None and network.serves(library, semi_angle):
+                return network
+        for path in sorted(shipped_path("any").parent.glob("*.safetensors")):
+            network = cls.open(path, device=device)
+            if network.serves(library, semi_angle):
                 return network
         return None
 
-    def check(self, library: Library, semi_angle: float | None = None) -> None:
+    def serves(self, library: Library, semi_angle: float | None = None) -> bool:
+        """Whether the network belongs to a library, and was trained for a semi-angle (mrad)."""
+        try:
+            self.check(library, semi_angle)
+        except (LibraryError, InputError):
+            return False
+        return True
+
+    def check(
+        self,
+        library: Library,
+        semi_angle: float | None = None,
+        settings: WeightsSettings = WeightsSettings(),  # noqa: B008  (it is frozen)
+    ) -> None:
         """Make sure that the network belongs to a library, and was trained for a semi-angle (mrad).
 
         Raises
         ------
         LibraryError
-            Trained on another crystal, zone axis, energy or build of the library.
+            Trained on another crystal, zone axis, energy or build of the library, or on another version
+            of the physics, unless `WeightsSettings.other_physics` lists it.
         InputError
             Not trained for this semi-angle.
         """
-        attrs, origin = library.dataset.attrs, self.origin
-        pairs = (
-            ("crystal", f"{origin.crystal} ({origin.formula})", f"{attrs['crystal']} ({attrs['formula']})"),
-            ("zone axis", _words(origin.zone), _words(np.atleast_1d(attrs["zone"]))),
-            ("energy", f"{origin.energy_kv:g} kV", f"{attrs['energy_kv']:g} kV"),
-            ("thickness range", _range(origin.thickness, "nm"), _range(library.thickness_range, "nm")),
-            ("checksum", origin.checksum[:12], str(attrs["checksum"])[:12]),
-        )
-        for name, mine, its in pairs:
-            if mine != its:
-                raise LibraryError(
-                    f"the network was trained on a library with {name} {mine}, this one has {its}; "
-                    "take the network that belongs to it, or make one with `hybridfit train`"
-                )
-        low, high = origin.semi_angle
-        if semi_angle is not None and not 0.99 * low <= semi_angle <= 1.01 * high:
-            raise InputError(
-                f"semi-angle {semi_angle:g} mrad is not what the network was trained for "
-                f"({low:g} … {high:g} mrad); use --method lsf, or train one with --semi-angles"
+        self.origin.check(library, semi_angle, settings)
+        mine, its = self.architecture.rotation_order, library.rotation_order
+        if mine != its:
+            raise LibraryError(
+                f"the network was trained for a {mine}-fold axis, that of this library is {its}-fold; "
+                "train it anew with `hybridfit train`"
             )
 
     # ---------------------------------------------------------------- use
@@ -280,11 +248,12 @@ class Network:
             tilt=tilt.reshape(-1, a.tilt_classes, a.tilt_classes),
         )
 
-    def _batch(self, crops: torch.Tensor, alpha: torch.Tensor) -> list[NDArray]:
-        if self._fast is None:
-            self._fast = channels_last(folded(self.module), self.device)
+    def _batch(self, crops: Tensor, alpha: Tensor) -> list[NDArray]:
+        fast = self._fast
+        if fast is None:  # threads that meet here make equal copies, and each uses its own
+            fast = self._fast = channels_last(folded(self.module), self.device)
         channels = represent(crops, alpha).contiguous(memory_format=torch.channels_last)
-        heads = self._fast(channels, alpha)
+        heads = fast(channels, alpha)
         thickness = torch.softmax(heads.thickness / self.origin.thickness_temperature, dim=1)
         tilt = torch.softmax(heads.tilt / self.origin.tilt_temperature, dim=1)
         return [v.cpu().numpy() for v in (heads.size, heads.centre, heads.rotation, thickness, tilt)]
@@ -335,13 +304,50 @@ def torch_device(name: str) -> torch.device:
     return device
 
 
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+def stored_tensors(module: PatternNet) -> dict[str, Tensor]:
+    """What a file keeps of a network."""
+    return {name: value for name, value in module.state_dict().items() if not name.endswith(COUNTED)}
 
 
-def _words(values: Any) -> str:
-    return " ".join(str(int(v)) for v in values)
+def shapes_of(architecture: Architecture) -> tuple[PatternNet, dict[str, Shape]]:
+    """An empty network, and what the tensors that a file keeps of it have to be.
+
+    Raises
+    ------
+    Unusable
+        An architecture that cannot be, or is too large.
+    """
+    try:
+        module = empty_net(architecture)
+    except ValueError as error:
+        raise Unusable(str(error)) from None
+    return module, {name: Shape(tuple(value.shape)) for name, value in stored_tensors(module).items()}
 
 
-def _range(values: tuple[float, ...], unit: str) -> str:
-    return f"{values[0]:g}–{values[1]:g} {unit}"
+def fill(module: PatternNet, tensors: Mapping[str, Tensor]) -> None:
+    """Put the tensors of a file in their places in a network, of which they may be empty."""
+    counted = {n: torch.zeros((), dtype=torch.long) for n in module.state_dict() if n.endswith(COUNTED)}
+    empty = any(value.is_meta for value in module.parameters())
+    module.load_state_dict({**tensors, **counted}, assign=empty)
+
+
+def _open_beside(path: Path, library: Library, device: str) -> Network | None:
+    """The network that lies beside a library under its name; None where it is of other structural values.
+
+    Raises
+    ------
+    InputError, LibraryError
+        It is damaged, or of another library.
+    """
+    try:
+        network = Network.open(path, device=device)
+    except InputError as error:
+        raise InputError(f"{error}, or remove it: it lies beside the library under its name") from None
+    origin, checksum = network.origin, str(library.dataset.attrs["checksum"])
+    if origin.checksum != checksum and origin.whole_checksum == whole_checksum(library):
+        return None
+    try:
+        network.check(library)
+    except LibraryError as error:
+        raise LibraryError(f"{path} lies beside the library under its name: {error}, or remove it") from None
+    return network

@@ -41,7 +41,12 @@ def network(library: Library) -> Network:
     """The shipped network, as if trained on this library."""
     shipped = Network.shipped("SrTiO3_001_200kV", device="cpu")
     attrs = library.dataset.attrs
-    origin = replace(shipped.origin, thickness=library.thickness_range, checksum=str(attrs["checksum"]))
+    origin = replace(
+        shipped.origin,
+        thickness=library.thickness_range,
+        checksum=str(attrs["checksum"]),
+        library_version=int(attrs["version"]),
+    )
     return Network(shipped.module, origin, device="cpu")
 
 

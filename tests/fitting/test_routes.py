@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hybridfit import Fitter, Hints, Status, make_frame, simulate_frame
+from hybridfit.errors import InputError, LibraryError
 from hybridfit.fitting import routes
 from hybridfit.fitting.candidates import tilt_distance
 from hybridfit.fitting.clock import Clock
@@ -175,12 +176,13 @@ def test_a_network_of_the_reference_seeds_structural_parameters(shifted, tmp_pat
     assert fitter.seeder.network.origin.checksum == reference.dataset.attrs["checksum"]
 
 
-def test_weights_beside_another_library_are_passed_over(small_library, shifted, tmp_path, monkeypatch):
+def test_weights_beside_the_library_that_cannot_be_used_are_named(small_library, tmp_path):
     path = tmp_path / "small.nc"
     small_library.save(path)
-    shipped = Network.shipped("SrTiO3_001_200kV")
-    shipped.save(weights_beside(path))
-    assert Network.for_library(Library.open(path), SEMI_ANGLE) is None
+    Network.shipped("SrTiO3_001_200kV").save(weights_beside(path))
+    with pytest.raises(LibraryError, match=r"small\.safetensors lies beside the library .*, or remove it"):
+        Fitter(Library.open(path), SEMI_ANGLE)
     weights_beside(path).write_bytes(b"no weights")
-    assert Network.for_library(Library.open(path), SEMI_ANGLE) is None
-    assert np.isfinite(Fitter(Library.open(path), SEMI_ANGLE).tilt_limit)
+    with pytest.raises(InputError, match=r"small\.safetensors cannot be read .*, or remove it"):
+        Fitter(Library.open(path), SEMI_ANGLE)
+    assert np.isfinite(Fitter(Library.open(path), SEMI_ANGLE, method="lsf").tilt_limit)

@@ -1,0 +1,63 @@
+"""Settings of networks: what decides whether weights may be used, and when a training gives up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from hybridfit.thresholds import threshold
+
+
+class OtherPhysics(NamedTuple):
+    """Weights that may be used on a library of another version of the physics, because it was measured.
+
+    checksum is that of the library's recipe; the two versions are those of the library.
+    """
+
+    checksum: str
+    trained_on: int
+    used_on: int
+
+
+@dataclass(frozen=True)
+class WeightsSettings:
+    """What decides whether a network may be used on a library."""
+
+    other_physics: tuple[OtherPhysics, ...] = threshold(
+        (OtherPhysics("c1c6ca107d2f8305ec7e4184d052a40c0d7222733125cb4622f26a62e9f39497", 3, 4),),
+        "library version",
+        "the shipped SrTiO3 network was trained before higher Laue zones acted through the potential; on "
+        "frames of version 4 its size and centre are within 2 % and 2 px of 227 in 100 %, its rotation "
+        "within 2° in 98.0 %, its thickness within 3 nm in 98.5 %, its tilt within 1 mrad in 100 %",
+        "benchmarks.hybrid",
+    )
+    semi_angle_room: float = threshold(
+        0.01, "1", "a semi-angle is known to about 1 %; a network has not learnt larger differences", "design"
+    )
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a training steps, and when it gives up."""
+
+    warm_up: float = threshold(
+        0.03, "1", "share of the budget in which the learning rate grows to its largest", "design"
+    )
+    weight_decay: float = threshold(0.02, "1", "of the matrices; biases and scales do not decay", "design")
+    clip: float = threshold(2.0, "1", "largest norm of a gradient: an odd batch must not undo many", "design")
+    average: float = threshold(
+        0.9985, "1", "share of the averaged weights that a step keeps: some 700 steps count", "design"
+    )
+    skipped_in_a_row: int = threshold(
+        20,
+        "steps",
+        "one batch with a number that is not finite is chance, so many in a row are not: nothing is learnt",
+        "design",
+    )
+    skipped_share: float = threshold(
+        0.05,
+        "1",
+        "of all steps: more than chance, and what is left out biases what is learnt",
+        "design",
+    )
+    share_after: int = threshold(200, "steps", "before, a few skipped steps are already 5 %", "design")
