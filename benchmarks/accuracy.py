@@ -114,7 +114,9 @@ def against_expm(study: Study, library: Library, recipe: Recipe, tilts: int) -> 
         curves[f"library {alpha} mrad"] = largest(error)
         beyond = t[largest(error) > BAR]
         if len(beyond):
-            study.note(f"at {alpha} mrad the library first leaves {BAR:g} of the maximum at {beyond[0]:g} nm")
+            study.note(
+                f"at {alpha} mrad the library is wrong by more than {BAR:g} of the maximum from {beyond[0]:g} nm on"
+            )
         top = np.stack([np.interp(middle_nm, t, column) for column in maxima.T], axis=1)
         for kind in KINDS:
             whole = prefiltered(kind, exact[1::2], 0)  # 1, 2, … nm

@@ -125,8 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "most of all above 70 nm; their least squares subtract 0.4/nm"
     )
     study.note(
-        f"{n} frames at each semi-angle, against the truth; the network was trained with backgrounds "
-        "and needs none taken away"
+        f"{n} frames at each semi-angle, compared with the truth; the network was trained with backgrounds, "
+        "so none has to be subtracted"
     )
     draw(study, found, patterns)
     lists = {f"{angle} mrad": row for angle, row in found.items()}

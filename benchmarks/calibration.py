@@ -143,8 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             study.note(f"{words}: {1e3 * median:.0f} ms a fit without its seed, median, one core")
     confidences(study, rows)
     study.note(
-        f"intervals are those of fits that converged; confident and wrong: converged, and off by more than "
-        f"{MISLED['thickness']:g} nm or {MISLED['tilt_x']:g} mrad and than {BEYOND:g} standard errors"
+        f"intervals are of fits that converged; confident and wrong: converged, and off by more than "
+        f"{MISLED['thickness']:g} nm or {MISLED['tilt_x']:g} mrad and by more than {BEYOND:g} standard errors"
     )
     draw(study, rows)
     return 0 if study.finish(frames=rows) else 1

@@ -166,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         print(f"{name}: {count} frames fitted with and without lines", flush=True)
     study.note(
-        f"zero-order beams to {G_ZERO} Å⁻¹ in all solves, those of other zones as in hybridfit.physics.holz; "
+        f"zero-order beams to {G_ZERO} Å⁻¹, beams of other zones chosen as in hybridfit.physics.holz; "
         f"{SEMI_ANGLE:g} mrad, tilts to {TILT:g} mrad, {', '.join(map(str, THICKNESS))} nm, "
         f"{8 * TILTS} random points of each; structural parameters at their last value"
     )

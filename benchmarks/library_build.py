@@ -57,14 +57,14 @@ def rival_rows(study: Study, ours: dict[str, Any]) -> float | None:
     for name, difference in threaded["difference"].items():
         study.add(f"intensities of the strongest beams, abTEM with {name}", difference, "of incident")
     study.note(
-        f"abTEM's time is measured on {threaded['directions']} random directions and scaled. It has no "
-        f"absorption (Hermitian, so faster; hybridfit's time has it in) and knows no symmetry: "
-        f"the same library takes it {ours['unfolded']} directions, {each * ours['unfolded']:.0f} s."
+        f"abTEM's time is measured on {threaded['directions']} random directions and scaled. abTEM has no "
+        f"absorption, so its matrix is Hermitian and faster to solve; hybridfit's time includes absorption. abTEM "
+        f"uses no symmetry: the same library takes {ours['unfolded']} directions, {each * ours['unfolded']:.0f} s."
     )
     study.note(
-        "differences from abTEM: absorption off on both sides, up to 125 nm and 24 mrad off the axis. With "
-        "the same factors, what is left is abTEM's float32 eigenproblem (5e-4) and its factor 1 + g_z/K "
-        "(2e-3 at 24 mrad); the others are its own scattering factors."
+        "differences from abTEM: without absorption in both codes, up to 125 nm and 24 mrad off the axis. With "
+        "the same structure factors they come from abTEM's float32 eigenproblem (5e-4) and its factor 1 + g_z/K "
+        "(2e-3 at 24 mrad); the others come from its own scattering factors."
     )
     return each * ours["unfolded"]
 

@@ -178,8 +178,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{FIT[0]:g} nm and {FIT[1]:g} mrad for the fit, which starts from its unmasked answer"
     )
     study.note(
-        "the paper's network agrees least at about the semi-angle, for thickness and for tilt, and is "
-        "undisturbed beyond some 18 mrad"
+        "the paper's network is worst with masks at about the semi-angle, for thickness and for tilt, and "
+        "unaffected by masks beyond some 18 mrad"
     )
     plot(study, found, radii)
     curves = {

@@ -154,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         study.add("tilt component error above 15 nm, worst", worst_tilt[thick].max(), "mrad", at_most=0.15)
     study.note(
         "At 10 nm a tilt hardly changes the pattern: a misfit of 0.1-0.3 % of the variance (phonon "
-        "speckle, diffuse scattering that is not in the model) moves it by some tenths of a mrad."
+        "speckle, diffuse scattering that is not in the model) changes it by some tenths of a mrad."
     )
     passed = study.finish(**{name: value.tolist() for name, value in columns.items()})
     with study.figure(columns=3) as (_, axes):

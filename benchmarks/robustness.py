@@ -139,16 +139,16 @@ def annotate(study: Study, frames: int, quick: bool) -> None:
     )
     study.note(
         f"confident and wrong: converged, and off by more than {MISLED['thickness']:g} nm or "
-        f"{MISLED['tilt_x']:g} mrad and than {BEYOND:g} standard errors"
+        f"{MISLED['tilt_x']:g} mrad and by more than {BEYOND:g} standard errors"
     )
     _, path = nuisances.scattered_once(nuisances.SCALE)
     study.note(
-        f"amorphous layer: SrTiO3 that scatters elastically once, as its atoms would by themselves; "
+        f"amorphous layer: atoms of SrTiO3, each of which scatters elastically once and by itself; "
         f"mean free path {path:.0f} nm; thickness is that of the crystal"
     )
     study.note(
-        "energy: a semi-angle that is fitted takes up the change of the wavelength; extinction distances "
-        "change, too, and thickness with them, by some 0.4 % for 1 % of the energy, which no parameter tells"
+        "energy: a fitted semi-angle compensates the change of the wavelength. Extinction distances change, "
+        "too, and thickness with them, by some 0.4 % for 1 % of the energy. No parameter of the fit compensates that."
     )
     if quick:
         study.note("quick: frames of other Debye–Waller factors and energies are of fewer beams, too")

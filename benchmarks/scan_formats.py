@@ -181,10 +181,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             n, seconds[what] = wrong(Path(folder) / name, options, expected)
             study.add(f"{what}: wrong pixels and sides", n, "", at_most=0)
     study.note(
-        "DM4 skipped: nothing but GMS writes it; both orders of its axes are tested on its documented layout"
+        "DM4 skipped: only GMS writes it; tests read both orders of its axes from its documented layout"
     )
-    study.note("Velox EMD skipped: nothing but Velox writes it; its documented layout is tested")
-    study.note(f"the scan has {scan.nbytes / 1e6:.0f} MB; a whole read follows one of a block, so from cache")
+    study.note("Velox EMD skipped: only Velox writes it; tests read its documented layout")
+    size = f"{scan.nbytes / 1e6:.0f} MB"
+    study.note(f"the scan has {size}; a block is read first, so the whole scan comes from the system's cache")
     passed = study.finish(seconds=seconds)
     with study.figure(size=(6.4, 3.6)) as (_, axes):
         axes[0].barh(list(seconds), [scan.nbytes / 1e6 / s for s in seconds.values()])

@@ -64,7 +64,7 @@ def cost(study: Study, frames: int, quick: bool) -> Row:
     for stage in ("search", "refine"):
         study.add(f"fit from a seed: {stage}, median", 1e3 * np.median(times[stage]), "ms")
     study.add("fit from a seed: thickness within 0.5 nm", 100 * np.mean(right), "%", at_least=95)
-    study.note("the fit from a seed is the hybrid one without its network, which takes 10 ms more")
+    study.note("the fit from a seed is a hybrid fit without the network, which would take 10 ms more")
     return {"seconds": seconds, "times": times}
 
 
