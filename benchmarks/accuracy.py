@@ -115,7 +115,8 @@ def against_expm(study: Study, library: Library, recipe: Recipe, tilts: int) -> 
         beyond = t[largest(error) > BAR]
         if len(beyond):
             study.note(
-                f"at {alpha} mrad the library is wrong by more than {BAR:g} of the maximum from {beyond[0]:g} nm on"
+                f"at {alpha} mrad the library is wrong by more than {BAR:g} of the maximum from "
+                f"{beyond[0]:g} nm on"
             )
         top = np.stack([np.interp(middle_nm, t, column) for column in maxima.T], axis=1)
         for kind in KINDS:

@@ -58,13 +58,14 @@ def rival_rows(study: Study, ours: dict[str, Any]) -> float | None:
         study.add(f"intensities of the strongest beams, abTEM with {name}", difference, "of incident")
     study.note(
         f"abTEM's time is measured on {threaded['directions']} random directions and scaled. abTEM has no "
-        f"absorption, so its matrix is Hermitian and faster to solve; hybridfit's time includes absorption. abTEM "
-        f"uses no symmetry: the same library takes {ours['unfolded']} directions, {each * ours['unfolded']:.0f} s."
+        "absorption, so its matrix is Hermitian and faster to solve; hybridfit's time includes absorption. "
+        f"abTEM uses no symmetry: the same library takes {ours['unfolded']} directions, "
+        f"{each * ours['unfolded']:.0f} s."
     )
     study.note(
-        "differences from abTEM: without absorption in both codes, up to 125 nm and 24 mrad off the axis. With "
-        "the same structure factors they come from abTEM's float32 eigenproblem (5e-4) and its factor 1 + g_z/K "
-        "(2e-3 at 24 mrad); the others come from its own scattering factors."
+        "differences from abTEM: without absorption in both codes, up to 125 nm and 24 mrad off the axis. "
+        "With the same structure factors they come from abTEM's float32 eigenproblem (5e-4) and its factor 1 "
+        "+ g_z/K (2e-3 at 24 mrad); the others come from its own scattering factors."
     )
     return each * ours["unfolded"]
 

@@ -73,17 +73,17 @@ def bloch_rows(study: Study, quick: bool) -> dict[str, float]:
             )
     study.note(
         "Bloch waves: all codes use one core, no symmetry, and fold no beam into the potential. abTEM has no "
-        "absorption: it gets our elastic structure factors and is compared without absorption, while our time "
-        "includes it. abTEM computes in single precision. py4DSTEM gets our structure factors with absorption and "
-        "computes in double precision. The nine strongest beams are compared up to 125 nm and 24 mrad off "
-        "the axis. Both rivals multiply by obliquity factors, 1 + g_z/K and cos θ, which are the probable cause of "
-        "the remaining 1e-3 to 2e-3."
+        "absorption: it gets our elastic structure factors and is compared without absorption, while our "
+        "time includes it. abTEM computes in single precision. py4DSTEM gets our structure factors with "
+        "absorption and computes in double precision. The nine strongest beams are compared up to 125 nm and "
+        "24 mrad off the axis. Both rivals multiply by obliquity factors, 1 + g_z/K and cos θ, which are the "
+        "probable cause of the remaining 1e-3 to 2e-3."
     )
     if "py4DSTEM" in times:
         study.note(
-            "py4DSTEM's own Weickenmeier–Kohl factors, with the Debye–Waller factor, are 5 to 10 % smaller than "
-            "those of the International Tables at 0.5 1/Å (Sr 1.49, tables 1.65), and agree within 3 % at 0, 1 "
-            "and 2 1/Å."
+            "py4DSTEM's own Weickenmeier–Kohl factors, with the Debye–Waller factor, are 5 to 10 % smaller "
+            "than those of the International Tables at 0.5 1/Å (Sr 1.49, tables 1.65), and agree within 3 % "
+            "at 0, 1 and 2 1/Å."
         )
     return times
 
@@ -139,11 +139,11 @@ def multislice_rows(study: Study, library: Any, quick: bool) -> dict[str, float]
     count = len(crystal.thickness_nm)
     study.note(
         f"multislice: 36 probe positions, {cells} × {cells} cells with {points}² points, two slices a cell. "
-        f"Its time is proportional to points × slices: a specimen of abtem_patterns (20 × 20 cells, 80 nm) would "
-        f"take {full / 60:.0f} minutes a configuration. Ours is the time of the same {count} patterns at the same "
-        "angles. For another tilt, semi-angle or thickness multislice must run again; we only compose again. "
-        "Misfits are shares of the variance in the disc, less noise, with intensity factor and radial background "
-        "fitted."
+        "Its time is proportional to points × slices: a specimen of abtem_patterns (20 × 20 cells, 80 nm) "
+        f"would take {full / 60:.0f} minutes a configuration. Ours is the time of the same {count} patterns "
+        "at the same angles. For another tilt, semi-angle or thickness multislice must run again; we only "
+        "compose again. Misfits are shares of the variance in the disc, less noise, with intensity factor "
+        "and radial background fitted."
     )
     return times
 
@@ -206,11 +206,11 @@ def grid_rows(study: Study, library: Any, quick: bool) -> dict[str, float]:
         study.add(f"ratio, {name} over the hybrid fit", times[name] / times["hybrid fit"], "×", **bar)
     study.note(
         f"the paper's grid: {grid.FIRST.count} transforms × {grid.whole_grid()} patterns (38 tilts × 120 "
-        f"thicknesses × 8 copies by symmetry). Its time is extrapolated from a part ({share}). This part includes "
-        "the patterns near the truth; we assume that no other pattern fits better. Every χ² is over 227 × 227 px. "
-        "The six intensity factors share their sums, and composing the stored patterns is not counted. Frames "
-        "have no background, which favours the grid, and it is given rotation, centre and size within ±1°, "
-        "±2 px and 3 %. The other two methods are given nothing but the semi-angle."
+        f"thicknesses × 8 copies by symmetry). Its time is extrapolated from a part ({share}). This part "
+        "includes the patterns near the truth; we assume that no other pattern fits better. Every χ² is over "
+        "227 × 227 px. The six intensity factors share their sums, and composing the stored patterns is not "
+        "counted. Frames have no background, which favours the grid, and it is given rotation, centre and "
+        "size within ±1°, ±2 px and 3 %. The other two methods are given nothing but the semi-angle."
     )
     study.note(
         "the matrix product transforms the frame instead of the patterns, and runs the first pass only. The "

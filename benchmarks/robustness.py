@@ -148,7 +148,8 @@ def annotate(study: Study, frames: int, quick: bool) -> None:
     )
     study.note(
         "energy: a fitted semi-angle compensates the change of the wavelength. Extinction distances change, "
-        "too, and thickness with them, by some 0.4 % for 1 % of the energy. No parameter of the fit compensates that."
+        "too, and thickness with them, by some 0.4 % for 1 % of the energy. No parameter of the fit "
+        "compensates that."
     )
     if quick:
         study.note("quick: frames of other Debye–Waller factors and energies are of fewer beams, too")

@@ -104,8 +104,8 @@ def octahedra(study: Study, frames: int, quick: bool) -> list[Row]:
     rows = continuous(OCTAHEDRA, SEMI_ANGLES[OCTAHEDRA], 1e7, frames, quick)
     judged(study, "octahedral tilt, 1e7 electrons", "°", 0.3, rows)
     study.note(
-        "an octahedral tilt acts by its square, so near 0° it hardly changes the pattern; pulls are of frames "
-        "whose bound is below the bar"
+        "an octahedral tilt acts by its square, so near 0° it hardly changes the pattern; pulls are of "
+        "frames whose bound is below the bar"
     )
     study.note(f"octahedral tilt: {frames} frames of {', '.join(f'{v:g}' for v in BETWEEN[OCTAHEDRA])}°")
     return rows
