@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from hybridfit.fitting.flipped import FlippedFitter as FlippedFitter
     from hybridfit.fitting.hints import Hints as Hints
     from hybridfit.fitting.result import FitResult as FitResult
-    from hybridfit.fitting.result import Status as Status
+    from hybridfit.fitting.settings import FitSettings as FitSettings
+    from hybridfit.fitting.status import Status as Status
     from hybridfit.frame import Frame as Frame
     from hybridfit.frame import make_frame as make_frame
     from hybridfit.io import open_scan as open_scan
@@ -35,13 +36,14 @@ if TYPE_CHECKING:
 _HOME = {
     "Candidate": "hybridfit.fitting.candidates",
     "FitResult": "hybridfit.fitting.result",
+    "FitSettings": "hybridfit.fitting.settings",
     "Fitter": "hybridfit.fitting.fitter",
     "FlippedFitter": "hybridfit.fitting.flipped",
     "Frame": "hybridfit.frame",
     "Hints": "hybridfit.fitting.hints",
     "Library": "hybridfit.library.library",
     "Recipe": "hybridfit.library.recipe",
-    "Status": "hybridfit.fitting.result",
+    "Status": "hybridfit.fitting.status",
     "fit": "hybridfit.fitting.fitter",
     "make_frame": "hybridfit.frame",
     "map_scan": "hybridfit.scan.maps",
@@ -55,6 +57,7 @@ __all__ = [  # noqa: RUF022 - lazily imported; in the order in which one meets t
     "Library",
     "Recipe",
     "Fitter",
+    "FitSettings",
     "FlippedFitter",
     "Hints",
     "fit",

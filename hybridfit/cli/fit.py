@@ -26,7 +26,6 @@ from hybridfit.cli.options import (
     sizes,
 )
 from hybridfit.cli.starting import quick_start
-from hybridfit.errors import InputError
 
 if TYPE_CHECKING:
     from hybridfit.fitting.hints import Hints
@@ -103,15 +102,14 @@ def fit(
     whole = sizes(shape)
 
     with quick_start():
-        from hybridfit.fitting.fitter import check_method
         from hybridfit.fitting.hints import Hints
+        from hybridfit.fitting.settings import check_method, check_semi_angle
         from hybridfit.library.store import check_parameters
         from hybridfit.model import PARAMETERS
         from hybridfit.pattern import background as backgrounds
 
         check_method(method)
-        if semi_angle <= 0:
-            raise InputError(f"semi-angle {semi_angle:g} mrad cannot be right; give it in mrad, above 0")
+        check_semi_angle(semi_angle)
         backgrounds.check(background)
         check_parameters((*fixed, *(free or ())), PARAMETERS, library, fixed)
         hints = Hints(
@@ -160,10 +158,9 @@ def _fit_all(
     with Bars(quiet) as bars:
         with quick_start():
             from hybridfit.fitting.fitter import Fitter
-            from hybridfit.fitting.flipped import FlippedFitter
 
-            kind = FlippedFitter if flip else Fitter
-            fitter = kind(open_library(library, bars), semi_angle, hints=hints, progress=bars.show, **options)
+            opened = open_library(library, bars)
+            fitter = Fitter(opened, semi_angle, hints=hints, flip=flip, progress=bars.show, **options)
         for i, frame in enumerate(frames):
             bars.start(f"[{i + 1}/{len(frames)}] {Path(frame.source).name}" if len(frames) > 1 else "")
             result = fitter.fit(frame)

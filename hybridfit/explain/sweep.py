@@ -156,7 +156,7 @@ def _seeds(fitter: Fitter, frames: Sequence[Frame], camera: Candidate | None) ->
     if camera is not None:
         hints = Hints(centre=(camera.centre_x, camera.centre_y), scale=camera.scale)
         seeder = Seeder(
-            seeder.network, seeder.library, seeder.semi_angle, hints=hints, background=fitter.background
+            seeder.network, seeder.library, seeder.semi_angle, hints=hints, background=fitter.settings.background
         )
     return seeder.seed_many(frames)
 

@@ -14,7 +14,6 @@ WINDOW = (3.0, 1.0)  # nm, mrad: half-widths of the search about a seed or a hin
 NO_DOUBT = (1.5, 0.7)  # nm, mrad: a refinement gets over that by itself, better than a grid of such steps
 IN_DOUBT = 2.0  # standard deviations of the network's probabilities
 SURE = 0.9  # confidence from which the first candidate is tried alone
-SAME_THICKNESS, SAME_TILT = 1.0, 0.3  # nm, mrad: two refinements this close found one minimum
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,19 @@ class Candidate:
         inside = min(1.0, limit / max(float(np.hypot(*self.tilt)), 1e-12) * (1 - 1e-9))
         return replace(self, tilt_x=inside * self.tilt_x, tilt_y=inside * self.tilt_y) if inside < 1 else self
 
-    def same_as(self, other: Candidate, order: int) -> bool:
-        """Whether two refined candidates are one minimum, up to the n-fold axis."""
-        near = tilt_distance(self.tilt, other.tilt, order) < SAME_TILT
-        return near and abs(self.thickness - other.thickness) < SAME_THICKNESS
+    def mirrored(self) -> Candidate:
+        """The same in the frame of the crystal's mirror image, (x, −y): tilt_y has the other sign."""
+        return replace(self, tilt_y=-self.tilt_y)
+
+    @property
+    def camera_tilt(self) -> complex:
+        """The tilt in the frame of the camera, R(φ) τ (mrad), as x + iy: what the frame shows of it."""
+        return complex(self.tilt_x, self.tilt_y) * complex(np.exp(1j * np.deg2rad(self.rotation)))
+
+    def same_as(self, other: Candidate, order: int, within: tuple[float, float]) -> bool:
+        """Whether two refined candidates are one minimum (nm, mrad), up to the n-fold axis."""
+        near = tilt_distance(self.tilt, other.tilt, order) < within[1]
+        return near and abs(self.thickness - other.thickness) < within[0]
 
 
 @dataclass(frozen=True)

@@ -1,205 +1,185 @@
-"""The engine: frame in, result out.
+"""The fitter: from a frame to an answer.
 
-    network → candidates → windowed search → refinement → status and errors
+    seed     a network of the library names thickness, tilt and camera
+    search   library points and cameras in a window about the seed are ranked by χ²
+    refine   least squares from the best ones; all minima are compared on the same pixels
+    judge    a status, honest errors, and what speaks against the answer
 
-where there is a network, and a match of the library in its stead where there is none; where that
-does not hold, the whole library is searched (`routes`).  What a minimum is worth is told on one set
-of pixels for all of them.
+A frame may go by several routes (`Route`).  Each makes attempts, and attempts are refined one after the
+other until an answer holds:
+
+    network             candidates of the network, each in its window; where the network is in doubt, a
+                        library match with the network's disc stands beside them
+    wider window        the network's first candidate in a window of ±9 nm and ±2 mrad
+    library match       without a network of the library: the disc by a network of another crystal,
+                        thickness, tilt and rotation from all library points
+    full search         all library points with many cameras; also where no attempt holds
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hybridfit.errors import InputError
-from hybridfit.fitting.candidates import WINDOW, Candidate, Seed
+from hybridfit.fitting.attempts import Attempt, Attempts
+from hybridfit.fitting.candidates import Candidate, Seed
 from hybridfit.fitting.clock import Clock
-from hybridfit.fitting.everywhere import search_everywhere
-from hybridfit.fitting.hints import Hints, check_fixed, with_fixed
-from hybridfit.fitting.judge.status import poor
-from hybridfit.fitting.refine.minima import EVERYWHERE, Finisher
-from hybridfit.fitting.refine.refiner import Refiner
-from hybridfit.fitting.refine.structural import all_turns, make_variants, reference_values
+from hybridfit.fitting.hints import Hints
+from hybridfit.fitting.judge.answer import Origin, make_result
+from hybridfit.fitting.judge.semi_angle import other_semi_angle
+from hybridfit.fitting.judge.status import better, holds
+from hybridfit.fitting.refine.minima import Finder
+from hybridfit.fitting.refine.refiner import Refiner, is_thin
+from hybridfit.fitting.refine.structural import make_variants, reference_values
 from hybridfit.fitting.result import FitResult
-from hybridfit.fitting.routes import Route, doubted, in_doubt, make_seeder, matched, settle, windowed
-from hybridfit.fitting.search.cameras import check_bright
+from hybridfit.fitting.route import Route
+from hybridfit.fitting.search.cameras import check_bright, check_disc
 from hybridfit.fitting.search.full import Templates
+from hybridfit.fitting.settings import FitOptions, FitSettings
 from hybridfit.frame import Frame, make_frame
 from hybridfit.library.library import Library
-from hybridfit.model import PARAMETERS
-from hybridfit.pattern import background as bg
+from hybridfit.library.mirror import mirrored
+from hybridfit.options import settings_from
 from hybridfit.pattern.pool import Pool
 
 if TYPE_CHECKING:
-    from hybridfit.fitting.search.match import Matcher
     from hybridfit.fitting.seed.network import Seeder
     from hybridfit.network.weights import Network
 
 Array = NDArray[np.float64]
 Progress = Callable[[str, float], None]
 
-METHODS = ("hybrid", "lsf", "cnn")
-WIDER = (9.0, 2.0)  # nm, mrad: the window when the first one did not hold the answer
-WIDER_MOST = 4  # candidates of it
-
 
 class Fitter:
     """Fits frames of one library and one semi-angle; keep it when there are many.
 
+    Threads may share a fitter: their fits wait for each other.  For speed give every process its own.
+
     Parameters
     ----------
-    library : Library
+    library : Library, or the name or file of one
         Structural parameters start from the value nearest to 0 or in the middle, discrete ones from each.
     semi_angle : float, mrad
-    method : str
-        "hybrid": the network seeds a search of the library around what it says; where there is none
-        for the library, a match of the library does, on the disc that the network of another crystal
-        has found.  Where that does not hold, the whole library is searched.
-        "lsf": the whole library is searched.  "cnn": the network alone.
     network : Network, or the path of its weights, optional
         By default the one that was trained on this library: a shipped one, or beside the library.
-    background : str, one of `hybridfit.pattern.background.NAMES`
-    fix : mapping of parameter name to value, or to None to keep the value of the seed
-    free : names of parameters to vary that are fixed by default (semi_angle)
-    hints : Hints
-        A thickness, tilt or rotation that is known makes the search one around it, without the network.
     workers : int, threads of the search; by default all cores
     progress : callable(stage, fraction), optional
-    keep_model : bool
-        Keep the model (some 20 MB) with each result, for `FitResult.conf_interval`.
-    whole_curve : bool
-        The picture of a result shows χ² over the whole library, also where the search was narrower; the
-        frame is kept for that.
-    thorough : bool
-        Whether the whole library is searched where a seed does not hold.
     seeded : bool
         Frames come with their seeds, to `fit_seeded` and `fit_near`: no network is loaded.
+    settings : FitSettings, optional
+        What is asked of a fit; options replace its fields.
+    options : fields of `FitSettings`
+        method, background, fix, free, bounds, expressions, hints, flip, …: see there.
 
     Attributes
     ----------
+    settings : FitSettings
+        As given.
+    library : Library
+        As given, in memory.
+    reference : Library
+        At one value of each structural parameter; the mirror image for a flipped frame.
     method : str
         What is done: "lsf" where "hybrid" was asked for and hints say where to search.
+    seeder : Seeder or None
+        Its seeds are for `fit_seeded` of this fitter alone.
 
     Raises
     ------
     InputError, LibraryError
-        A name, hint or semi-angle that the library or the network does not know or cover.
+        A name, hint, bound or semi-angle that the library or the network does not know or cover.
     """
 
     def __init__(
         self,
-        library: Library,
-        semi_angle: float,
+        library: Library | str | Path,
+        semi_angle: float | None = None,
         *,
-        method: str = "hybrid",
         network: Network | str | Path | None = None,
-        background: str = "radial",
-        fix: Mapping[str, float | None] | None = None,
-        free: Sequence[str] = (),
-        hints: Hints | None = None,
         workers: int | None = None,
         progress: Progress | None = None,
-        keep_model: bool = False,
-        whole_curve: bool = False,
-        thorough: bool = True,
         seeded: bool = False,
+        settings: FitSettings | None = None,
+        **options: Unpack[FitOptions],
     ) -> None:
-        check_method(method)
-        library.check_semi_angle(semi_angle)
-        bg.check(background)
-        known = (*PARAMETERS, *library.structure)
-        for name in (*(fix or {}), *free):
-            if name not in known:
-                raise InputError(f"unknown parameter {name!r}; the parameters are {', '.join(known)}")
-        check_fixed(fix or {}, library, semi_angle)
+        asked = {**options} if semi_angle is None else {**options, "semi_angle": semi_angle}
+        self.settings = settings_from(FitSettings, settings, asked, "Fitter")
+        library = _as_library(library)
+        self.settings.check(library)
         if workers is not None and not (isinstance(workers, int | np.integer) and workers >= 1):
             raise InputError(
                 f"workers = {workers!r} is no number of threads; give 1 or more, or None for all cores"
             )
-        self.hints = with_fixed(hints or Hints(), fix or {})
-        self.hints.check_library(library, semi_angle)
+        self._lock = threading.RLock()
+        self.semi_angle = self.settings.semi_angle
+        # what the camera has seen: the mirror image of the crystal, where it mirrors its frames
+        self._inside = (self.settings.mirrored() if self.settings.flip else self.settings).held()
+        self.hints = self._inside.hints
         self.library = Library(library.dataset.load())
+        self._seen = mirrored(self.library) if self.settings.flip else self.library
+        fix = self._inside.fix
         # seeds are found at one value of each structural parameter
-        self.reference = self.library.at(**reference_values(self.library, fix or {}))
-        self.semi_angle = float(semi_angle)
-        self.background = background
-        self.fix = dict(fix or {})
-        self.free = tuple(free)
+        self.reference = self._seen.at(**reference_values(self._seen, fix))
         self.workers = workers or os.cpu_count() or 1
         self.progress: Progress = progress or (lambda stage, fraction: None)
-        self.tilt_limit = library.tilt_max + library.semi_angle_max - semi_angle
-        self.thorough = thorough
-        self.seeder = None if seeded else self._seeder(method, network, library.path)
+        self.tilt_limit = self.settings.tilt_limit(library)
+        self.seeder = None if seeded else self._make_seeder(network, library.path)
         placed = self.hints.thickness is not None or self.hints.tilt is not None
-        alone = self.seeder is None and not seeded and method == "hybrid" and not placed
-        self.method = method if self.seeder is not None or seeded or alone else "lsf"
-        remark = f"No network comes with this library at {semi_angle:g} mrad." if alone else ""
-        refiner = partial(
-            Refiner,
-            semi_angle=self.semi_angle,
-            background=background,
-            fix=self.fix,
-            free=self.free,
-            tilt_limit=self.tilt_limit,
-            pool=Pool(self.workers),
-        )
-        self.refiner = refiner(self.reference)
-        self.finisher = Finisher(
-            make_variants(self.library, self.fix, refiner),
-            self.library.structure,
-            method=self.method,
-            remark=remark,
-            keep_model=keep_model,
-            whole_curve=whole_curve,
-            progress=self.progress,
-        )
-        self.searcher = search_everywhere(
-            self.library, self.fix, self.semi_angle, self.hints, self.workers, self.progress
-        )
-        self.matchers = self._matchers() if alone else []
+        asked_for, none = self.settings.method, self.seeder is None and not seeded
+        alone = none and asked_for == "hybrid" and not placed
+        self.method = "lsf" if none and not alone else asked_for
+        self._remark = f"No network comes with this library at {self.semi_angle:g} mrad." if alone else ""
+        make = partial(Refiner, settings=self._inside, pool=Pool(self.workers))
+        self.refiner = make(self.reference)
+        shares = self.settings.refining.structural_starts
+        self.finder = Finder(make_variants(self._seen, fix, make, shares), self.progress)
+        self.attempts = Attempts(self._seen, self.reference, self._inside, self.workers, self.progress)
+        if alone:
+            self.attempts.match_with_shipped_network()
 
-    @property
-    def _known(self) -> bool:
-        """Whether hints say enough to search around them."""
-        return any(v is not None for v in (self.hints.thickness, self.hints.tilt, self.hints.rotation))
-
-    def _seeder(
-        self, method: str, network: Network | str | Path | None, beside: Path | None
-    ) -> Seeder | None:
-        """The network's part, unless the method, the hints or the lack of a network leave it out."""
-        known = self._known
+    def _make_seeder(self, network: Network | str | Path | None, beside: Path | None) -> Seeder | None:
+        """The network's part; None where the method, the hints or the lack of a network leave it out."""
+        method, hints, asked = self.settings.method, self.hints, self._inside
+        known = any(v is not None for v in (hints.thickness, hints.tilt, hints.rotation))
         if method == "lsf" or (method == "hybrid" and known):
             return None
-        if method == "cnn" and (known or self.fix or self.free):
+        if method == "cnn" and (known or asked.fix or asked.free or asked.bounds or asked.expressions):
             raise InputError(
-                "the network alone takes no fixed or free parameters, and hints for centre and scale only; "
-                "leave them out, or use method hybrid"
+                "the network alone takes no fixed, free, bounded or tied parameters, and hints for centre "
+                "and scale only; leave them out, or use method hybrid"
             )
-        options: dict[str, Any] = {"hints": self.hints, "background": self.background, "beside": beside}
-        return make_seeder(network, method, self.reference, self.semi_angle, **options)
+        # torch is slow to import, and a full search does without
+        from hybridfit.fitting.seed.network import Seeder
+        from hybridfit.network.weights import Network as Weights
 
-    def _matchers(self) -> list[Matcher]:
-        """Matches at every discrete value, by what the network of another crystal says of the disc."""
-        from hybridfit.fitting.search.match import Matcher
+        if isinstance(network, str | Path):
+            network = Weights.open(network)
+        if network is None:
+            network = Weights.for_library(self.reference, self.semi_angle, beside=beside)
+        elif not isinstance(network, Weights):
+            raise InputError(
+                f"network is {network!r}; give the path of its weights, a Network, or None for the one that "
+                "comes with the library; method lsf does without"
+            )
+        if network is None and method == "hybrid":
+            return None
+        if network is None:
+            raise InputError(
+                f"no network comes with this library at {self.semi_angle:g} mrad; make one with "
+                "`hybridfit train`, or use method lsf"
+            )
+        return Seeder(network, self.reference, self.semi_angle, hints=hints, background=asked.background)
 
-        first, *others = self.searcher.searchers
-        matcher = Matcher.aligned(first)
-        return [matcher, *(Matcher(other, matcher.aligner) for other in others)]
-
-    def templates(self) -> Templates:
-        """The library points of the full search; made (or read from the cache) on first use."""
-        return self.searcher.templates()
-
-    def search(self, frame: Frame | ArrayLike) -> tuple[list[Candidate], Array]:
-        """Candidates of the full search, best first, and the least χ² at every thickness: (2, n), nm."""
-        return self.searcher.search(_as_frame(frame))
+    # ---------------------------------------------------------------- what users call
 
     def fit(self, frame: Frame | ArrayLike) -> FitResult:
         """Find everything, by the method of this fitter.
@@ -211,18 +191,19 @@ class Fitter:
         Raises
         ------
         InputError
-            The frame cannot be used, or shows no direct disc.
+            The frame cannot be used, shows no direct disc, or resembles nothing in the library.
         """
-        clock = Clock()
         frame = _as_frame(frame)
-        self.hints.check_frame(frame.image.shape, self.semi_angle)
-        if self.matchers:
-            return settle(self, frame, matched(self, self.matchers, frame, clock), clock)
-        if self.seeder is None:
-            return self.search_everywhere(frame, clock)
-        seed = self.seeder.seed(frame)
-        clock.lap("seed")
-        return self.fit_seeded(frame, seed, clock)
+        with self._lock:
+            clock = Clock()
+            self.hints.check_frame(frame.image.shape, self.semi_angle)
+            if self.attempts.matchers:
+                return self._outward(self._settle(frame, self.attempts.matched(frame, clock), clock))
+            if self.seeder is None:
+                return self._outward(self._search_all(frame, clock))
+            seed = self.seeder.seed(frame)
+            clock.lap("seed")
+            return self.fit_seeded(frame, seed, clock)
 
     def fit_seeded(self, frame: Frame, seed: Seed, clock: Clock | None = None) -> FitResult:
         """The rest of `fit`, after the network has seeded the frame.
@@ -231,16 +212,18 @@ class Fitter:
         ----------
         frame : Frame
         seed : Seed
-            From `Seeder.seed_many`, for instance.
+            From the seeder of this fitter, or of one with the same settings.
         clock : Clock, optional
             Where the time spent so far is kept.
         """
-        clock = clock or Clock()
-        if self.method == "cnn":
-            from hybridfit.fitting.judge.network_answer import named_result
+        with self._lock:
+            clock = clock or Clock()
+            if self.method == "cnn":
+                from hybridfit.fitting.judge.network_answer import network_result
+                from hybridfit.fitting.seed.network import CERTAIN
 
-            return named_result(self.refiner, frame, seed, clock)
-        return self._hybrid(frame, seed, clock)
+                return self._outward(network_result(self.refiner, frame, seed, clock, CERTAIN))
+            return self._outward(self._settle(frame, self.attempts.seeded(frame, seed, clock), clock))
 
     def fit_near(self, frame: Frame | ArrayLike, candidates: Sequence[Candidate]) -> FitResult:
         """Search and refine around candidates within 3 nm and 1 mrad, from a neighbouring pattern for one.
@@ -256,12 +239,12 @@ class Fitter:
             A candidate is outside the library, or its camera cannot be that of the frame.
         """
         frame = _as_frame(frame)
-        candidates = [candidate.tilted_within(self.tilt_limit) for candidate in candidates]
-        for candidate in candidates:
-            self._check(candidate, frame)
-        clock = Clock()
-        attempts = windowed(self, frame, [("neighbour", WINDOW, 1, candidates)], clock)
-        return settle(self, frame, attempts, clock)
+        with self._lock:
+            clock = Clock()
+            inward = [self._inward(candidate).tilted_within(self.tilt_limit) for candidate in candidates]
+            for candidate in inward:
+                self._check(candidate, frame)
+            return self._outward(self._settle(frame, [self.attempts.near(frame, inward, clock)], clock))
 
     def refine(self, frame: Frame | ArrayLike, seed: Candidate) -> FitResult:
         """Refine from a seed within about 3 nm, 1 mrad, 2 px, 2 % and 2° of the truth.
@@ -271,73 +254,132 @@ class Fitter:
         InputError
             The seed is outside the library, or its camera cannot be that of the frame.
         """
-        clock = Clock()
         frame = _as_frame(frame)
-        self._check(seed, frame)
-        return self.finisher.finish(frame, [seed], None, clock, "seed given")
+        with self._lock:
+            clock = Clock()
+            seed = self._inward(seed)
+            self._check(seed, frame)
+            return self._outward(self._finish(frame, [seed], None, clock, Route.seed_given))
+
+    def search(self, frame: Frame | ArrayLike) -> tuple[list[Candidate], Array]:
+        """Candidates of the full search, best first, and the least χ² at every thickness: (2, n), nm."""
+        with self._lock:
+            found, curve = self.attempts.searcher.search(_as_frame(frame))
+        return [self._inward(candidate) for candidate in found], curve  # the mirror is its own inverse
+
+    def templates(self) -> Templates:
+        """The library points of the full search; made (or read from the cache) on first use."""
+        with self._lock:
+            return self.attempts.searcher.templates()
+
+    # ---------------------------------------------------------------- answers
+
+    def _settle(self, frame: Frame, attempts: Iterable[Attempt], clock: Clock) -> FitResult:
+        """Refine attempt after attempt until an answer holds; then search everywhere."""
+        result: FitResult | None = None
+        error: InputError | None = None
+        judging, order = self.settings.judging, self.reference.rotation_order
+        for attempt in attempts:
+            if not attempt.found:
+                continue
+            try:
+                new = self._finish(frame, attempt.found, attempt.curve, clock, attempt.route)
+            except InputError as impossible:  # a camera that cannot be: the full search has the last word
+                error = impossible
+                break
+            result = better(result, new, judging.as_good)
+            thin = is_thin(result.thickness, self.reference, self.settings.refining)
+            if holds(
+                result,
+                attempt.around,
+                order,
+                attempt.within,
+                room=judging.room,
+                thin=thin,
+                rivals=attempt.everywhere,
+            ):
+                return result
+        if not self.settings.thorough:
+            if result is None:
+                raise error or InputError(f"{frame.source}: nothing in the library resembles it")
+            return result
+        full = self._search_all(frame, clock)
+        return replace(better(result, full, judging.as_good), seconds=clock.seconds())
+
+    def _search_all(self, frame: Frame, clock: Clock) -> FitResult:
+        """Search the whole library, or the part of it that hints leave, and refine what is found."""
+        attempt = self.attempts.everywhere(frame, clock)
+        if not attempt.found:
+            check_bright(frame, self.hints)
+            raise InputError(
+                f"{frame.source}: nothing in the library resembles it at {self.semi_angle:g} mrad; check the "
+                "semi-angle, the library and the frame"
+            )
+        result = self._finish(frame, attempt.found, attempt.curve, clock, attempt.route)
+        if result.poor:
+            check_bright(frame, self.hints)
+        return result
+
+    def _finish(
+        self, frame: Frame, found: Sequence[Candidate], curve: Array | None, clock: Clock, route: Route
+    ) -> FitResult:
+        """Refine candidates and judge what they lead to."""
+        minima = self.finder.find(frame, found)
+        answer = minima.best.answer
+        check_disc(frame, (answer.centre_x, answer.centre_y, answer.scale), self.semi_angle)
+        doubt = other_semi_angle(frame, minima)
+        self.progress("refine", 1.0)
+        clock.lap("refine")
+        origin = Origin(route, self.method, found[0], curve, self._remark)
+        return make_result(frame, self._seen, minima, doubt, origin, clock.seconds())
+
+    def _inward(self, candidate: Candidate) -> Candidate:
+        """A candidate of the crystal, in the frame of what the camera has seen; or back."""
+        return candidate.mirrored() if self.settings.flip else candidate
+
+    def _outward(self, result: FitResult) -> FitResult:
+        """A result of what the camera has seen, in the frame of the crystal."""
+        return result.mirrored() if self.settings.flip else result
 
     def _check(self, seed: Candidate, frame: Frame) -> None:
         known = Hints(seed.thickness, seed.tilt, (seed.centre_x, seed.centre_y), seed.scale, seed.rotation)
         known.check_library(self.library, self.semi_angle)
         known.check_frame(frame.image.shape, self.semi_angle)
 
-    # ---------------------------------------------------------------- routes
-
-    def _hybrid(self, frame: Frame, seed: Seed, clock: Clock) -> FitResult:
-        """Search and refine around the network's candidates; look farther where that does not hold."""
-        routes: list[Route] = [
-            ("network", seed.window, 1, seed.worth_trying),
-            ("wider window", WIDER, WIDER_MOST, seed.candidates[:1]),
-        ]
-        attempts = windowed(self, frame, routes, clock)
-        if self.thorough and in_doubt(frame, seed):
-            attempts = doubted(self, frame, seed.candidates[0], attempts, clock)
-        return settle(self, frame, attempts, clock)
-
-    def search_everywhere(self, frame: Frame, clock: Clock) -> FitResult:
-        """Search the whole library, or the part of it that hints leave, and refine what is found."""
-        found, curve = self.searcher.search(frame)
-        found = all_turns(found, self.library, self.reference, self.hints.rotation)
-        clock.lap("search")
-        result = self.finisher.finish(frame, found, curve, clock, EVERYWHERE)
-        if poor(result):
-            check_bright(frame, self.hints)
-        return result
-
-
-def check_method(method: str) -> None:
-    """Raise an InputError for a method that there is not."""
-    if method not in METHODS:
-        raise InputError(f"unknown method {method!r}; the methods are {', '.join(METHODS)}")
-
 
 def _as_frame(frame: Frame | ArrayLike) -> Frame:
     return frame if isinstance(frame, Frame) else make_frame(frame)
 
 
+def _as_library(library: Library | str | Path) -> Library:
+    if isinstance(library, str | Path):
+        return Library.open(library)
+    if not isinstance(library, Library):
+        raise InputError(
+            f"library is {library!r}; give a Library, or the name or file of one, such as 'SrTiO3_001_200kV'"
+        )
+    return library
+
+
 def fit(
-    frame: Frame | ArrayLike,
-    library: Library | str,
+    frame: Frame | ArrayLike | str | Path,
+    library: Library | str | Path,
     *,
     semi_angle: float,
-    method: str = "hybrid",
     network: Network | str | Path | None = None,
-    background: str = "radial",
-    fix: Mapping[str, float | None] | None = None,
-    free: Sequence[str] = (),
-    hints: Hints | None = None,
+    **options: Unpack[FitOptions],
 ) -> FitResult:
     """Thickness, tilt and camera geometry of one PACBED frame.
 
     Parameters
     ----------
-    frame : Frame or (rows, cols) array
+    frame : Frame, (rows, cols) array, or the path of a file that holds one frame
     library : Library, or the name or file of one
     semi_angle : float, mrad
-    method : str
-        "hybrid", "lsf" or "cnn"; see `Fitter`, which is the thing to use for many frames.
-    network, background, fix, free, hints
-        As for `Fitter`.
+    network : Network, or the path of its weights, optional
+    options : fields of `FitSettings`
+        method, background, fix, free, bounds, expressions, hints, flip, …: see there.  `Fitter` is the thing
+        to use for many frames.
 
     Returns
     -------
@@ -347,19 +389,18 @@ def fit(
     ------
     InputError, LibraryError
     """
-    check_method(method)
-    if not isinstance(library, Library):
-        library = Library.open(library)
-    fitter = Fitter(
-        library,
-        semi_angle,
-        method=method,
-        network=network,
-        background=background,
-        fix=fix,
-        free=free,
-        hints=hints,
-        keep_model=True,
-        whole_curve=True,
-    )
-    return fitter.fit(frame)
+    options = {"keep_model": True, "whole_curve": True, **options}
+    settings = settings_from(FitSettings, None, {**options, "semi_angle": semi_angle}, "fit")
+    if isinstance(frame, str | Path):
+        frame = _read_one(frame)
+    return Fitter(library, network=network, settings=settings).fit(frame)
+
+
+def _read_one(path: str | Path) -> Frame:
+    """The only frame of a file."""
+    from hybridfit.io import read_frames
+
+    frames = read_frames(path)
+    if len(frames) != 1:
+        raise InputError(f"{path} holds {len(frames)} frames; give one of them, from hybridfit.read_frames")
+    return frames[0]

@@ -1,4 +1,4 @@
-"""Hints: what the user already knows, and what is fixed."""
+"""Hints: what the user already knows of thickness, tilt and camera."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 
 from hybridfit.errors import InputError
 from hybridfit.library.library import Library
-from hybridfit.model import SEMI_ANGLE_ROOM
 from hybridfit.quantities import quantity
 
 SCALE_STEP = 0.05  # relative
@@ -107,53 +106,6 @@ class Hints:
                 f"centre {self.centre[0]:g}, {self.centre[1]:g} px lies outside the frame of "
                 f"{shape[1]} × {shape[0]} px; give column, row"
             )
-
-
-def check_fixed(fix: Mapping[str, float | None], library: Library, semi_angle: float) -> None:
-    """Raise an InputError for parameters fixed where the library ends, or at what no camera has.
-
-    A LibraryError for structural parameters that are fixed outside the library.
-
-    Parameters
-    ----------
-    fix : parameter name to value (nm, mrad, px, px/mrad, degrees), or to None
-    library : Library
-    semi_angle : float, mrad
-    """
-    tilt = library.tilt_max + library.semi_angle_max - semi_angle
-    room = SEMI_ANGLE_ROOM * semi_angle
-    allowed = {
-        "thickness": library.thickness_range,
-        "tilt_x": (-tilt, tilt),
-        "tilt_y": (-tilt, tilt),
-        "centre_x": (-1e5, 1e5),
-        "centre_y": (-1e5, 1e5),
-        "scale": (0.2, 1e4),
-        "rotation": (-360.0, 360.0),
-        "ellipticity_a": (-0.1, 0.1),
-        "ellipticity_b": (-0.1, 0.1),
-        "semi_angle": (semi_angle - room, min(semi_angle + room, library.semi_angle_max)),
-        "blur": (0.0, 3.0),
-    }
-    for name, value in fix.items():
-        if name in library.structure:
-            if value is not None:
-                library.structure[name].checked(name, value)
-            continue
-        (low, high), unit = allowed[name], quantity(name).unit
-        if value is not None and not isinstance(value, int | float | np.integer | np.floating):
-            raise InputError(
-                f"{name} cannot be fixed at {value!r}: give a number, or None for the seed's value"
-            )
-        if value is not None and not low <= value <= high:  # False for NaN
-            raise InputError(
-                f"{name} cannot be fixed at {value:g} {unit}".rstrip()
-                + f": give {low:.4g} … {high:.4g} {unit}".rstrip()
-                + ", or take a library that reaches further"
-            )
-    size = float(np.hypot(fix.get("tilt_x") or 0.0, fix.get("tilt_y") or 0.0))
-    if size > tilt + 1e-9:
-        raise InputError(f"tilt cannot be fixed at {size:.3g} mrad: give at most {tilt:.3g} mrad")
 
 
 def with_fixed(hints: Hints, fix: Mapping[str, float | None]) -> Hints:

@@ -1,11 +1,10 @@
-"""What a fit returns: one immutable object, with sentences for its status."""
+"""What a fit returns: one immutable object of plain values, with sentences for its status."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,10 @@ from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate
+from hybridfit.fitting.lmfit_copy import lmfit_copy
+from hybridfit.fitting.parameter import Parameter
+from hybridfit.fitting.route import Route
+from hybridfit.fitting.status import OtherMinimum, Status
 from hybridfit.quantities import quantity
 
 if TYPE_CHECKING:
@@ -22,39 +25,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-
-class Status(Enum):
-    """How a fit ended; the value is the sentence that tells the user what to do."""
-
-    converged = "The fit converged."
-    at_bound = (
-        "A parameter sits on its bound ({detail}), so its error is not known; "
-        "widen the bound, or use a library that reaches further."
-    )
-    ambiguous = (
-        "A second minimum is nearly as deep ({detail}); a hint for the thickness or tilt, "
-        "or a pattern with more electrons, would decide."
-    )
-    poor_match = (
-        "The best match is poor ({detail}): this is probably not that crystal, zone axis or semi-angle, "
-        "or the frame is distorted; check them before you trust a number."
-    )
-    failed = "The fit failed ({detail}); look at the frame, or give hints for centre, scale and thickness."
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A fitted value: stderr is None where it was fixed, discrete, or not to be had (on a bound).
-
-    Structural parameters say their unit; discrete ones that were chosen among several values the
-    odds of each, which sum to 1.
-    """
-
-    value: float
-    stderr: float | None
-    interval95: tuple[float, float] | None
-    unit: str | None = None
-    odds: Mapping[float, float] | None = None
+MIRRORED = "tilt_y"  # what has the other sign in the frame of the mirror image
 
 
 @dataclass(frozen=True)
@@ -70,9 +41,12 @@ class Thumbnail:
     extent: tuple[float, float, float, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FitResult:
     """The answer for one pattern.
+
+    Results hold plain values: they can be compared (``==`` leaves out the time that was spent), used as keys,
+    pickled and shared by threads.
 
     Attributes
     ----------
@@ -82,16 +56,29 @@ class FitResult:
         Crystal, zone axis and energy.
     method : str
         "lsf", "cnn" or "hybrid".
+    route : Route
+        How the answer was reached: "network", "wider window", "library match", "full search",
+        "neighbour" (in a map), or "seed given".
     status : Status
-    message : str
-        The sentence of the status, with its detail.
+    detail : str or OtherMinimum
+        What the sentence of the status names.
+    remarks : tuple of str
+        Further sentences of the message.
     parameters : dict of str to Parameter
         nm, mrad, px, px/mrad, degrees; see `hybridfit.quantities`.
+    structure : dict of str to Parameter
+        Structural parameters of the library, by name, in its units; `parameters` has the others.
+    varied : tuple of str
+        The parameters that were fitted.
+    covariance : (p, p) array or None
+        Of the fitted ones.
+    bounds : dict of str to (float, float)
+        Of the fitted ones.
     thickness_range10 : (float, float) or None
         Thicknesses (nm) whose sum of squares stays within 10 % of the least one: the precision in
         the sense of Pollock et al., Ultramicroscopy 181 (2017) 86.
-    minimizer : lmfit.minimizer.MinimizerResult or None
-        For fit reports and confidence intervals; covariance and errors are the honest ones.
+    library_range : (float, float), nm
+        Thinnest and thickest of the library.
     intensity_factor : float
         Counts per pixel that the empty beam would give.
     background : tuple of float
@@ -114,30 +101,32 @@ class FitResult:
     seconds : dict
         Time spent: seed, search, refine, total.
     thumbnail : Thumbnail
-    route : str
-        How the answer was reached: "network", "wider window", "library match", "full search",
-        "neighbour" (in a map), or "seed given".
-    structure : dict of str to Parameter
-        Structural parameters of the library, by name, in its units; `parameters` has the others.
     flipped : bool
         Whether the frame was taken as mirrored by the camera: ky then points the other way in it.
     curve_searched : bool
         False where `whole_curve` is χ² at the answer's tilt and camera in place of the least one.
+    lmfit_result : MinimizerResult
+        As lmfit left it, in the frame of the model that was fitted; see `minimizer`.
     fitter : lmfit.Minimizer or None
-        What produced `minimizer`, where it was kept; see `conf_interval`.
+        What produced it, where it was kept; see `conf_interval`.  Not pickled.
     along_thickness : callable or None
-        What works out χ² over the whole library after a search that was narrower (`Fitter`'s
-        whole_curve); see `whole_curve`.
+        Computes χ² over the whole library after a search that was narrower; see `whole_curve`.
     """
 
     source: str
     library: str
     method: str
+    route: Route
     status: Status
-    message: str
-    parameters: dict[str, Parameter]
+    detail: str | OtherMinimum
+    remarks: tuple[str, ...]
+    parameters: Mapping[str, Parameter]
+    structure: Mapping[str, Parameter]
+    varied: tuple[str, ...]
+    covariance: Array | None
+    bounds: Mapping[str, tuple[float, float]]
     thickness_range10: tuple[float, float] | None
-    minimizer: Any
+    library_range: tuple[float, float]
     intensity_factor: float
     background: tuple[float, ...]
     residual_fraction: float
@@ -147,21 +136,42 @@ class FitResult:
     seed: Candidate
     candidates: tuple[Candidate, ...]
     curve: Array | None
-    seconds: dict[str, float]
+    seconds: Mapping[str, float]
     thumbnail: Thumbnail
-    route: str = "full search"
-    structure: dict[str, Parameter] = field(default_factory=dict)
     flipped: bool = False
     curve_searched: bool = True
+    lmfit_result: Any = field(default=None, repr=False, compare=False)
     fitter: Any = field(default=None, repr=False, compare=False)
     along_thickness: Callable[[], Array] | None = field(default=None, repr=False, compare=False)
 
     def __getitem__(self, name: str) -> Parameter:
         return self.parameters[name]
 
+    def __eq__(self, other: object) -> bool:
+        """Whether two results are the same answer; the time that was spent does not count."""
+        if not isinstance(other, FitResult):
+            return NotImplemented
+        names = [f.name for f in fields(self) if f.compare and f.name != "seconds"]
+        return all(_equal(getattr(self, name), getattr(other, name)) for name in names)
+
+    def __hash__(self) -> int:
+        values = tuple(p.value for p in self.parameters.values())
+        return hash((self.source, self.library, self.method, self.status, values))
+
     def __getstate__(self) -> dict[str, Any]:
-        """For pickling: the whole curve goes along, in place of what works it out."""
-        return {**self.__dict__, "curve": self.whole_curve, "along_thickness": None}
+        """For pickling: the whole curve goes along, in place of its function; the model does not."""
+        state = {name: value for name, value in self.__dict__.items() if name != "minimizer"}
+        return {**state, "curve": self.whole_curve, "along_thickness": None, "fitter": None}
+
+    @property
+    def message(self) -> str:
+        """The sentence of the status, with its detail, and what else there is to say."""
+        low, high = self.library_range
+        sentence = self.status.value.format(detail=self.detail, thinnest=low, thickest=high)
+        if self.method == "cnn" and self.status is Status.converged:
+            sentence = "The network named thickness and tilt."
+        route = self.route.explanation if self.method == "hybrid" else ""
+        return " ".join(each for each in (sentence, route, *self.remarks) if each)
 
     @property
     def thickness(self) -> float:
@@ -178,14 +188,57 @@ class FitResult:
         """Whether the fit converged without a warning."""
         return self.status is Status.converged
 
+    @property
+    def poor(self) -> bool:
+        """Whether it does not explain its frame."""
+        return self.status in (Status.poor_match, Status.failed)
+
+    def covariance_of(self, first: str, second: str) -> float:
+        """Covariance of two fitted parameters; 0 where it is not known."""
+        if self.covariance is None or not {first, second} <= set(self.varied):
+            return 0.0
+        return float(self.covariance[self.varied.index(first), self.varied.index(second)])
+
     @cached_property
     def whole_curve(self) -> Array | None:
         """(2, n): thickness (nm) and χ² over the whole library, for pictures; relative to the variance.
 
         `curve` where the search was over all of it, or nothing else is known; elsewhere χ² at the
-        answer's tilt and camera, worked out when it is first asked for (0.3 s).
+        answer's tilt and camera, computed when it is first asked for (0.3 s).
         """
         return self.curve if self.along_thickness is None else self.along_thickness()
+
+    @cached_property
+    def minimizer(self) -> Any:
+        """A copy of lmfit's MinimizerResult that says what this result says, for `lmfit.fit_report`.
+
+        Values are those of `parameters` and `structure`; covariance and standard errors are the honest ones.
+        """
+        values = {**self.parameters, **self.structure}
+        return lmfit_copy(self.lmfit_result, values, self.varied, self.covariance, self.bounds)
+
+    def mirrored(self) -> FitResult:
+        """The same answer in the frame of the crystal's mirror image, (x, −y): tilt_y has the other sign."""
+        parameters, bounds = dict(self.parameters), dict(self.bounds)
+        p = parameters[MIRRORED]
+        interval = None if p.interval95 is None else (-p.interval95[1], -p.interval95[0])
+        parameters[MIRRORED] = replace(p, value=-p.value, interval95=interval)
+        if MIRRORED in bounds:
+            bounds[MIRRORED] = (-bounds[MIRRORED][1], -bounds[MIRRORED][0])
+        covariance = self.covariance
+        if covariance is not None and MIRRORED in self.varied:
+            sign = np.where(np.array(self.varied) == MIRRORED, -1.0, 1.0)
+            covariance = sign[:, None] * covariance * sign
+        return replace(
+            self,
+            parameters=parameters,
+            bounds=bounds,
+            covariance=covariance,
+            detail=self.detail if isinstance(self.detail, str) else self.detail.mirrored(),
+            seed=self.seed.mirrored(),
+            candidates=tuple(candidate.mirrored() for candidate in self.candidates),
+            flipped=not self.flipped,
+        )
 
     def conf_interval(self, **options: Any) -> Any:
         """lmfit's confidence intervals, by profiling χ²; see `lmfit.conf_interval` for the options.
@@ -202,14 +255,20 @@ class FitResult:
 
         if self.fitter is None:
             raise InputError(
-                "this result was made without its model; use hybridfit.fit or Fitter(keep_model=True)"
+                "this result is without its model; use hybridfit.fit or Fitter(keep_model=True), "
+                "and ask before the result is pickled"
             )
-        return lmfit.conf_interval(self.fitter, self.minimizer, **options)
+        # the model knows the mirror image of a flipped frame
+        result = self.mirrored() if self.flipped else self
+        found = lmfit.conf_interval(self.fitter, result.minimizer, **options)
+        if self.flipped and isinstance(found, dict) and MIRRORED in found:
+            found[MIRRORED] = [(share, -value) for share, value in reversed(found[MIRRORED])]
+        return found
 
     def report(self) -> str:
         """The answer as text for people."""
         lines = [f"{self.source}: {self.message}"]
-        for name, p in (self.parameters | self.structure).items():
+        for name, p in {**self.parameters, **self.structure}.items():
             if name.startswith("ellipticity") and p.stderr is None and p.value == 0:
                 continue
             unit = quantity(name, p.unit).unit
@@ -217,9 +276,7 @@ class FitResult:
                 odds = ", ".join(f"{value:g}: {share:.2%}" for value, share in p.odds.items())
                 lines.append(f"  {name:14s} {p.value:10g}   odds {odds} {unit}".rstrip())
                 continue
-            params = {} if self.minimizer is None else self.minimizer.params
-            varied = name in params and params[name].vary
-            without = "   (on its bound)" if varied else "   (fixed)"
+            without = "   (on its bound)" if name in self.varied else "   (fixed)"
             error = f" ± {p.stderr:.2g}" if p.stderr is not None else without
             interval = f"   95 %: {p.interval95[0]:.5g} … {p.interval95[1]:.5g}" if p.interval95 else ""
             digits = (
@@ -239,7 +296,7 @@ class FitResult:
             "file": self.source,
             "library": self.library,
             "method": self.method,
-            "route": self.route,
+            "route": self.route.value,
             "status": self.status.name,
             "message": self.message,
         }
@@ -276,7 +333,7 @@ class FitResult:
         import xarray as xr
 
         out = xr.Dataset(attrs={"source": self.source, "library": self.library, "method": self.method})
-        for name, p in (self.parameters | self.structure).items():
+        for name, p in {**self.parameters, **self.structure}.items():
             known = quantity(name, p.unit)
             error = math.nan if p.stderr is None else p.stderr
             out[name] = ((), p.value, known.attrs)
@@ -326,3 +383,20 @@ def _parameter_json(p: Parameter) -> dict[str, Any]:
     if p.odds is not None:
         out["odds"] = {f"{value:g}": share for value, share in p.odds.items()}
     return out
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Equality that knows arrays and NaN."""
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return (
+            isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and np.array_equal(a, b, equal_nan=True)
+        )
+    if isinstance(a, float) and isinstance(b, float):
+        return a == b or (math.isnan(a) and math.isnan(b))
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
+    if isinstance(a, tuple | list) and isinstance(b, tuple | list):
+        return len(a) == len(b) and all(_equal(x, y) for x, y in zip(a, b, strict=True))
+    if is_dataclass(a) and type(a) is type(b):
+        return all(_equal(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
+    return bool(a == b)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.fitter import Fitter
-from hybridfit.fitting.flipped import FlippedFitter, flipped_words
+from hybridfit.fitting.flipped import FlippedFitter
 from hybridfit.fitting.hints import Hints
+from hybridfit.fitting.status import Status
 from hybridfit.library.mirror import mirrored
 from hybridfit.simulate.frame import simulate_frame
 
@@ -52,7 +54,7 @@ def test_a_crystal_with_that_mirror_is_its_own_mirror_image(small_library):
 
 
 def test_a_mirrored_frame_is_fitted_with_the_flag_alone(library, frame, tmp_path):
-    result = FlippedFitter(library, 7.5, method="lsf").fit(frame)
+    result = Fitter(library, 7.5, method="lsf", flip=True).fit(frame)
     assert result.ok and result.flipped and result.to_json()["flipped"]
     assert result.thickness == pytest.approx(24.3, abs=0.1)
     np.testing.assert_allclose(result.tilt, TRUTH["tilt"], atol=0.05)
@@ -70,20 +72,60 @@ def test_a_mirrored_frame_is_fitted_with_the_flag_alone(library, frame, tmp_path
 
 
 def test_what_is_known_is_known_of_the_crystal(library, frame):
-    known = FlippedFitter(
+    known = Fitter(
         library,
         7.5,
+        flip=True,
         hints=Hints(thickness=24.0, tilt=(0.5, -1.0)),
         fix={"tilt_y": -0.9},
         seeded=True,
     )
-    assert known.fitter.hints.tilt == (0.5, 1.0) and known.fitter.fix["tilt_y"] == 0.9
-    found = known.refine(frame, FlippedFitter(library, 7.5, method="lsf").fit(frame).candidates[0])
+    assert known.hints.tilt == (0.5, 1.0)  # of the mirror image, which the camera has seen
+    found = known.refine(frame, Fitter(library, 7.5, method="lsf", flip=True).fit(frame).candidates[0])
     assert found["tilt_y"].value == -0.9 and found["tilt_y"].stderr is None
     assert found["tilt_x"].value == pytest.approx(0.6, abs=0.05)
 
 
-def test_a_message_names_the_tilt_of_the_crystal():
-    assert flipped_words("30.1 nm, tilt 0.50, -1.20 mrad, x") == "30.1 nm, tilt 0.50, 1.20 mrad, x"
-    assert flipped_words("30.1 nm, tilt -0.50, 1.20 mrad") == "30.1 nm, tilt -0.50, -1.20 mrad"
-    assert flipped_words("The fit converged.") == "The fit converged."
+def test_the_old_name_warns_and_does_the_same(library, frame):
+    with pytest.warns(DeprecationWarning, match="flip=True"):
+        old = FlippedFitter(library, 7.5, method="lsf")
+    start = Candidate(24.0, 0.5, -1.0, 52.0, 43.0, 2.6, 149.0)
+    assert old.refine(frame, start) == Fitter(library, 7.5, method="lsf", flip=True).refine(frame, start)
+
+
+def test_seeds_and_neighbours_are_those_of_the_crystal(library, frame):
+    fitter = Fitter(library, 7.5, method="lsf", flip=True)
+    start = Candidate(24.8, 0.5, -0.8, 52.3, 42.8, 2.6, 149.5)
+    for result in (fitter.refine(frame, start), fitter.fit_near(frame, [start])):
+        np.testing.assert_allclose(result.tilt, TRUTH["tilt"], atol=0.05)
+        assert result.seed.tilt_y < 0 and result.candidates[0].tilt_y == pytest.approx(-0.9, abs=0.05)
+    found, _ = fitter.search(frame)
+    assert found[0].tilt_y == pytest.approx(-0.9, abs=0.4)
+
+
+def test_the_curve_of_a_mirrored_frame_is_least_at_the_answer(library, frame):
+    """It is worked out after the result was turned: by the tilt of the model, not of the crystal."""
+    start = Candidate(24.8, 0.5, -0.8, 52.3, 42.8, 2.6, 149.5)
+    result = Fitter(library, 7.5, method="lsf", flip=True, whole_curve=True).refine(frame, start)
+    thickness, chi2 = result.whole_curve
+    assert not result.curve_searched
+    assert thickness[np.argmin(chi2)] == pytest.approx(result.thickness, abs=1e-6)
+    assert chi2.min() == pytest.approx(result.residual_fraction, rel=0.5)
+
+
+def test_bounds_and_expressions_are_those_of_the_crystal(library, frame):
+    start = Candidate(24.3, 0.6, -0.9, 52.0, 43.0, 2.6, 149.0)
+    options = {"method": "lsf", "flip": True, "fix": {"blur": 0.25}}
+    bound = Fitter(library, 7.5, bounds={"tilt_y": (-1.5, -1.0)}, **options).refine(frame, start)
+    assert bound["tilt_y"].value == pytest.approx(-1.0, abs=1e-3) and bound.status is Status.at_bound
+    tied = Fitter(library, 7.5, expressions={"tilt_y": "-1.5 * tilt_x"}, **options).refine(frame, start)
+    assert tied["tilt_y"].value == pytest.approx(-1.5 * tied["tilt_x"].value)
+    assert tied["tilt_x"].value == pytest.approx(0.6, abs=0.05)
+
+
+def test_intervals_of_lmfit_are_those_of_the_crystal(library, frame):
+    start = Candidate(24.3, 0.6, -0.9, 52.0, 43.0, 2.6, 149.0)
+    result = Fitter(library, 7.5, method="lsf", flip=True, keep_model=True).refine(frame, start)
+    rows = result.conf_interval(p_names=["tilt_y"], sigmas=[1])["tilt_y"]
+    values = [value for _, value in rows]
+    assert values == sorted(values) and values[0] < result["tilt_y"].value < values[-1] < 0

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from hybridfit.errors import InputError
-from hybridfit.fitting.hints import Hints, check_fixed
+from hybridfit.fitting.hints import Hints
+from hybridfit.fitting.limits import check_fixed
 
 NUMBERS = ("thickness", "scale", "rotation")
 PAIRS = ("tilt", "centre")

@@ -94,7 +94,7 @@ def test_each_status_says_what_to_do(converged, at_bound, failed):
     assert "thickness = 60 nm" in at_bound.message and "library that reaches further" in at_bound.message
     assert "hints" in failed.message
     for status in Status:
-        sentence = status.value.format(detail="…")
+        sentence = status.value.format(detail="…", thinnest=1, thickest=60)
         assert sentence[0].isupper() and sentence.endswith(".") and "{" not in sentence
 
 

@@ -24,10 +24,9 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 RINGS = 24
-SIGNIFICANT = 4.0  # standard deviations of a variance
 
 
-def structure_left(data: Array, residual: Array, radius: Array, noise: Array) -> float:
+def structure_left(data: Array, residual: Array, radius: Array, noise: Array, grain: float) -> float:
     """L/S of a fit; 0 where noise hides the structure or what is left of it.
 
     Parameters
@@ -36,6 +35,8 @@ def structure_left(data: Array, residual: Array, radius: Array, noise: Array) ->
         Compared pixels: frame and residual (frame units), distance from the centre (any unit).
     noise : (n,)
         Variance of the noise alone, pixel by pixel.
+    grain : float
+        Standard deviations of a variance by which structure must stand out of the noise.
     """
     ring = np.minimum((radius * RINGS / max(float(radius.max()), 1e-300)).astype(np.int64), RINGS - 1)
     count = np.maximum(np.bincount(ring, minlength=RINGS), 1)
@@ -45,9 +46,9 @@ def structure_left(data: Array, residual: Array, radius: Array, noise: Array) ->
         return float(((values - means[ring]) ** 2).mean())
 
     level = float(noise.mean())
-    grain = SIGNIFICANT * float(np.sqrt(2 * (noise**2).mean() / len(noise)))
+    least = grain * float(np.sqrt(2 * (noise**2).mean() / len(noise)))
     structure, left = around(data) - level, around(residual) - level
-    if structure < grain or left < grain:
+    if structure < least or left < least:
         return 0.0
     return left / structure
 

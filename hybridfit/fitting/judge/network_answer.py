@@ -1,4 +1,4 @@
-"""The network's own answer as a result: its values and probabilities, held against the frame."""
+"""The network's own answer as a result: its values and probabilities, compared with the frame."""
 
 from __future__ import annotations
 
@@ -9,52 +9,57 @@ from numpy.typing import NDArray
 
 from hybridfit.fitting.candidates import Seed
 from hybridfit.fitting.clock import Clock
-from hybridfit.fitting.judge.status import make_result
-from hybridfit.fitting.refine.minima import FINE_RADIUS
+from hybridfit.fitting.judge.answer import NORMAL_95, Origin, make_result
+from hybridfit.fitting.parameter import Parameter
+from hybridfit.fitting.refine.minima import Minima
 from hybridfit.fitting.refine.refiner import Refiner
 from hybridfit.fitting.refine.region import Region
-from hybridfit.fitting.result import FitResult, Parameter, Status
+from hybridfit.fitting.refine.settings import Effort
+from hybridfit.fitting.result import FitResult
+from hybridfit.fitting.route import Route
 from hybridfit.fitting.search.cameras import check_disc
-from hybridfit.fitting.seed.network import CERTAIN
+from hybridfit.fitting.status import Status
 from hybridfit.frame import Frame
-from hybridfit.model import PARAMETERS
+from hybridfit.model import FINE_PIXEL, PARAMETERS
 
-POOR_RESIDUAL = 0.4  # of the pattern's variance: no crystal near what the network named
-TAIL = 0.025
+TAIL = 0.025  # either side of a 95 % interval
 
 
-def named_result(refiner: Refiner, frame: Frame, seed: Seed, clock: Clock) -> FitResult:
+def network_result(refiner: Refiner, frame: Frame, seed: Seed, clock: Clock, sure_from: float) -> FitResult:
     """What the network says, with the residual that the library leaves there.
 
     Standard errors and intervals of thickness and tilt are those of the network's probabilities;
-    nothing but intensity factor and background is fitted.
+    only intensity factor and background are fitted.
+
+    Parameters
+    ----------
+    refiner : Refiner
+    frame : Frame
+    seed : Seed
+    clock : Clock
+    sure_from : float
+        Confidence of the network below which its answer is called ambiguous.
+
+    Raises
+    ------
+    InputError
+        The disc that the network found is cut by the edge of the frame.
     """
-    answer = seed.candidates[0]
+    answer, settings = seed.candidates[0], refiner.settings
     check_disc(frame, (answer.centre_x, answer.centre_y, answer.scale), refiner.semi_angle)
     held = Refiner(
         refiner.library,
-        refiner.semi_angle,
-        background=refiner.background,
-        fix=dict.fromkeys(PARAMETERS),
-        free=(),
-        tilt_limit=refiner.tilt_limit,
+        replace(settings, fix=dict.fromkeys(PARAMETERS), free=(), whole_curve=False, keep_model=False),
+        pool=refiner.pool,
     )
-    region = Region.around(frame, answer, refiner.semi_angle, FINE_RADIUS)
-    best = held.follow(frame, answer, region)
+    limits = settings.refining
+    region = Region.around(frame, answer, refiner.semi_angle, limits.fine_radius)
+    best = held.follow(frame, answer, region, Effort(limits.passes, limits.tolerance, FINE_PIXEL))
     clock.lap("refine")
+    minima = Minima(best, (), (), best, held, ())
+    origin = Origin(Route.network, "cnn", answer)
     result = make_result(
-        frame.source,
-        refiner.library,
-        refiner.tilt_limit,
-        best,
-        [],
-        seed=answer,
-        candidates=seed.candidates,
-        curve=None,
-        keep_model=False,
-        seconds=clock.seconds(),
-        method="cnn",
-        route="network",
+        frame, refiner.library, minima, "", origin, clock.seconds(), candidates=seed.candidates
     )
     values = {"thickness": answer.thickness, "tilt_x": answer.tilt_x, "tilt_y": answer.tilt_y}
     intervals = {
@@ -66,13 +71,11 @@ def named_result(refiner: Refiner, frame: Frame, seed: Seed, clock: Clock) -> Fi
     for name, spread in zip(values, seed.spread, strict=True):
         parameters[name] = Parameter(values[name], spread, intervals[name])
     status, detail = Status.converged, ""
-    if result.residual_fraction > POOR_RESIDUAL:
+    if result.residual_fraction > settings.judging.poor_network:
         status, detail = Status.poor_match, f"{result.residual_fraction:.0%} of the variance is left"
-    elif seed.certainty < CERTAIN:
-        sure = f"the network is {seed.certainty:.0%} sure"
-        status, detail = Status.ambiguous, sure
-    message = status.value.format(detail=detail) if detail else "The network named thickness and tilt."
-    return replace(result, parameters=parameters, status=status, message=message)
+    elif seed.certainty < sure_from:
+        status, detail = Status.ambiguous, f"the network is {seed.certainty:.0%} sure"
+    return replace(result, parameters=parameters, status=status, detail=detail)
 
 
 def _interval(p: NDArray[np.float32], nodes: NDArray[np.float64]) -> tuple[float, float]:
@@ -83,4 +86,4 @@ def _interval(p: NDArray[np.float32], nodes: NDArray[np.float64]) -> tuple[float
 
 
 def _around(value: float, spread: float) -> tuple[float, float]:
-    return value - 1.96 * spread, value + 1.96 * spread
+    return value - NORMAL_95 * spread, value + NORMAL_95 * spread

@@ -1,4 +1,4 @@
-"""Refinement: continuous weighted least squares through lmfit, with analytic derivatives.
+"""Least squares from one start: continuous, weighted, through lmfit, with analytic derivatives.
 
 For parameters θ the model is linear in the intensity factor and the background coefficients c:
 image = A(θ) c + fixed(θ).  They are profiled out (variable projection [1]): with weights W,
@@ -6,13 +6,14 @@ image = A(θ) c + fixed(θ).  They are profiled out (variable projection [1]): w
     r(θ) = W^½ (y − fixed − A ĉ),        ĉ = argmin |r|,
     ∂r/∂θ ≈ −P⊥ W^½ (∂A/∂θ ĉ + ∂fixed/∂θ)          (Kaufman's approximation [2]),
 
-P⊥ projecting out the columns of W^½ A.  The same projected Jacobian J gives the covariance of θ
-with the linear coefficients marginalised.
+P⊥ projects out the columns of W^½ A.  The same projected Jacobian J gives the covariance of θ with the
+linear coefficients marginalised.  Where an expression ties a parameter e to the others, its part of the
+Jacobian follows by the chain rule, ∂r/∂θ + ∂r/∂e · ∂e/∂θ.
 
-The weights come from the residual (`noise`), so the fit is run, weighted, and run again until
-the weights have settled.  Misfit of the model is smooth, so the residual amounts to fewer
-independent pixels than there are, n_eff < n, and the covariance is (JᵀJ)⁻¹ · n/(n_eff − p), the
-excess over pure noise being enlarged by MISFIT_ALONG².
+The weights come from the residual (`noise`), so the fit is run, weighted, and run again until the
+weights have settled.  Misfit of the model is smooth, so the residual amounts to fewer independent
+pixels than there are, n_eff < n, and the covariance is (JᵀJ)⁻¹ · n/(n_eff − p).  Its excess over pure
+noise is enlarged by `RefineSettings.misfit_along`².
 
 .. [1] Golub & Pereyra, SIAM J. Numer. Anal. 10 (1973) 413.
 .. [2] Kaufman, BIT 15 (1975) 49.
@@ -20,8 +21,9 @@ excess over pure noise being enlarged by MISFIT_ALONG².
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import lmfit
@@ -29,36 +31,57 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.fitting.refine.noise import Noise, effective_pixels, estimate_noise
-from hybridfit.model import Columns, ForwardModel
+from hybridfit.fitting.refine.settings import REFINE, Effort, RefineSettings
+from hybridfit.model import FINE_PIXEL, Columns, ForwardModel
 
 Array = NDArray[np.float64]
 
-PASSES = 4
-# Misfit along the parameters themselves shifts the answer and leaves no residual: its size, in
-# units of what the residual suggests, is calibrated against multislice patterns made with other
-# scattering factors (benchmarks/multislice.py).  Where noise explains the residual it has no effect.
-MISFIT_ALONG = 1.35
-FIRST_TOLERANCE = 1e-2
 ROUNDING = 1e-12
-SETTLED = 0.1  # of a standard error: a fit is settled when the next step is shorter for every parameter
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Refinement:
-    """A converged fit.
+    """Where a fit ended, in plain numbers.
 
-    minimizer : lmfit's own result; its parameters carry the honest standard errors
-    fitter : the lmfit.Minimizer behind it
-    noise : variance model that the weights came from
-    coefficients : (1 + m,) intensity factor and background
-    model, residual : (n,) on the fitted pixels (frame units)
-    chi2 : Σ r²/v with v the noise and misfit together
-    inflation : honest over naive standard errors
-    n_effective : number of independent pixels that the residual amounts to
+    Attributes
+    ----------
+    values : dict of str to float
+        Best values of all parameters.
+    names : tuple of str
+        The parameters that were fitted.
+    covariance : (p, p) array or None
+        Of the fitted ones, honest (see the module); None where no errors were wanted.
+    errors : dict of str to float
+        Honest standard errors of the fitted parameters, and of those that an expression ties to them.
+    bounds : dict of str to (float, float)
+        Of the fitted ones.
+    settled : bool
+        Whether the optimiser reports success, or its next step would be next to nothing.
+    evaluations : int
+        Of the model, in the last round.
+    noise : Noise
+        Variance model that the weights came from.
+    coefficients : (1 + m,) array
+        Intensity factor and background.
+    model, residual : (n,) arrays
+        On the fitted pixels (frame units).
+    chi2 : float
+        Σ r²/v with v the noise and misfit together.
+    inflation : float
+        Honest over naive standard errors.
+    n_effective : float
+        Number of independent pixels that the residual amounts to.
+    lmfit_result, minimizer : MinimizerResult, Minimizer
+        lmfit's own, as lmfit left them.
     """
 
-    minimizer: Any
-    fitter: Any
+    values: Mapping[str, float]
+    names: tuple[str, ...]
+    covariance: Array | None
+    errors: Mapping[str, float]
+    bounds: Mapping[str, tuple[float, float]]
+    settled: bool
+    evaluations: int
     noise: Noise
     coefficients: Array
     model: Array
@@ -66,11 +89,8 @@ class Refinement:
     chi2: float
     inflation: float
     n_effective: float
-
-    @property
-    def values(self) -> dict[str, float]:
-        """Best values of all parameters."""
-        return dict(self.minimizer.params.valuesdict())
+    lmfit_result: Any = field(repr=False)
+    minimizer: Any = field(repr=False)
 
     @property
     def sum_of_squares(self) -> float:
@@ -120,9 +140,8 @@ class Problem:
     def columns(self, params: lmfit.Parameters) -> Columns:
         """Columns with their derivatives; the Levenberg–Marquardt step asks for both at one point."""
         values = params.valuesdict()
-        names = [name for name, p in params.items() if p.vary]
         if self._last is None or not _same(self._last[0], values):
-            self._last = dict(values), self.model.evaluate(values, names)
+            self._last = dict(values), self.model.evaluate(values, [*_fitted(params), *_tied(params)])
         return self._last[1]
 
     def sensitivity(self, params: lmfit.Parameters) -> Array:
@@ -131,6 +150,9 @@ class Problem:
         if self._slopes is None or self._slopes[0] is not columns:
             coefficients, _, q = self.linear(columns)
             slopes = columns.sensitivity(coefficients)
+            if _tied(params):
+                p = len(_fitted(params))
+                slopes = slopes[:p] + tie_slopes(params).T @ slopes[p:]
             slopes *= self.root_weights
             slopes -= (slopes @ q) @ q.T
             self._slopes = columns, slopes
@@ -142,6 +164,36 @@ def _same(a: Mapping[str, float], b: Mapping[str, float]) -> bool:
     return all(abs(a[name] - b[name]) <= ROUNDING * max(1.0, abs(b[name])) for name in b)
 
 
+def _fitted(params: lmfit.Parameters) -> list[str]:
+    """Names of the parameters that vary."""
+    return [name for name, p in params.items() if p.vary]
+
+
+def _tied(params: lmfit.Parameters) -> list[str]:
+    """Names of the parameters that an expression ties to others."""
+    return [name for name, p in params.items() if p.expr]
+
+
+def tie_slopes(params: lmfit.Parameters) -> Array:
+    """(tied, fitted): derivatives of the tied parameters, by central differences of their expressions."""
+    fitted, tied = _fitted(params), _tied(params)
+    trial = copy.deepcopy(params)
+    for name in fitted:  # a bound would cut the step
+        trial[name].set(min=-np.inf, max=np.inf)
+    out = np.zeros((len(tied), len(fitted)))
+    for i, name in enumerate(fitted):
+        middle = float(params[name].value)
+        step = 1e-6 * max(abs(middle), 1.0)
+        ends = []
+        for value in (middle - step, middle + step):
+            trial[name].value = value
+            trial.update_constraints()
+            ends.append([float(trial[other].value) for other in tied])
+        trial[name].value = middle
+        out[:, i] = (np.array(ends[1]) - np.array(ends[0])) / (2 * step)
+    return out
+
+
 def refine(
     model: ForwardModel,
     data: Array,
@@ -149,10 +201,8 @@ def refine(
     *,
     pixel_weights: Array | None = None,
     noise: Noise | None = None,
-    passes: int = PASSES,
-    tolerance: float = 1e-5,
-    max_evaluations: int = 60,
-    errors: bool = True,
+    effort: Effort | None = None,
+    settings: RefineSettings = REFINE,
 ) -> Refinement:
     """Fit the varying parameters.
 
@@ -162,40 +212,40 @@ def refine(
     data : (n,) array
         The frame on the pixels of model.mask.
     params : lmfit.Parameters
-        All of model.PARAMETERS, with the user's bounds, ties and choice of what varies.
+        All of model.parameters, with the user's bounds, expressions and choice of what varies.
     pixel_weights : (n,) array, optional
         Relative weights (how much of a binned pixel was valid); 1 by default.
     noise : Noise, optional
         What is known of it; the first round then has its weights.
-    passes : int
-        Most rounds of fitting and re-weighting; 1 means uniform weights and no errors beyond
-        the naive ones.
-    tolerance : float
-        Relative change of χ² and of the parameters at which a round ends.
-    errors : bool
-        Whether standard errors are wanted.
+    effort : Effort, optional
+        By default as many passes, and as fine, as the settings say for the last refinement.
+    settings : RefineSettings
     """
-    fixed = not any(p.vary for p in params.values())
+    effort = effort or Effort(settings.passes, settings.tolerance, FINE_PIXEL)
+    names = _fitted(params)
     given = np.ones(model.n_pixels) if pixel_weights is None else pixel_weights
     weights = given / max(float(np.var(data)), 1e-300)
-    tied = any(p.expr for p in params.values())
     result: Any = None
+    settled = not names
     problem = Problem(model, data, weights)
     if noise is not None:
         _, image, _ = problem.linear(problem.columns(params))
         problem = problem.weighted(given / noise.variance(image))
-    for turn in range(passes):
+    for turn in range(effort.passes):
         # with weights that are yet to come, the first round need not be exact
-        tol = tolerance if turn or passes == 1 else max(tolerance, FIRST_TOLERANCE)
-        options: dict[str, Any] = {} if tied else {"Dfun": problem.jacobian, "col_deriv": 0}
-        fitter = lmfit.Minimizer(
-            problem.residual, params, scale_covar=False, calc_covar=False, max_nfev=max_evaluations
+        tol = (
+            effort.tolerance
+            if turn or effort.passes == 1
+            else max(effort.tolerance, settings.first_tolerance)
         )
-        if fixed:  # only intensity factor, background and weights are left to find
+        fitter = lmfit.Minimizer(
+            problem.residual, params, scale_covar=False, calc_covar=False, max_nfev=settings.evaluations
+        )
+        if names:
+            result = fitter.leastsq(ftol=tol, xtol=tol, gtol=0.0, Dfun=problem.jacobian, col_deriv=0)
+        else:  # only intensity factor, background and weights are left to find
             result = fitter.prepare_fit(params)
             result.call_kws = {}
-        else:
-            result = fitter.leastsq(ftol=tol, xtol=tol, gtol=0.0, **options)
         # lmfit's record of the call refers back to the minimizer: a cycle that holds every array
         result.call_kws = {key: value for key, value in result.call_kws.items() if key != "Dfun"}
         params = result.params
@@ -204,14 +254,19 @@ def refine(
         found = estimate_noise(residual, image, model.mask)
         weights = given / found.variance(image)
         problem = problem.weighted(weights)
-        if fixed or _settled(problem, params):
+        if settled := not names or _settled(problem, params, settings.settled):
             break
-    inflation, n_effective = 1.0, float(model.n_pixels)
-    if errors:
-        inflation, n_effective = _honest_errors(problem, result, residual, found)
+    covariance, inflation, n_effective = None, 1.0, float(model.n_pixels)
+    if effort.errors and names:
+        covariance, inflation, n_effective = _honest_covariance(problem, params, residual, found, settings)
     return Refinement(
-        minimizer=result,
-        fitter=fitter,
+        values={name: float(p.value) for name, p in params.items()},
+        names=tuple(names),
+        covariance=covariance,
+        errors=_errors(params, covariance),
+        bounds={name: (float(params[name].min), float(params[name].max)) for name in names},
+        settled=settled or bool(getattr(result, "success", False)),
+        evaluations=int(getattr(result, "nfev", 0) or 0),
         noise=found,
         coefficients=coefficients,
         model=image,
@@ -219,44 +274,44 @@ def refine(
         chi2=float((residual**2 * weights).sum()),
         inflation=inflation,
         n_effective=n_effective,
+        lmfit_result=result,
+        minimizer=fitter,
     )
 
 
-def _settled(problem: Problem, params: lmfit.Parameters) -> bool:
-    """Whether the next step would move every parameter by less than SETTLED of its standard error."""
+def _settled(problem: Problem, params: lmfit.Parameters, within: float) -> bool:
+    """Whether the next step moves every parameter by less than `within` of its standard error."""
     j = problem.sensitivity(params)
     inverse = np.linalg.pinv(j @ j.T, rcond=1e-14, hermitian=True)
     step = inverse @ (j @ problem.residual(params))
-    return bool((np.abs(step) <= SETTLED * np.sqrt(np.maximum(np.diag(inverse), 0))).all())
+    return bool((np.abs(step) <= within * np.sqrt(np.maximum(np.diag(inverse), 0))).all())
 
 
-def _honest_errors(problem: Problem, result: Any, residual: Array, noise: Noise) -> tuple[float, float]:
-    """Write covariance and standard errors into lmfit's result; returns their inflation and N_eff."""
-    params = result.params
-    names = [name for name, p in params.items() if p.vary]
-    for p in params.values():
-        p.stderr, p.correl = None, None
-    result.var_names = names
-    n = problem.model.n_pixels
-    if not names:
-        return 1.0, float(n)
+def _honest_covariance(
+    problem: Problem, params: lmfit.Parameters, residual: Array, noise: Noise, settings: RefineSettings
+) -> tuple[Array, float, float]:
+    """Covariance of the fitted parameters, the inflation of their standard errors, and N_eff."""
+    n, p = problem.model.n_pixels, len(_fitted(params))
     j = problem.sensitivity(params)
     inverse = np.linalg.pinv(j @ j.T, rcond=1e-14, hermitian=True)
     standardised = problem.root_weights * residual
     scale = float((standardised**2).mean())
     share = float(np.clip(noise.misfit * (problem.root_weights**2).mean() / max(scale, 1e-300), 0, 1))
-    n_effective = max(effective_pixels(standardised, problem.model.mask, share), len(names) + 2.0)
+    n_effective = max(effective_pixels(standardised, problem.model.mask, share, settings), p + 2.0)
     # the fit has swallowed as much of the residual as it has parameters
-    inflation = scale * n / (n_effective - min(len(names), n_effective - 1))
-    inflation = 1 + MISFIT_ALONG**2 * (inflation - 1) if inflation > 1 else inflation
-    covariance = inverse * inflation
+    inflation = scale * n / (n_effective - min(p, n_effective - 1))
+    inflation = 1 + settings.misfit_along**2 * (inflation - 1) if inflation > 1 else inflation
+    return np.asarray(inverse * inflation, float), float(np.sqrt(inflation)), n_effective
+
+
+def _errors(params: lmfit.Parameters, covariance: Array | None) -> dict[str, float]:
+    """Standard errors of the fitted parameters, and of those that are tied to them."""
+    if covariance is None:
+        return {}
     errors = np.sqrt(np.maximum(np.diag(covariance), 0))
-    correlations = covariance / np.maximum(np.outer(errors, errors), 1e-300)
-    result.covar = covariance
-    result.errorbars = True
-    for i, name in enumerate(names):
-        params[name].stderr = float(errors[i])
-        params[name].correl = {
-            other: float(correlations[i, k]) for k, other in enumerate(names) if other != name
-        }
-    return float(np.sqrt(inflation)), n_effective
+    out = {name: float(error) for name, error in zip(_fitted(params), errors, strict=True)}
+    if tied := _tied(params):
+        slopes = tie_slopes(params)
+        spread = np.sqrt(np.maximum(np.einsum("ti,ij,tj->t", slopes, covariance, slopes), 0))
+        out |= {name: float(error) for name, error in zip(tied, spread, strict=True)}
+    return out

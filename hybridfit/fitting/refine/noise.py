@@ -1,13 +1,13 @@
-"""What the residual of a fit says about noise, misfit and their correlation.
+"""Noise: what the residual of a fit says about counting noise, misfit and their correlation.
 
 The variance of pixel i with model intensity μ_i is written
 
     v_i = a + b μ_i + s²,
 
-a, b ≥ 0: noise of the camera and of counting, from differences of neighbouring residuals, in
-which smooth misfit cancels; s²: what the residual has beyond it, the misfit of the model.  When
-noise rules, 1/v are the weights of a maximum-likelihood fit of counts; when misfit rules, they
-are uniform, as in the paper.
+a, b ≥ 0 are the noise of the camera and of counting.  They come from differences of neighbouring
+residuals, in which smooth misfit cancels.  s² is the misfit of the model: what the residual has beyond
+noise.  Where noise dominates, the weights 1/v are those of a maximum-likelihood fit of counts; where
+misfit dominates, they are uniform, as in Xu & LeBeau (2018).
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, optimize
+
+from hybridfit.fitting.refine.settings import REFINE, RefineSettings
 
 Array = NDArray[np.float64]
 BINS = 12
@@ -71,7 +73,7 @@ def estimate_noise(residual: Array, model: Array, mask: NDArray[np.bool_]) -> No
 
 
 def electrons_in(image: Array, valid: NDArray[np.bool_]) -> float:
-    """How many electrons a frame amounts to, at least: what neighbouring pixels differ by counts as noise.
+    """Least number of electrons in a frame: all difference between neighbouring pixels is taken for noise.
 
     Of N electrons in n pixels, with a variance in proportion to the intensity, N = n · mean²/variance.
     """
@@ -84,12 +86,14 @@ def electrons_in(image: Array, valid: NDArray[np.bool_]) -> float:
     return int(valid.sum()) * mean**2 * count / max(squares, 1e-300)
 
 
-def effective_pixels(standardised: Array, mask: NDArray[np.bool_], misfit_share: float) -> float:
+def effective_pixels(
+    standardised: Array, mask: NDArray[np.bool_], misfit_share: float, settings: RefineSettings = REFINE
+) -> float:
     """Number of independent pixels that a residual amounts to: n / Σ_Δ ρ(Δ).
 
     Noise is independent from pixel to pixel, misfit is smooth.  The autocorrelation ρ is summed
-    over all shifts Δ with Parzen's window, which ends at twice the distance where the radial mean
-    of ρ has faded to a tenth of what misfit puts into it (or into its own noise).
+    over all shifts Δ with Parzen's window.  The window ends at `settings.taper` times the distance at
+    which the radial mean of ρ has fallen to `settings.faded` of the misfit's share, or to its own noise.
 
     Parameters
     ----------
@@ -99,6 +103,7 @@ def effective_pixels(standardised: Array, mask: NDArray[np.bool_], misfit_share:
         The n pixels.
     misfit_share : float
         Share of the misfit in the variance of the residual, 0 … 1.
+    settings : RefineSettings
     """
     n = len(standardised)
     shape = tuple(fft.next_fast_len(2 * size) for size in mask.shape)
@@ -112,9 +117,9 @@ def effective_pixels(standardised: Array, mask: NDArray[np.bool_], misfit_share:
     shell = np.minimum(distance.round().astype(int), max(mask.shape))
     pairs = np.bincount(shell.ravel(), np.maximum(overlap, 0).ravel())
     radial = np.bincount(shell.ravel(), (rho * overlap).ravel()) / np.maximum(pairs, 1)
-    threshold = np.maximum(0.1 * misfit_share, 2 / np.sqrt(np.maximum(pairs / 2, 1)))
+    threshold = np.maximum(settings.faded * misfit_share, 2 / np.sqrt(np.maximum(pairs / 2, 1)))
     faded = np.flatnonzero(radial < threshold)
-    reach = 2.0 * float(faded[0]) if len(faded) else float(max(mask.shape))
+    reach = settings.taper * float(faded[0]) if len(faded) else float(max(mask.shape))
     x = np.clip(distance / reach, 0, 1)
     taper = np.where(x < 0.5, 1 - 6 * x**2 + 6 * x**3, 2 * (1 - x) ** 3)
     return float(np.clip(n / max((rho * taper).sum(), 1.0), 1.0, n))

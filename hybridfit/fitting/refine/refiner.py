@@ -1,19 +1,21 @@
-"""Refinement from one seed: the part of library and frame that it needs, start and bounds."""
+"""Refinement from one seed: the part of the library and of the frame that it needs, its start and bounds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import lmfit
 import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
-from hybridfit.fitting.candidates import WINDOW, Candidate, canonical, obeying
+from hybridfit.fitting.candidates import WINDOW, Candidate, canonical, obeying, turn
 from hybridfit.fitting.refine.least_squares import Refinement, refine
+from hybridfit.fitting.refine.noise import Noise
 from hybridfit.fitting.refine.region import Region
+from hybridfit.fitting.refine.settings import Effort, RefineSettings
+from hybridfit.fitting.settings import FitSettings
 from hybridfit.frame import Frame
 from hybridfit.library.library import Library
 from hybridfit.model import FINE_PIXEL, PARAMETERS, SEMI_ANGLE_ROOM, ForwardModel
@@ -23,22 +25,23 @@ from hybridfit.pattern.pool import Pool
 
 Array = NDArray[np.float64]
 
-EDGE_NM = 2.0  # beyond that, before the bound
-SLACK = 1.5  # a refinement may leave the window by half of it before the window follows
 FIXED_BY_DEFAULT = ("semi_angle",)
 FIXED_WHEN_COARSE = ("ellipticity_a", "ellipticity_b")
-START = {"blur": 0.3, "ellipticity_a": 0.0, "ellipticity_b": 0.0}  # mrad, 1, 1
-FEWEST_PIXELS = 200
-NOTHING, THINNEST = 2.0, 0.25  # nm; nm above the thinnest of a library: next to nothing, without a tilt
-SAME_STRUCTURE = 0.1  # of the range of a parameter: two refinements this close found one minimum
+ELSEWHERE = 0.95  # of the room: an answer that has come this far has left the window of its seed
 
 
 @dataclass(frozen=True, eq=False)
 class Minimum:
     """Where a refinement ended, and the pixels that it compared.
 
-    answer.chi2 is weighted like the other minima that this one is compared with; discrete are the
-    values at which discrete structural parameters were held.
+    Attributes
+    ----------
+    region : Region
+    fit : Refinement
+    answer : Candidate
+        Its chi2 is weighted like those of the minima that this one is compared with.
+    discrete : mapping of name to value
+        Discrete structural parameters, which were held there.
     """
 
     region: Region
@@ -50,36 +53,36 @@ class Minimum:
         """The same with χ² under the given weights (n,)."""
         return replace(self, answer=self.region.answer(self.fit, weights))
 
-    def same_as(self, other: Minimum, library: Library) -> bool:
+    def same_as(self, other: Minimum, library: Library, settings: RefineSettings) -> bool:
         """Whether two refinements found one minimum, also in the structural parameters of the library."""
         if self.discrete != other.discrete:
             return False
-        if is_thin(self.answer.thickness, library) and is_thin(other.answer.thickness, library):
+        thin = [is_thin(m.answer.thickness, library, settings) for m in (self, other)]
+        if all(thin):
             return True
-        if not self.answer.same_as(other.answer, library.rotation_order):
+        if not self.answer.same_as(other.answer, library.rotation_order, settings.same):
             return False
         return all(
-            abs(self.fit.values[name] - other.fit.values[name]) < SAME_STRUCTURE * (axis.high - axis.low)
+            abs(self.fit.values[name] - other.fit.values[name])
+            < settings.same_structural * (axis.high - axis.low)
             for name, axis in library.structure.items()
             if axis.continuous
         )
 
 
-def is_thin(thickness: float, library: Library) -> bool:
+def is_thin(thickness: float, library: Library, settings: RefineSettings) -> bool:
     """Whether a thickness (nm) is next to nothing, and the thinnest of a library: vacuum, maybe."""
-    return thickness < min(NOTHING, library.thickness_range[0] + THINNEST)
+    return thickness < min(settings.nothing, library.thickness_range[0] + settings.thinnest)
 
 
 class Refiner:
-    """Refinements of one library at one semi-angle.
+    """Refinements of one library under one set of settings.
 
     Parameters
     ----------
     library : Library, in memory
         Its structural parameters are fitted, too.
-    semi_angle : float, mrad
-    background, fix, free : as for `Fitter`
-    tilt_limit : float, mrad
+    settings : FitSettings
     pool : Pool, optional
     discrete : mapping of name to value, optional
         Discrete structural parameters that the library has been taken at.
@@ -88,38 +91,31 @@ class Refiner:
     def __init__(
         self,
         library: Library,
-        semi_angle: float,
+        settings: FitSettings,
         *,
-        background: str,
-        fix: Mapping[str, float | None],
-        free: Sequence[str],
-        tilt_limit: float,
         pool: Pool | None = None,
         discrete: Mapping[str, float] | None = None,
     ) -> None:
         self.library = library
-        self.discrete = dict(discrete or {})
-        self.semi_angle = semi_angle
-        self.background = background
-        self.fix = fix
-        self.free = free
-        self.tilt_limit = tilt_limit
+        self.settings = settings
+        self.semi_angle = settings.semi_angle
+        self.tilt_limit = settings.tilt_limit(library)
         self.pool = pool or Pool()
+        self.discrete = dict(discrete or {})
 
     def follow(
         self,
         frame: Frame,
         seed: Candidate,
         region: Region,
-        weights: Array | None = None,
+        effort: Effort,
         *,
-        coarse: bool = False,
-        free: Sequence[str] = (),
+        weights: Array | None = None,
+        noise: Noise | None = None,
         start: Mapping[str, float] | None = None,
-        fine_pixel: float = FINE_PIXEL,
-        **options: Any,
+        free: Sequence[str] = (),
     ) -> Minimum:
-        """Refine; where the answer runs into the rim of the library's window, move that after it.
+        """Refine; where the answer reaches the rim of the window about its seed, the window follows.
 
         Parameters
         ----------
@@ -127,25 +123,39 @@ class Refiner:
         seed : Candidate
         region : Region
             The pixels compared, which may be centred on another camera than the seed's.
+        effort : Effort
         weights : (n,) array, optional
             Of the compared pixels.
-        coarse : bool
-            Leave out what only a fine frame tells.
-        free : names of further parameters to vary
+        noise : Noise, optional
+            What is known of it.
         start : mapping of parameter name to value
             Where to start what the seed does not say: blur, ellipticity_a, ellipticity_b, structural
             parameters.
-        fine_pixel : float, mrad
-            As for `ForwardModel`.
-        options : passes, tolerance, noise of `refine`
+        free : names of further parameters to vary
+
+        Raises
+        ------
+        InputError
+            Too few pixels are usable.
         """
+        limits = self.settings.refining
         for _ in range(3):
-            fit = self._refine(frame, seed, region, weights, coarse, free, start or {}, fine_pixel, options)
+            model = self._model_at(frame, seed, region, effort.fine_pixel)
+            params = self.parameters(self._start(seed, start or {}), coarse=effort.coarse, free=free)
+            fit = refine(
+                model,
+                region.image[region.mask],
+                params,
+                pixel_weights=weights,
+                noise=noise,
+                effort=effort,
+                settings=limits,
+            )
             answer = region.answer(fit, weights)
-            near = abs(answer.thickness - seed.thickness) < 0.95 * SLACK * WINDOW[0]
+            near = abs(answer.thickness - seed.thickness) < ELSEWHERE * limits.slack * WINDOW[0]
             for a, b in zip(answer.tilt, seed.tilt, strict=True):
-                near &= abs(a - b) < 0.95 * SLACK * WINDOW[1]
-            if near or is_thin(answer.thickness, self.library):
+                near &= abs(a - b) < ELSEWHERE * limits.slack * WINDOW[1]
+            if near or is_thin(answer.thickness, self.library, limits):
                 break
             seed = answer
         return Minimum(region, fit, answer, self.discrete)
@@ -153,13 +163,13 @@ class Refiner:
     def model(
         self, frame: Frame, camera: Candidate, region: Region, fine_pixel: float = FINE_PIXEL
     ) -> ForwardModel:
-        """The forward model on a region of a frame that a camera like the candidate's has taken."""
+        """The forward model on a region of a frame, for a camera like the candidate's."""
         return ForwardModel(
             self.library,
             region.mask,
             Camera(camera.centre_x, camera.centre_y, camera.scale, camera.rotation),
             semi_angle=self.semi_angle,
-            background=self.background,
+            background=self.settings.background,
             per_nm=bg.PER_NM * float(frame.image[frame.valid].max()),
             origin=region.origin,
             pixel=region.factor,
@@ -167,31 +177,95 @@ class Refiner:
             pool=self.pool,
         )
 
-    def _refine(
-        self,
-        frame: Frame,
-        seed: Candidate,
-        region: Region,
-        weights: Array | None,
-        coarse: bool,
-        free: Sequence[str],
-        known: Mapping[str, float],
-        fine_pixel: float,
-        options: dict[str, Any],
-    ) -> Refinement:
-        """Refine from a seed, inside a window of the library."""
-        x, y, rotation = canonical(*seed.tilt, seed.rotation, self.library.rotation_order)
-        if self.fix.get("rotation") is not None:  # which may be any of the n that symmetry makes equal
-            turned = obeying(seed, {"rotation": self.fix["rotation"]})
-            x, y, rotation = *turned.tilt, turned.rotation
-        usable = int(region.mask.sum())
-        if usable < FEWEST_PIXELS:
+    def parameters(
+        self, start: Mapping[str, float], *, coarse: bool = False, free: Sequence[str] = ()
+    ) -> lmfit.Parameters:
+        """lmfit parameters with the bounds of the window, of the library and of the user.
+
+        Parameters
+        ----------
+        start : mapping of parameter name to value
+            Every parameter.
+        coarse : bool
+            Hold what only a fine frame tells.
+        free : names of further parameters to vary
+        """
+        settings = self.settings
+        bounds = self._bounds(start)
+        params = lmfit.Parameters()
+        for name in (*PARAMETERS, *self.library.structure):
+            value, (low, high) = start[name], bounds[name]
+            vary = name not in FIXED_BY_DEFAULT or name in (*settings.free, *free, *settings.bounds)
+            vary &= not (coarse and name in FIXED_WHEN_COARSE)
+            if name in settings.fix:
+                given = settings.fix[name]
+                value, vary = (value if given is None else float(given)), False
+            if not vary or name in settings.expressions:
+                params.add(name, value=value, vary=False)
+                continue
+            # a start on a bound has no slope in lmfit's transformed parameter
+            room = 1e-3 * (high - low) if np.isfinite(high - low) else 0.0
+            params.add(name, value=float(np.clip(value, low + room, high - room)), min=low, max=high)
+        for name, expression in settings.expressions.items():
+            params[name].set(expr=expression)
+        return params
+
+    def _bounds(self, start: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+        """Of every parameter: the window about the start, the library, good sense, and the user's."""
+        limits, limit, scale, t = self.settings.refining, self.tilt_limit, start["scale"], start["thickness"]
+        room_t, tilt_room = limits.slack * WINDOW[0] + limits.edge, limits.slack * WINDOW[1]
+        low, high = self.library.thickness_range
+        largest_angle = min((1 + SEMI_ANGLE_ROOM) * self.semi_angle, self.library.semi_angle_max)
+        centre, most = limits.centre_room * scale, limits.ellipticity_most
+        bounds = {
+            "thickness": (max(t - room_t, low), min(t + room_t, high)),
+            "centre_x": (start["centre_x"] - centre, start["centre_x"] + centre),
+            "centre_y": (start["centre_y"] - centre, start["centre_y"] + centre),
+            "scale": (limits.scale_room[0] * scale, limits.scale_room[1] * scale),
+            "rotation": (-np.inf, np.inf),
+            "semi_angle": ((1 - SEMI_ANGLE_ROOM) * self.semi_angle, largest_angle),
+            "blur": (0.0, limits.blur_most),
+            "ellipticity_a": (-most, most),
+            "ellipticity_b": (-most, most),
+            **{name: (axis.low, axis.high) for name, axis in self.library.structure.items()},
+        }
+        for name in ("tilt_x", "tilt_y"):
+            bounds[name] = (max(start[name] - tilt_room, -limit), min(start[name] + tilt_room, limit))
+        for name, (lowest, highest) in self.settings.bounds.items():
+            if name not in ("thickness", "tilt_x", "tilt_y"):  # the user's replace those of good sense
+                bounds[name] = (lowest, highest)
+                continue
+            low, high = (min(max(each, lowest), highest) for each in bounds[name])
+            bounds[name] = (low, high) if low < high else (lowest, highest)
+        return bounds
+
+    def _model_at(self, frame: Frame, seed: Candidate, region: Region, fine_pixel: float) -> ForwardModel:
+        """The model about a seed, if enough pixels are usable."""
+        fewest, usable = self.settings.refining.fewest_pixels, int(region.mask.sum())
+        if usable < fewest:
             raise InputError(
                 f"{frame.source}: the pattern at {seed.scale:.3g} px/mrad has only {usable} usable pixels, "
-                f"{FEWEST_PIXELS} are needed; bin or mask less"
+                f"{fewest} are needed; bin or mask less"
             )
-        model = self.model(frame, replace(seed, rotation=rotation), region, fine_pixel)
-        start = {
+        return self.model(frame, replace(seed, rotation=self._turned(seed)[2]), region, fine_pixel)
+
+    def _turned(self, seed: Candidate) -> tuple[float, float, float]:
+        """Tilt and rotation of a seed, turned to where the rotation is fixed, or canonical."""
+        if self.settings.fix.get("rotation") is not None:  # any of the n that symmetry makes equal
+            turned = obeying(seed, {"rotation": self.settings.fix["rotation"]})
+            return *turned.tilt, turned.rotation
+        if "rotation" in self.settings.bounds:
+            sector, middle = 360 / self.library.rotation_order, sum(self.settings.bounds["rotation"]) / 2
+            turned = turn(seed, sector * round((middle - seed.rotation) / sector))
+            return *turned.tilt, turned.rotation
+        return canonical(*seed.tilt, seed.rotation, self.library.rotation_order)
+
+    def _start(self, seed: Candidate, known: Mapping[str, float]) -> dict[str, float]:
+        """Where every parameter starts."""
+        x, y, rotation = self._turned(seed)
+        blur = self.settings.refining.blur_start
+        otherwise = {"blur": blur, "ellipticity_a": 0.0, "ellipticity_b": 0.0}
+        return {
             "thickness": seed.thickness,
             "tilt_x": x,
             "tilt_y": y,
@@ -200,45 +274,6 @@ class Refiner:
             "scale": seed.scale,
             "rotation": rotation,
             "semi_angle": self.semi_angle,
-            **{name: known.get(name, value) for name, value in START.items()},
+            **{name: known.get(name, value) for name, value in otherwise.items()},
             **{name: known.get(name, axis.reference) for name, axis in self.library.structure.items()},
         }
-        params = self._parameters(start, coarse, free)
-        data = region.image[region.mask]
-        return refine(model, data, params, pixel_weights=weights, **options)
-
-    def _parameters(self, start: dict[str, float], coarse: bool, free: Sequence[str]) -> lmfit.Parameters:
-        """lmfit parameters with the bounds of the window and of good sense."""
-        limit, scale, t = self.tilt_limit, start["scale"], start["thickness"]
-        room_t, tilt_room = SLACK * WINDOW[0] + EDGE_NM, SLACK * WINDOW[1]
-        low, high = self.library.thickness_range
-        largest_angle = min((1 + SEMI_ANGLE_ROOM) * self.semi_angle, self.library.semi_angle_max)
-        bounds = {
-            "thickness": (max(t - room_t, low), min(t + room_t, high)),
-            "centre_x": (start["centre_x"] - 3 * scale, start["centre_x"] + 3 * scale),
-            "centre_y": (start["centre_y"] - 3 * scale, start["centre_y"] + 3 * scale),
-            "scale": (0.8 * scale, 1.25 * scale),
-            "rotation": (-np.inf, np.inf),
-            "semi_angle": ((1 - SEMI_ANGLE_ROOM) * self.semi_angle, largest_angle),
-            "blur": (0.0, 3.0),
-            "ellipticity_a": (-0.1, 0.1),
-            "ellipticity_b": (-0.1, 0.1),
-            **{name: (axis.low, axis.high) for name, axis in self.library.structure.items()},
-        }
-        for name in ("tilt_x", "tilt_y"):
-            bounds[name] = (max(start[name] - tilt_room, -limit), min(start[name] + tilt_room, limit))
-        params = lmfit.Parameters()
-        for name in (*PARAMETERS, *self.library.structure):
-            value, (low, high) = start[name], bounds[name]
-            vary = name not in FIXED_BY_DEFAULT or name in (*self.free, *free)
-            vary &= not (coarse and name in FIXED_WHEN_COARSE)
-            if name in self.fix:
-                given = self.fix[name]
-                value, vary = (value if given is None else float(given)), False
-            if not vary:
-                params.add(name, value=value, vary=False)
-                continue
-            # a start on a bound has no slope in lmfit's transformed parameter
-            room = 1e-3 * (high - low) if np.isfinite(high - low) else 0.0
-            params.add(name, value=float(np.clip(value, low + room, high - room)), min=low, max=high)
-        return params

@@ -13,18 +13,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from hybridfit.fitting.candidates import Candidate, turn
 from hybridfit.fitting.refine.refiner import Refiner
-from hybridfit.fitting.result import FitResult, Parameter
 from hybridfit.library.axes import Axis
 from hybridfit.library.grid import lattice_order
 from hybridfit.library.library import Library
-
-SPREAD = (0.5, 1 / 6, 5 / 6)  # of the range of a continuous parameter: where it starts
 
 Fix = Mapping[str, float | None]
 Discrete = Mapping[str, float]
@@ -43,7 +40,9 @@ def reference_values(library: Library, fix: Fix) -> dict[str, float]:
     return {name: _known(name, axis, fix) for name, axis in library.structure.items()}
 
 
-def make_variants(library: Library, fix: Fix, make: Callable[..., Refiner]) -> list[Variant]:
+def make_variants(
+    library: Library, fix: Fix, make: Callable[..., Refiner], shares: Sequence[float]
+) -> list[Variant]:
     """Every combination of the discrete values, the reference first; a single one where there is none.
 
     Parameters
@@ -51,6 +50,8 @@ def make_variants(library: Library, fix: Fix, make: Callable[..., Refiner]) -> l
     library : Library
     fix : mapping of parameter name to value, or to None to keep the reference
     make : callable (library without discrete parameters, discrete=their values) → Refiner
+    shares : sequence of float
+        Of the range of a continuous parameter: where it starts.
     """
     axes = library.structure
     reference = reference_values(library, fix)
@@ -59,7 +60,9 @@ def make_variants(library: Library, fix: Fix, make: Callable[..., Refiner]) -> l
         if not axis.continuous:
             others = [] if name in fix else [float(v) for v in axis.values if v != reference[name]]
             choices[name] = [reference[name], *others]
-    starts = tuple(_starts({name: axis for name, axis in axes.items() if axis.continuous}, reference, fix))
+    starts = tuple(
+        _starts({name: axis for name, axis in axes.items() if axis.continuous}, reference, fix, shares)
+    )
     out = []
     for combination in itertools.product(*choices.values()):
         discrete = dict(zip(choices, combination, strict=True))
@@ -91,31 +94,30 @@ def all_turns(
     return out
 
 
-def with_odds(
-    result: FitResult, axes: Mapping[str, Axis], best: Discrete, tried: Iterable[tuple[Discrete, float]]
-) -> FitResult:
-    """The result with its discrete parameters.
+def odds(
+    best: Discrete, tried: Iterable[tuple[Discrete, float]], n_effective: float
+) -> dict[str, dict[float, float] | None]:
+    """Odds of every value of each discrete parameter; None where only one value was tried.
 
     Parameters
     ----------
-    result : FitResult
-    axes : structural parameters of the whole library
-    best : values of the discrete ones
-    tried : values of the discrete ones and χ² of every minimum, all under the same weights
+    best : values of the discrete parameters
+    tried : values of the discrete parameters and χ² of every minimum, all under the same weights
+    n_effective : float
+        Independent pixels that the residual of the best fit amounts to.
     """
     tried = list(tried)
     least = min(chi2 for _, chi2 in tried)
-    structure = dict(result.structure)
-    for name, value in best.items():
+    out: dict[str, dict[float, float] | None] = {}
+    for name in best:
         chi2: dict[float, float] = {}
         for discrete, each in tried:
             chi2[discrete[name]] = min(each, chi2.get(discrete[name], np.inf))
-        rise = {v: (each / least - 1) * result.n_effective for v, each in sorted(chi2.items())}
+        rise = {v: (each / least - 1) * n_effective for v, each in sorted(chi2.items())}
         weights = {v: float(np.exp(-each / 2)) for v, each in rise.items()}
         total = sum(weights.values())
-        odds = {v: weight / total for v, weight in weights.items()} if len(chi2) > 1 else None
-        structure[name] = Parameter(value, None, None, unit=axes[name].unit, odds=odds)
-    return replace(result, structure={name: structure[name] for name in axes})
+        out[name] = {v: weight / total for v, weight in weights.items()} if len(chi2) > 1 else None
+    return out
 
 
 def _known(name: str, axis: Axis, fix: Fix) -> float:
@@ -123,12 +125,14 @@ def _known(name: str, axis: Axis, fix: Fix) -> float:
     return axis.reference if value is None else axis.checked(name, value)
 
 
-def _starts(axes: Mapping[str, Axis], reference: Discrete, fix: Fix) -> Iterable[dict[str, float]]:
-    """The middle of all ranges; then each parameter by itself off the middle."""
+def _starts(
+    axes: Mapping[str, Axis], reference: Discrete, fix: Fix, shares: Sequence[float]
+) -> Iterable[dict[str, float]]:
+    """The first share of all ranges, the middle; then each parameter by itself at the others."""
     spread = {
         name: [reference[name]]
         if name in fix
-        else [axis.low + share * (axis.high - axis.low) for share in SPREAD]
+        else [axis.low + share * (axis.high - axis.low) for share in shares]
         for name, axis in axes.items()
     }
     middle = {name: values[0] for name, values in spread.items()}

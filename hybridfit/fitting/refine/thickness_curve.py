@@ -1,7 +1,7 @@
-"""χ² along thickness, at the tilt and camera of an answer: what else it could have been.
+"""χ² against thickness over the whole library, at the tilt and camera of an answer.
 
-A search that is sure of itself looks at a few nanometres; a picture of the answer shows the rest of
-the library, too.
+A search about a confident seed covers a few nanometres.  This curve shows the other thicknesses in the
+picture of the answer.
 """
 
 from __future__ import annotations
@@ -23,8 +23,18 @@ def along_thickness(
 ) -> Array:
     """(2, n): thickness (nm) over the whole library, and Σ r² there relative to the pattern's variance.
 
-    Intensity factor and background are the best ones of every thickness, everything else is the answer's;
-    region and fine_pixel say how closely is looked (`ForwardModel`).
+    Intensity factor and background are fitted at every thickness; everything else is the answer's.
+
+    Parameters
+    ----------
+    refiner : Refiner
+        Of the library in which the minimum was found.
+    frame : Frame
+    minimum : Minimum
+    region : Region
+        The pixels to compare.
+    fine_pixel : float, mrad
+        Wider pixels are divided.
     """
     model = refiner.model(frame, minimum.answer, region, fine_pixel)
     low, high = refiner.library.thickness_range

@@ -1,4 +1,7 @@
-"""Cameras: which centres and scales are worth trying, and whether the direct disc is whole."""
+"""Cameras: which centres and scales are worth trying, and whether the direct disc is whole.
+
+A camera is (centre_x, centre_y, scale): where the direct disc is (px) and how wide a mrad is (px/mrad).
+"""
 
 from __future__ import annotations
 
@@ -7,25 +10,21 @@ from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.hints import Hints
+from hybridfit.fitting.search.settings import SEARCH, SearchSettings
 from hybridfit.fitting.seed.disc import bright_edge, quick_disc, rough_discs
 from hybridfit.frame import Frame
 
 Array = NDArray[np.float64]
 
-DISC_OUTSIDE = 0.03  # of the radius: how far the direct disc may stick out of the frame
-SHIFT_STEP = 0.7  # mrad
-CUT = 0.4  # of its width, that what is bright lies along the edge of the frame
-WIDE_SHIFTS = (4.2, 1.4)  # mrad: how far, and in which steps, wide cameras go
-WIDE_SCALES = np.exp(np.arange(-4, 5) * 0.11)  # relative
-
-
-def trial_cameras(frame: Frame, hints: Hints, semi_angle: float) -> Array:
-    """(c, 3) centre_x, centre_y (px) and scale (px/mrad) worth trying.
+def trial_cameras(
+    frame: Frame, hints: Hints, semi_angle: float, settings: SearchSettings = SEARCH
+) -> Array:
+    """(c, 3) centre_x, centre_y (px) and scale (px/mrad) worth trying: grids about the rims of the frame.
 
     Raises
     ------
     InputError
-        No direct disc is to be seen, and none was given.
+        No direct disc is found and none was given; or the semi-angle or a hint makes every camera absurd.
     """
     discs: list[tuple[float, float, float]]
     if hints.centre is not None and hints.scale is not None:
@@ -40,17 +39,36 @@ def trial_cameras(frame: Frame, hints: Hints, semi_angle: float) -> Array:
             f"{frame.source}: no direct disc found in the frame; give its centre and scale as hints, "
             "or check the frame"
         )
-    cameras = around(np.array(discs), SHIFT_STEP, hints.scale_step)
-    whole = disc_outside(frame, cameras, semi_angle) <= DISC_OUTSIDE
+    parents = np.array(discs)
+    can_be = possible(frame, parents, semi_angle, settings)
+    if not can_be.any():
+        x, y, scale = discs[0]
+        rows, cols = frame.image.shape
+        raise InputError(
+            f"{frame.source}: a camera with centre {x:.4g}, {y:.4g} px and scale {scale:.4g} px/mrad cannot be "
+            f"that of a frame of {cols} × {rows} px; check the semi-angle ({semi_angle:g} mrad) and the hints"
+        )
+    cameras = around(parents[can_be], settings.shift_step, settings.scale_step_about(hints))
+    whole = disc_outside(frame, cameras, semi_angle) <= settings.disc_outside
     return cameras[whole] if whole.any() else cameras
 
 
-def check_bright(frame: Frame, hints: Hints) -> None:
+def possible(frame: Frame, cameras: Array, semi_angle: float, settings: SearchSettings = SEARCH) -> NDArray[np.bool_]:
+    """Whether each camera (c, 3) could be that of the frame: anything but absurd, (c,)."""
+    rows, cols = frame.image.shape
+    x, y, scale = cameras.T
+    away = settings.farthest_centre * max(rows, cols)
+    seen = (x >= -away) & (x <= cols + away) & (y >= -away) & (y <= rows + away)  # False for NaN
+    widest = settings.widest_region * min(rows, cols) / 2
+    return seen & (scale > 0) & (scale * settings.reach(semi_angle) <= widest)
+
+
+def check_bright(frame: Frame, hints: Hints, settings: SearchSettings = SEARCH) -> None:
     """Raise an InputError when what is bright in the frame is cut by its edge: why nothing fits."""
     if hints.centre is not None and hints.scale is not None:
         return
     cut = bright_edge(frame.image, frame.valid)
-    if cut > CUT:
+    if cut > settings.bright_cut:
         rows, cols = frame.image.shape
         raise InputError(
             f"{frame.source}: nothing fits, and what is bright is cut by the edge of the {cols} × {rows} px "
@@ -58,18 +76,23 @@ def check_bright(frame: Frame, hints: Hints) -> None:
         )
 
 
-def wide_cameras(frame: Frame, hints: Hints, semi_angle: float) -> Array:
+def wide_cameras(
+    frame: Frame, hints: Hints, semi_angle: float, settings: SearchSettings = SEARCH
+) -> Array:
     """(c, 3) cameras on a wide grid about what is bright in the frame, for when its rim misleads."""
     x, y, radius = quick_disc(frame.image, frame.valid)
-    scales = np.array([hints.scale]) if hints.scale is not None else WIDE_SCALES * radius / semi_angle
-    reach, step = WIDE_SHIFTS
+    scales = (
+        np.array([hints.scale]) if hints.scale is not None else settings.wide_scales() * radius / semi_angle
+    )
+    reach, step = settings.wide_reach, settings.wide_shift_step
     axis = np.arange(-reach, reach + 1e-9, step)
     shifts = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     shifts = shifts[np.hypot(*shifts.T) <= reach]
     if hints.centre is not None:
         (x, y), shifts = hints.centre, np.zeros((1, 2))
     cameras = np.array([(x + scale * dx, y + scale * dy, scale) for scale in scales for dx, dy in shifts])
-    whole = disc_outside(frame, cameras, semi_angle) <= DISC_OUTSIDE
+    cameras = cameras[possible(frame, cameras, semi_angle, settings)]
+    whole = disc_outside(frame, cameras, semi_angle) <= settings.disc_outside
     return cameras[whole] if whole.any() else cameras
 
 
@@ -103,9 +126,11 @@ def disc_outside(frame: Frame, cameras: Array, semi_angle: float) -> Array:
     return 1 - room / (semi_angle * scale)
 
 
-def check_disc(frame: Frame, camera: tuple[float, float, float], semi_angle: float) -> None:
+def check_disc(
+    frame: Frame, camera: tuple[float, float, float], semi_angle: float, settings: SearchSettings = SEARCH
+) -> None:
     """Raise an InputError when the direct disc is cut by the edge of the frame."""
-    if disc_outside(frame, np.array([camera]), semi_angle)[0] > DISC_OUTSIDE:
+    if disc_outside(frame, np.array([camera]), semi_angle)[0] > settings.disc_outside:
         rows, cols = frame.image.shape
         x, y, scale = camera
         radius = semi_angle * scale

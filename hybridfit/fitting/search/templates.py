@@ -1,7 +1,11 @@
 """Templates: library points on rings, for the search.
 
-T(r, φ) with weights r dr dφ, the radial background projected out and |T| = 1, is kept as its
-Fourier series along φ.
+A template is the pattern of a library point (thickness t, tilt τ) on rings r about the direct disc,
+
+    T(r, φ) = √r · [P(r, φ; t, τ) − B(r)],    ∫∫ T² dr dφ = 1,
+
+B: its projection on the radial background.  It is kept as its Fourier series along φ, so that a rotation
+is a phase factor of each harmonic.
 """
 
 from __future__ import annotations
@@ -9,13 +13,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from hybridfit.fitting.search.settings import SEARCH, SearchSettings
 from hybridfit.io import atomic_path
 from hybridfit.library.library import Library
 from hybridfit.pattern.background import basis
@@ -26,18 +31,21 @@ Array = NDArray[np.float64]
 RINGS = 24
 ANGLES = 96  # samples along φ; rotation is found to a fraction of 360°/96 by interpolation
 HARMONICS = 28
-BEYOND_DISC = 5.0  # mrad around the direct disc that are searched
-SOFTNESS = 0.45  # mrad, half-width of the template's disc edges: what the rings resolve
-TILT_STEP = 0.5  # mrad
 TOGETHER = 32  # thicknesses that are composed together: more take more memory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Templates:
     """Library points on rings, background removed, normalised, as Fourier series along φ.
 
-    series : (template, harmonic, 2, ring) float32: real and imaginary parts
-    thickness, tilt_x, tilt_y : (template,)
+    Attributes
+    ----------
+    series : (template, harmonic, 2, ring) float32 array
+        Real and imaginary parts.
+    thickness, tilt_x, tilt_y : (template,) arrays, nm and mrad
+    semi_angle : float, mrad
+    beyond_disc : float, mrad
+        The rings reach so far beyond the direct disc.
     """
 
     series: NDArray[np.float32]
@@ -45,22 +53,50 @@ class Templates:
     tilt_x: Array
     tilt_y: Array
     semi_angle: float
+    beyond_disc: float
 
     @classmethod
-    def of(cls, series: NDArray[np.float32], thickness: Array, tilts: Array, semi_angle: float) -> Templates:
+    def of(
+        cls,
+        series: NDArray[np.float32],
+        thickness: Array,
+        tilts: Array,
+        semi_angle: float,
+        beyond_disc: float = SEARCH.beyond_disc,
+    ) -> Templates:
         """Series ordered by thickness, then by tilt."""
         x, y = (np.tile(tilt, len(thickness)) for tilt in tilts.T)
-        return cls(series, np.repeat(thickness, len(tilts)), x, y, semi_angle)
+        return cls(series, np.repeat(thickness, len(tilts)), x, y, semi_angle, beyond_disc)
 
     @property
     def radii(self) -> Array:
         """Radii of the rings (mrad)."""
-        return ring_radii(self.semi_angle)
+        return ring_radii(self.semi_angle, self.beyond_disc)
+
+    @property
+    def thicknesses(self) -> int:
+        """Number of thicknesses."""
+        return len(np.unique(self.thickness))
+
+    def part(self, index: NDArray[np.int64]) -> Templates:
+        """Some of them."""
+        return replace(
+            self,
+            series=self.series[index],
+            thickness=self.thickness[index],
+            tilt_x=self.tilt_x[index],
+            tilt_y=self.tilt_y[index],
+        )
+
+    def sparse(self, each_thickness: int, each_tilt: int) -> Templates:
+        """One of so many thicknesses, each with one of so many tilts."""
+        index = np.arange(len(self.thickness)).reshape(self.thicknesses, -1)
+        return self.part(index[::each_thickness, ::each_tilt].ravel())
 
 
-def ring_radii(semi_angle: float) -> Array:
+def ring_radii(semi_angle: float, beyond_disc: float = SEARCH.beyond_disc) -> Array:
     """Radii (mrad) of the rings for a semi-angle (mrad)."""
-    return (np.arange(RINGS) + 0.5) * (semi_angle + BEYOND_DISC) / RINGS
+    return (np.arange(RINGS) + 0.5) * (semi_angle + beyond_disc) / RINGS
 
 
 def make_templates(
@@ -71,13 +107,26 @@ def make_templates(
     *,
     workers: int = 1,
     progress: Callable[[float], None] | None = None,
+    settings: SearchSettings = SEARCH,
 ) -> Templates:
-    """Compose every combination of thicknesses (nm) and tilts (n, 2) (mrad) on the rings."""
-    radii = ring_radii(semi_angle)
+    """Compose every combination of thicknesses and tilts on the rings.
+
+    Parameters
+    ----------
+    library : Library, in memory
+    semi_angle : float, mrad
+    thickness : (n,) array, nm
+    tilts : (m, 2) array, mrad
+    workers : int, threads
+    progress : callable(fraction), optional
+    settings : SearchSettings
+    """
+    softness = settings.softness
+    radii = ring_radii(semi_angle, settings.beyond_disc)
     phi = 2 * np.pi * np.arange(ANGLES) / ANGLES
     kx, ky = np.outer(radii, np.cos(phi)).ravel(), np.outer(radii, np.sin(phi)).ravel()
-    table = library.table(k_max=float(radii[-1]), semi_angle=semi_angle + SOFTNESS)
-    remove = background_remover(semi_angle)
+    table = library.table(k_max=float(radii[-1]), semi_angle=semi_angle + softness)
+    remove = background_remover(radii, semi_angle)
     series = np.empty((len(thickness), len(tilts), HARMONICS, 2, RINGS), np.float32)
     for begin in range(0, len(thickness), TOGETHER):
         some = slice(begin, begin + TOGETHER)
@@ -85,7 +134,7 @@ def make_templates(
 
         def work(indices: Iterable[int], beams: NDArray[np.float32] = beams, some: slice = some) -> None:
             for j in indices:
-                rings = compose_series(kx, ky, table, beams, tilts[j, 0], tilts[j, 1], semi_angle, SOFTNESS)
+                rings = compose_series(kx, ky, table, beams, tilts[j, 0], tilts[j, 1], semi_angle, softness)
                 for i, ring in enumerate(np.ascontiguousarray(rings.T)):
                     series[some][i, j] = parts_of(remove(ring.reshape(RINGS, ANGLES)).T)
                 if progress is not None:
@@ -96,10 +145,10 @@ def make_templates(
             list(pool.map(work, shares))
     flat = series.reshape(-1, HARMONICS, 2, RINGS)
     flat /= np.maximum(np.sqrt(power_of(flat)), 1e-12)[:, None, None, None].astype(np.float32)
-    return Templates.of(flat, thickness, tilts, semi_angle)
+    return Templates.of(flat, thickness, tilts, semi_angle, settings.beyond_disc)
 
 
-def tilt_grid(tilt_max: float, rotation_order: int, step: float = TILT_STEP) -> Array:
+def tilt_grid(tilt_max: float, rotation_order: int, step: float = SEARCH.tilt_step) -> Array:
     """Tilts (n, 2) (mrad) in one sector of the n-fold axis; rotation of the pattern covers the rest."""
     points = [(0.0, 0.0)]
     for radius in np.arange(step, tilt_max + step / 2, step):
@@ -111,9 +160,11 @@ def tilt_grid(tilt_max: float, rotation_order: int, step: float = TILT_STEP) -> 
     return np.array(points)
 
 
-def background_remover(semi_angle: float) -> Callable[[Array], NDArray[np.complex128]]:
-    """A function from (ring, angle) to weighted (ring, harmonic) without the radial background."""
-    radii = ring_radii(semi_angle)
+def background_remover(radii: Array, semi_angle: float) -> Callable[[Array], NDArray[np.complex128]]:
+    """A function from (ring, angle) to weighted (ring, harmonic) without the radial background.
+
+    The weight of a ring is √r; the background changes the mean over φ alone.
+    """
     weight = np.sqrt(radii / radii.sum())
     values, _, _ = basis("radial", np.stack([radii, np.zeros(RINGS)]), semi_angle)
     q, _ = np.linalg.qr((values * weight).T)
@@ -139,7 +190,7 @@ def power_of(series: NDArray[np.float32]) -> Array:
 
 
 def load_quietly(path: Path, count: int) -> NDArray[np.float32] | None:
-    """Templates from the cache, or None where they are not to be had."""
+    """So many templates from the cache, or None where it has none that can be read."""
     with contextlib.suppress(OSError, ValueError):
         series = np.load(path, allow_pickle=False)
         if series.shape == (count, HARMONICS, 2, RINGS) and series.dtype == np.float32:
@@ -148,7 +199,7 @@ def load_quietly(path: Path, count: int) -> NDArray[np.float32] | None:
 
 
 def save_quietly(path: Path, series: NDArray[np.float32]) -> None:
-    """Keep templates in the cache; a full or read-only disk is no reason to fail."""
+    """Keep templates in the cache, unless the disk is full or read-only."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary:

@@ -9,7 +9,8 @@ from oracle import Oracle, said
 from hybridfit import Hints, make_frame
 from hybridfit.errors import InputError
 from hybridfit.fitting.seed.disc import bright_edge, quick_disc
-from hybridfit.fitting.seed.network import PASSES, Seeder
+from hybridfit.fitting.seed.network import Seeder
+from hybridfit.fitting.seed.settings import SEED
 
 SEMI_ANGLE = 9.0
 
@@ -35,7 +36,7 @@ def test_the_camera_is_moved_and_scaled_as_the_network_says(small_library, frame
 
 def test_it_ends_when_it_never_settles(small_library, frame):
     seed = seeder(small_library, said(moves=(0.5, 0))).seed(frame)
-    assert seed.passes == PASSES and seed.moved == pytest.approx(0.5)
+    assert seed.passes == SEED.passes and seed.moved == pytest.approx(0.5)
 
 
 def test_hints_hold_centre_and_scale(small_library, frame):

@@ -7,10 +7,10 @@ import pytest
 
 from hybridfit import Fitter, Hints, Status, make_frame, simulate_frame
 from hybridfit.errors import InputError, LibraryError
-from hybridfit.fitting import routes
 from hybridfit.fitting.candidates import tilt_distance
 from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.search.match import Matcher
+from hybridfit.fitting.settings import RouteSettings
 from hybridfit.library.build import Dimension
 from hybridfit.library.library import Library
 from hybridfit.library.recipe import Recipe, shipped_folder
@@ -39,7 +39,7 @@ def nowhere(monkeypatch):
     def refuse(*_):
         raise AssertionError("the whole library was searched")
 
-    monkeypatch.setattr(Fitter, "search_everywhere", refuse)
+    monkeypatch.setattr(Fitter, "_search_all", refuse)
 
 
 def test_a_match_of_the_library_does_without_a_network(small_library, frame, nowhere):
@@ -57,7 +57,7 @@ def test_known_centre_and_scale_are_where_it_starts(small_library, frame, nowher
     image, truth = frame
     hints = Hints(centre=(truth["centre_x"] + 0.5, truth["centre_y"]), scale=1.01 * truth["scale"])
     fitter = Fitter(small_library, SEMI_ANGLE, hints=hints, workers=2)
-    assert fitter.matchers[0].cameras(frame) == [(*hints.centre, hints.scale)]
+    assert fitter.attempts.matchers[0].cameras(frame) == [(*hints.centre, hints.scale)]
     assert is_true(fitter.fit(image), truth)
 
 
@@ -83,11 +83,11 @@ def test_without_an_alignment_the_whole_library_is_searched(small_library, frame
     assert "the whole library was searched" in result.message
 
 
-def test_a_match_that_is_none_is_not_refined(small_library, frame, monkeypatch):
-    monkeypatch.setattr(routes, "NO_MATCH", 0.0)
-    fitter = Fitter(small_library, SEMI_ANGLE, workers=2)
+def test_a_match_that_is_none_is_not_refined(small_library, frame):
     image = make_frame(frame[0])
-    assert list(routes.matched(fitter, fitter.matchers, image, Clock())) == []
+    for most, attempts in ((RouteSettings().no_match, 1), (0.0, 0)):
+        fitter = Fitter(small_library, SEMI_ANGLE, workers=2, routes=RouteSettings(no_match=most))
+        assert len(list(fitter.attempts.matched(image, Clock()))) == attempts
 
 
 def test_what_is_fixed_stays(small_library, frame):
@@ -172,7 +172,7 @@ def test_a_network_of_the_reference_seeds_structural_parameters(shifted, tmp_pat
     reference = shifted.at(shift=0.0)
     training.train(reference, Plan(samples=16, batch=8, pool=16)).save(weights_beside(path))
     fitter = Fitter(Library.open(path), 7.5, workers=2)
-    assert fitter.seeder is not None and not fitter.matchers
+    assert fitter.seeder is not None and not fitter.attempts.matchers
     assert fitter.seeder.network.origin.checksum == reference.dataset.attrs["checksum"]
 
 

@@ -1,0 +1,209 @@
+"""Attempts: what the searches of a frame propose to refine.
+
+seeded       candidates of a network, each in its window; where the network is in doubt, a library
+             match with the network's disc stands beside them; then a wider window
+matched      without a network of the library: a match of all library points, with the disc as a network
+             of another crystal has it
+near         candidates of a neighbouring frame, in their windows
+everywhere   all library points with many cameras
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridfit.fitting.candidates import SURE, WINDOW, Candidate, Seed, obeying
+from hybridfit.fitting.clock import Clock
+from hybridfit.fitting.everywhere import search_everywhere
+from hybridfit.fitting.refine.noise import electrons_in
+from hybridfit.fitting.refine.structural import all_turns
+from hybridfit.fitting.route import Route
+from hybridfit.fitting.search.match import Matcher
+from hybridfit.fitting.search.window import joined, search_window
+from hybridfit.fitting.settings import FitSettings
+from hybridfit.frame import Frame
+from hybridfit.library.library import Library
+
+Array = NDArray[np.float64]
+
+
+class Attempt(NamedTuple):
+    """What to refine, and where the answer must lie to confirm it.
+
+    Attributes
+    ----------
+    route : Route
+    found : list of Candidate
+        From a search, best first.
+    curve : (2, n) array
+        Thickness (nm) and the least χ² there, from the search.
+    around : sequence of Candidate
+        The answer holds within `within` of one of these.
+    within : (float, float), nm and mrad
+    everywhere : bool
+        Whether all library points were matched: an ambiguous answer then holds, because a full search
+        would find the same rivals.
+    """
+
+    route: Route
+    found: list[Candidate]
+    curve: Array
+    around: Sequence[Candidate]
+    within: tuple[float, float]
+    everywhere: bool = False
+
+
+class Attempts:
+    """Searches one library under one set of settings.
+
+    Parameters
+    ----------
+    library : Library, in memory
+        With all its structural parameters.
+    reference : Library
+        At one value of each, where seeds are found.
+    settings : FitSettings
+        With hints of what is fixed.
+    workers : int, threads
+    progress : callable(stage, fraction)
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        reference: Library,
+        settings: FitSettings,
+        workers: int,
+        progress: Callable[[str, float], None],
+    ) -> None:
+        self.library, self.reference, self.settings = library, reference, settings
+        self.workers = workers
+        self.tilt_limit = settings.tilt_limit(library)
+        self.searcher = search_everywhere(
+            library, settings.fix, settings.semi_angle, settings.hints, workers, progress
+        )
+        self.matchers: list[Matcher] = []
+
+    def match_with_shipped_network(self) -> None:
+        """Prepare `matched`: the disc as the shipped network of another crystal has it."""
+        first, *others = self.searcher.searchers
+        matcher = Matcher.aligned(first)
+        self.matchers = [matcher, *(Matcher(other, matcher.aligner) for other in others)]
+
+    def seeded(self, frame: Frame, seed: Seed, clock: Clock) -> Iterator[Attempt]:
+        """Attempts around the network's candidates."""
+        routes = self.settings.routes
+        first = self.window(Route.network, frame, seed.window, 1, seed.worth_trying, clock)
+        if self.settings.thorough and self._in_doubt(frame, seed):
+            first = self._with_match(frame, seed.candidates[0], first, clock)
+        yield first
+        yield self.window(
+            Route.wider_window, frame, routes.wider, routes.wider_most, seed.candidates[:1], clock
+        )
+
+    def window(
+        self,
+        route: Route,
+        frame: Frame,
+        half_widths: tuple[float, float],
+        most: int,
+        given: Iterable[Candidate],
+        clock: Clock,
+    ) -> Attempt:
+        """What searches in a window (nm, mrad) about each of the given candidates find."""
+        fix = self.settings.fix
+        around = [obeying(candidate, fix) for candidate in given]
+        searched = [
+            search_window(
+                self.reference,
+                frame,
+                candidate,
+                self.settings.semi_angle,
+                half_widths=half_widths,
+                tilt_limit=self.tilt_limit,
+                fix=fix,
+                most=most,
+                workers=self.workers,
+            )
+            for candidate in around
+        ]
+        found = []
+        for candidate, (each, _) in zip(around, searched, strict=True):
+            found += self.all_turns(each, candidate.rotation if route is Route.neighbour else None)
+        clock.lap("search")
+        within = max(half_widths[0], WINDOW[0]), max(half_widths[1], WINDOW[1])
+        return Attempt(route, found, joined([curve for _, curve in searched]), around, within)
+
+    def _in_doubt(self, frame: Frame, seed: Seed) -> bool:
+        """Whether a network may be wrong: it is not sure, or not quite sure and electrons are few."""
+        routes = self.settings.routes
+        if seed.certainty < SURE or seed.certainty >= routes.believed:
+            return seed.certainty < SURE
+        return electrons_in(frame.image, frame.valid) < routes.few_electrons
+
+    def _with_match(self, frame: Frame, seed: Candidate, attempt: Attempt, clock: Clock) -> Attempt:
+        """An attempt with what a library match finds, too, at the camera of a seed.
+
+        A pattern of few electrons has lost the details by which a network tells thicknesses apart.  Its disc
+        is found all the same, and all library points together see more than their neighbours in a window.
+        """
+        routes = self.settings.routes
+        matchers = [Matcher(searcher) for searcher in self.searcher.searchers]
+        given, curve = self._match(matchers, frame, [(seed.centre_x, seed.centre_y, seed.scale)])
+        given = self._near_the_best(given, routes.doubted_near, routes.doubted_most)
+        found = self.all_turns(given)
+        clock.lap("search")
+        return attempt._replace(
+            found=[*found, *attempt.found],
+            curve=joined([attempt.curve, curve]),
+            around=[*given, *attempt.around],
+            everywhere=True,
+        )
+
+    def matched(self, frame: Frame, clock: Clock) -> Iterator[Attempt]:
+        """What library matches find, one for every discrete crystal, where the frame can be aligned."""
+        routes = self.settings.routes
+        cameras = self.matchers[0].cameras(frame)
+        clock.lap("seed")
+        if not cameras:
+            return
+        given, curve = self._match(self.matchers, frame, cameras)
+        clock.lap("search")
+        if not given or given[0].chi2 > routes.no_match:
+            return
+        given = self._near_the_best(given, routes.matched_near, routes.matched_most)
+        found = self.all_turns(given)
+        yield Attempt(Route.library_match, found, curve, given, WINDOW, everywhere=True)
+
+    def _match(
+        self, matchers: Sequence[Matcher], frame: Frame, cameras: Sequence[tuple[float, float, float]]
+    ) -> tuple[list[Candidate], Array]:
+        """What the library matches of every discrete crystal find, the best first, and their curve."""
+        results = [matcher.match(frame, cameras) for matcher in matchers]
+        given = sorted((c for each, _ in results for c in each), key=lambda c: c.chi2)
+        return given, results[0][1] if len(results) == 1 else joined([each for _, each in results])
+
+    def _near_the_best(self, given: Sequence[Candidate], above: float, most: int) -> list[Candidate]:
+        """The first ones, with a χ² not much above that of the best; they obey what is fixed."""
+        near = [c for c in given[:most] if c.chi2 <= given[0].chi2 + above]
+        return [obeying(candidate, self.settings.fix) for candidate in near]
+
+    def all_turns(self, found: Sequence[Candidate], rotation: float | None = None) -> list[Candidate]:
+        """What candidates of the reference stand for in the other crystals of the library."""
+        known = self.settings.hints.rotation if rotation is None else rotation
+        return all_turns(found, self.library, self.reference, known)
+
+    def near(self, frame: Frame, candidates: Sequence[Candidate], clock: Clock) -> Attempt:
+        """The windows about candidates of a neighbouring frame."""
+        return self.window(Route.neighbour, frame, WINDOW, 1, candidates, clock)
+
+    def everywhere(self, frame: Frame, clock: Clock) -> Attempt:
+        """The whole library, or the part of it that hints leave; `found` may be empty."""
+        found, curve = self.searcher.search(frame)
+        turned = self.all_turns(found)
+        clock.lap("search")
+        return Attempt(Route.full_search, turned, curve, (), WINDOW, everywhere=True)

@@ -1,0 +1,192 @@
+"""From minima to the result that goes to the user, in the canonical frame of the crystal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridfit.fitting.candidates import Candidate, canonical
+from hybridfit.fitting.judge.status import Verdict, in_another_orientation, judge, on_bound
+from hybridfit.fitting.parameter import Parameter
+from hybridfit.fitting.refine.least_squares import Refinement
+from hybridfit.fitting.refine.minima import Minima
+from hybridfit.fitting.refine.refiner import Minimum
+from hybridfit.fitting.refine.structural import odds
+from hybridfit.fitting.refine.thickness_curve import along_thickness
+from hybridfit.fitting.result import FitResult, Thumbnail
+from hybridfit.fitting.route import Route
+from hybridfit.fitting.settings import FitSettings
+from hybridfit.frame import Frame
+from hybridfit.library.library import Library
+
+Array = NDArray[np.float64]
+
+NORMAL_95 = 1.96
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an answer comes from.
+
+    Attributes
+    ----------
+    route : Route
+    method : str
+    seed : Candidate
+        Where the refinement started.
+    curve : (2, n) array, optional
+        Thickness (nm) and the least χ² there, from the search.
+    remark : str
+        A sentence for the message.
+    """
+
+    route: Route
+    method: str
+    seed: Candidate
+    curve: Array | None = None
+    remark: str = ""
+
+
+def make_result(
+    frame: Frame,
+    library: Library,
+    minima: Minima,
+    doubt: str,
+    origin: Origin,
+    seconds: Mapping[str, float],
+    *,
+    candidates: Sequence[Candidate] | None = None,
+) -> FitResult:
+    """Everything that a fit found.
+
+    Parameters
+    ----------
+    frame : Frame
+    library : Library
+        The whole one, with all its structural parameters.
+    minima : Minima
+    doubt : str
+        What speaks against the match; empty where nothing does.
+    origin : Origin
+    seconds : mapping of stage to seconds
+    candidates : sequence of Candidate, optional
+        By default the answer and the other minima.
+    """
+    best, refiner, settings = minima.best, minima.refiner, minima.refiner.settings
+    region, fit, own = best.region, best.fit, refiner.library
+    values, covariance, errors, bounds = _canonical(fit, own.rotation_order)
+    bounded = on_bound(best, own, settings)
+    verdict = judge(best, minima.rivals, bounded, doubt, settings)
+    parameters, structure = {}, {}
+    for name, value in values.items():
+        error = None if name in bounded else errors.get(name)
+        reach = NORMAL_95 * (error or 0.0)
+        interval = None if error is None else (value - reach, value + reach)
+        if name in own.structure:
+            structure[name] = Parameter(value, error, interval, own.structure[name].unit)
+        else:
+            parameters[name] = Parameter(value, error, interval)
+    shares = odds(best.discrete, minima.tried, fit.n_effective) if best.discrete else {}
+    for name, value in best.discrete.items():
+        structure[name] = Parameter(value, None, None, unit=library.structure[name].unit, odds=shares[name])
+    t = parameters["thickness"]
+    # χ²(t) is a parabola whose naive standard error is its half-width at Δχ² = 1
+    rise = settings.judging.range10
+    half = None if t.stderr is None else t.stderr / fit.inflation * np.sqrt(rise * fit.chi2)
+    freedom = max(fit.residual.size - len(fit.names) - len(fit.coefficients), 1)
+    look = None
+    if settings.whole_curve and origin.route is not Route.full_search and origin.method != "cnn":
+        coarse, pixel = minima.coarse.region, settings.refining.coarse_pixel
+        look = partial(along_thickness, refiner, frame, best, coarse, pixel)
+    return FitResult(
+        source=frame.source,
+        library=_name(own),
+        method=origin.method,
+        route=origin.route,
+        status=verdict.status,
+        detail=verdict.detail,
+        remarks=_remarks(verdict, origin),
+        parameters=parameters,
+        structure={name: structure[name] for name in library.structure if name in structure},
+        varied=fit.names,
+        covariance=covariance,
+        bounds=bounds,
+        thickness_range10=None if half is None else (float(t.value - half), float(t.value + half)),
+        library_range=own.thickness_range,
+        intensity_factor=float(fit.coefficients[0]),
+        background=tuple(float(c) for c in fit.coefficients[1:]),
+        residual_fraction=float((fit.residual**2).mean() / region.variance),
+        reduced_chi2=float((fit.residual**2 / fit.noise.counting(fit.model)).sum() / freedom),
+        misfit_fraction=float(fit.noise.misfit / region.variance),
+        n_effective=fit.n_effective,
+        seed=origin.seed,
+        candidates=_candidates(minima, settings) if candidates is None else tuple(candidates),
+        curve=origin.curve,
+        seconds=dict(seconds),
+        thumbnail=_thumbnail(best),
+        curve_searched=look is None,
+        lmfit_result=fit.lmfit_result,
+        fitter=fit.minimizer if settings.keep_model else None,
+        along_thickness=look,
+    )
+
+
+def _candidates(minima: Minima, settings: FitSettings) -> tuple[Candidate, ...]:
+    """The answer, then the other minima, best first, each once."""
+    best, order, same = minima.best, minima.refiner.library.rotation_order, settings.refining.same
+    kept = [best.answer]
+    rivals: list[Minimum] = []
+    for rival in minima.rivals:
+        if not any(in_another_orientation(other, rival, settings) for other in rivals):
+            rivals.append(rival)
+    kept += [rival.answer for rival in rivals]
+    kept += [c for c in minima.left if not any(c.same_as(other, order, same) for other in kept)]
+    return (kept[0], *sorted(kept[1:], key=lambda c: c.chi2))
+
+
+def _canonical(
+    fit: Refinement, order: int
+) -> tuple[dict[str, float], Array | None, dict[str, float], dict[str, tuple[float, float]]]:
+    """Values, covariance, errors and bounds with the rotation in (−180/n, 180/n]; the tilt turns along."""
+    values, errors, bounds = dict(fit.values), dict(fit.errors), dict(fit.bounds)
+    covariance, names = fit.covariance, list(fit.names)
+    x, y, rotation = canonical(values["tilt_x"], values["tilt_y"], values["rotation"], order)
+    angle = np.deg2rad(values["rotation"] - rotation)
+    if abs(angle) > 1e-9 and {"tilt_x", "tilt_y"} <= set(names) and covariance is not None:
+        c, s = np.cos(angle), np.sin(angle)
+        i, j = names.index("tilt_x"), names.index("tilt_y")
+        turn = np.eye(len(names))
+        turn[i, i], turn[i, j], turn[j, i], turn[j, j] = c, -s, s, c
+        covariance = turn @ covariance @ turn.T
+        for name, index in (("tilt_x", i), ("tilt_y", j)):
+            errors[name] = float(np.sqrt(covariance[index, index]))
+    for name, value in (("tilt_x", x), ("tilt_y", y), ("rotation", rotation)):
+        values[name] = float(value)
+        if name in bounds:
+            reach = max(abs(value), *(abs(bound) for bound in bounds[name]))
+            bounds[name] = (-reach, reach)
+    return values, covariance, errors, bounds
+
+
+def _remarks(verdict: Verdict, origin: Origin) -> tuple[str, ...]:
+    return tuple(remark for remark in (*verdict.remarks, origin.remark) if remark)
+
+
+def _name(library: Library) -> str:
+    """Crystal, zone axis and energy."""
+    attrs = library.dataset.attrs
+    zone = " ".join(str(int(i)) for i in np.atleast_1d(attrs["zone"]))
+    return f"{attrs['crystal']} [{zone}] {attrs['energy_kv']:g} kV"
+
+
+def _thumbnail(best: Minimum) -> Thumbnail:
+    """The compared region."""
+    region, fit = best.region, best.fit
+    fitted = np.full(region.image.shape, np.nan)
+    fitted[region.mask] = fit.model
+    compared = np.where(region.mask, region.image, np.nan)
+    return Thumbnail(compared, fitted, region.radius(fit), region.extent)

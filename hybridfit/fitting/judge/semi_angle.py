@@ -1,0 +1,37 @@
+"""Whether another semi-angle fits much better: then the given one, or the crystal, is wrong."""
+
+from __future__ import annotations
+
+from hybridfit.fitting.judge.status import unexplained
+from hybridfit.fitting.refine.minima import Minima
+from hybridfit.fitting.refine.settings import Effort
+from hybridfit.frame import Frame
+
+
+def other_semi_angle(frame: Frame, minima: Minima) -> str:
+    """What another semi-angle says against a match that leaves some structure; empty where nothing does.
+
+    The best minimum is refined twice on the coarse frame, with the semi-angle held and free.
+
+    Parameters
+    ----------
+    frame : Frame
+    minima : Minima
+    """
+    refiner, best = minima.refiner, minima.best
+    settings = refiner.settings
+    limits, refining = settings.judging, settings.refining
+    told = "semi_angle" in (*settings.free, *settings.fix, *settings.bounds, *settings.expressions)
+    if told or unexplained(best, limits) < limits.suspicious:
+        return ""
+    start = {name: best.fit.values[name] for name in refiner.library.structure}
+    effort = Effort(1, refining.coarse_tolerance, refining.coarse_pixel)
+    held, freed = (
+        refiner.follow(frame, best.answer, minima.coarse.region, effort, free=free, start=start).fit
+        for free in ((), ("semi_angle",))
+    )
+    gain = 1 - freed.sum_of_squares / max(held.sum_of_squares, 1e-300)
+    found = freed.values["semi_angle"]
+    if gain < limits.semi_angle_gain or abs(found / settings.semi_angle - 1) < limits.semi_angle_off:
+        return ""
+    return f"{gain:.0%} less is left at a semi-angle of {found:.1f} mrad"

@@ -1,0 +1,99 @@
+"""Limits: where parameters may be fixed, and how far a user may move their bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from hybridfit.errors import InputError
+from hybridfit.library.library import Library
+from hybridfit.model import SEMI_ANGLE_ROOM
+from hybridfit.quantities import quantity
+
+CENTRE, SCALE, TURN = (-1e5, 1e5), (0.2, 1e4), (-360.0, 360.0)  # px, px/mrad, degrees: no camera has more
+ELLIPTICITY, BLUR = 0.1, 3.0  # 1, mrad: what parameters may be fixed at
+WIDEST_ELLIPTICITY, WIDEST_BLUR = 0.3, 6.0  # what bounds may be widened to
+LIBRARY = ("thickness", "tilt_x", "tilt_y")  # bounds of these end where the library ends, without a word
+
+
+def check_fixed(fix: Mapping[str, float | None], library: Library, semi_angle: float) -> None:
+    """Raise an InputError for parameters fixed outside the library, or at what no camera has.
+
+    A LibraryError for structural parameters that are fixed outside the library.
+
+    Parameters
+    ----------
+    fix : parameter name to value (nm, mrad, px, px/mrad, degrees), or to None
+    library : Library
+    semi_angle : float, mrad
+    """
+    allowed = _limits(library, semi_angle, ELLIPTICITY, BLUR)
+    for name, value in fix.items():
+        if name in library.structure:
+            if value is not None:
+                library.structure[name].checked(name, value)
+            continue
+        (low, high), unit = allowed[name], quantity(name).unit
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating)
+        ):
+            raise InputError(
+                f"{name} cannot be fixed at {value!r}: give a number, or None for the seed's value"
+            )
+        if value is not None and not low <= value <= high:  # False for NaN
+            raise InputError(
+                f"{name} cannot be fixed at {value:g} {unit}".rstrip()
+                + f": give {low:.4g} … {high:.4g} {unit}".rstrip()
+                + ", or take a library that reaches further"
+            )
+    size, tilt = float(np.hypot(fix.get("tilt_x") or 0.0, fix.get("tilt_y") or 0.0)), allowed["tilt_x"][1]
+    if size > tilt + 1e-9:
+        raise InputError(f"tilt cannot be fixed at {size:.3g} mrad: give at most {tilt:.3g} mrad")
+
+
+def check_bounds(bounds: Mapping[str, tuple[float, float]], library: Library, semi_angle: float) -> None:
+    """Raise an InputError for bounds that reach beyond what can be fitted.
+
+    Parameters
+    ----------
+    bounds : parameter name to (lowest, highest) (nm, mrad, px, px/mrad, degrees)
+        Those of thickness and tilt need only overlap with the library.
+    library : Library
+    semi_angle : float, mrad
+    """
+    limits = _limits(library, semi_angle, WIDEST_ELLIPTICITY, WIDEST_BLUR)
+    for name, (low, high) in bounds.items():
+        if name in library.structure:
+            axis = library.structure[name]
+            if not axis.continuous:
+                raise InputError(f"{name} is discrete, so it cannot be bounded; fix it at one of its values")
+            (least, most), unit = (axis.low, axis.high), quantity(name, axis.unit).unit
+        else:
+            (least, most), unit = limits[name], quantity(name).unit
+        overlaps = low < most and high > least
+        if not (overlaps if name in LIBRARY else least <= low and high <= most):
+            raise InputError(
+                f"bounds {low:g}, {high:g} of {name} are not inside {least:.4g} … {most:.4g} {unit}".rstrip()
+                + "; give bounds inside, or take a library that reaches further"
+            )
+
+
+def _limits(
+    library: Library, semi_angle: float, ellipticity: float, blur: float
+) -> dict[str, tuple[float, float]]:
+    tilt = library.tilt_max + library.semi_angle_max - semi_angle
+    room = SEMI_ANGLE_ROOM * semi_angle
+    return {
+        "thickness": library.thickness_range,
+        "tilt_x": (-tilt, tilt),
+        "tilt_y": (-tilt, tilt),
+        "centre_x": CENTRE,
+        "centre_y": CENTRE,
+        "scale": SCALE,
+        "rotation": TURN,
+        "ellipticity_a": (-ellipticity, ellipticity),
+        "ellipticity_b": (-ellipticity, ellipticity),
+        "semi_angle": (semi_angle - room, min(semi_angle + room, library.semi_angle_max)),
+        "blur": (0.0, blur),
+    }

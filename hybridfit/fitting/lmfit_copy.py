@@ -1,0 +1,56 @@
+"""A copy of lmfit's result with the honest errors, for `lmfit.fit_report` and notebooks."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridfit.fitting.parameter import Parameter
+
+Array = NDArray[np.float64]
+
+
+def lmfit_copy(
+    original: Any,
+    values: Mapping[str, Parameter],
+    varied: Sequence[str],
+    covariance: Array | None,
+    bounds: Mapping[str, tuple[float, float]],
+) -> Any:
+    """A MinimizerResult with other values, covariance and bounds; the original stays as it is.
+
+    Parameters
+    ----------
+    original : lmfit.minimizer.MinimizerResult or None
+    values : every parameter by name
+    varied : names of those that were fitted
+    covariance : (p, p) array, optional
+        Of those.
+    bounds : of those, by name
+    """
+    if original is None:
+        return None
+    out = copy.copy(original)
+    out.params = copy.deepcopy(original.params)
+    out.var_names, out.covar, out.errorbars = list(varied), covariance, covariance is not None
+    for name, p in out.params.items():
+        known = values[name]
+        if p.expr and p.value == known.value:  # still what its expression says
+            p.stderr = known.stderr
+            continue
+        low, high = bounds.get(name, (-np.inf, np.inf))
+        p.set(value=known.value, min=low, max=high)
+        p.stderr, p.correl = None, None
+    if covariance is None:
+        return out
+    errors = np.sqrt(np.maximum(np.diag(covariance), 0))
+    correlations = covariance / np.maximum(np.outer(errors, errors), 1e-300)
+    for i, name in enumerate(varied):
+        p = out.params[name]
+        p.stderr = float(errors[i])
+        p.correl = {other: float(correlations[i, k]) for k, other in enumerate(varied) if other != name}
+    return out

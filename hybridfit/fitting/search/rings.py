@@ -1,0 +1,143 @@
+"""χ² of templates and frame on rings about a trial camera.
+
+The frame is resampled on rings about a trial centre, at a trial scale: E(r, φ).  The pattern of a library
+point on the same rings is the template T(r, φ).  Both are weighted by √r, and the radial background is
+projected out of both.  The sum of squares with the best intensity factor and background is then, for a
+template that is turned by ρ,
+
+    χ²(ρ) = 1 − C(ρ)² / (|E|² |T|²),      C(ρ) = ∫∫ E(r, φ + ρ) T(r, φ) r dr dφ,
+
+relative to |E|².  C is a correlation along φ: all rotations of all templates come from a product for every
+angular frequency and an inverse Fourier transform (`hybridfit.pattern.rings`).
+
+What cameras leave without a template is measured on all pixels of the frame (`without_template`): |E|² is
+that of the region that a camera covers, and differs from one camera to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from hybridfit.fitting.search.templates import ANGLES, Templates, background_remover, parts_of, power_of
+from hybridfit.pattern.background import basis
+from hybridfit.pattern.rings import best_rotations
+
+Array = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+
+LEAST_POWER = 1e-12  # against division by zero, for frames whose standard deviation is about 1
+
+
+def chi2_on_rings(
+    image: Array,
+    templates: Templates,
+    cameras: Array,
+    *,
+    rotation_range: tuple[float, float] | None = None,
+    workers: int = 1,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[Float32, Float32, Array]:
+    """χ² of every template with every trial camera, at the best rotation.
+
+    Parameters
+    ----------
+    image : (rows, cols) array
+        Masked pixels are filled.
+    templates : Templates
+    cameras : (c, 3) array
+        centre_x, centre_y (px) and scale (px/mrad).
+    rotation_range : (low, high) in degrees, optional
+    workers : int, threads
+    progress : callable(fraction), optional
+
+    Returns
+    -------
+    chi2 : (c, template) float32 array
+        Relative to `power`.
+    rotation : (c, template) float32 array
+        In [−180, 180), degrees.
+    power : (c,) array
+        |E|², the variance of the frame on the rings of each camera without its radial background.
+    """
+    chi2 = np.empty((len(cameras), templates.series.shape[0]), np.float32)
+    rotation = np.empty_like(chi2)
+    power = np.empty(len(cameras))
+    radii = templates.radii
+    remove = background_remover(radii, templates.semi_angle)
+    angles = np.arange(ANGLES) * 360 / ANGLES
+    if rotation_range is None:
+        allowed = np.ones(ANGLES, bool)
+    else:
+        low, high = rotation_range
+        allowed = np.abs((angles - (low + high) / 2 + 180) % 360 - 180) <= (high - low) / 2 + 360 / ANGLES
+
+    def work(indices: Iterable[int]) -> None:
+        for i in indices:
+            rings = parts_of(remove(_on_rings(image, cameras[i], radii)).T)
+            best_rotations(templates.series, rings, allowed, chi2[i], rotation[i])
+            power[i] = power_of(rings[None])[0]
+            chi2[i] = 1 - np.maximum(chi2[i], 0) ** 2 / max(float(power[i]), LEAST_POWER)
+            if progress is not None:
+                progress((i + 1) / len(cameras))
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(work, [range(start, len(cameras), workers) for start in range(workers)]))
+    rotation *= 360 / ANGLES
+    return chi2, (rotation + 180) % 360 - 180, power
+
+
+def without_template(
+    image: Array, valid: NDArray[np.bool_], cameras: Array, semi_angle: float, beyond: float
+) -> tuple[Array, Array]:
+    """What trial cameras leave of a frame without a template.
+
+        Σ_in (y − B)² + Σ_out (y − ⟨y⟩_r)²
+
+    B: the background fitted to the means of the rings inside the compared disc; ⟨y⟩_r: the mean of the ring
+    that a pixel is on.
+
+    Parameters
+    ----------
+    image, valid : (rows, cols) arrays
+    cameras : (c, 3) array
+        centre_x, centre_y (px) and scale (px/mrad).
+    semi_angle, beyond : float, mrad
+        Templates cover a disc of their sum.
+
+    Returns
+    -------
+    squares, pixels : (c,) arrays
+        The sum over all valid pixels, and the number of those inside.
+    """
+    row, col = np.nonzero(valid)
+    y = image[valid]
+    y = y - y.mean() if len(y) else y
+    total, pixels = np.empty(len(cameras)), np.empty(len(cameras))
+    for i, (x0, y0, scale) in enumerate(cameras):
+        ring = np.hypot(col - x0, row - y0).astype(int)
+        count = np.bincount(ring)
+        ring_sum = np.bincount(ring, y)
+        hit = np.flatnonzero(count)
+        mean = ring_sum[hit] / count[hit]
+        k = (hit + 0.5) / scale
+        inside = k <= semi_angle + beyond
+        weight = np.sqrt(count[hit][inside])
+        values, _, _ = basis("radial", np.stack([k[inside], np.zeros(inside.sum())]), semi_angle)
+        design, target = (values * weight).T, mean[inside] * weight
+        misfit = target - design @ np.linalg.lstsq(design, target, rcond=None)[0]
+        total[i] = (y @ y) - (count[hit] * mean**2).sum() + misfit @ misfit
+        pixels[i] = count[hit][inside].sum()
+    return total, pixels
+
+
+def _on_rings(image: Array, camera: Array, radii: Array) -> Array:
+    """(ring, angle) samples of the frame about a trial centre."""
+    phi = 2 * np.pi * np.arange(ANGLES) / ANGLES
+    col = camera[0] + camera[2] * np.outer(radii, np.cos(phi))
+    row = camera[1] + camera[2] * np.outer(radii, np.sin(phi))
+    return ndimage.map_coordinates(image, [row, col], order=1, mode="nearest")
