@@ -1,10 +1,10 @@
-"""The command line: the only package that prints.
+"""The command line. No other package prints.
 
-Exit codes: 0, every answer was written, its status in the output; 1, a fit failed and has no answer;
-2, bad input, said in one line on stderr, nothing written; 130, interrupted.
+Exit codes: 0, every pattern has an answer, with its status; 1, a frame or a fit failed and has no answer;
+2, bad input: one line on stderr, and nothing is written; 130, interrupted.
 
-Each command is a module, registered here. NumPy, torch and the rest are imported inside the commands,
-so that `hybridfit --help` is quick.
+Each command is a module, registered here. The commands import NumPy, torch and other large packages inside
+their functions, so that `hybridfit --help` is quick.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ INTERRUPTED = 130
 
 app = typer.Typer(
     help="Specimen thickness and tilt, with error bars, from PACBED patterns.",
-    epilog="Exit codes: 0 answers written, with their status; 1 a fit failed; 2 bad input; 130 interrupted.",
+    epilog="Exit codes: 0 every pattern has an answer; 1 some have none; 2 bad input; 130 interrupted.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments : sequence of str, optional
         Those of the process by default.
     """
-    for stream in (sys.stdout, sys.stderr):  # a terminal without ± or χ still gets its answer
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show ± or χ shows ?
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     console.kept = ""
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = None if arguments is None else list(arguments)
     try:
         with warnings.catch_warnings():
-            if not sys.warnoptions:  # what dependencies warn of is no news to a microscopist
+            if not sys.warnoptions:  # warnings of dependencies do not help a microscopist
                 warnings.simplefilter("ignore")
             code = command.main(args=given, prog_name="hybridfit", standalone_mode=False)
     except HybridfitError as error:

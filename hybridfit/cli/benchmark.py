@@ -1,4 +1,4 @@
-"""`hybridfit benchmark`: the studies of a clone, each in a process of its own, and a table of them all."""
+"""`hybridfit benchmark`: run the studies of a clone, each in its own process, and write a table."""
 
 from __future__ import annotations
 
@@ -17,26 +17,31 @@ import typer
 from hybridfit.cli.console import new_table, print_table, saying
 from hybridfit.errors import InputError
 
-PATIENCE_S = 5.0  # for a study to clear up after an interrupt
+PATIENCE_S = 5.0  # time that an interrupted study has to clean up
 MISSED = 3  # exit code of a study that missed a bar
 
 
 def benchmark(
     studies: Annotated[
-        list[str] | None, typer.Argument(metavar="STUDY", help="By name; all of them by default.")
+        list[str] | None, typer.Argument(metavar="STUDY", help="Names of studies; all by default.")
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Small ones: 10 minutes for all instead of 90, on two cores.")
+        bool, typer.Option("--quick", help="Small studies: 10 minutes in all instead of 80, on two cores.")
     ] = False,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="JSON, figures, RESULTS.md; benchmarks/out."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder of JSON, figures and RESULTS.md; by default benchmarks/out.",
+        ),
     ] = None,
-    list_: Annotated[bool, typer.Option("--list", help="Print the studies and run none.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the studies.")] = False,
 ) -> None:
-    """Run the studies behind the figures that are published of this package (in a clone only).
+    """Run the studies that measure this package. It works in a clone only.
 
-    Bars that are missed are named in the tables; the exit code is 1 where a study crashed.
+    Missed bars are listed in the tables. The exit code is 1 if a study crashed.
     """
     root = _clone()
     known = _studies(root)
@@ -75,7 +80,7 @@ def benchmark(
 
 
 def _clone() -> Path:
-    """The folder that `benchmarks` lies in."""
+    """The folder that contains `benchmarks`."""
     root = Path(__file__).resolve().parents[2]
     if not (root / "benchmarks" / "studies.py").is_file():
         raise InputError(
@@ -86,7 +91,7 @@ def _clone() -> Path:
 
 
 def _studies(root: Path) -> Any:
-    """The module that knows them: outside the package, so it is imported by name."""
+    """`benchmarks.studies`; it is outside the package, so it is imported by name."""
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
     return importlib.import_module("benchmarks.studies")
@@ -100,12 +105,12 @@ def _print_list(known: Any) -> None:
 
 
 def _environment(root: Path, folder: Path, quick: bool) -> dict[str, str]:
-    """What tells the studies where they lie, where to write, and how large they are."""
+    """Environment variables with the folder of the studies, their output folder and their size."""
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     return {
         **os.environ,
         "PYTHONPATH": path,
-        "PYTHONSAFEPATH": "1",  # no other `benchmarks` in the folder where the command is given
+        "PYTHONSAFEPATH": "1",  # a `benchmarks` in the current folder is not imported
         "PYTHONUNBUFFERED": "1",
         "HYBRIDFIT_BENCHMARK_OUT": str(folder),
         "HYBRIDFIT_BENCHMARK_QUICK": "1" if quick else "",
@@ -113,7 +118,7 @@ def _environment(root: Path, folder: Path, quick: bool) -> dict[str, str]:
 
 
 def _run(words: list[str], environment: dict[str, str]) -> int:
-    """Run a study to its end; on an interrupt it and all that it started are stopped."""
+    """Run a study; an interrupt stops it and all its processes. Returns its exit code."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks", *words], env=environment, start_new_session=True
     )
@@ -124,13 +129,13 @@ def _run(words: list[str], environment: dict[str, str]) -> int:
             process.send_signal(signal.SIGINT)
             process.wait(PATIENCE_S)
         raise
-    finally:  # whatever it has left behind
+    finally:  # processes that it has left
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
 
 
 def _keep_reason(path: Path, code: int) -> None:
-    """What RESULTS.md says of a study that could not say itself why it ended: it was killed, mostly."""
+    """Write the exit code for RESULTS.md if the study has written no reason itself, as when it was killed."""
     if not path.exists():
         path.write_text(f"exit code {code}\n", encoding="utf-8")
 
@@ -140,5 +145,5 @@ def _say(text: str) -> None:
 
 
 def _duration(seconds: float) -> str:
-    """Such as 42 s, or 3.5 min."""
+    """A duration such as 42 s or 3.5 min."""
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 
 def new_table(*headings: str) -> Any:
-    """A table to be filled and shown; an empty heading is allowed."""
+    """An empty table; headings may be empty."""
     from rich import box
     from rich.table import Table
 
@@ -29,21 +29,21 @@ def add_rows(table: Any, values: dict[str, Any]) -> None:
 
 
 def print_table(table: Any) -> None:
-    """Print a table, unabridged where it goes to a file or a pipe."""
+    """Print a table; in a file or a pipe it is 160 characters wide."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else 160
     Console(width=width, markup=False, highlight=False, emoji=False).print(table)
 
 
-kept = ""  # by a command that was interrupted; typer makes an exit code of the exception itself
+kept = ""  # what an interrupted command has kept; set by `saying`, printed by `main`
 
 
 class Bars:
-    """Progress bars on stderr, one for every stage; none where stderr is no terminal.
+    """Progress bars on stderr, one for every stage; none if stderr is no terminal.
 
-    On an interrupt the threads that report to `show` are stopped there too, instead of being
-    waited for.
+    After an interrupt `show` raises KeyboardInterrupt in every thread that calls it, so that no thread
+    has to finish its work first.
     """
 
     def __init__(self, quiet: bool) -> None:
@@ -64,12 +64,12 @@ class Bars:
         self._stack.close()
 
     def start(self, label: str) -> None:
-        """Begin something new, named by the label."""
+        """Remove all bars; new ones have this label."""
         self.clear()
         self._label = label
 
     def clear(self) -> None:
-        """Take the bars off the terminal, so that something can be printed."""
+        """Remove all bars, so that something can be printed."""
         if self._progress is not None:
             self._progress.stop()
         self._progress, self._tasks = None, {}
@@ -122,7 +122,7 @@ class Bars:
 
 
 class LiveLine:
-    """A bar with numbers beside it, renewed on a terminal, a line a minute elsewhere; on stderr."""
+    """A bar with text on stderr: updated in place on a terminal, one line a minute elsewhere."""
 
     def __init__(self, quiet: bool, first: str = "") -> None:
         self._quiet, self._first = quiet, first
@@ -146,7 +146,7 @@ class LiveLine:
             self._bar.stop()
 
     def show(self, fraction: float, text: str, seconds: float) -> None:
-        """Show how it stands after some seconds, not more often than is useful."""
+        """Show the fraction that is done and a text; calls that come too soon after the last are ignored."""
         if self._quiet or (seconds < self._next and fraction < 1):
             return
         self._next = seconds + (0.5 if self._live else 60)
@@ -158,7 +158,7 @@ class LiveLine:
 
 @contextlib.contextmanager
 def saying(words: Callable[[], str]) -> Iterator[None]:
-    """What an interrupt inside leaves, and how to go on: for `kept`."""
+    """If the block is interrupted, keep the words that say what is left and how to go on (`kept`)."""
     global kept
     try:
         yield

@@ -1,4 +1,4 @@
-"""`hybridfit demo`: a simulated frame, its fit, and the truth."""
+"""`hybridfit demo`: simulate a frame, fit it, and compare with the truth."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def demo(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="The picture: .png, .pdf or .svg.")
     ] = Path("demo.png"),
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the noise.")] = 0,
     library: LibraryName = DEFAULT_LIBRARY,
     quiet: Quiet = False,
 ) -> None:
@@ -52,7 +52,7 @@ def demo(
     write([(output, result)], image=(frame_path, image))
     if quiet:
         return
-    typer.echo(f"A frame of {result.library} with {truth['electrons']:.3g} electrons. {result.message}")
+    typer.echo(f"A simulated frame of {result.library}, {truth['electrons']:.3g} electrons. {result.message}")
     table = new_table("", "truth", "answer ± error", "", "(answer − truth)/error")
     for name, p in result.parameters.items():
         if p.stderr is not None:

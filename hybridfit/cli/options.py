@@ -1,4 +1,4 @@
-"""Options that commands share, and how their text is read."""
+"""Options that several commands have, and functions that read their values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIBRARY_HELP = "Name of a shipped library, a built library (.nc) or a recipe (.t
 
 
 def finite(text: str) -> float:
-    """Parse an option; the message names what was given, and NaN and infinities are refused."""
+    """The number in an option; NaN, infinities and other text are refused."""
     with contextlib.suppress(ValueError):
         if math.isfinite(value := float(text)):
             return value
@@ -25,19 +25,23 @@ def finite(text: str) -> float:
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 LibraryName = Annotated[str, typer.Option(metavar="NAME|FILE", help=LIBRARY_HELP)]
-SemiAngle = Annotated[float, typer.Option(parser=finite, metavar="MRAD", help="Convergence semi-angle.")]
-
-# how a file of frames is read: see `files.read_all`
-Mask = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Image or array; pixels that are not 0 are left out.")
+SemiAngle = Annotated[
+    float, typer.Option(parser=finite, metavar="MRAD", help="Convergence semi-angle (mrad).")
 ]
-Dataset = Annotated[str | None, typer.Option(metavar="NAME", help="Which dataset of a netCDF or HDF5 file.")]
+
+# for `files.read_all`
+Mask = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Image or array; pixels where it is not 0 are left out.")
+]
+Dataset = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Name of the dataset in a netCDF or HDF5 file.")
+]
 Shape = Annotated[str | None, typer.Option(metavar="[N,]ROWS,COLS", help="Raw files: shape of the array.")]
 Dtype = Annotated[str | None, typer.Option(metavar="TYPE", help='Raw files: number type, such as "<u2".')]
 Flip = Annotated[
-    bool, typer.Option("--flip", help="The camera mirrors what it records, left and right or top and bottom.")
+    bool, typer.Option("--flip", help="The camera mirrors its frames, left to right or top to bottom.")
 ]
-Offset = Annotated[int, typer.Option(metavar="BYTES", help="Raw files: where the numbers begin.")]
+Offset = Annotated[int, typer.Option(metavar="BYTES", help="Raw files: bytes before the data.")]
 
 
 def assignment(text: str) -> tuple[str, float | None]:
@@ -73,7 +77,7 @@ def sizes(text: str | None) -> tuple[int, ...] | None:
 
 
 def numbers(text: str, option: str, wanted: str, counts: tuple[int, ...]) -> list[float]:
-    """As many numbers as one of the counts, with commas between them."""
+    """Numbers with commas between them; counts are the allowed lengths."""
     parts = text.replace("×", ",").split(",")
     if len(parts) not in counts:
         raise InputError(f"--{option} {text!r} has {len(parts)} parts; give {wanted}")

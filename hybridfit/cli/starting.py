@@ -1,4 +1,4 @@
-"""A quick start of commands that a person waits for."""
+"""A faster start of commands."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quick_start() -> Iterator[None]:
-    """Import and open without collecting garbage.
+    """Import and open without garbage collection.
 
-    Packages as large as torch make a million objects that stay, and the collector looks through all of
-    them several times while they are imported: a second of five. What is there in the end is left alone
-    later, too, until the next quick start.
+    Importing large packages such as torch creates a million objects that stay. The collector would search
+    all of them several times meanwhile, which takes one second of five. At the end the objects are frozen:
+    the collector ignores them until the next quick start.
     """
     collecting = gc.isenabled()
     gc.disable()
