@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from hybridfit.errors import InputError
@@ -11,7 +11,9 @@ from hybridfit.errors import InputError
 S = TypeVar("S")
 
 
-def settings_from(kind: type[S], settings: S | None, options: Mapping[str, Any], function: str) -> S:
+def settings_from(
+    kind: type[S], settings: S | None, options: Mapping[str, Any], function: str, also: Iterable[str] = ()
+) -> S:
     """Settings of a kind, with what a caller gave by name in place of the defaults.
 
     Parameters
@@ -22,6 +24,7 @@ def settings_from(kind: type[S], settings: S | None, options: Mapping[str, Any],
     options : mapping of a field's name to its value
     function : str
         Name of the function that was called; the messages say it.
+    also : names of options that the function takes besides; the messages list them
 
     Raises
     ------
@@ -33,7 +36,9 @@ def settings_from(kind: type[S], settings: S | None, options: Mapping[str, Any],
     fields = {field.name: field for field in dataclasses.fields(kind) if field.init}  # type: ignore[arg-type]
     unknown = [name for name in options if name not in fields]
     if unknown:
-        raise TypeError(f"{function}() has no option {unknown[0]!r}; the options are {', '.join(fields)}")
+        raise TypeError(
+            f"{function}() has no option {unknown[0]!r}; the options are {', '.join((*fields, *also))}"
+        )
     if settings is not None:
         if not isinstance(settings, kind):
             raise InputError(
