@@ -1,8 +1,8 @@
-"""abTEM's Bloch waves, beside which `benchmarks.library_build` and `benchmarks.rivals` put the solve.
+"""abTEM's Bloch waves, for comparison in `benchmarks.library_build` and `benchmarks.rivals`.
 
-`abtem.bloch.BlochWaves` is given hybridfit's elastic structure factors, so that both compute the same
-intensities: the same beams, thicknesses and directions, without absorption, which it does not know.
-It is also run with scattering factors of its own.  Tilting the beam is turning the crystal.
+`abtem.bloch.BlochWaves` gets hybridfit's elastic structure factors, beams, thicknesses and directions, so
+that both compute the same intensities.  abTEM has no absorption, so neither uses it.  A second run uses
+abTEM's own scattering factors.  A tilt of the beam is entered as a rotation of the crystal.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def bloch_waves(name: str, directions: int = DIRECTIONS) -> dict[str, Any]:
 
 
 def _structure_factors(given: BlochProblem) -> dict[str, Any]:
-    """hybridfit's, and abTEM's own, as abTEM wants them."""
+    """Structure factors of hybridfit and of abTEM, in abTEM's format."""
     structure, energy = given.structure, given.energy
     atoms = Atoms(
         structure.elements, cell=structure.direct_basis, scaled_positions=structure.positions, pbc=True
@@ -61,7 +61,7 @@ def _structure_factors(given: BlochProblem) -> dict[str, Any]:
     sigma = dict(zip(structure.elements, np.sqrt(structure.debye_waller / (8 * np.pi**2)), strict=True))
     reach = 2 * given.recipe.g_max + 0.1
     whole = [StructureFactor(atoms, reach, name, sigma, cutoff="hard", centering="P") for name in OWN]
-    zolz = whole[0].hkl @ given.recipe.zone == 0  # it computes with the beams that have a structure factor
+    zolz = whole[0].hkl @ given.recipe.zone == 0  # abTEM uses the beams that have a structure factor
     hkl = whole[0].hkl[zolz]
     # abTEM: F_g = Σ f exp(+2πi g·r)/V, of which it makes U_g = σ/(κλπ) F
     unit = energy2sigma(energy) / (kappa * energy2wavelength(energy) * np.pi)

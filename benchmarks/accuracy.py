@@ -1,14 +1,14 @@
-"""How exact a composed pattern is, and why grid and interpolation are what they are.
+"""Errors of composed patterns, and of other grids and interpolations.
 
-The patterns of `benchmarks.exact`, in which nothing is interpolated, are held against
+The patterns of `benchmarks.exact`, which need no interpolation, are compared with
 
-* what the shipped library makes of the same points;
+* the shipped library at the same points;
 * other interpolations: in thickness (of the exact patterns on a 1 nm grid) and in direction (of
   libraries of several samplings, in NumPy);
-* the same points with all beams up to √2 g_max, which doubles their number; and what that changes in
-  the answer of a fit.
+* the same points with all beams up to √2 g_max, which are twice as many; fits show how much this changes
+  an answer.
 
-Every error is a fraction of the maximum of the pattern that it belongs to.
+Every error is a fraction of the maximum of its pattern.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def largest(error: np.ndarray) -> np.ndarray:
 
 
 def against_expm(study: Study, library: Library, recipe: Recipe, tilts: int) -> dict[str, dict]:
-    """The library against the exact patterns, and interpolations in thickness among the exact ones."""
+    """Errors of the library, and of interpolations in thickness between exact patterns."""
     matrix, to_mrad = problem(recipe, recipe.g_max)
     table = library.table()
     t = np.arange(FIRST_NM, LAST_NM + 1e-9, 2.5)  # whole and half steps of the library in turn
@@ -141,7 +141,7 @@ def by_sampling(
     span = ThicknessRange(start=SAMPLED_NM[0], stop=SAMPLED_NM[-1], step=SAMPLED_NM[1] - SAMPLED_NM[0])
     alike = {"semi_angle_max": SAMPLED_ANGLE, "tilt_max": SAMPLED_TILT, "thickness": span}
     sample = Sample.random(SAMPLED_ANGLE, half_edge, matrix.g * to_mrad, SAMPLED_TILT)
-    # not by expm: `against_expm` shows that this solve agrees with it, wherever nothing is interpolated
+    # no expm: `against_expm` shows that this solution agrees with it where nothing is interpolated
     exact = sample.solved(bloch.beam_intensities(matrix, sample.q / to_mrad, SAMPLED_NM))
     errors: dict[str, dict] = {kind: {} for kind in KINDS}
     maxima = None
@@ -182,7 +182,7 @@ def doubled_beams(study: Study, library: Library, recipe: Recipe, tilts: int) ->
 
 
 def answers(study: Study, library: Library, recipe: Recipe) -> None:
-    """What the doubled beams would change in an answer: their patterns, fitted by the shipped library."""
+    """Change of answers with twice the beams: their patterns, fitted with the shipped library."""
     alpha, alike = (
         ANSWERED[0],
         {"semi_angle_max": ANSWERED[0], "tilt_max": ANSWERED[1], "thickness": ANSWERED_NM},

@@ -1,8 +1,8 @@
-"""Crystals without a network: how well the shipped one aligns them, and what the fit makes of it.
+"""Crystals without a network: alignment by the shipped network, and the fits that follow.
 
-The frames are drawn as in `benchmarks.frames`, of four crystals that the shipped network has never
-seen, at semi-angles from 13 to 25 mrad.  The direct disc is sought by the network, by the sharpest
-rim in the frame, and by both; the library match starts from each.
+The frames are drawn as in `benchmarks.frames`, of four crystals that the shipped network was not trained
+on, at semi-angles from 13 to 25 mrad.  The direct disc is found by the network, by the sharpest rim
+in the frame, and by both.  A library match starts from each.
 
 Run with: python -m benchmarks.alignment [--frames N] [--full N] [--quick]
 """
@@ -48,14 +48,14 @@ CASES: dict[str, tuple[str, tuple[int, int, int], float]] = {
     "SrTiO3 [011] 200 kV": ("SrTiO3", (0, 1, 1), 200.0),
     "rutile [001] 80 kV": ("rutile", (0, 0, 1), 80.0),
 }
-SEMI_ANGLES = (13.0, 16.0, 19.0, 22.0, 25.0)  # mrad: a few, since each needs templates
+SEMI_ANGLES = (13.0, 16.0, 19.0, 22.0, 25.0)  # mrad: only a few, because each needs templates
 THICKNESS = (3.0, 78.0)  # nm
 FRAMES, FULL, SEED = 15, 1, 7
 QUICK_CASES = ("Si [110] 200 kV",)
 NEAR = (0.02, 0.05)  # of the radius
 RIGHT = (0.5, 0.1)  # nm, mrad
 REACH = (3.0, 1.0)  # nm, mrad
-THIN = 5.0  # nm: below, a pattern hardly says anything of the tilt
+THIN = 5.0  # nm: thinner crystals hardly show their tilt
 
 
 def library_of(case: str) -> Library:
@@ -107,7 +107,7 @@ def disc_error(disc: tuple[float, float, float], truth: dict[str, Any]) -> float
 
 
 def aligned(network: Network, library: Library, frame: Frame, truth: dict[str, Any]) -> dict[str, Any]:
-    """The disc by the network and by rims, and the rotation that the network names."""
+    """The disc from the network and from rims, and the rotation from the network."""
     order, semi_angle = library.rotation_order, truth["semi_angle"]
     start = time.perf_counter()
     alignment = Aligner(network, semi_angle).align(frame)
@@ -131,7 +131,7 @@ def aligned(network: Network, library: Library, frame: Frame, truth: dict[str, A
 def _rotation(
     network: Network, frame: Frame, camera: tuple[float, float, float], truth: dict[str, Any], order: int
 ) -> float:
-    """How far (degrees) the rotation that the network names is off, up to symmetry."""
+    """Error (degrees) of the network's rotation, up to symmetry."""
     from hybridfit.network.crop import crops
 
     cut = crops(frame.image, frame.valid, np.array([camera[:2]]), np.array([camera[2]]))
@@ -142,7 +142,7 @@ def _rotation(
 
 
 def reaches(found: list[Candidate], truth: dict[str, Any], order: int) -> int | None:
-    """The place of the first candidate near the truth."""
+    """Index of the first candidate near the truth."""
     tilt = truth["tilt_x"], truth["tilt_y"]
     for i, c in enumerate(found):
         if (
@@ -226,7 +226,7 @@ def report(study: Study, case: str, rows: list[dict[str, Any]]) -> None:
 
 
 def draw(study: Study, rows: list[dict[str, Any]]) -> None:
-    """How far the disc is off by either means, and how the fits came out."""
+    """Errors of the disc by either method, and of the fits."""
     cases = list(dict.fromkeys(row["case"] for row in rows))
     with study.figure(columns=2) as (_, axes):
         for i, case in enumerate(cases):

@@ -1,9 +1,10 @@
-"""Figure 4 of the paper: agreement against the strength of background subtraction, and background models.
+"""Figure 4 of the paper: subtracted backgrounds of several strengths, and fitted background models.
 
 The frames have a background that grows with thickness, as inelastic scattering does: a share of 0.4 % of
 the electrons per nm.  The paper subtracts a uniform intensity per nm of thickness, of 255 at the frame's
-maximum, before its network looks; so does ours here, with several strengths.  The hybrid fits backgrounds
-instead, none to radial.  Where measured patterns are to be had, they are looked at in the same ways.
+maximum, before it asks its network.  Here ours is asked after subtracting several strengths.  The hybrid
+fit has a background model instead, from none to radial.  Measured patterns, if present, are treated in the
+same way.
 
 Run with: python -m benchmarks.background [--frames N] [--data FOLDER] [--quick]
 """
@@ -46,7 +47,7 @@ Row = dict[str, Any]
 
 
 def by_strength(seeder: Seeder, frames: list[Frame]) -> np.ndarray:
-    """(strengths, frames) thicknesses (nm) that the network names."""
+    """Thicknesses (nm) by the network, (strengths, frames)."""
     out = []
     for strength in STRENGTHS:
         seeder.per_nm = strength / 255
@@ -55,7 +56,7 @@ def by_strength(seeder: Seeder, frames: list[Frame]) -> np.ndarray:
 
 
 def by_model(library: Library, network: Network, semi_angle: float, frames: list[Frame]) -> dict[str, list]:
-    """What the hybrid fit says of every frame, with each background; the whole library is not searched."""
+    """Hybrid fits of every frame with each background; the whole library is not searched."""
     found = {}
     for model in MODELS:
         fitter = Fitter(library, semi_angle, network=network, background=model, thorough=False)

@@ -1,4 +1,4 @@
-"""Answers of two versions of hybridfit to the same frames: proof that a rearrangement changed none of them.
+"""Answers of two versions of hybridfit to the same frames: has a change of the code changed an answer?
 
 200 simulated frames of SrTiO3 [001] by all three methods, a share of them again with every option of a
 fit, frames of crystals with structural parameters, and a map of 16 × 16 positions.  `record` fits them
@@ -31,7 +31,7 @@ SEMI_ANGLES = (13.6, 12.5, 15.0, 17.0, 19.1)  # mrad
 TOLERANCE = 1e-9
 CRYSTALS = {"PbTiO3_100_200kV": 10, "LaSrMnO3_001_200kV": 6, "GaAs_110_200kV": 6, "Si_110_200kV": 8}
 MAP_SIZE = 16
-# what a fit may be asked besides: each is tried on OPTION_FRAMES frames; values of the truth are filled in
+# options of a fit: each is tried on OPTION_FRAMES frames; values of the truth are filled in
 OPTION_FRAMES = 20
 OPTIONS: dict[str, dict[str, Any]] = {
     "uniform background": {"background": "uniform"},
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def _jobs(count: int) -> list[dict[str, Any]]:
-    """Every set of fits: which frames of which crystal, and what is asked."""
+    """Every set of fits: frames, crystal and options."""
     some = min(OPTION_FRAMES, count)
     jobs = [
         {"part": "methods", "name": method, "crystal": NAME, "count": count, "ask": {"method": method}}
@@ -167,7 +167,7 @@ def _near(hybridfit: Any, truth: dict[str, Any]) -> Any:
 
 
 def _numbers(result: Any) -> dict[str, Any]:
-    """Everything that a result says."""
+    """All numbers of a result."""
     parameters = {**result.parameters, **result.structure}
     return {
         "status": result.status.name,

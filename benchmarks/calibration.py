@@ -1,8 +1,8 @@
-"""Whether stated errors and confidences hold: pulls, coverage, reliability of the network, failure modes.
+"""Whether error bars and confidences hold: pulls, coverage, reliability of the network, statuses.
 
 Two kinds of data: simulated frames with any camera (`benchmarks.frames`) and 1e4–1e8 electrons, where
-the model is true and noise rules, and abTEM frozen-phonon patterns (`benchmarks.multislice`) on such
-cameras with such doses, where the model is not quite true.
+the model is exact and noise dominates, and abTEM frozen-phonon patterns (`benchmarks.multislice`) with such
+cameras and doses, where the model is not exact.
 
 Run with: python -m benchmarks.calibration [--frames N] [--seed S] [--quick]
 """
@@ -51,14 +51,14 @@ def coverage(rows: Sequence[Row], percent: int, names: Sequence[str] = NAMES) ->
 
 
 def binned(rows: Sequence[Row], what: str) -> list[tuple[float, float, list[Row]]]:
-    """Rows by bins of a quantity: edges, and the rows between them; empty bins left out."""
+    """Edges and rows of every bin of a quantity that is not empty."""
     edges = BINS[what]
     parts = [(low, high, [row for row in rows if low <= row[what] < high]) for low, high in pairwise(edges)]
     return [part for part in parts if part[2]]
 
 
 def converged(rows: Sequence[Row]) -> list[Row]:
-    """Rows of fits that say that they converged."""
+    """Rows of fits with the status converged."""
     return [row for row in rows if row["status"] == "converged"]
 
 
@@ -88,7 +88,7 @@ def intervals(study: Study, kind: str, rows: list[Row]) -> None:
 
 
 def confidences(study: Study, rows: list[Row]) -> None:
-    """Reliability of what the network says."""
+    """Reliability of the network's confidences."""
     for kind, words in KINDS.items():
         of_kind = [row for row in rows if row["kind"] == kind and "confidence_tilt" in row]
         for what, reach in RIGHT.items():
@@ -103,7 +103,7 @@ def confidences(study: Study, rows: list[Row]) -> None:
 
 
 def failures(study: Study, kind: str, rows: list[Row]) -> None:
-    """How fits end, by dose."""
+    """Statuses of the fits, by dose."""
     for low, high, part in binned(rows, "electrons"):
         label = f"{KINDS[kind]}, {low:.0e}–{high:.0e} electrons"
         for status, count in statuses(part).items():
@@ -151,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _in_parallel(wanted: list[tuple[str, tuple[Any, ...]]]) -> list[Row]:
-    """Fits of frames of all kinds, in shares of either kind."""
+    """All fits; every worker gets a share of each kind."""
     shares = []
     for kind in KINDS:
         of_kind = [each for k, each in wanted if k == kind]
@@ -252,7 +252,7 @@ def _draw_reliability(axis: Any, rows: list[Row]) -> None:
 
 
 def _draw_failures(axis: Any, rows: list[Row]) -> None:
-    """How fits end, by dose and kind."""
+    """Statuses of the fits, by dose and kind."""
     labels: list[str] = []
     known = list(statuses(rows))
     for kind in KINDS:

@@ -1,7 +1,7 @@
-"""The frames of the calibration study, of two kinds, and what fit and network say of each.
+"""The two kinds of frames of the calibration study, and the answers of fit and network.
 
-noise   simulated with any camera (`benchmarks.frames`): the model is true, and noise rules
-abtem   frozen-phonon patterns (`benchmarks.abtem_patterns`) on a camera: the model is not quite true
+noise   simulated with any camera (`benchmarks.frames`): the model is exact, and noise dominates
+abtem   frozen-phonon patterns (`benchmarks.abtem_patterns`) on a camera: the model is not exact
 
 Both have 1e4–1e8 electrons, log-uniform, and any rotation.
 """
@@ -27,7 +27,7 @@ SEED = 68
 ELECTRONS = (1e4, 1e8)
 SEMI_ANGLES = (13.6, 19.1)  # mrad
 SIDE = (64, 256)  # px
-RIGHT = {"thickness": 3.0, "tilt": 1.0}  # nm, mrad: what the network's confidence is of
+RIGHT = {"thickness": 3.0, "tilt": 1.0}  # nm, mrad: the network's confidence refers to these
 
 
 def simulated(i: int, n: int, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
@@ -85,7 +85,7 @@ def _fitter(semi_angle: float) -> Fitter:
 
 
 def fitted(image: np.ndarray, truth: dict[str, Any]) -> Row:
-    """What fit and network say of a frame, against the truth."""
+    """Answers of fit and network for a frame, compared with the truth."""
     fitter = _fitter(truth["semi_angle"])
     order = fitter.library.rotation_order
     frame = make_frame(image)

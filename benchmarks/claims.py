@@ -76,7 +76,7 @@ MULTISLICE = "abTEM multislice, frozen phonons"
 MISLED_FAR = "converged, but off by more than 3 nm or 1 mrad"
 MISLED = "converged, but off by more than 1 nm or 0.3 mrad and by more than 3 standard errors"
 NM_MRAD = r"within 0\.5 nm and 0\.1 mrad"
-TIME = ""  # the dose of a claim that is of a time
+TIME = ""  # in place of the dose, where a time is measured
 
 CLAIMS = (
     # how far answers are from the truth
@@ -268,7 +268,7 @@ CLAIMS = (
         },
         MOST,
     ),
-    # bias by what is wrong and not known to be
+    # bias if something is wrong that the user does not know
     Claim(
         "bias of thickness: Debye–Waller factors 30 % wrong",
         NUISANCES,

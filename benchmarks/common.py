@@ -23,8 +23,8 @@ __all__ = ["Row", "Study", "cores", "new_parser", "out_folder", "peak_memory_gb"
 
 OUT = Path(__file__).parent / "out"
 FOLDER, QUICK = "HYBRIDFIT_BENCHMARK_OUT", "HYBRIDFIT_BENCHMARK_QUICK"  # set for all studies of a run
-STARTED = time.perf_counter()  # a study has a process of its own
-BUSY = 0.3  # cores: more than this at the start, and times are not those of a free machine
+STARTED = time.perf_counter()  # every study has its own process
+BUSY = 0.3  # cores: if other processes use more at the start, times are too long
 STYLE = {
     "figure.constrained_layout.use": True,
     "figure.dpi": 120,
@@ -41,7 +41,7 @@ STYLE = {
 
 
 def timed(function: Callable[[], Any], repeat: int = 5) -> float:
-    """Median time (s) of a call, after one call to warm up."""
+    """Median time (s) of a call, after a first call that is not counted."""
     function()
     seconds = []
     for _ in range(repeat):
@@ -57,21 +57,21 @@ def out_folder() -> Path:
 
 
 def new_parser(text: str | None) -> argparse.ArgumentParser:
-    """The options of a study, whose docstring is given: --quick, and those that it adds."""
+    """A parser with the option --quick; text is the docstring of the study, which adds its own options."""
     parser = argparse.ArgumentParser(description=(text or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a small one, in half a minute")
     return parser
 
 
 def skipped(name: str, why: str) -> int:
-    """Say why a study was not run; its exit code."""
+    """Print why a study was not run; returns its exit code."""
     print(f"{name} was skipped: {why}")
     return 0
 
 
 @dataclass(frozen=True)
 class Row:
-    """One measured figure: passed says whether measured ≤ bar, and is None where there is no bar."""
+    """One measured number.  passed says whether it meets its bar; it is None if there is no bar."""
 
     what: str
     measured: float
@@ -84,7 +84,7 @@ class Row:
 class Study:
     """A table of measurements and the files it ends up in: `<name>.json` and `<name>.png` of `out_folder()`.
 
-    quick says that it is a small one, of which the numbers are no more than an example.
+    quick marks a small run, whose numbers are only examples.
     """
 
     name: str
@@ -108,7 +108,7 @@ class Study:
         at_most: float | None = None,
         at_least: float | None = None,
     ) -> None:
-        """Add a row; a bar is a bound from above or from below, or there is none."""
+        """Add a row; its name says by itself what was measured, its bar is an upper or a lower limit."""
         bar = at_most if at_least is None else at_least
         passed = None
         if bar is not None:
@@ -142,7 +142,7 @@ class Study:
             "facts": facts(),
             **arrays,
         }
-        from hybridfit.io import atomic_path  # here: jobs of studies measure what an import costs
+        from hybridfit.io import atomic_path  # here, because jobs of studies time their imports
 
         path = self.path(".json")
         with atomic_path(path) as temporary:
@@ -151,7 +151,7 @@ class Study:
         return all(row.passed is not False for row in self.rows)
 
     def path(self, suffix: str) -> Path:
-        """Its file of a kind, in a folder that is there."""
+        """The file of this study with a suffix; its folder is made."""
         out_folder().mkdir(parents=True, exist_ok=True)
         return out_folder() / f"{self.name}{suffix}"
 

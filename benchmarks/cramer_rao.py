@@ -1,9 +1,8 @@
-"""Scatter of repeated fits against the Cramér–Rao bound, and seeds that miss by as much as they may.
+"""Scatter of repeated fits compared with the Cramér–Rao bound, and fits from wrong seeds.
 
-Frames are Poisson draws of the forward model itself, whose Fisher information is known exactly:
+Frames are Poisson draws of the forward model, whose Fisher information is known exactly:
 with the expected image μ(θ, c), I = Σ_i ∂μ_i ∂μ_i / μ_i over all fitted parameters, the intensity
-factor and the background included.  Whether the model is true is another study's business
-(`benchmarks.multislice`).
+factor and the background included.  `benchmarks.multislice` tests the model itself.
 
 Run with: python -m benchmarks.cramer_rao [--repeats N] [--quick]
 """

@@ -1,8 +1,8 @@
-"""Figure 8 of the paper: thickness and tilt against the electrons in a pattern, from 1e3 to 9.3e8.
+"""Figure 8 of the paper: errors of thickness and tilt from 1e3 to 9.3e8 electrons in a pattern.
 
-The same crystals are recorded with every dose: Poisson draws of the forward model itself, so that the
-Cramér–Rao bound is known exactly (`benchmarks.cramer_rao`), and fitted with nothing known but the
-semi-angle, by the network alone and by the hybrid.  The error of a tilt is that of its worse component.
+The same crystals are recorded with every dose.  Frames are Poisson draws of the forward model, so that the
+Cramér–Rao bound is known exactly (`benchmarks.cramer_rao`).  They are fitted by the network alone and by the
+hybrid; only the semi-angle is given.  The error of a tilt is that of its worse component.
 
 Run with: python -m benchmarks.dose [--frames N] [--quick]
 """
@@ -27,8 +27,8 @@ ELECTRONS = (1e3, 3e3, 1e4, 1e5, 1e6, *DOSES)
 TABULATED = (1e3, 1e4, 1e5, 1e6, DOSES[0], DOSES[1], DOSES[-1])  # all are in the figure
 THICKNESS, TILT = (10.0, 100.0), 3.0  # nm, mrad
 FRAMES, QUICK_FRAMES, SEED = 30, 1, 8
-DIM, QUICK_DIM = 6, 1  # frames below 1e4 electrons, where searches of the whole library are the rule
-JUDGED, QUICK_JUDGED = 100, 2  # frames of the doses that have a bar
+DIM, QUICK_DIM = 6, 1  # frames below 1e4 electrons: most need a search of the whole library
+JUDGED, QUICK_JUDGED = 100, 2  # frames at each dose that has a bar
 BARS = {1e4: (1.0, 0.25, 90), 1e6: (0.5, 0.1, 99)}  # nm, mrad, %
 MEDIAN_OF_ONE, MEDIAN_OF_TWO = 0.674, 1.052  # standard deviations: of |x|, of the larger of |x| and |y|
 SHOWN = (1e3, 1e4, 1e6)
@@ -79,7 +79,7 @@ def at_the_bound(rows: list[Row]) -> tuple[float, float]:
 
 
 def share_at_the_bound(rows: list[Row], nm: float, mrad: float) -> float:
-    """Per cent of such fits that are within some nm and mrad."""
+    """Percentage of such fits within some nm and mrad."""
     inside = erf(np.array([nm, mrad, mrad]) / (np.sqrt(2) * np.array([row["bound"] for row in rows])))
     return 100 * float(inside.prod(axis=1).mean())
 
@@ -104,7 +104,7 @@ def report(study: Study, electrons: float, rows: list[Row], order: int) -> None:
 
 
 def false_certainty(study: Study, rows: list[Row], order: int) -> None:
-    """Fits that converged far away from the truth, at few and at more electrons."""
+    """Share of fits that converged far from the truth, below 1e4 electrons and above."""
     for what, few in (("below 1e4 electrons", True), ("from 1e4 electrons on", False)):
         part = [row for row in rows if (row["electrons"] < 1e4) is few]
         thickness, tilt = off(part, "hybrid", order)
@@ -152,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def draw(study: Study, found: dict[float, list[Row]], example: Row, order: int) -> None:
-    """One crystal at three doses; errors beside the bound, and shares, against dose."""
+    """One crystal at three doses; errors, the bound, and shares within limits against dose."""
     rng = np.random.default_rng(SEED)
     doses = list(found)
     with study.figure(columns=3, rows=2, size=(3.9, 3.1)) as (_, axes):

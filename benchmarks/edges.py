@@ -1,6 +1,6 @@
-"""Frames that no fit should be sure of: cut discs, wrong semi-angles, no crystal, another crystal.
+"""Frames on which no fit should converge: cut discs, wrong semi-angles, no crystal, another crystal.
 
-Each comes with the semi-angle that the user gives and, where there is one, the truth.
+Each has the semi-angle that the user gives and, if there is one, the truth.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def edges(each: int, seed: int, folder: Path) -> list[Edge]:
 
 
 def _bare_disc(values: dict[str, Any], rng: np.random.Generator, *, diffuse: bool) -> np.ndarray:
-    """The direct disc alone, and over amorphous matter with its diffuse scattering."""
+    """The direct disc alone, or with the diffuse scattering of amorphous matter."""
     rows, cols = np.indices(values["shape"], dtype=float)
     x, y = values["centre"]
     r = np.hypot(cols - x, rows - y) / values["scale"]

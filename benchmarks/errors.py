@@ -1,7 +1,7 @@
-"""Errors of a fit against the truth, with their signs: what it states of them, and when it misleads.
+"""Errors of a fit with their signs, its standard errors, and whether it misleads.
 
-An answer misleads where the fit converged and yet thickness or tilt is off by more than MISLED and by
-more than BEYOND of its standard errors: nothing warns of it.
+A fit misleads if it converged although thickness or tilt is wrong by more than MISLED and by more than BEYOND
+standard errors: no status warns of this error.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Row = dict[str, Any]
 
 
 def judged(attempt: Callable[[], FitResult], truth: Mapping[str, Any], order: int) -> Row:
-    """What came of a fit: errors, standard errors, whether intervals of 68 and 95 % hold, status, route.
+    """A fit compared with the truth: errors, standard errors, 68 and 95 % intervals, status, route.
 
-    The tilt is compared in the crystal frame of the answer, of the n that symmetry makes equal.
+    The tilt is compared in the crystal frame of the answer, which is one of n that are equal by symmetry.
     """
     row: Row = {f"true_{name}": float(truth[name]) for name in NAMES}
     try:
@@ -50,7 +50,7 @@ def judged(attempt: Callable[[], FitResult], truth: Mapping[str, Any], order: in
 
 
 def misleads(row: Row) -> bool:
-    """Whether an answer is off by far more than it says."""
+    """Whether an error is large and far outside its error bar."""
     return any(abs(row[name]) > max(MISLED[name], BEYOND * (row[f"{name}_stderr"] or 0.0)) for name in NAMES)
 
 
@@ -64,7 +64,7 @@ def _tilt_beside(truth: Mapping[str, Any], result: FitResult, order: int) -> tup
 
 
 def column(rows: Sequence[Row], name: str) -> np.ndarray:
-    """What rows have of a name, without those that do not have it."""
+    """Values of a name, of the rows that have one."""
     return np.array([row[name] for row in rows if row.get(name) is not None], dtype=float)
 
 
@@ -74,7 +74,7 @@ def rms(values: np.ndarray) -> float:
 
 
 def statuses(rows: Sequence[Row]) -> dict[str, int]:
-    """How often each status came, in the order of the statuses."""
+    """Number of fits with each status, in the order of the statuses."""
     known = [*(status.name for status in Status), REFUSED]
     counts = {name: sum(row["status"] == name for row in rows) for name in known}
     return {name: count for name, count in counts.items() if count}

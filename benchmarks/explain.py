@@ -1,10 +1,10 @@
-"""What the network looks at: activations of its first layers, and saliency (Xu & LeBeau 2018, Figure 7).
+"""Activations of the first layers of the network, and saliency (Xu & LeBeau 2018, Figure 7).
 
 Simulated frames of SrTiO3 [001], the same crystal at the paper's two semi-angles.  Saliency is the
-derivative of the network's answer along the root of the intensity, per solid angle; its share of a part
-of the pattern is stated along with what it is per solid angle there, relative to the whole pattern (1
-where the network looks as much as anywhere).  The parts are the direct disc, the rim of it, and what is
-beyond as far as the network sees.
+derivative of the network's answer with respect to the square root of the intensity, per solid angle.  For
+each part of the pattern the table has its share of the saliency, and the saliency per solid angle relative
+to the whole pattern (1 is the average).  The parts are the direct disc, its rim, and the rest as far as the
+network sees.
 
 Run with: python -m benchmarks.explain [--quick] [--frames N] [--seed S]
 """
@@ -52,7 +52,7 @@ def regions(radius: np.ndarray, semi_angle: float) -> dict[str, np.ndarray]:
 
 
 def shares(maps: xr.Dataset, name: str, semi_angle: float) -> dict[str, tuple[float, float]]:
-    """Share (%) of the saliency in every part, and what it is per solid angle, relative to all of it."""
+    """Share (%) of the saliency in every part, and saliency per solid angle relative to the whole pattern."""
     values, parts = maps[name].values, regions(maps.radius.values, semi_angle)
     total, area = values.sum(), sum(part.sum() for part in parts.values())
     return {
@@ -73,7 +73,7 @@ def rings(values: np.ndarray, radius: np.ndarray, semi_angle: float) -> np.ndarr
 
 
 def draw(n: int, semi_angle: float, seed: int) -> list[dict[str, Any]]:
-    """Frames of any thickness the paper's network was trained for, and of any tilt."""
+    """Frames of all thicknesses that the paper's network was trained for, with random tilts."""
     most = 120.0 if semi_angle < 15 else 80.0
     out = []
     for values in drawn.draw(n, seed):
@@ -91,7 +91,7 @@ def geometry(semi_angle: float) -> dict[str, Any]:
 
 
 def look(study: Study, fitter: Fitter, library: Library, n: int, seed: int) -> dict[str, np.ndarray]:
-    """Saliency of n frames: rows of the table; means on rings, of their maxima."""
+    """Saliency of n frames: adds the rows of the table; returns means on rings, relative to their maxima."""
     alpha = fitter.semi_angle
     found: dict[str, list[dict[str, tuple[float, float]]]] = {name: [] for name in NAMES}
     curves: dict[str, list[np.ndarray]] = {name: [] for name in NAMES}
@@ -116,7 +116,7 @@ def look(study: Study, fitter: Fitter, library: Library, n: int, seed: int) -> d
 
 
 def activity(maps: xr.DataArray, semi_angle: float) -> float:
-    """Mean of the maps within RIM, or half a pixel of theirs, of the disc's rim, over that inside of it."""
+    """Mean of the maps near the disc's rim (RIM, half a pixel at least) over the mean inside the disc."""
     radius = np.hypot(maps.y.values[:, None], maps.x.values[None, :])
     width = max(RIM, float(maps.x[1] - maps.x[0]) / 2)
     rim, inside = np.abs(radius - semi_angle) <= width, radius < semi_angle - width

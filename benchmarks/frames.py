@@ -1,4 +1,4 @@
-"""Frames that a camera might record, with the truth, for the studies of the network and of the hybrid fit.
+"""Simulated camera frames with their truth, for the studies of the network and of the hybrid fit.
 
 Thickness 3–120 nm, tilt to 4.2 mrad in any direction, semi-angle 12–20 mrad; frames of 64–1024 px,
 the direct disc whole, 24 px across or more and 15–60 % of the frame, off-centre by up to a quarter
@@ -26,7 +26,7 @@ from hybridfit.simulate.frame import simulate_frame
 NAME = "SrTiO3_001_200kV"
 DATA = Path(__file__).parent / "data"
 FRAMES, SEED = 500, 2018
-VERSION = 2  # of how they are simulated: those of another are made again
+VERSION = 2  # of the simulation; frames of another version are made again
 THICKNESS = (3.0, 120.0)  # nm
 TILT = 4.2  # mrad
 SEMI_ANGLE = (12.0, 20.0)  # mrad
@@ -74,7 +74,7 @@ def draw(n: int, seed: int) -> list[dict[str, Any]]:
 
 
 def simulated(n: int = FRAMES, seed: int = SEED) -> list[tuple[np.ndarray, dict[str, Any]]]:
-    """n frames (rows, cols) of electron counts, and the truth of each; from the cache where they are."""
+    """n frames (rows, cols) of electron counts, and the truth of each; from the cache if they are there."""
     wanted = draw(n, seed)
     attrs = Library.open(NAME).dataset.attrs
     checksum = f"{attrs['checksum'][:12]}-{attrs['version']}"

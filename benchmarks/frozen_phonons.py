@@ -1,4 +1,4 @@
-"""Frozen-phonon multislice with abTEM: the outside opinion that hybridfit's simulations are held against.
+"""Frozen-phonon multislice with abTEM: an independent simulation to compare hybridfit with.
 
 Nothing here uses hybridfit.  A pattern is the mean, over a regular 6 x 6 grid of probe positions in
 the unit cell, of the diffracted intensity; the regular grid cancels the interference of overlapping
@@ -149,7 +149,7 @@ def simulate(
 
 
 def keep(path: Path, label: str, make: Callable[[], xr.Dataset]) -> None:
-    """Write the dataset that is made, unless it is there already; a file is whole or not there."""
+    """Write the dataset that `make` returns, unless the file exists; an interrupted write leaves no file."""
     if path.exists():
         print(f"{label}: exists, skipped", flush=True)
         return
@@ -166,7 +166,7 @@ def keep(path: Path, label: str, make: Callable[[], xr.Dataset]) -> None:
 
 
 def seed_of(*numbers: float) -> int:
-    """A seed that depends on a run's parameters alone, so that a subset gives the same files."""
+    """A seed from the parameters of a run, so that a subset of the runs makes the same files."""
     key = [round(1000 * value) % 2**32 for value in numbers]
     return int(np.random.SeedSequence(key).generate_state(1)[0])
 

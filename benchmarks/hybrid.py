@@ -1,7 +1,7 @@
 """The network, the hybrid fit and the full search, on the same frames in one run.
 
 The frames are those of `benchmarks.frames`, none of which the network was trained on, and the
-measured patterns where they are to be had.  Frames that no fit should be sure of are those of
+measured patterns if they are present.  Frames on which no fit should converge are those of
 `benchmarks.edges`.
 
 Run with: python -m benchmarks.hybrid [--frames N] [--full N] [--edges N] [--weights FILE] [--quick]
@@ -29,14 +29,14 @@ from hybridfit.frame import make_frame
 from hybridfit.network.crop import CROP
 from hybridfit.network.weights import Network
 
-NETWORK_PX = 227  # the paper's frames: what a centre error in px refers to
+NETWORK_PX = 227  # side of the paper's frames; errors of the centre are given in their px
 BINS = 10  # of the expected calibration error
 FRAMES, FULL, EDGES = (200, 16), (10, 1), (6, 0)  # of a full run, of a quick one
 NOT_THAT = (3.0, 1.0)  # nm, mrad: an answer farther from the truth is wrong
 
 
 def tilt_error(found: tuple[float, float], truth: dict[str, Any], order: int) -> float:
-    """Distance (mrad) of two tilts, whatever the rotation by the n-fold axis."""
+    """Distance (mrad) of two tilts, up to a rotation by the n-fold axis."""
     return tilt_distance(found, (truth["tilt_x"], truth["tilt_y"]), order)
 
 
@@ -57,7 +57,7 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
 
 
 def network_alone(study: Study, network: Network, library: Library, frames: list) -> list[dict[str, Any]]:
-    """What the network says of each frame, against the truth."""
+    """The network's answer for each frame, compared with the truth."""
     order, rows = library.rotation_order, []
     for image, truth in frames:
         frame = make_frame(image)
@@ -103,7 +103,7 @@ def network_alone(study: Study, network: Network, library: Library, frames: list
 
 
 def network_times(study: Study, network: Network, library: Library) -> None:
-    """Four passes of one frame, and a batch."""
+    """Times of four passes of one frame, and of a batch."""
     one, many = (np.ones((n, 2, CROP, CROP), np.float32) for n in (1, 256))
     four = timed(lambda: [network.predict(one, 16.0) for _ in range(4)], 20)
     study.add("network: four passes of one crop", 1e3 * four, "ms", at_most=25)
@@ -117,7 +117,7 @@ def network_times(study: Study, network: Network, library: Library) -> None:
 def compare(
     study: Study, network: Network, library: Library, frames: list, full: int
 ) -> list[dict[str, Any]]:
-    """The hybrid fit of every frame, timed the second time, and the full search of the first `full`."""
+    """The hybrid fit of every frame, its second run timed, and the full search of the first `full`."""
     order, rows = library.rotation_order, []
     for i, (image, truth) in enumerate(frames):
         fitter = Fitter(library, truth["semi_angle"], method="hybrid", network=network)
@@ -168,7 +168,7 @@ def compare(
 def left_by(
     library: Library, semi_angle: float, image: np.ndarray, results: tuple[FitResult, FitResult]
 ) -> list[float]:
-    """What two answers leave of the structure of one frame, on the same pixels."""
+    """Residual fractions of two answers for one frame, on the same pixels."""
     around, left = results[0].candidates[0], []
     for result in results:
         held = {name: p.value for name, p in result.parameters.items()}
@@ -195,7 +195,7 @@ def _wrong(row: dict[str, Any]) -> bool:
 
 
 def measured(study: Study, network: Network, library: Library) -> None:
-    """The measured patterns, by the hybrid fit."""
+    """Hybrid fits of the measured patterns."""
     patterns = list(labelled(DATA))
     if not patterns:
         study.note("the measured patterns are not there; they were skipped")
@@ -217,7 +217,7 @@ def measured(study: Study, network: Network, library: Library) -> None:
 
 
 def at_the_edges(study: Study, network: Network, library: Library, each: int) -> list[dict[str, Any]]:
-    """Frames that no fit should be sure of."""
+    """Frames on which no fit should converge."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for edge in edges(each, SEED + 1, Path(folder)):
@@ -252,7 +252,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--full", type=int, help="of these, searched in full, too; {}, quick: {}".format(*FULL)
     )
     parser.add_argument(
-        "--edges", type=int, help="of every kind that no fit should be sure of; {}, quick: {}".format(*EDGES)
+        "--edges",
+        type=int,
+        help="frames of every kind on which no fit should converge; {}, quick: {}".format(*EDGES),
     )
     parser.add_argument("--weights", type=Path, help="other weights than the shipped ones")
     options = parser.parse_args(arguments)

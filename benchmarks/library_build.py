@@ -1,8 +1,8 @@
-"""What a simulation library costs: to build, to open, to compose patterns from; and abTEM beside it.
+"""Time and memory to build and open a library and to compose patterns; abTEM for comparison.
 
-Each measurement runs in a fresh process of its own (`benchmarks.library_jobs`), so that times include
-what a user waits for and memory is nobody else's.  The rival is abTEM's Bloch-wave solver [1], given the
-same structure factors, beams and thicknesses, and every advantage: its structure factors are built once
+Each measurement runs in a fresh process (`benchmarks.library_jobs`), so that times include all that a user
+waits for, and memory is that of the measurement.  The rival is abTEM's Bloch-wave solver [1].  It gets the
+same structure factors, beams and thicknesses, and every advantage: its structure factors are built
 beforehand, and the faster of threads and of perfectly parallel processes counts.
 
 .. [1] `abtem.bloch.BlochWaves`; install it with `pip install -c constraints.txt ".[bench]"`.
@@ -23,7 +23,7 @@ from benchmarks.library_jobs import NAME, PIXELS, SEMI_ANGLES, in_fresh_process
 
 
 def build_rows(study: Study, path: Path) -> dict[str, Any]:
-    """Build it, whole and (not in a quick run) limited; returns what was measured of the whole one."""
+    """Build the library, whole and (not in a quick run) limited; returns measurements of the whole one."""
     whole = in_fresh_process("build", path)
     study.add(f"build {NAME}, {whole['directions']} directions", whole["build"], "s", at_most=45)
     study.add("build: peak memory of the process", whole["peak"], "GB", at_most=2)

@@ -1,6 +1,6 @@
-"""The measurements of `benchmarks.library_build`, each run in a fresh process of its own.
+"""The measurements of `benchmarks.library_build`, each of which runs in a fresh process.
 
-What a job imports, it imports inside: the time of that is part of what is measured.
+Every job imports what it needs inside its function, because the time of the imports is measured, too.
 """
 
 from __future__ import annotations

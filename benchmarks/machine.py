@@ -1,4 +1,4 @@
-"""The machine that a study runs on, and what is installed: what a stranger needs to compare."""
+"""The machine of a study and the versions of packages, so that others can compare."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("hybridfit", "torch", "numpy", "scipy", "numba")
-LOOK_S = 0.25  # how long it is watched what else runs
+LOOK_S = 0.25  # how long other processes are watched
 
 
 def cores() -> int:
@@ -21,7 +21,7 @@ def cores() -> int:
 
 
 def processor() -> str:
-    """Its name, or the kind of it where the system does not say."""
+    """Name of the processor, or its architecture if the system does not give the name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -39,7 +39,7 @@ def memory_gb() -> float | None:
 
 
 def busy_elsewhere() -> float:
-    """Cores that other processes keep busy now; where /proc is missing, the load average."""
+    """Cores that other processes use now; the load average if there is no /proc."""
     try:
         before, own = _busy_s(), time.process_time()
         start = time.perf_counter()
@@ -50,7 +50,7 @@ def busy_elsewhere() -> float:
 
 
 def _busy_s() -> float:
-    """Seconds that all cores together have worked since the start of the system."""
+    """Seconds that all cores together have worked since the system started."""
     user, nice, system, _, _, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split()[1:9])
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 

@@ -1,9 +1,9 @@
-"""Where in a pattern the answer lies: masks moved over it (Xu & LeBeau 2018, Figures 5, 6).
+"""Which parts of a pattern an answer depends on, by moving a mask (Xu & LeBeau 2018, Figures 5, 6).
 
 An annulus, 2.2 mrad wide, is set to its mean; the semi-angle is 13.6 mrad, as in the paper, and the
-alignment is that of the unmasked pattern.  Simulated frames, drawn as in `benchmarks.frames` from a dose
-at which the paper's network is steady, stand for its measured ones, and the truth for its least-squares
-fit; the network and the least-squares fit are both asked.
+alignment is that of the unmasked pattern.  The frames are simulated as in `benchmarks.frames`, with a dose
+at which the paper's network is steady, in place of the paper's measured frames.  The answers are compared
+with the truth, in place of the paper's least-squares fit.  The network and the least-squares fit both answer.
 
 Run with: python -m benchmarks.masks [--quick] [--frames N] [--fits N] [--seed S]
 """
@@ -29,13 +29,13 @@ RANGES = ((3.0, 20.0), (20.0, 40.0), (40.0, 60.0), (60.0, 80.0), (80.0, 100.0), 
 ELECTRONS = (2.3e7, 1e9)
 SIDE, SCALE, OFF_CENTRE = 128, (2.3, 2.7), 3.0  # px, px/mrad, px
 FRAMES, FITS, SEED = 20, 6, 56  # of each range
-# nm, mrad: what agrees; the paper's for its network, and less, which only a fit can keep
+# nm, mrad: limits of agreement; the paper's for its network, and narrower ones for fits
 NETWORK, FIT = (2.0, 0.5), (0.5, 0.1)
 INNER, OUTER = 6.0, 18.0  # mrad: the middle of the direct disc, and what is beyond the pattern's bright part
 
 
 class Errors(NamedTuple):
-    """Errors of one way to answer: unmasked (frames,) and masked (frames, radii), nm and mrad."""
+    """Errors of one method: unmasked (frames,) and masked (frames, radii), nm and mrad."""
 
     thickness: np.ndarray
     tilt: np.ndarray
@@ -43,7 +43,7 @@ class Errors(NamedTuple):
     masked_tilt: np.ndarray
 
     def agreement(self, what: int, within: tuple[float, float], pick: Any = slice(None)) -> np.ndarray:
-        """Share (%) of the frames within what agrees, of thickness (0) or tilt (1), at every radius."""
+        """Share (%) of frames that agree in thickness (0) or tilt (1), at every radius."""
         masked = (self.masked_thickness, self.masked_tilt)[what]
         return 100 * (masked[pick] <= within[what]).mean(axis=0)
 
@@ -53,7 +53,7 @@ class Errors(NamedTuple):
 
 
 def draw(each: int, seed: int) -> list[dict[str, Any]]:
-    """What `simulate_frame` needs for so many frames of every range; the whole pattern is on them."""
+    """Arguments of `simulate_frame` for so many frames of every range, each with the whole pattern."""
     rng, out = np.random.default_rng(seed), []
     low, high = np.log(drawn.ELECTRONS)
     for i, values in enumerate(drawn.draw(each * len(RANGES), seed)):
@@ -83,7 +83,7 @@ def swept(
         tilts = np.stack(
             [np.append(sweep[f"unmasked_{name}"], sweep[name]) for name in ("tilt_x", "tilt_y")], 1
         )
-        # what could not be fitted agrees with nothing
+        # a frame that could not be fitted counts as wrong
         off = np.nan_to_num(np.abs(thickness - values["thickness"]), nan=np.inf)
         tilt = [tilt_distance((x, y), values["tilt"], order) for x, y in tilts.tolist()]
         rows.append((off, np.nan_to_num(tilt, nan=np.inf)))
@@ -99,7 +99,7 @@ def report(
     ranges: np.ndarray,
     radii: np.ndarray,
 ) -> None:
-    """Where masking hurts, and how much, there and elsewhere."""
+    """Radii at which masks do most harm, and agreement there and elsewhere."""
     for what, (word, unit) in enumerate((("thickness", "nm"), ("tilt", "mrad"))):
         curve, limit = errors.agreement(what, within), f"{within[what]:g} {unit}"
         worst = int(curve.argmin())

@@ -1,8 +1,7 @@
-"""The measured patterns of SrTiO3 [001], 200 kV, 13.6 mrad, with nothing given but the semi-angle.
+"""Fits of measured patterns of SrTiO3 [001], 200 kV, 13.6 mrad; only the semi-angle is given.
 
 File names end in the thickness range that their authors found by matching, as in
-`01-on_zone_50-51nm.jpg`.  The patterns are not part of this repository; the study says so and
-ends when the folder is absent.
+`01-on_zone_50-51nm.jpg`.  The patterns are not part of this repository; without them the study is skipped.
 
 Run with: python -m benchmarks.measured [--data FOLDER] [--quick]
 """

@@ -2,7 +2,7 @@
 
 The patterns come from `benchmarks.abtem_patterns` (run it first; it needs the `[bench]` extra).
 Each is put on a camera with its own shift, rotation (7–40°), scale and dose (1e6–1e8 electrons),
-integrated over pixels, with Poisson noise, and fitted with nothing known but the semi-angle.
+integrated over pixels, with Poisson noise, and fitted; only the semi-angle is given.
 
 Run with: python -m benchmarks.multislice [--every N] [--quick]
 """
@@ -54,7 +54,7 @@ def random_camera(rng: np.random.Generator) -> tuple[Camera, tuple[int, int]]:
 def errors(result: FitResult, truth: dict[str, float], order: int) -> dict[str, float]:
     """Differences from the truth and pulls, the tilt compared in the crystal frame of the truth.
 
-    A rotation of more than 180°/n comes back turned by the symmetry; so does its tilt.
+    The fit reports rotations within ±180°/n, and turns the tilt with them.
     """
     x, y, _ = canonical(truth["tilt_x"], truth["tilt_y"], truth["rotation"], order)
     thickness, tx, ty = (result[name] for name in ("thickness", "tilt_x", "tilt_y"))
@@ -160,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with study.figure(columns=3) as (_, axes):
         for semi_angle in np.unique(columns["semi_angle"]):
             pick = columns["semi_angle"] == semi_angle
-            # side by side, so that bars can be told apart
+            # a little apart, so that error bars do not overlap
             t = columns["true_thickness"][pick] + (0.6 if semi_angle > 15 else -0.6)
             bars = 1.96 * columns["stderr"][pick]
             label = f"{semi_angle:g} mrad"

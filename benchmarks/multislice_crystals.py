@@ -1,9 +1,9 @@
 """Fits of other crystals' patterns from an independent simulator: abTEM frozen-phonon multislice.
 
 The patterns are those of `benchmarks.abtem_crystals` (run it first; it needs the `[bench]` extra).  Each is
-put on a camera of its own with Poisson noise, and fitted by the shipped library of its crystal, cut to
-5–65 nm and the semi-angle.  Nothing is known but the semi-angle and, where the crystal is polar, the
-rotation within 3°.  A quick run has libraries of fewer beams and directions.
+put on its own camera with Poisson noise, and fitted with the shipped library of its crystal, cut to
+5–65 nm and the semi-angle.  Only the semi-angle is given and, if the crystal is polar, the rotation within
+3°.  A quick run has libraries of fewer beams and directions.
 
 Run with: python -m benchmarks.multislice_crystals [--every N] [--quick]
 """
@@ -132,7 +132,7 @@ def fitted(data: xr.Dataset, rng: np.random.Generator, quick: bool) -> dict[str,
 
 
 def in_frame_of(truth: Candidate, turned: float, rotation: float, order: int) -> tuple[float, float]:
-    """The tilt that was simulated, in the crystal frame of the library that a rotation (degrees) names.
+    """The simulated tilt in the library's crystal frame at a rotation (degrees).
 
     turned is the angle from the library's x to the one of the simulation; of the n crystal frames that
     symmetry makes equal it is the one nearest to the rotation.

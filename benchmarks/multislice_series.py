@@ -2,7 +2,7 @@
 
 abTEM: the specimen of `benchmarks.abtem_patterns`, one frozen-phonon configuration, or none and a
 smeared potential, on one core.  hybridfit: the same patterns, on the same angles, from an open
-library, and the building of a library that would do for them.
+library, and the time to build a library that covers them.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def specimen(quick: bool) -> Specimen:
 
 
 def cost(crystal: Specimen) -> float:
-    """Points × slices, to which the time of multislice is proportional, near enough."""
+    """Points × slices; the time of multislice is about proportional to it."""
     return float(np.prod(crystal.gpts)) * max(crystal.thickness_nm)
 
 
 def multislice(crystal: Specimen, configs: int) -> tuple[xr.Dataset, float]:
-    """The series, and the seconds it took, warm."""
+    """The series, and its time (s) in a second run."""
     one_thread()
     seed = seed_of(SEMI_ANGLE, *TILT)
     simulate(replace(crystal, thickness_nm=(0.4, 0.8)), SEMI_ANGLE, TILT, configs, seed)

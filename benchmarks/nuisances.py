@@ -1,13 +1,13 @@
-"""Frames with something wrong that the user does not know of, and what a user may do about it.
+"""Frames in which something is wrong that the user does not know, and remedies.
 
-Each case is a nuisance at one level: how its frames differ from what the fit supposes, and the ways
+A case is a nuisance at one level: how its frames differ from the assumptions of the fit, and the ways
 in which they are fitted.  Frames are
 
     image = Poisson( electrons · [ (1 − b) P̂ + b B̂ ] ),
 
-P̂ the pattern, B̂ the background, both of one electron in the frame; what a detector does comes after.
-An amorphous layer of thickness d scatters a share 1 − exp(−d/Λ) of the electrons once, into the angles
-that its atoms would by themselves,
+P̂ the pattern, B̂ the background, both of one electron in the frame; the detector acts afterwards.
+An amorphous layer of thickness d scatters a share 1 − exp(−d/Λ) of the electrons once, into the same angles
+as isolated atoms,
 
     P ← e^{−d/Λ} P + (1 − e^{−d/Λ}) P ⊗ D,    D(k) ∝ Σ_j f_j(k/λ)²,    1/Λ = (γ²/V) Σ_j ∫ f_j² dΩ.
 """
@@ -44,7 +44,7 @@ SOLVED = ThicknessRange(start=5.0, stop=85.0)
 B_SCALE, B_WRONG = (0.6, 0.8, 1.0, 1.2, 1.4), (0.7, 1.3)
 QUICK: dict[str, Any] = {"g_max": 1.5, "sampling": 0.4}
 EXACT = 1e13  # electrons of a frame without noise
-BEYOND_FRAME = 32  # px from which an amorphous layer still scatters into the frame
+BEYOND_FRAME = 32  # px outside the frame from which an amorphous layer scatters into it
 GAIN = 0.01  # rms of what a flat field does to a saturated plateau
 
 Array = NDArray[np.float64]
@@ -66,7 +66,7 @@ class Way:
 class Case:
     """A nuisance at one level.
 
-    values : what is other than usual for `simulate_frame`
+    values : arguments of `simulate_frame` that differ from the usual ones
     library : that of the frame's crystal
     layer : nm of amorphous matter
     shape : of the background
@@ -107,7 +107,7 @@ def _eight_bit(image: Array, rng: np.random.Generator) -> Array:
 
 
 def saturation(image: Array, share: float = 0.05) -> float:
-    """Where a detector saturates that loses the brightest share of its pixels."""
+    """Intensity at which a detector saturates that loses the brightest share of its pixels."""
     return float(np.floor(np.quantile(image, 1 - share)))
 
 
@@ -236,7 +236,7 @@ def truths(n: int) -> list[Values]:
 
 
 def frame_of(case: Case, usual: Values, quick: bool) -> tuple[Array, NDArray[np.bool_] | None, Values]:
-    """A frame, the pixels that are lost where the detector saturates, and what is true of it."""
+    """A frame, its saturated pixels, and its truth."""
     values = usual | case.values
     skew, distortion = values.pop("skew"), values.pop("distortion", 0.0)
     values["ellipticity"] = distortion * np.cos(skew), distortion * np.sin(skew)

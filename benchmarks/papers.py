@@ -1,4 +1,4 @@
-"""The conditions of Xu & LeBeau [1], and what they published: frames of SrTiO3 [001] at 200 kV.
+"""Frames as those of Xu & LeBeau [1], SrTiO3 [001] at 200 kV, and their published results.
 
 Frames have 227 × 227 px, the direct disc 30–56 % of them across, off-centre by up to a twelfth, turned by
 any angle, with blur, 1 % elliptical distortion and a radial background; thicknesses are spread evenly.
@@ -61,7 +61,7 @@ def frames_at(
 
 
 def answer(result: FitResult) -> dict[str, Any]:
-    """What a study keeps of a fit."""
+    """The part of a fit that studies store."""
     return {
         "thickness": result.thickness,
         "tilt": tuple(result.tilt),
@@ -72,24 +72,24 @@ def answer(result: FitResult) -> dict[str, Any]:
 
 
 def truly(truth: dict[str, Any]) -> dict[str, Any]:
-    """The truth in the same words."""
+    """The truth in the same form."""
     return {"thickness": truth["thickness"], "tilt": (truth["tilt_x"], truth["tilt_y"])}
 
 
 def apart(pairs: list[tuple[dict[str, Any], dict[str, Any]]], order: int) -> tuple[np.ndarray, np.ndarray]:
-    """How far two answers of each frame are apart: thickness (nm) and tilt (mrad), up to symmetry."""
+    """Differences of two answers for each frame: thickness (nm) and tilt (mrad), up to symmetry."""
     thickness = [abs(a["thickness"] - b["thickness"]) for a, b in pairs]
     tilt = [tilt_distance(a["tilt"], b["tilt"], order) for a, b in pairs]
     return np.array(thickness), np.array(tilt)
 
 
 def components_apart(a: tuple[float, float], b: tuple[float, float], order: int) -> float:
-    """Largest difference (mrad) of two components of tilt, whatever the rotation by the n-fold axis."""
+    """Largest difference (mrad) of two components of tilt, up to a rotation by the n-fold axis."""
     turns = np.exp(2j * np.pi * np.arange(order) / order)
     away = complex(*a) * turns - complex(*b)
     return float(np.maximum(np.abs(away.real), np.abs(away.imag)).min())
 
 
 def share(hit: np.ndarray) -> float:
-    """Per cent that are True."""
+    """Percentage that is True."""
     return 100 * float(np.mean(hit))

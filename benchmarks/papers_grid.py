@@ -9,9 +9,9 @@ either way) and multiplied (0.9 … 1.275 in steps of 0.075): 2250 candidates, o
 is taken over the frame.  Stored are 38 tilts in one sector × 120 thicknesses; where the sign of the tilt
 is not known, all 8 copies by symmetry are tried.  A second pass refines the best: ±2 nm, finer steps.
 
-Only a part of the grid is searched, and the time multiplied: what a pattern takes does not depend on
-which it is.  The part has the neighbourhood of the truth in it, so that the answer is that of the whole
-grid unless something farther away, which was not tried, fits better still.
+Only a part of the grid is searched, and its time extrapolated: every pattern takes the same time.  The part
+includes the neighbourhood of the truth, so the answer is that of the whole grid unless a pattern that
+was not tried fits better.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ PIXELS = 227
 LEVELS = 255.0
 SEMI_ANGLE = 13.6  # mrad
 STORED_SCALE = 7.4  # px/mrad of the stored patterns
-STORED_PIXELS = 345  # so that the smallest size factor fills the frame
+STORED_PIXELS = 345  # the smallest size factor must fill the frame
 THICKNESSES = 120  # nm, from 1 in steps of 1
 BRIGHTEST = 0.9995  # of the pixels of a frame are at most as bright as its level 255
 COPIES = 8  # by the symmetry of the projection
-NEAR = ((-6, -4, -2, 0, 2, 4, 6), 5)  # nm from the truth, and how many tilts about it are surely tried
+NEAR = ((-6, -4, -2, 0, 2, 4, 6), 5)  # nm from the truth, and number of nearest tilts, that are always tried
 
 
 class Pass(NamedTuple):
-    """What is tried of every pattern: degrees, size and intensity factors, shifts (1/fine px)."""
+    """Transforms of every pattern: degrees, size and intensity factors, shifts (1/fine px)."""
 
     rotations: tuple[float, ...]
     sizes: tuple[float, ...]
@@ -65,7 +65,7 @@ class Point(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The least χ² of a pattern, and where it was."""
+    """The least χ² of a pattern, and its transform."""
 
     chi2: float
     rotation: float
@@ -75,7 +75,7 @@ class Best(NamedTuple):
 
 @dataclass(frozen=True)
 class Found:
-    """An answer: the pattern, seconds that the whole grid would take, patterns that were tried."""
+    """An answer: the pattern, time (s) of the whole grid, number of patterns tried."""
 
     point: Point
     seconds: float
@@ -92,7 +92,7 @@ FIRST = Pass(
 
 
 def second(best: Best) -> Pass:
-    """The finer steps about the best of the first pass; its shifts are found again."""
+    """Finer steps about the best of the first pass; all shifts are tried again."""
     return Pass(
         tuple(best.rotation + 0.5 * i for i in range(-2, 3)),
         tuple(best.size + 0.005 * i for i in range(-2, 3)),
@@ -127,7 +127,7 @@ def whole_grid() -> int:
 
 
 def subset(truth: dict[str, Any], count: int, rng: np.random.Generator) -> list[Point]:
-    """The patterns about the truth, and others at random, so that there are at least so many."""
+    """The patterns about the truth, and random others up to a number."""
     tilts = all_tilts()
     nearest = sorted(tilts, key=lambda tilt: np.hypot(tilt[0] - truth["tilt_x"], tilt[1] - truth["tilt_y"]))
     start = round(truth["thickness"])
@@ -139,7 +139,7 @@ def subset(truth: dict[str, Any], count: int, rng: np.random.Generator) -> list[
 
 
 def stored_pattern(library: Library, point: Point, pixels: int, scale: float) -> Array32:
-    """A pattern as it lies in the paper's library, scaled to 0 … 255."""
+    """A pattern as in the paper's library, scaled to 0 … 255."""
     axis = (np.arange(pixels) - (pixels - 1) / 2) / scale
     kx, ky = np.meshgrid(axis, axis)
     table = library.table(k_max=float(np.hypot(kx, ky).max()), semi_angle=SEMI_ANGLE)
@@ -150,7 +150,7 @@ def stored_pattern(library: Library, point: Point, pixels: int, scale: float) ->
 
 
 def to_levels(image: NDArray[Any]) -> Array32:
-    """A frame scaled to 0 … 255, noise in its brightest pixels left out of account."""
+    """A frame scaled to 0 … 255; its brightest pixels, which are noise, are clipped."""
     return (LEVELS / np.quantile(image, BRIGHTEST) * image).astype(np.float32)
 
 
@@ -223,9 +223,9 @@ def search(library: Library, image: NDArray[Any], points: Iterable[Point]) -> Fo
 
 
 def search_by_product(library: Library, image: NDArray[Any], points: Iterable[Point]) -> Found:
-    """The first pass, its transforms applied to the frame instead: then it is a matrix product.
+    """The first pass with its transforms applied to the frame, which makes it a matrix product.
 
-    What someone would write who wanted this very grid, and quickly.
+    This is how one would write the same grid search for speed.
     """
     points, middle = list(points), FIRST.sizes[len(FIRST.sizes) // 2]
     scale = middle * STORED_SCALE

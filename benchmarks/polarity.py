@@ -1,4 +1,4 @@
-"""The sign of a polarity: how often it is right, and whether its odds are what they say.
+"""The sign of a polarity: how often it is right, and whether its odds hold.
 
 Run with: python -m benchmarks.polarity [--frames N] [--quick]
 """
@@ -32,7 +32,7 @@ FRAMES, QUICK_FRAMES = 30, 2
 
 
 def polarity(study: Study, frames: int, quick: bool) -> dict[str, list[Row]]:
-    """The sign of a polarity, and whether its odds are what they say."""
+    """The sign of a polarity, and whether its odds hold."""
     out: dict[str, list[Row]] = {}
     for name in POLAR[-1:] if quick else POLAR:
         library = kept(name, SEMI_ANGLE, quick=quick)

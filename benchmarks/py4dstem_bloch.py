@@ -1,10 +1,10 @@
-"""py4DSTEM's Bloch waves, beside which `benchmarks.rivals` puts the solve.
+"""py4DSTEM's Bloch waves, for comparison in `benchmarks.rivals`.
 
-It is given hybridfit's structure factors, absorption included, so that both compute the same
-intensities; and it is run with those of its own (Weickenmeier & Kohl, thermal diffuse absorption).
+py4DSTEM gets hybridfit's structure factors, with absorption, so that both compute the same intensities.  A
+second run uses its own (Weickenmeier & Kohl, thermal diffuse absorption).
 
-py4DSTEM wants an older NumPy than hybridfit's dependencies come with, so it has an environment of
-its own in `benchmarks/data`, made once, and is run there by `py4dstem_script.py`.
+py4DSTEM needs an older NumPy than hybridfit's dependencies.  It has its own environment in
+`benchmarks/data`, made once, and `py4dstem_script.py` runs it there.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ MAKING, RUNNING = 600, 300  # s, at most
 
 
 class Unavailable(Exception):
-    """py4DSTEM cannot be had or does not run; says why."""
+    """py4DSTEM cannot be installed or does not run; the message says why."""
 
 
 def interpreter() -> Path:
-    """The Python that has py4DSTEM; its environment is made where there is none."""
+    """The Python that has py4DSTEM; its environment is made if there is none."""
     python = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin") / "python"
     whole = ENVIRONMENT / "whole"  # written last
     if not whole.exists():
@@ -92,7 +92,7 @@ def bloch_waves(name: str, directions: int) -> dict[str, Any]:
 
 
 def _run(command: list[str | Path], seconds: float) -> None:
-    """Run a command on one core; what goes wrong, in a line."""
+    """Run a command on one core; an error becomes one line."""
     limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     try:
         subprocess.run(

@@ -1,7 +1,7 @@
 """Run in an environment that has py4DSTEM, by `benchmarks.py4dstem_bloch`: Bloch waves of many directions.
 
-Nothing of hybridfit is imported: what it is asked comes in one .npz file, its answer goes into another.
-Its direction of the zone axis is antiparallel to the beam.
+Nothing of hybridfit is imported: one .npz file has the problem, another gets the answer.  py4DSTEM's zone
+axis points against the beam.
 
 Run with: python py4dstem_script.py ASKED.npz ANSWER.npz
 """

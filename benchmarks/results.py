@@ -1,6 +1,6 @@
-"""Write RESULTS.md from the JSON of the studies that have been run, and what README.md says of it.
+"""Write RESULTS.md from the JSON of the studies that were run, and the table of measured values in README.md.
 
-A study of which there is no JSON keeps the section that it has.
+A study without JSON keeps its section.
 
 Run with: python -m benchmarks.results
 """
@@ -18,7 +18,7 @@ from benchmarks.common import OUT, out_folder
 from benchmarks.studies import HERE, ORDER, failure
 from hybridfit.io import atomic_path
 
-REMARKS = HERE / "REMARKS.md"  # what no program can write: why a bar is missed
+REMARKS = HERE / "REMARKS.md"  # written by hand: why bars are missed
 README = HERE.parent / "README.md"
 HEAD = """# Results
 
@@ -39,7 +39,7 @@ def target() -> Path:
 
 
 def machine(facts: dict[str, Any]) -> str:
-    """Where and with what a study was run, in a line."""
+    """The machine and the versions of a run, in a line."""
     words = [f"{facts['cores']} core{'' if facts['cores'] == 1 else 's'}"]
     if facts.get("processor"):
         words[0] += f" ({facts['processor']})"
@@ -51,7 +51,7 @@ def machine(facts: dict[str, Any]) -> str:
 
 
 def table(study: dict[str, Any]) -> str:
-    """What was measured, as Markdown."""
+    """The table of a study in Markdown."""
     run = machine(study["facts"])
     if "study_seconds" in study:
         run += f" It took {study['study_seconds'] / 60:.1f} minutes."
@@ -65,7 +65,7 @@ def table(study: dict[str, Any]) -> str:
 
 
 def section(name: str, study: dict[str, Any] | None) -> str:
-    """A study, whether it crashed or not."""
+    """The section of a study, with a line if it crashed."""
     lines = [f"## {name}{' (quick)' if study and study.get('quick') else ''}", ""]
     reason = failure(name)
     if reason.exists():
@@ -83,7 +83,7 @@ def written(text: str) -> dict[str, str]:
 
 
 def main() -> int:
-    """Write it; says which bars are missed and which studies crashed."""
+    """Write the files; prints which bars are missed."""
     folder, path = out_folder(), target()
     found = {p.stem: json.loads(p.read_text(encoding="utf-8")) for p in folder.glob("*.json")}
     found = {name: study for name, study in found.items() if isinstance(study, dict) and "rows" in study}

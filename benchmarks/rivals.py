@@ -1,6 +1,6 @@
-"""Rivals in the same run: other Bloch waves, multislice, and the paper's own grid search.
+"""Other Bloch-wave codes, multislice and the paper's grid search, in the same run as hybridfit.
 
-Every time is that of one core, warm; every answer that was timed is compared, too.
+All times are of one core, after a first run.  Every answer that was timed is also compared.
 
 - abTEM's and py4DSTEM's Bloch waves for the same beams, thicknesses and directions as ours;
 - abTEM's multislice for the same thickness series of one pattern, with and (not in a quick run) without
@@ -89,7 +89,7 @@ def bloch_rows(study: Study, quick: bool) -> dict[str, float]:
 
 
 def rival_solver(study: Study, name: str, directions: int) -> dict[str, Any] | None:
-    """What a rival's Bloch waves take and give; None, and a note, where there is no such rival."""
+    """Time and answers of a rival's Bloch waves; None, and a note, if the rival is not installed."""
     if name == "abTEM":
         if find_spec("abtem") is None:
             study.note("abTEM is not installed and was skipped: pip install -c constraints.txt '.[bench]'")
@@ -108,7 +108,7 @@ def rival_solver(study: Study, name: str, directions: int) -> dict[str, Any] | N
 
 
 def multislice_rows(study: Study, library: Any, quick: bool) -> dict[str, float]:
-    """Seconds of one thickness series by multislice, and by us."""
+    """Times (s) of one thickness series by multislice and by hybridfit."""
     if find_spec("abtem") is None:
         return {}
     from benchmarks import multislice_series as ms
@@ -262,7 +262,7 @@ def wrapped(name: str) -> str:
 
 
 def text(value: float, unit: str) -> str:
-    """A time as one would say it."""
+    """A time with a suitable unit."""
     if unit == "s" and value >= 5400:
         return f"{value / 3600:.1f} h"
     if unit == "s" and value >= 90:

@@ -1,8 +1,8 @@
-"""The answer against what the user does not know: bias, stated error, and whether fitting it cures it.
+"""Bias of answers when something is wrong that the user does not know, and whether fitting it helps.
 
-Frames with something wrong (`benchmarks.nuisances`) are fitted as a user would, and once more with
-the nuisance taken into account where there is a way to.  All cases have the same thicknesses, tilts and
-cameras, so that biases can be compared.  No bars: a wrong answer must only not be silent.
+Frames with something wrong (`benchmarks.nuisances`) are fitted as a user would fit them, and again with the
+nuisance taken into account where this is possible.  All cases have the same thicknesses, tilts and cameras,
+so that biases can be compared.  There are no bars; the table says how often a wrong answer has no warning.
 
 Run with: python -m benchmarks.robustness [--frames N] [--only NUISANCE,…] [--quick]
 """
@@ -31,7 +31,7 @@ COLOURS = {False: "C1", True: "C0"}
 
 
 def fits_of(number: int, frames: int, quick: bool) -> list[list[Row]]:
-    """Every frame of a case, fitted in each of its ways."""
+    """Fits of every frame of a case, in each of its ways."""
     case = nuisances.CASES[number]
     made = [nuisances.frame_of(case, usual, quick) for usual in nuisances.truths(frames)]
     out = []
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def tabulate(study: Study, series: Sequence[tuple[Case, Way, list[Row]]]) -> None:
-    """Bias of thickness of every series; tilt and what misleads by nuisance."""
+    """Bias of thickness of every series; errors of tilt and misleading answers of every nuisance."""
     for case, way, rows in series:
         what = f"{case.nuisance} {case.level}".strip() + ("" if way is DEFAULT else f", {way.words}")
         study.add(f"{what}: bias of thickness", summary(rows)["thickness"]["bias"], "nm")
@@ -131,7 +131,7 @@ def tabulate(study: Study, series: Sequence[tuple[Case, Way, list[Row]]]) -> Non
 
 
 def annotate(study: Study, frames: int, quick: bool) -> None:
-    """What the frames are, and what the words mean."""
+    """Notes on the frames and on the terms of the table."""
     low, high = ELECTRONS
     study.note(
         f"{frames} frames a case, SrTiO3 [001] at 200 kV, {SEMI_ANGLE:g} mrad, "
@@ -186,7 +186,7 @@ def draw(study: Study, series: Sequence[tuple[Case, Way, list[Row]]]) -> None:
 def _whiskers(
     axis: Any, what: str, reach: float, lines: dict, series: Sequence[tuple[Case, Way, list[Row]]]
 ) -> None:
-    """Mean and range of the errors; an open circle where the fits do not say that they converged."""
+    """Mean and range of the errors; an open circle if the fits did not converge."""
     names = ("thickness",) if what == "thickness" else ("tilt_x", "tilt_y")
     for case, way, rows in series:
         if not (errors := np.concatenate([column(rows, name) for name in names])).size:

@@ -1,8 +1,8 @@
-"""Scans in every format, written by the library that owns it: right values, right axes, read in part.
+"""Scans in every format, written by the package that defines it: values, axes, partial reads.
 
-A scan of 12 × 20 positions of 96 × 128 px, no two sides alike, is written and read back a block at a time
-through `hybridfit.open_scan`. Where the owner of a format cannot be had, its documented layout is written by
-hand, and the table says so; what cannot be written at all is named below it.
+A scan of 12 × 20 positions of 96 × 128 px, all sides different, is written, and read back in blocks through
+`hybridfit.open_scan`. If the package that defines a format is not available, the study writes the documented
+layout itself, and the table says so. Formats that cannot be written are named below the table.
 
 Run with: python -m benchmarks.scan_formats [--quick]
 """
@@ -149,7 +149,7 @@ FORMATS: dict[str, Callable[[Path, np.ndarray], Written]] = {
 
 
 def wrong(path: Path, options: dict[str, Any], expected: np.ndarray) -> tuple[int, float]:
-    """Pixels and sides that are wrong in a block read after travelling, and the time (s) of a whole read."""
+    """Wrong pixels and sides of a block read from a pickled copy of the scan; time (s) of a whole read."""
     from hybridfit import open_scan
 
     scan = pickle.loads(pickle.dumps(open_scan(path, **options)))

@@ -1,4 +1,4 @@
-"""Maps of simulated 4D-STEM scans: truth, time, memory, and runs that are stopped or spread.
+"""Maps of simulated 4D-STEM scans: errors, time, memory, runs that are killed or distributed.
 
 The scans are those of `benchmarks.scan_runs`; a quick run has the part figure9 alone.
 
@@ -66,7 +66,7 @@ def large(study: Study) -> None:
 
 
 def kills(study: Study) -> None:
-    """The main process and workers killed at random moments, and the run taken up again."""
+    """Kill the main process and workers at random moments, and continue the run."""
     scan, rng = scan_file((64, 64)), random.Random(1)
     options: dict[str, Any] = {"workers": cores(), "roi": (0, 12, 0, 16)}
     with fresh("whole") as path:

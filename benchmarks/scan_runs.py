@@ -1,4 +1,4 @@
-"""Simulated scans, and maps of them in processes of their own whose time and memory are watched.
+"""Simulated scans, and maps of them in separate processes whose time and memory are measured.
 
 The scans are a bent wedge of the shipped crystal: 20.5–25.5 nm, tilts to ±4 mrad, 1e6 electrons a
 pattern, frames of 128 × 128 px with 16 bits.  Larger ones repeat the frames of 64 × 64 positions.
@@ -82,7 +82,7 @@ def repeated(path: Path, side: int) -> Path:
 
 
 class Run:
-    """A map in a process of its own, with what it reports and the memory of all its processes."""
+    """A map in a separate process, its reports, and the memory of all its processes."""
 
     def __init__(self, scan: Path, output: Path, **options: Any) -> None:
         out_folder().mkdir(parents=True, exist_ok=True)
@@ -152,7 +152,7 @@ def _words(pid: int) -> str:
 
 
 def _memory(pid: int) -> float:
-    """Memory of a process (GB), what it shares divided among those that share it."""
+    """Memory of a process (GB); shared memory is divided among the processes that share it."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:

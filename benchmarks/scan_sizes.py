@@ -1,6 +1,6 @@
-"""Time per position of a map, against the size of the scan.
+"""Time per position of a map, for scans of several sizes.
 
-Whatever is done once (start, first pass) is left out of the time per position and in that of all.
+The time per position leaves out what is done once (start, first pass); the total time includes it.
 
 Run with: python -m benchmarks.scan_sizes [--sizes N,…] [--quick]
 """

@@ -1,7 +1,7 @@
-"""How long a user waits: the help text, the command for one frame, the start of a fit, one full search.
+"""Waiting times: the help text, the command for one frame, the start of a fit, one full search.
 
-Everything is measured in fresh processes with the library built and the kernels compiled. The command's
-is the hybrid fit.
+All times are of fresh processes, with the library built and the kernels compiled. The command does a hybrid
+fit.
 
 Run with: python -m benchmarks.startup [--quick]
 """
@@ -45,7 +45,7 @@ def fresh(*arguments: str, repeat: int = 5) -> tuple[float, str]:
 
 
 def commands(study: Study, path: Path, *, repeat: int) -> None:
-    """`hybridfit fit` of one frame, from the first moment of its process to its last."""
+    """`hybridfit fit` of one frame, from the start of its process to its end."""
     answer, picture = path.with_suffix(".json"), path.with_suffix(".png")
     command = ["-m", "hybridfit", "fit", str(path), "--semi-angle", "13.6", "--json", str(answer)]
     drawn = ["--plot", str(picture)]

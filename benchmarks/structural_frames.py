@@ -1,7 +1,7 @@
 """Frames and libraries of crystals with structural parameters, which several studies share.
 
-Frames are simulated with the rotation of the pattern known within some degrees (a polar pattern turned by
-180° is that of the inverse crystal) and nothing else but the semi-angle.  Libraries are those of the
+Only the semi-angle and, within some degrees, the rotation are given to a fit, because a polar pattern turned
+by 180° is that of the inverse crystal.  Libraries are those of the
 shipped recipes, cut to the thicknesses and tilts of the frames; they are kept in `benchmarks/data`.
 """
 
@@ -23,7 +23,7 @@ SIZE = 128  # px
 TURN, MISALIGNED = 17.0, 3.0  # degrees: the hint, and how far it may be off
 THICKNESS, TILT = (10.0, 60.0), 2.0  # nm, mrad
 SOLVED = ThicknessRange(start=5.0, stop=65.0)
-# with fewer beams and directions the crystals are not quite those of nature, but those of frames and fits
+# fewer beams and directions; frames and fits use the same ones
 QUICK: dict[str, Any] = {"g_max": 1.5, "sampling": 0.4}
 
 Row = dict[str, Any]
@@ -51,7 +51,7 @@ def kept(name: str, semi_angle: float, values: Sequence[float] | None = None, qu
 def frame_of(
     library: Library, semi_angle: float, electrons: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, Row]:
-    """A frame of a crystal (no structural parameter is left open), and what is true of it."""
+    """A frame of a library of one crystal, and its truth."""
     tilt, azimuth = TILT * np.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
     centre = (SIZE - 1) / 2 + rng.uniform(-3, 3, 2)
     return simulate_frame(
@@ -68,14 +68,14 @@ def frame_of(
 
 
 def near(truth: Row, rng: np.random.Generator) -> Candidate:
-    """What a network might say of a frame: off by up to 1.5 nm, 0.4 mrad, 1 px, 1 % and 1°."""
+    """A seed such as a network gives: wrong by up to 1.5 nm, 0.4 mrad, 1 px, 1 % and 1°."""
     off = rng.uniform(-1, 1, 7) * [1.5, 0.4, 0.4, 1, 1, 0.01 * truth["scale"], 1]
     fields = ("thickness", "tilt_x", "tilt_y", "centre_x", "centre_y", "scale", "rotation")
     return Candidate(*(float(truth[field] + d) for field, d in zip(fields, off, strict=True)))
 
 
 def compared(result: FitResult, truth: Row) -> Row:
-    """What every fit is asked."""
+    """Errors of a fit, as every study of structural parameters needs them."""
     return {
         "thickness": truth["thickness"],
         "electrons": truth["electrons"],
@@ -88,7 +88,7 @@ def compared(result: FitResult, truth: Row) -> Row:
 
 
 def words_of_libraries(semi_angle: float, quick: bool) -> str:
-    """What the libraries are, as a note."""
+    """A note on the libraries."""
     beams = ""
     if quick:
         beams = f", beams to {QUICK['g_max']:g} 1/Å, sampled at {QUICK['sampling']:g} mrad"

@@ -1,7 +1,7 @@
-"""Structural parameters that are continuous: octahedral tilts and composition, their errors and pulls.
+"""Continuous structural parameters: errors and pulls of octahedral tilts and composition.
 
-What is between the values of a library is solved by itself, so that the error of the blend is in the
-answers.
+Frames have values between those of the library and are solved exactly, so that the answers include the error
+of interpolation.
 
 Run with: python -m benchmarks.structure [--frames N] [--only PART,…] [--quick]
 """
@@ -28,7 +28,7 @@ FRAMES, QUICK_FRAMES = 60, 2
 
 
 def continuous(name: str, semi_angle: float, electrons: float, frames: int, quick: bool) -> list[Row]:
-    """Fits of values between those of a library, searched around seeds as a network would give them."""
+    """Fits of values between those of a library, around seeds such as a network gives."""
     library, between = (kept(name, semi_angle, values, quick) for values in (None, BETWEEN[name]))
     (parameter,) = library.structure
     fitter = Fitter(library, semi_angle, hints=Hints(rotation=TURN), seeded=True)
@@ -52,7 +52,7 @@ def continuous(name: str, semi_angle: float, electrons: float, frames: int, quic
 
 
 def bound(library: Library, parameter: str, value: float, truth: Row, electrons: float) -> float:
-    """The Cramér–Rao standard deviation of a structural parameter, everything else being fitted, too."""
+    """Cramér–Rao standard deviation of a structural parameter, with all other parameters fitted."""
     camera = Camera(*(truth[field] for field in Camera._fields))
     semi_angle = truth["semi_angle"]
     known = {key: truth[key] for key in ("thickness", "tilt_x", "tilt_y", "semi_angle", "blur")}
@@ -78,7 +78,7 @@ def rms(values: Any) -> float:
 
 
 def judged(study: Study, what: str, unit: str, bar: float, rows: list[Row]) -> None:
-    """Rows of a continuous parameter: its error, its pulls, and the thickness beside it."""
+    """Rows of a continuous parameter: its errors, its pulls, and the errors of thickness."""
     bounds = rms([row["bound"] for row in rows])
     study.add(
         f"{what}: error, rms", rms([row["error"] for row in rows]), unit, at_most=max(bar, 1.3 * bounds)

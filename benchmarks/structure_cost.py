@@ -1,4 +1,4 @@
-"""What a library of a 20-atom cell with five values of a parameter costs, and a fit with one parameter more.
+"""Time and memory of a library of a 20-atom cell with five values of a parameter, and time of a fit with it.
 
 Run with: python -m benchmarks.structure_cost [--frames N] [--quick]
 """

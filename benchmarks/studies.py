@@ -37,16 +37,16 @@ ORDER = (
 
 
 def names() -> list[str]:
-    """Those that are there."""
+    """Names of the studies in this folder."""
     return [name for name in ORDER if (HERE / f"{name}.py").exists()]
 
 
 def about(name: str) -> str:
-    """What a study shows: the first line of its module, which is not imported for it."""
+    """What a study shows: the first line of its module, which is read without importing it."""
     text = ast.get_docstring(ast.parse((HERE / f"{name}.py").read_text(encoding="utf-8"))) or ""
     return text.split("\n", 1)[0]
 
 
 def failure(name: str) -> Path:
-    """The file that says why a study crashed; it is not there after a run that did not."""
+    """The file that says why a study crashed; a run that succeeds removes it."""
     return out_folder() / f"{name}.failed"

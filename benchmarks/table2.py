@@ -1,8 +1,8 @@
-"""Table 2 and Figure 3 of the paper: network, full search and hybrid against each other and the truth.
+"""Table 2 and Figure 3 of the paper: network, full search and hybrid compared with each other and the truth.
 
 At both of the paper's semi-angles every frame is fitted by the network alone, by the full least-squares
-search and by the hybrid of both.  The paper had measured patterns and no truth; its network is counted
-right where it agrees with least squares, and so it is here, beside the truth.
+search and by the hybrid of both.  The paper has measured patterns without a truth and counts its network as
+right where it agrees with least squares.  The same is counted here, and agreement with the truth as well.
 
 Run with: python -m benchmarks.table2 [--frames N] [--quick]
 """
@@ -36,14 +36,14 @@ from hybridfit import Fitter, Library
 METHODS = {"network": "cnn", "full search": "lsf", "hybrid": "hybrid"}
 FRAMES, QUICK_FRAMES, SEED = 20, 4, 3
 BIN_NM = 20.0
-LEAST = 1e-3  # nm, mrad: what is drawn of smaller differences
+LEAST = 1e-3  # nm, mrad: smaller differences are drawn here
 THIN = 60.0  # nm
 
 Row = dict[str, Any]
 
 
 def fitted(library: Library, semi_angle: float, n: int) -> list[Row]:
-    """The truth of every frame, and what each method says of it."""
+    """The truth of every frame, and the answers of each method."""
     fitters = {name: Fitter(library, semi_angle, method=method) for name, method in METHODS.items()}
     frames = frames_at(library, semi_angle, n, SEED)
     fitters["hybrid"].fit(frames[0][0])  # compiles
@@ -61,7 +61,7 @@ def fitted(library: Library, semi_angle: float, n: int) -> list[Row]:
 
 
 def alignment(result: Any, truth: Row, order: int) -> Row:
-    """How far the network's camera is off: size (relative), centre (px), rotation (degrees)."""
+    """Errors of the network's camera: size (relative), centre (px), rotation (degrees)."""
     sector = 360 / order
     turn = (result["rotation"].value - truth["rotation"] + sector / 2) % sector - sector / 2
     off = [result[name].value - truth[name] for name in ("centre_x", "centre_y")]
@@ -73,7 +73,7 @@ def alignment(result: Any, truth: Row, order: int) -> Row:
 
 
 def report(study: Study, semi_angle: float, rows: list[Row], order: int) -> None:
-    """The rows of one semi-angle: the paper's, then what only simulated frames can tell."""
+    """The rows of one semi-angle: those of the paper, then those that need a truth."""
 
     def differences(one: str, other: str) -> tuple[np.ndarray, np.ndarray]:
         return apart([(row[one], row[other]) for row in rows], order)
@@ -150,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def draw(study: Study, found: dict[float, list[Row]], order: int) -> None:
-    """Figure 3: how far network and hybrid are from the full search, and shares that agree."""
+    """Figure 3: differences of network and hybrid from the full search, and shares that agree."""
     with study.figure(columns=2, rows=2, size=(4.6, 3.0)) as (_, axes):
         for column, (semi_angle, rows) in enumerate(found.items()):
             t = np.array([row["truth"]["thickness"] for row in rows])
@@ -174,7 +174,7 @@ def draw(study: Study, found: dict[float, list[Row]], order: int) -> None:
 
 
 def mark_shares(axis: Any, t: np.ndarray, hit: np.ndarray) -> None:
-    """Write above every bin of thickness how many per cent hit."""
+    """Write the percentage that agrees above every bin of thickness."""
     for low in np.arange(0, t.max(), BIN_NM):
         part = (t >= low) & (t < low + BIN_NM)
         if part.any():
