@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from hybridfit.fitting.candidates import SURE, WINDOW, Candidate, Seed, obeying
 from hybridfit.fitting.clock import Clock
-from hybridfit.fitting.everywhere import search_everywhere
 from hybridfit.fitting.refine.noise import electrons_in
-from hybridfit.fitting.refine.structural import all_turns
+from hybridfit.fitting.refine.structural import all_turns, reference_values
 from hybridfit.fitting.route import Route
+from hybridfit.fitting.search.full import LibrarySearcher
 from hybridfit.fitting.search.match import Matcher
-from hybridfit.fitting.search.window import joined, search_window
+from hybridfit.fitting.search.trials import joined
+from hybridfit.fitting.search.window import search_window
 from hybridfit.fitting.settings import FitSettings
 from hybridfit.frame import Frame
 from hybridfit.library.library import Library
@@ -83,8 +84,14 @@ class Attempts:
         self.library, self.reference, self.settings = library, reference, settings
         self.workers = workers
         self.tilt_limit = settings.tilt_limit(library)
-        self.searcher = search_everywhere(
-            library, settings.fix, settings.semi_angle, settings.hints, workers, progress
+        self.searcher = LibrarySearcher.over(
+            library,
+            reference_values(library, settings.fix),
+            settings.fix,
+            settings.semi_angle,
+            hints=settings.hints,
+            workers=workers,
+            progress=progress,
         )
         self.matchers: list[Matcher] = []
 

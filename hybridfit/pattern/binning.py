@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from hybridfit.errors import InputError
+
 Array = NDArray[np.float64]
 
 
 def bin_frame(image: Array, valid: NDArray[np.bool_], factor: int) -> tuple[Array, NDArray[np.bool_]]:
-    """Mean of the valid pixels of factor × factor blocks.
+    """Mean of the valid pixels of factor × factor blocks, 0 where a block has none.
 
     Parameters
     ----------
@@ -31,9 +33,20 @@ def bin_frame(image: Array, valid: NDArray[np.bool_], factor: int) -> tuple[Arra
     -------
     image, valid : (rows // factor, cols // factor) arrays
         A block counts as valid when at least half of its pixels are.
+
+    Raises
+    ------
+    InputError
+        No block of that size fits into the frame.
     """
     if factor == 1:
         return image, valid
+    if not 1 < factor <= min(image.shape):
+        rows, cols = image.shape
+        raise InputError(
+            f"pixels {factor} times as wide do not fit into {cols} × {rows} px; check the semi-angle (mrad) "
+            "and the scale (px/mrad)"
+        )
     rows, cols = (size // factor for size in image.shape)
     cut = (slice(rows * factor), slice(cols * factor))
     blocks = (rows, factor, cols, factor)
@@ -61,7 +74,7 @@ def binned_cameras(cameras: Array, factor: int) -> Array:
 
 
 def fill_masked(image: Array, valid: NDArray[np.bool_]) -> Array:
-    """The image (rows, cols) with each pixel that is not valid replaced by the nearest valid one."""
+    """The image (rows, cols) with pixels that are not valid replaced by the nearest valid one, if any is."""
     if valid.all() or not valid.any():
         return image
     nearest = ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)

@@ -16,9 +16,8 @@ from hybridfit.frame import Frame
 
 Array = NDArray[np.float64]
 
-def trial_cameras(
-    frame: Frame, hints: Hints, semi_angle: float, settings: SearchSettings = SEARCH
-) -> Array:
+
+def trial_cameras(frame: Frame, hints: Hints, semi_angle: float, settings: SearchSettings = SEARCH) -> Array:
     """(c, 3) centre_x, centre_y (px) and scale (px/mrad) worth trying: grids about the rims of the frame.
 
     Raises
@@ -45,15 +44,17 @@ def trial_cameras(
         x, y, scale = discs[0]
         rows, cols = frame.image.shape
         raise InputError(
-            f"{frame.source}: a camera with centre {x:.4g}, {y:.4g} px and scale {scale:.4g} px/mrad cannot be "
-            f"that of a frame of {cols} × {rows} px; check the semi-angle ({semi_angle:g} mrad) and the hints"
+            f"{frame.source}: centre {x:.4g}, {y:.4g} px and scale {scale:.4g} px/mrad cannot be those of a "
+            f"frame of {cols} × {rows} px; check the semi-angle ({semi_angle:g} mrad) and the hints"
         )
     cameras = around(parents[can_be], settings.shift_step, settings.scale_step_about(hints))
     whole = disc_outside(frame, cameras, semi_angle) <= settings.disc_outside
     return cameras[whole] if whole.any() else cameras
 
 
-def possible(frame: Frame, cameras: Array, semi_angle: float, settings: SearchSettings = SEARCH) -> NDArray[np.bool_]:
+def possible(
+    frame: Frame, cameras: Array, semi_angle: float, settings: SearchSettings = SEARCH
+) -> NDArray[np.bool_]:
     """Whether each camera (c, 3) could be that of the frame: anything but absurd, (c,)."""
     rows, cols = frame.image.shape
     x, y, scale = cameras.T
@@ -76,9 +77,7 @@ def check_bright(frame: Frame, hints: Hints, settings: SearchSettings = SEARCH) 
         )
 
 
-def wide_cameras(
-    frame: Frame, hints: Hints, semi_angle: float, settings: SearchSettings = SEARCH
-) -> Array:
+def wide_cameras(frame: Frame, hints: Hints, semi_angle: float, settings: SearchSettings = SEARCH) -> Array:
     """(c, 3) cameras on a wide grid about what is bright in the frame, for when its rim misleads."""
     x, y, radius = quick_disc(frame.image, frame.valid)
     scales = (

@@ -33,7 +33,7 @@ class SearchSettings:
     softness: float = threshold(
         0.45,
         "mrad",
-        "half-width of a template's disc edges, as sharp as the rings resolve; a smaller semi-angle is refused",
+        "half-width of a template's disc edges: what rings resolve; no semi-angle may be smaller",
         "design",
     )
 
@@ -76,7 +76,7 @@ class SearchSettings:
         "the best χ² above which the rims are not trusted: cameras all around are tried, too",
         "design",
     )
-    wide_reach: float = threshold(4.2, "mrad", "farthest trial centre from the middle of the bright", "design")
+    wide_reach: float = threshold(4.2, "mrad", "trial centres lie so near the middle of the bright", "design")
     wide_shift_step: float = threshold(1.4, "mrad", "between those trial centres", "design")
     wide_scale_step: float = threshold(0.11, "1", "logarithm of the ratio of their trial scales", "design")
     wide_scale_steps: int = threshold(
@@ -139,7 +139,7 @@ class SearchSettings:
         return np.exp(np.arange(-steps, steps + 1) * self.wide_scale_step)
 
     def template_tag(self) -> str:
-        """Part of a template file's name that tells other library points or rings than the usual ones apart."""
+        """Part of a template file's name: tells library points or rings other than the usual ones apart."""
         names = ("thickness_step", "tilt_step", "beyond_disc", "softness")
         own = [getattr(self, name) for name in names]
         if own == [getattr(SEARCH, name) for name in names]:

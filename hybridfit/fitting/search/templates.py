@@ -78,6 +78,11 @@ class Templates:
         """Number of thicknesses."""
         return len(np.unique(self.thickness))
 
+    def unexplained_curve(self) -> Array:
+        """(2, n): every thickness (nm), and the χ² of a frame that nothing resembles, 1."""
+        thickness = np.unique(self.thickness)
+        return np.stack([thickness, np.ones(len(thickness))])
+
     def part(self, index: NDArray[np.int64]) -> Templates:
         """Some of them."""
         return replace(

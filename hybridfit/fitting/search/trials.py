@@ -61,7 +61,8 @@ class BinnedFrame:
         while factor > 1 and not valid.any():  # most pixels of every block are masked
             factor -= 1
             image, valid = bin_frame(frame.image, frame.valid, factor)
-        return cls(_in_own_unit(fill_masked(image, valid)), valid, factor)
+        filled = fill_masked(image, valid) if valid.any() else np.zeros_like(image)
+        return cls(_in_own_unit(filled), valid, factor)
 
 
 def _in_own_unit(image: Array) -> Array:
@@ -125,7 +126,7 @@ class Trials:
         )
 
     def add(self, cameras: Array, progress: Callable[[float], None] | None = None) -> None:
-        """Try all templates with cameras (c, 3), in pixels of the frame; progress is called with fractions."""
+        """Try all templates with cameras (c, 3), in px of the frame; progress is called with fractions."""
         relative, rotations, power = chi2_on_rings(
             self.frame.image,
             self.templates,
@@ -177,8 +178,9 @@ class Trials:
 
     def chi2(self) -> Float32:
         """(c, t): χ² over the whole frame, relative to what the best camera has inside its rings."""
-        best = self.best_camera()
-        return (1 - (self._null[best] - self.squares) / max(self._power[best], LEAST_POWER)).astype(np.float32)
+        squares, best = self.squares, self.best_camera()
+        explained = self._null[best] - squares
+        return (1 - explained / max(self._power[best], LEAST_POWER)).astype(np.float32)
 
     def least_by_thickness(self, chi2: Float32) -> Array:
         """(2, n): every thickness (nm), and the least χ² (c, t) there."""
