@@ -1,4 +1,4 @@
-"""What the tests share: a cache of their own, small libraries, and crystals of every kind of symmetry."""
+"""Fixtures of all tests: a separate cache, small libraries, crystals of all kinds of symmetry."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The cache folder of this test session; the user's own is never touched."""
+    """The cache folder of this test session; the user's cache is never touched."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HYBRIDFIT_CACHE", str(folder))
@@ -126,7 +126,7 @@ def small_library(small_recipe: Path, cache: Path) -> Library:
 
 @pytest.fixture(scope="session")
 def build_library(crystals: dict[str, Path]):
-    """Build a library of one of the crystals; whatever is not given is small."""
+    """Build a library of one of the crystals, with small defaults."""
 
     def build(crystal: str, zone: tuple[int, int, int], **values) -> Library:
         defaults = {
@@ -143,7 +143,7 @@ def build_library(crystals: dict[str, Path]):
 
 @pytest.fixture
 def plain_python(monkeypatch: pytest.MonkeyPatch):
-    """Replace every compiled kernel that a module sees by its plain Python self; the rest by `others`."""
+    """Replace every compiled kernel in a module by its plain Python function, and other names by `others`."""
 
     def replace(module, **others) -> int:
         kernels = {name: value for name, value in vars(module).items() if isinstance(value, CPUDispatcher)}
@@ -158,7 +158,7 @@ def plain_python(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture(scope="session")
 def pattern():
-    """pattern(rows, cols) → overlapping soft discs, 0 to about 1; no symmetry hides a transposition."""
+    """pattern(rows, cols) → overlapping soft discs, 0 to about 1, without a symmetry to hide a transposition."""
 
     def pattern(rows: int = 96, cols: int = 80) -> np.ndarray:
         y, x = np.mgrid[:rows, :cols].astype(float)

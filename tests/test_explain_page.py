@@ -20,7 +20,7 @@ SMALLER = {"g_max": "1.5", "semi_angle_max": "13.6", "tilt_max": "2.0", "samplin
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory, cache) -> tuple[dict, Path]:
-    """What the example leaves behind, and the folder that it ran in."""
+    """Variables of the example, and the folder that it ran in."""
     folder = tmp_path_factory.mktemp("explain")
     shutil.copy(shipped_folder() / "SrTiO3.cif", folder)
     lines = ['cif = "SrTiO3.cif"', "zone = [0, 0, 1]", "in_plane = [1, 0, 0]", "energy_kv = 200.0"]

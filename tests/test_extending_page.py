@@ -21,7 +21,7 @@ def blocks() -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory) -> list[dict]:
-    """What each example in Python leaves behind; recipes lie under the names in their first lines."""
+    """Variables of each example in Python; recipes are files with the names in their first lines."""
     folder = tmp_path_factory.mktemp("page")
     shutil.copy(shipped_folder() / "SrTiO3.cif", folder)
     left = []

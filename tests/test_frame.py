@@ -1,4 +1,4 @@
-"""Frames: what cannot be one is refused, what cannot be trusted left out, no good pixel thrown away."""
+"""Frames: unusable arrays are refused, bad pixels are left out, good pixels are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The forward model against a plain one, and all its derivatives against finite differences."""
+"""The forward model compared with a plain one, and all derivatives with finite differences."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def model(small_library, mask):
 
 
 def displaced(seed):
-    """Where a refinement may get to from CAMERA."""
+    """Values that a refinement may reach from CAMERA."""
     rng = np.random.default_rng(seed)
     return {
         "thickness": rng.uniform(5, 55),

@@ -1,4 +1,4 @@
-"""Pixels that are wide compared with what is in the pattern: the model against exact means over them."""
+"""Pixels wider than details of the pattern: the model compared with exact means over pixels."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_equals_the_exact_mean_over_pixels(small_library, scale, thickness, blur
 
 
 def test_light_from_beyond_the_compared_pixels_is_there(small_library):
-    """Where the blur is several pixels wide, at the rim of what is compared."""
+    """At the rim of the compared region, with a blur several pixels wide."""
     image, mask, camera, values = setting(small_library, 4.0, 30.0, 0.8)
     row, col = np.indices(mask.shape)
     distance = np.hypot(col - camera.centre_x, row - camera.centre_y) / camera.scale

@@ -1,4 +1,4 @@
-"""Run commands in this process; a simulated frame, and what every fit of it needs."""
+"""Run commands in this process; a simulated frame, and the options of its fits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OLD = b"an older file, which must stay as it is"
 
 
 class Ran(NamedTuple):
-    """What a command left behind."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -63,13 +63,13 @@ def frame(simulated, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def options(small_library: Library, small_recipe: Path) -> list[str]:
-    """What every fit of these frames needs; the library is in the cache by then."""
+    """Options of every fit of these frames; the library is in the cache."""
     return ["--library", str(small_recipe), "--semi-angle", f"{SEMI_ANGLE:g}"]
 
 
 @pytest.fixture(scope="session")
 def hints() -> list[str]:
-    """What makes a fit of the simulated frame quick."""
+    """Hints that make a fit of the simulated frame fast."""
     return "--hint-thickness 33 --hint-tilt 1,-0.5 --hint-centre 49,46 --hint-scale 2.4".split()
 
 

@@ -1,4 +1,4 @@
-"""The command line as a process: quick help, exit codes, one line for what goes wrong."""
+"""The command line as a process: fast help, exit codes, errors of one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hybridfit demo`: the answer beside the truth."""
+"""`hybridfit demo`: the answer compared with the truth."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def test_an_interrupt_ends_a_fit_and_the_threads_that_work_for_it(run, frame, op
         try:
             signal.raise_signal(signal.SIGINT)
         except KeyboardInterrupt:
-            with pytest.raises(KeyboardInterrupt):  # what a thread gets that reports its progress
+            with pytest.raises(KeyboardInterrupt):  # as in a thread that reports its progress
                 self.progress("search", 0.5)
             raise
 

@@ -1,4 +1,4 @@
-"""`hybridfit fit`: one clear line for everything that it cannot use, and no file changed."""
+"""`hybridfit fit`: one clear line for every input that cannot be used, and no file is changed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hybridfit.simulate.frame import simulate_frame
 
 
 def bad_files(folder: Path, good: np.ndarray) -> dict[str, tuple[Path, str]]:
-    """Files that hold no usable frame, and the words that the message must have."""
+    """Files without a usable frame, and words that the message must contain."""
     arrays = {
         "nan": (np.where(good == good.max(), np.nan, good), "NaN"),
         "inf": (np.where(good == good.max(), np.inf, good), "infinite"),

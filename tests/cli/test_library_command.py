@@ -1,4 +1,4 @@
-"""`hybridfit library`: what it builds, and what it says of it."""
+"""`hybridfit library`: building, listing and describing libraries."""
 
 from __future__ import annotations
 

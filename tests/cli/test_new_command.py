@@ -25,7 +25,7 @@ def cif(crystals, tmp_path):
 
 @pytest.fixture
 def small(monkeypatch):
-    """Few beams, few frames, next to no training."""
+    """Few beams, few frames, hardly any training."""
     monkeypatch.setattr(design.design, "__kwdefaults__", {**design.design.__kwdefaults__, "beams": (9, 21)})
     monkeypatch.setattr(convergence, "SAMPLINGS", (0.6,))
     monkeypatch.setattr(new, "TESTED", 1)

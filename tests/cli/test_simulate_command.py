@@ -1,4 +1,4 @@
-"""`hybridfit simulate`: files that can be measured at once, and the truth about them."""
+"""`hybridfit simulate`: files that can be fitted at once, and their truth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A frame with its truth, and fitters of it with the shipped network."""
+"""A frame with its truth, and fitters for it with the shipped network."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def network(library: Library) -> Network:
 
 @pytest.fixture(scope="session")
 def simulated(library: Library) -> tuple[Frame, dict]:
-    """A frame with a masked corner, 30 nm thick, its disc off-centre, and the truth about it."""
+    """A frame with a masked corner and an off-centre disc, 30 nm thick, and its truth."""
     image, truth = simulate_frame(
         library,
         thickness=30.3,

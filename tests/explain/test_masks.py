@@ -1,4 +1,4 @@
-"""What a mask takes out of a frame, and what it leaves."""
+"""Masks: the pixels that they change, and those that they leave."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_annulus_is_flat_and_the_rest_is_as_it_was(pixels, radius):
     assert np.ptp(masked.image[inside & pixels.valid]) == 0
     assert np.array_equal(masked.image[~inside], pixels.image[~inside])
     assert np.array_equal(masked.valid, pixels.valid) and masked.source == pixels.source
-    assert np.ptp(pixels.image[inside & pixels.valid]) > 0  # the frame that was given stays
+    assert np.ptp(pixels.image[inside & pixels.valid]) > 0  # the given frame is unchanged
 
 
 def test_the_total_of_the_valid_pixels_stays(pixels):

@@ -1,4 +1,4 @@
-"""Pictures are drawn of everything, and refused where they cannot be written."""
+"""Pictures of all results; a file that cannot be written is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Saliency: the gradient is the gradient, on the frame's own pixels, and where the network looks."""
+"""Saliency: a correct gradient, on the frame's own pixels, within the network's view."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def answer(frame, cnn):
 
 
 def test_gradient_against_finite_differences(frame, maps, answer):
-    """In many directions: the network is piecewise linear, and kinks move a single one by some per cent."""
+    """In many directions, because kinks of the network change a single difference by some per cent."""
     slopes = np.concatenate([maps.thickness_gradient.values[None], maps.tilt_gradient.values])
     differences, expected = [], []
     for seed in range(8):
         step = np.random.default_rng(seed).normal(size=frame.image.shape)
-        # smooth, so that the difference stands above rounding
+        # smooth, so that the difference is larger than rounding errors
         step = step.cumsum(axis=0).cumsum(axis=1)
         step = 0.004 * frame.image * step / np.abs(step).max()
         differences.append((answer(frame.image + step) - answer(frame.image - step)) / 2)

@@ -1,4 +1,4 @@
-"""Sweeps: what changes as an annulus moves, and what must not."""
+"""Sweeps: answers that change as an annulus moves, and those that must not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hybridfit.explain import sweep_mask
 from hybridfit.fitting.fitter import Fitter
 
 SEMI_ANGLE = 13.6
-BEYOND = 30.0  # mrad: neither network nor fit looks there
+BEYOND = 30.0  # mrad: outside the view of network and fit
 OUTSIDE = 90.0  # mrad: no pixel
 
 

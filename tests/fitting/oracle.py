@@ -1,4 +1,4 @@
-"""A stand-in for a trained network, which says what it is told to."""
+"""A stand-in for a trained network, with given answers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def said(thickness=30.0, tilt=(0.0, 0.0), rotation=0.0, *, moves=(0.0, 0.0), siz
 
 
 class Oracle:
-    """Answers pass after pass, the last one again and again; every frame of a batch gets the same."""
+    """Gives its answers pass after pass and then repeats the last; all frames of a batch get the same."""
 
     def __init__(self, *answers: Predictions) -> None:
         self.answers, self.calls = answers, 0

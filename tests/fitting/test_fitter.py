@@ -1,4 +1,4 @@
-"""The engine end to end: right answers, honest statuses, and what must not matter."""
+"""The fitter end to end: right answers, correct statuses, and invariances."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def assert_is_true(result, truth, *, sigmas=4.0):
 
 
 def assert_agree(a, b, *, sigmas=0.01, names=MAIN):
-    """Two results are one, to a share of their standard errors."""
+    """Two results agree within a share of their standard errors."""
     assert a.status is b.status
     for name in names:
         assert abs(a[name].value - b[name].value) < sigmas * a[name].stderr, name
@@ -70,7 +70,7 @@ def test_a_frame_of_which_nothing_is_known(fitter, simulate, changes):
 
 
 def test_few_electrons(fitter, simulate):
-    """The thin line between noise and pattern: 3e4 electrons."""
+    """3e4 electrons, near the limit between noise and pattern."""
     image, truth = simulate(thickness=20.0, electrons=3e4)
     assert_is_true(fitter.fit(image), truth)
 

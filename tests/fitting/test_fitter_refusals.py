@@ -1,4 +1,4 @@
-"""What the engine refuses, and in which words."""
+"""Inputs that the fitter refuses, and its messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hints: whatever is not as many finite numbers as it should be is refused when it is given."""
+"""Hints: anything but the right number of finite numbers is refused at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOT_FINITE = [(np.nan, 1), [1, np.inf], np.array([1, -np.inf]), np.zeros((2, 2))
 
 
 def message(name: str, value: object) -> str:
-    """What a hint is refused with: one line that names it, what it should be, and the remedy."""
+    """The message for a bad hint: one line that names it, what it should be, and the remedy."""
     with pytest.raises(InputError) as caught:
         Hints(**{name: value})
     text = str(caught.value)

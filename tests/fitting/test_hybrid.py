@@ -1,4 +1,4 @@
-"""The routes of the hybrid fit, with a network that says what it is told to."""
+"""The routes of the hybrid fit, with a network whose answers are given."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def hybrid(library, truth, *answers, method="hybrid", **options):
 
 
 def answer(truth, *, thickness=0.0, tilt=(0.0, 0.0), **options):
-    """What a network says that is off by so much."""
+    """The answer of a network that is wrong by so much."""
     x, y = as_the_camera_sees(truth)
     turned = (x + tilt[0], y + tilt[1])
     return said(truth["thickness"] + thickness, turned, truth["rotation"] + 1, **options)
@@ -69,7 +69,7 @@ def test_a_picture_gets_chi2_over_the_whole_library(small_library, frame):
 
 
 def test_vacuum_is_told_without_a_look_at_every_tilt(small_library, disc, monkeypatch):
-    """A tilt means nothing there: no reason to follow it, to refine every one, or to search on."""
+    """A tilt has no meaning in vacuum, so no further tilt is refined and no further search is made."""
     monkeypatch.delattr(Fitter, "search_everywhere")
     evaluations = []
     evaluate = ForwardModel.evaluate
@@ -110,14 +110,14 @@ def test_the_right_one_of_several_candidates_wins(small_library, frame):
 
 
 def test_a_network_in_doubt_has_the_library_matched_with_its_disc(small_library, frame, monkeypatch):
-    """Wrong and in doubt: the truth is found all the same, without a search of every camera."""
+    """The network is wrong and uncertain; the truth is found without a search of all cameras."""
     monkeypatch.delattr(Fitter, "search_everywhere")
     image, truth = frame
     unsure = answer(truth, thickness=-19.0, others=[truth["thickness"] + 17], doubt=0.3)
     result = hybrid(small_library, truth, unsure).fit(image)
     assert is_true(result, truth) and (result.ok, result.route) == (True, "network")
     assert np.ptp(result.curve[0]) > 0.9 * np.ptp(small_library.thickness_range)
-    with pytest.raises(AttributeError):  # who is sure is believed, until it does not hold
+    with pytest.raises(AttributeError):  # a confident network is believed until its answer does not hold
         hybrid(small_library, truth, answer(truth, thickness=-19.0)).fit(image)
 
 

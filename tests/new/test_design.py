@@ -36,7 +36,7 @@ def test_what_is_cheaper_is_not_good_enough(chosen):
 
 
 def test_the_errors_are_those_of_patterns(crystals, monkeypatch):
-    """A library of a coarse sampling, against one that is much finer."""
+    """Compares a library with coarse sampling with a much finer one."""
     monkeypatch.setattr(convergence, "SAMPLINGS", (0.8, 0.1))
     made = design(crystals["SrTiO3"], (0, 0, 1), **VALUES)
     recipe = Recipe(

@@ -1,4 +1,4 @@
-"""Backgrounds: what they are, and their gradients."""
+"""Backgrounds: their shapes and gradients."""
 
 from __future__ import annotations
 

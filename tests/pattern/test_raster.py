@@ -1,4 +1,4 @@
-"""What pixels record of a pattern, against a plain blur and a plain mean over their area."""
+"""Pixels of a blurred pattern, compared with a plain blur and a plain mean over their area."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_pixels_are_where_the_mask_says(mask):
 
 
 def test_what_a_frame_cuts_off_is_composed_where_the_blur_needs_it(mask):
-    """The points do not depend on how much of the frame is around the compared pixels."""
+    """The points are the same however much of the frame surrounds the compared pixels."""
     wide = points_of(mask, 2)
     cut = points_of(mask[2:, 6:], 2, origin=(ORIGIN[0] + 6 * PIXEL, ORIGIN[1] + 2 * PIXEL))
     np.testing.assert_allclose(cut.col, wide.col)

@@ -27,7 +27,7 @@ def test_electrons_are_counted_and_repeatable(small_library: Library):
 
 
 def test_pixels_follow_the_camera_equation(small_library: Library):
-    """Against the library's own patterns, sampled where pixel = centre + scale · R(rotation) · k."""
+    """Compares with the library's own patterns at pixel = centre + scale · R(rotation) · k."""
     scale, rotation, centre = 1.5, 30.0, (36.3, 33.2)
     values = VALUES | {"shape": (68, 72)}
     image, _ = simulate_frame(
@@ -109,7 +109,7 @@ def test_import_is_lazy():
 
 
 def test_wide_pixels_are_blurred_by_as_much_as_narrow_ones(small_library: Library):
-    """A blur narrower than a third of a pixel, against the same camera in pixels a quarter as wide."""
+    """A blur narrower than a third of a pixel, compared with pixels a quarter as wide."""
     values = {"thickness": 20.0, "semi_angle": 12.0, "blur": 0.1, "background": 0.0, "electrons": 1e15}
     wide, _ = simulate_frame(small_library, **values, shape=(40, 40), scale=0.8)
     narrow, _ = simulate_frame(small_library, **values, shape=(160, 160), scale=3.2)

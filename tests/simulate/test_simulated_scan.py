@@ -1,4 +1,4 @@
-"""Simulated scans: frames and the truth about them, the same for a seed however they are made."""
+"""Simulated scans: frames and their truth depend on the seed alone, not on how they are made."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_wedge_may_run_along_any_direction(written):
 
 
 def test_frames_are_those_of_simulate_frame(small_library: Library, written):
-    """At 10¹² electrons in a frame the noise is nothing: the same pattern, centre, blur and background."""
+    """At 10¹² electrons in a frame noise is negligible: the same pattern, centre, blur and background."""
     camera = {
         "rotation": 17.0,
         "ellipticity": (0.01, -0.02),

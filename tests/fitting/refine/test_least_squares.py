@@ -1,4 +1,4 @@
-"""Refinement: derivatives, profiled coefficients, constraints, and errors that mean what they say."""
+"""Refinement: derivatives, profiled coefficients, constraints, and correct errors."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_reaches_the_truth_and_says_what_the_noise_is(model, counts):
 
 
 def test_finds_no_misfit_where_there_is_none(model, expected):
-    """On average: the residual of one frame says its own variance to 3 % only."""
+    """On average: the residual of one frame gives its variance to 3 % only."""
     rng = np.random.default_rng(11)
     found = [refine(model, rng.poisson(expected).astype(float), parameters()).noise.misfit for _ in range(12)]
     assert np.mean(found) < 0.03 * expected.mean()
@@ -222,7 +222,7 @@ def test_covariance_equals_the_scatter_of_repeated_fits(model, expected):
 
 
 def test_misfit_widens_the_errors(model, expected):
-    """A smooth error of the model counts for more than the same amount of noise."""
+    """A smooth error of the model widens error bars more than noise of the same variance."""
     rng = np.random.default_rng(6)
     field = np.zeros(SHAPE)
     field[model.mask] = expected

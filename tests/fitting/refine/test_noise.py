@@ -1,4 +1,4 @@
-"""Noise models of residuals that were made to measure."""
+"""Noise models of residuals with known properties."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_smooth_misfit_is_told_from_noise(size, sigma):
 
 
 def test_misfit_leaves_few_independent_pixels():
-    """Σ_Δ exp(−Δ²/4σ²) = 4πσ² pixels go with each other; the window of the estimate cuts the tails."""
+    """Σ_Δ exp(−Δ²/4σ²) = 4πσ² pixels are correlated; the window of the estimate cuts the tails."""
     n = MASK.sum()
     found = {
         sigma: np.mean([effective_pixels(smooth_field(sigma, seed), MASK, 1.0) for seed in range(5)])
@@ -89,6 +89,6 @@ def test_electrons_are_counted_whatever_the_gain_and_the_mask(electrons):
 
 
 def test_structure_makes_many_electrons_fewer():
-    """A lower bound, then: what is asked is whether they are few."""
+    """The estimate is a lower bound; it only decides whether electrons are few."""
     image = 100.0 * (1 + (ROW + COL) % 2)
     assert electrons_in(image, np.ones(SHAPE, bool)) < 1e3 * image.size

@@ -1,4 +1,4 @@
-"""A strain in a fit: the lattice measured with the discs, with an honest error."""
+"""A strain in a fit: the discs measure the lattice, with a correct error."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def stretched() -> Library:
 
 @pytest.fixture(scope="module")
 def between() -> Library:
-    """What is between its values, solved by itself."""
+    """A crystal between the values of the library, solved exactly."""
     return build(strain={"values": (-0.0135, 0.0065), "strain": {"xx": 1.0}})
 
 
@@ -69,7 +69,7 @@ def test_a_strain_is_recovered(stretched, between, strain):
 
 @pytest.mark.parametrize("fix", [{"scale": SCALE, "ellipticity_a": 0.0, "ellipticity_b": 0.0}, {}])
 def test_its_error_is_honest(stretched, between, fix):
-    """With nothing known of the camera, too: then the disc, whose semi-angle is known, is the measure."""
+    """Also with an unknown camera: then the radius of the disc is the known length."""
     refiner, scores = fitter(stretched, fix), []
     for seed in range(10):
         strain = (-0.0135, 0.0065)[seed % 2]
@@ -80,7 +80,7 @@ def test_its_error_is_honest(stretched, between, fix):
 
 
 def test_the_distortion_of_the_camera_is_told_from_a_strain(stretched, between):
-    """It makes the discs elliptical, a strain does not; who knows it gets the smaller error."""
+    """Distortion makes discs elliptical, a strain does not; a known distortion makes the error smaller."""
     distortion = {"ellipticity_a": 0.012, "ellipticity_b": -0.004}
     image, truth = frame(between.at(strain=0.0065), ellipticity=tuple(distortion.values()))
     free, known = (
@@ -94,7 +94,7 @@ def test_the_distortion_of_the_camera_is_told_from_a_strain(stretched, between):
 
 
 def test_a_length_must_be_known(stretched, between):
-    """The lattice is measured with the discs, or with the scale where the semi-angle is free."""
+    """The known length is the radius of the discs, or the scale if the semi-angle is free."""
     image, truth = frame(between.at(strain=0.0065))
     options = {"workers": 1, "hints": Hints(rotation=TURN - 1)}
     wrong = Fitter(stretched, 0.99 * SEMI_ANGLE, **options)

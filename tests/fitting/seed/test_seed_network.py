@@ -1,4 +1,4 @@
-"""Seeding: passes until nothing moves, candidates with their probabilities, the tilt in the crystal frame."""
+"""Seeding: passes until nothing changes, candidates with probabilities, tilt in the crystal frame."""
 
 from __future__ import annotations
 
