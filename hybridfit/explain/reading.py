@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hybridfit.fitting.seed.network import PEAK, Seeder
+from hybridfit.fitting.seed.network import Seeder
 from hybridfit.network.architecture import channels_last, represent
 from hybridfit.network.samples import mirror_of
 from hybridfit.network.weights import folded
@@ -33,6 +33,7 @@ class Reader:
 
     def __init__(self, seeder: Seeder) -> None:
         self.network, self.semi_angle = seeder.network, seeder.semi_angle
+        self.peak = seeder.settings.peak
         self.device = self.network.device
         self.mirror = mirror_of(seeder.library) is not None
         self.module = channels_last(folded(self.network.module), self.device)
@@ -64,7 +65,7 @@ class Reader:
         middle = self.nodes[(padded[1:-1] + (padded[:-2] + padded[2:]) / 2).argmax()]
         row, col = divmod(int(q.argmax()), len(self.axis))
         apart = torch.hypot((self.axis - self.axis[row])[:, None], (self.axis - self.axis[col])[None, :])
-        return Near((self.nodes - middle).abs() <= PEAK[0], apart <= PEAK[1])
+        return Near((self.nodes - middle).abs() <= self.peak[0], apart <= self.peak[1])
 
     def values(self, crops: Tensor, near: Near) -> Tensor:
         """Thickness (nm), tilt along columns and along rows (mrad) of crops: (n, 3)."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hybridfit.errors import InputError
 from hybridfit.pattern.jit import kernel
 
 CROP = 80  # px
@@ -46,9 +47,19 @@ def crops(image: ArrayLike, valid: ArrayLike, centres: ArrayLike, scales: ArrayL
     -------
     (discs, 2, CROP, CROP) or (frames, discs, 2, CROP, CROP) float32
         The mean intensity of the valid part of each pixel, and how large that part is (0 … 1).
+
+    Raises
+    ------
+    InputError
+        A centre or scale is not finite, or a scale not positive.
     """
     image, valid = np.asarray(image), np.asarray(valid, dtype=bool)
     centres, scales = np.asarray(centres, dtype=float), np.asarray(scales, dtype=float)
+    if not (np.isfinite(centres).all() and np.isfinite(scales).all() and (scales > 0).all()):
+        raise InputError(
+            "a crop cannot be cut: its centre or scale is no finite number, or the scale not positive; "
+            "check the semi-angle, or give centre and scale as hints"
+        )
     if image.ndim == 2:
         return _of_frame(image, valid, centres, scales)
     masks = np.broadcast_to(valid, image.shape)
@@ -89,7 +100,10 @@ def weights(centre: NDArray, scale: NDArray, size: int) -> tuple[NDArray[np.int6
     at = centre[:, None] + axis() * scale[:, None]
     half = np.maximum(PIXEL * scale, 1.0)[:, None] / 2
     first = np.floor(at - half + 0.5).astype(np.int64)
-    pixel = first[..., None] + np.arange(int(np.ceil(2 * half.max(initial=0.5))) + 1)
+    count = np.ceil(2 * half.max(initial=0.5)) + 1
+    if count > size:  # a crop pixel that is wider than the frame: those of the frame are enough
+        first[:], count = 0, size
+    pixel = first[..., None] + np.arange(int(count))
     edge = (pixel - 0.5 - at[..., None]) / (2 * half[..., None])
     width = 1 / (2 * half[..., None])
     overlap = np.clip(edge + width, -0.5, 0.5) - np.clip(edge, -0.5, 0.5)

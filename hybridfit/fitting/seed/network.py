@@ -133,7 +133,7 @@ class Seeder:
         pixels = self._crops(frames, now, level * thickness)
         said = self.network.predict(orientations(pixels, mirrored=self.mirror is not None), self.semi_angle)
         mean = mean_of_orientations(said, len(frames), self.library.rotation_order, self.mirror)
-        now = self.aligning.moved(now, mean.centre_mrad, mean.log_size, starts)
+        now = self.aligning.moved(now, mean.centre_mrad, mean.log_size, None)
         return [
             self._read(now[i], Predictions(*(part[i : i + 1] for part in mean)), *done[i])
             for i in range(len(frames))

@@ -123,7 +123,7 @@ class Aligner:
         return Alignment(
             float(x),
             float(y),
-            float(scale * self.shown / self.semi_angle),
+            self.aligning.hints.scale or float(scale * self.shown / self.semi_angle),
             doubt,
             sure=doubt <= settings.doubtful,
         )

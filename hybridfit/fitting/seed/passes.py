@@ -88,17 +88,18 @@ class Passes:
         scale = self.hints.scale and self.hints.scale * (self.semi_angle / self.shown)
         return x, y, scale or radius / self.shown
 
-    def moved(self, cameras: Array, moves: ArrayLike, sizes: ArrayLike, starts: Array) -> Array:
+    def moved(self, cameras: Array, moves: ArrayLike, sizes: ArrayLike, starts: Array | None) -> Array:
         """Cameras (n, 3) moved by what a network says: moves (n, 2) in mrad, sizes (n,).
 
-        A scale stays within `farthest_size` times that of its start.
+        A scale stays within `farthest_size` times that of its start, where starts (n, 3) are given.
         """
         out = cameras.copy()
         if self.hints.centre is None:
             out[:, :2] += np.asarray(moves) * cameras[:, 2:]
         if self.hints.scale is None:
-            far = self.settings.farthest_size
             out[:, 2] *= np.exp(sizes)
+        if self.hints.scale is None and starts is not None:
+            far = self.settings.farthest_size
             out[:, 2] = np.clip(out[:, 2], starts[:, 2] / far, starts[:, 2] * far)
         return out
 
