@@ -158,7 +158,7 @@ def plain_python(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture(scope="session")
 def pattern():
-    """pattern(rows, cols) → overlapping soft discs, 0 to about 1, without symmetry, to show a transposition."""
+    """pattern(rows, cols) → overlapping soft discs, 0 to 1, without symmetry, to show transpositions."""
 
     def pattern(rows: int = 96, cols: int = 80) -> np.ndarray:
         y, x = np.mgrid[:rows, :cols].astype(float)
