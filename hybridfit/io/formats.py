@@ -1,112 +1,102 @@
-"""Readers of images, NPY, MRC and raw files: a path in, arrays out.
+"""Readers of NPY, MRC and raw files: a path in, the frames of the open file out.
 
-Whatever a decoder throws at a damaged file is left to `reading`.
+Errors that a damaged file causes are left as they are; `frames` turns them into one line.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from hybridfit.errors import InputError
+from hybridfit.io.stack import Stack, array_stack, short_by, stack_of
 
 _MRC_DTYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 _IMOD_STAMP = 1146047817
 
 
-def _grey(colour: np.ndarray) -> np.ndarray:
-    """Channels last to one channel: the first if they agree, else luminance (BT.601); alpha is dropped."""
-    first = colour[..., 0]
-    if colour.shape[-1] < 3 or all(np.array_equal(first, colour[..., i]) for i in (1, 2)):
-        return first
-    luminance: np.ndarray = colour[..., :3] @ np.array([0.299, 0.587, 0.114])
-    return np.rint(luminance).astype(colour.dtype) if colour.dtype.kind in "ui" else luminance
+@contextmanager
+def read_npy(path: Path) -> Iterator[Stack]:
+    """Frames of a .npy file. Pickled objects are refused."""
+    shape, fortran, dtype, start = npy_layout(path)
+    if not fortran:
+        yield binary_stack(path, shape, dtype, start)
+        return
+    held, needed = path.stat().st_size, start + math.prod(shape) * dtype.itemsize
+    if held < needed:
+        raise short_by(path, held, needed)
+    yield array_stack(path, np.memmap(path, dtype, "r", start, shape, "F"))
 
 
-def read_pillow(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG")) -> list[np.ndarray]:
-    from PIL import Image
-
-    arrays = []
-    with Image.open(path, formats=formats) as image:
-        for i in range(getattr(image, "n_frames", 1) if "TIFF" in formats else 1):
-            image.seek(i)
-            plain = image.mode in ("L", "F", "I", "LA", "RGB", "RGBA") or image.mode.startswith("I;16")
-            page = np.asarray(image if plain else image.convert("RGBA"))  # 1 bit, palette, CMYK ...
-            arrays.append(_grey(page) if page.ndim == 3 else page)
-    return arrays
+@contextmanager
+def read_mrc(path: Path) -> Iterator[Stack]:
+    """Frames of an MRC file."""
+    shape, dtype, start, _ = mrc_layout(path)
+    yield binary_stack(path, shape, dtype, start)
 
 
-def read_tiff(path: Path) -> list[np.ndarray]:
-    import tifffile
-
-    log, complaints = logging.getLogger("tifffile"), []
-
-    def note(record: logging.LogRecord) -> bool:  # tifffile only logs a broken chain of pages, and reads on
-        complaints.append(record.getMessage())
-        return False
-
-    log.addFilter(note)
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            series = [s for s in tiff.series if not s.keyframe.is_reduced]  # no thumbnails
-            plain = (1, 8, 32946)  # uncompressed, deflate
-            if any(s.keyframe.compression not in plain or s.keyframe.photometric == 3 for s in series):
-                return read_pillow(path, ("TIFF",))  # LZW, JPEG, palettes: tifffile alone has no decoder
-            for page in (page for s in series for page in s.pages if page is not None):
-                ends = [a + b for a, b in zip(page.dataoffsets, page.databytecounts, strict=False)]
-                _check_size(path, max(ends, default=0))
-            arrays = [(s.asarray(), s.axes) for s in series]
-    finally:
-        log.removeFilter(note)
-    if any("invalid page offset" in text for text in complaints):
-        raise InputError(f"{path} is truncated: pages are missing from it; copy it again")
-    # Colour planes one after the other are a stack of three: tifffile has written such stacks as colour.
-    return [_grey(array) if axes.endswith("S") else array for array, axes in arrays]
+@contextmanager
+def read_raw(
+    path: Path, shape: Sequence[int] | None, dtype: DTypeLike | None, offset: int
+) -> Iterator[Stack]:
+    """Frames of a file without a header, whose layout is told."""
+    sizes, number, start = raw_layout(path, shape, dtype, offset, (2, 3))
+    if path.stat().st_size != start + math.prod(sizes) * number.itemsize:
+        raise wrong_size(path, sizes, number, start)
+    yield binary_stack(path, sizes, number, start)
 
 
-def _check_size(path: Path, needed: int) -> None:
-    size = path.stat().st_size
-    if size < needed:
-        raise InputError(
-            f"{path} is truncated: {size} bytes of the {needed} that it announces; copy it again"
-        )
+def binary_stack(path: Path, shape: tuple[int, ...], dtype: np.dtype, start: int) -> Stack:
+    """Frames one after the other, of the last two sizes of `shape`, the first at byte `start`.
 
+    Frames of a stack that lie behind the end of the file are said to be missing.
 
-def read_npy(path: Path) -> list[np.ndarray]:
-    check_npy(path)
-    try:
-        return [np.lib.format.open_memmap(path, mode="r")]
-    except ValueError as error:
-        if "Python objects" in str(error):
-            raise _pickled(path) from error
-        raise
+    Raises
+    ------
+    InputError
+        If the file holds not one whole frame.
+    """
+    frame = shape[-2:]
+    pixels = math.prod(frame)
+
+    def read(i: int) -> np.ndarray:
+        return np.fromfile(path, dtype, pixels, offset=start + i * pixels * dtype.itemsize).reshape(frame)
+
+    held, needed = path.stat().st_size, start + math.prod(shape) * dtype.itemsize
+    if held >= needed:
+        return stack_of(path, shape, read)
+    whole = max(held - start, 0) // (pixels * dtype.itemsize)
+    if len(shape) != 3 or whole == 0:
+        raise short_by(path, held, needed)
+    return replace(stack_of(path, (whole, *frame), read), missing=short_by(path, held, needed))
 
 
 def npy_layout(path: Path) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     """Shape, whether the first index runs fastest, dtype, and where the values start (bytes)."""
-    check_npy(path)
     with path.open("rb") as file:
+        magic = file.read(6)
+        if magic[:1] == b"\x80":
+            raise _pickled(path)
+        if magic != b"\x93NUMPY":
+            raise InputError(
+                f"{path} is not a .npy file (it starts with {magic!r}); save one with numpy.save"
+            )
+        file.seek(0)
         old = np.lib.format.read_magic(file) == (1, 0)
         header = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = header(file)
         if dtype.hasobject:
             raise _pickled(path)
+        if any(size < 0 for size in shape):
+            raise InputError(f"{path} has the shape {shape} in its header; it is damaged, save it again")
         return shape, fortran, dtype, file.tell()
-
-
-def check_npy(path: Path) -> None:
-    with path.open("rb") as file:
-        magic = file.read(6)
-    if magic[:1] == b"\x80":
-        raise _pickled(path)
-    if magic != b"\x93NUMPY":
-        raise InputError(f"{path} is not a .npy file (it starts with {magic!r}); save one with numpy.save")
 
 
 def _pickled(path: Path) -> InputError:
@@ -116,20 +106,14 @@ def _pickled(path: Path) -> InputError:
     )
 
 
-def read_mrc(path: Path) -> list[np.ndarray]:
-    shape, dtype, start, _ = mrc_layout(path)
-    count = math.prod(shape)
-    _check_size(path, start + count * dtype.itemsize)
-    return [np.fromfile(path, dtype, count, offset=start).reshape(shape)]
-
-
 def mrc_layout(path: Path) -> tuple[tuple[int, int, int], np.dtype, int, int]:
     """MRC2014: 1024 bytes of header (nx, ny, nz, mode ...), an extended header, then (nz, ny, nx) values.
 
     Returns (nz, ny, nx), dtype, where the values start (bytes), and the sections of one volume, which are
     fewer than nz in a stack of volumes.
     """
-    _check_size(path, 1024)
+    if path.stat().st_size < 1024:
+        raise short_by(path, path.stat().st_size, 1024)
     header = np.fromfile(path, "u1", 1024)
     for order in "<>":  # sizes below 65536 are unmistakable; the machine stamp is often left empty
         words = header.view(f"{order}i4").tolist()
@@ -145,14 +129,6 @@ def mrc_layout(path: Path) -> tuple[tuple[int, int, int], np.dtype, int, int]:
     mz, space_group = words[9], words[22]
     volumes = 401 <= space_group <= 630 and mz > 0 and nz % mz == 0
     return (nz, ny, nx), dtype, 1024 + extended, mz if volumes else nz
-
-
-def read_raw(path: Path, shape: Sequence[int] | None, dtype: DTypeLike | None, offset: int) -> np.ndarray:
-    sizes, number, start = raw_layout(path, shape, dtype, offset, (2, 3))
-    size, expected = path.stat().st_size, start + math.prod(sizes) * number.itemsize
-    if size != expected:
-        raise wrong_size(path, sizes, number, start)
-    return np.fromfile(path, number, offset=start).reshape(sizes)
 
 
 def raw_layout(

@@ -2,35 +2,113 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hybridfit.errors import InputError
+from hybridfit.io.hdf_library import check_groups, stored_bytes
+from hybridfit.io.settings import READING
+from hybridfit.io.stack import ONE_BY_ONE, Stack, check_piece, check_stored, stack_of
 
-ONE_BY_ONE = "map a 4D-STEM scan with hybridfit map, or slice it into single patterns"
+CACHE = 128 * 2**20  # bytes of decoded chunks kept, so that neighbouring reads do not decode them again
+HDF_LOCK = threading.RLock()  # the HDF5 library serves one thread at a time
 
 
-def read_hdf(path: Path, dataset: str | None = None) -> list[np.ndarray]:
+@contextmanager
+def open_netcdf(path: Path) -> Iterator[Any]:
+    """The file as netCDF4 has it, once it is safe to open."""
     import netCDF4
 
     check_classic(path)
-    with netCDF4.Dataset(path) as root:
-        variables = dict(walk(root))
-        name = _chosen(path, variables, dataset)
-        variable = variables[name]
+    with HDF_LOCK:
+        check_groups(path)
+        root = netCDF4.Dataset(path)
+    try:
+        yield root
+    finally:
+        with HDF_LOCK:
+            root.close()
+
+
+@contextmanager
+def read_hdf(path: Path, dataset: str | None = None) -> Iterator[Stack]:
+    """Frames of the dataset asked for, or of the only one that can be meant."""
+    with open_netcdf(path) as root:
+        with HDF_LOCK:
+            variables = dict(walk(root))
+            name = _chosen(path, variables, dataset)
+            variable = variables[name]
+            check_size(path, root, name, READING.stack_per_stored_at_most)
+            axes = [_emd_axis(variable.group(), i) for i in range(1, variable.ndim + 1)]
         # Without these attributes netCDF4 would mask its default fill value: 65535 of a 16 bit camera.
         variable.set_auto_mask(bool({"_FillValue", "missing_value"} & set(variable.ncattrs())))
-        array: np.ndarray = variable[...]
-        axes = [_emd_axis(variable.group(), i) for i in range(1, array.ndim + 1)]
-    if array.ndim == 3 and name.startswith("Data/Image/") and name.endswith("/Data"):
-        return [np.moveaxis(array, -1, 0)]  # Velox EMD: rows, cols, frame
-    if "x" in axes and "y" in axes and axes.index("x") < axes.index("y"):
-        return [array.T]  # Berkeley EMD: cols, rows
-    return [array]
+        order = tuple(range(variable.ndim))
+        if variable.ndim == 3 and name.startswith("Data/Image/") and name.endswith("/Data"):
+            order = (2, 0, 1)  # Velox EMD: rows, cols, frame
+        elif "x" in axes and "y" in axes and axes.index("x") < axes.index("y"):
+            order = order[::-1]  # Berkeley EMD: cols, rows
+        shape = tuple(variable.shape[i] for i in order)
+        yield stack_of(path, shape, _plane_reader(variable, order))
+
+
+def _plane_reader(variable: Any, order: tuple[int, ...]) -> Callable[[int], np.ndarray]:
+    """Read frame i of a variable whose axes are stored in another order.
+
+    Frames of one chunk are decoded together, and kept until one of another chunk is asked for.
+    """
+    if len(order) == 2:
+        return lambda i: _loaded(variable, (slice(None),) * 2).transpose(order)
+    along, count = order[0], variable.shape[order[0]]
+    chunks = variable.chunking()
+    together = 1
+    if isinstance(chunks, list):
+        variable.set_var_chunk_cache(size=CACHE)
+        pixels = math.prod(variable.shape) // max(count, 1)
+        together = max(1, min(int(chunks[along]), CACHE // max(8 * pixels, 1)))
+    kept: dict[int, np.ndarray] = {}
+
+    def frames(start: int, stop: int) -> np.ndarray:
+        at = [slice(None)] * 3
+        at[along] = slice(start, stop)
+        return _loaded(variable, tuple(at)).transpose(order)
+
+    def read(i: int) -> np.ndarray:
+        if i not in kept:
+            kept.clear()
+            start = i - i % together
+            try:
+                kept.update(enumerate(frames(start, min(start + together, count)), start))
+            except Exception:  # one damaged frame among them: the others are read on their own
+                return frames(i, i + 1)[0]
+        return kept[i]
+
+    return read
+
+
+def _loaded(variable: Any, at: tuple[slice, ...]) -> np.ndarray:
+    with HDF_LOCK:
+        values: np.ndarray = variable[at]
+    return values
+
+
+def check_size(path: Path, root: Any, name: str, per_stored: float) -> None:
+    """Raise an InputError for a dataset that the file does not hold, or whose chunks take too much memory."""
+    variable = root[name]
+    size = int(np.dtype(variable.dtype).itemsize)
+    if root.data_model.startswith("NETCDF4"):  # HDF5
+        declared = math.prod(map(int, variable.shape)) * size
+        check_stored(path, name, declared, stored_bytes(path, name), per_stored)
+    chunks = variable.chunking()
+    if isinstance(chunks, list):
+        check_piece(path, math.prod(map(int, chunks)) * size)
 
 
 def check_classic(path: Path) -> None:
@@ -52,6 +130,7 @@ def check_classic(path: Path) -> None:
 
 
 def walk(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every variable of a group and of those in it, with its path."""
     for name, variable in group.variables.items():
         yield prefix + name, variable
     for name, child in group.groups.items():
@@ -82,11 +161,13 @@ def _chosen(path: Path, variables: dict[str, Any], dataset: str | None) -> str:
 
 
 def _is_frame(variable: Any) -> bool:
-    """True for 2-D and 3-D numbers. Nothing else may be read: netCDF4 crashes on half floats, for one."""
+    """True for 2-D and 3-D numbers. Nothing else may be read: netCDF4 crashes on half floats."""
     dtype = variable.datatype
     return isinstance(dtype, np.dtype) and dtype.kind in "uif" and variable.ndim in (2, 3)
 
 
 def _emd_axis(group: Any, i: int) -> str:
     dim = group.variables.get(f"dim{i}")
-    return str(dim.getncattr("name")) if dim is not None and "name" in dim.ncattrs() else ""
+    with contextlib.suppress(Exception):  # an attribute of a type that netCDF4 does not know
+        return str(dim.getncattr("name")) if dim is not None and "name" in dim.ncattrs() else ""
+    return ""

@@ -5,26 +5,48 @@ from __future__ import annotations
 import importlib
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hybridfit.errors import InputError
+from hybridfit.io.stack import Stack, check_piece, joined, stack_of
 
 CHUNK = "8 MiB"  # of a lazy array: one is read as a whole, however little of it is asked for
 
 
-def read_rosettasciio(path: Path) -> list[np.ndarray]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        signals = load_signals(path)
-        images = [s["data"] for s in signals if sum(not axis["navigate"] for axis in s["axes"]) == 2]
-        if not images:
-            raise InputError(
-                f"{path} holds no image ({len(signals)} other signals); choose a file with frames"
-            )
-        return [np.asarray(image) if image.ndim <= 3 else image for image in images]
+@contextmanager
+def read_rosettasciio(path: Path) -> Iterator[Stack]:
+    """Frames of every signal in a file that has two dimensions beside those of navigation."""
+    signals = load_signals(path)
+    images = [s["data"] for s in signals if sum(not axis["navigate"] for axis in s["axes"]) == 2]
+    if not images:
+        raise InputError(f"{path} holds no image ({len(signals)} other signals); choose a file with frames")
+    yield joined([_stack(path, image) for image in images])
+
+
+def _stack(path: Path, image: Any) -> Stack:
+    """The frames of a lazy array."""
+    check_chunks(path, image)
+
+    def read(i: int) -> np.ndarray:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return np.asarray(image[i] if image.ndim == 3 else image)
+
+    return stack_of(path, image.shape, read)
+
+
+def check_chunks(path: Path, image: Any) -> None:
+    """Raise an InputError for a lazy array of which one chunk takes too much memory."""
+    sizes = getattr(image, "chunksize", image.shape)
+    count = image.dtype.itemsize
+    for n in sizes:
+        count *= int(n)
+    check_piece(path, count)
 
 
 def load_signals(path: Path, **options: Any) -> list[dict[str, Any]]:

@@ -31,8 +31,8 @@ def calibration(axes: Sequence[Axis], microscope: Mapping[str, Any] | None = Non
         (1/d, such as Å⁻¹) are angles only where the energy is known.
     """
     known = microscope or {}
-    found = {"semi_angle_mrad": _number(known.get("convergence_angle"))}
-    reciprocal = _reciprocal(_number(known.get("beam_energy")))
+    found = {"semi_angle_mrad": number(known.get("convergence_angle"))}
+    reciprocal = _reciprocal(number(known.get("beam_energy")))
     found["mrad_per_px"] = _common([_scaled(axis, MRAD | reciprocal) for axis in axes[-2:]])
     if len(axes) == 4:
         found["step_nm"] = _common([_scaled(axis, NM) for axis in axes[:2]])
@@ -85,8 +85,9 @@ def _common(values: Sequence[float | None]) -> float | None:
     return sum(known) / 2
 
 
-def _number(value: Any) -> float | None:
+def number(value: Any) -> float | None:
+    """A value of a header as a number; None where it is none."""
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None

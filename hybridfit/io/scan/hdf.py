@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from hybridfit.errors import InputError
-from hybridfit.io.hdf import check_classic, walk
+from hybridfit.io.hdf import CACHE, HDF_LOCK, check_size, open_netcdf, walk
 from hybridfit.io.scan.axes import axes_of, axis_order
 from hybridfit.io.scan.calibration import calibration
 from hybridfit.io.scan.source import Block, Layout, Read, check_numbers, frame_by_frame, split_shape
+from hybridfit.io.settings import READING
 
-CACHE = 128 * 2**20  # bytes of decoded chunks kept, so that neighbouring blocks do not decode them again
 ATTRIBUTES = {"_FillValue", "missing_value", "scale_factor", "add_offset"}
-_LOCK = threading.Lock()  # the HDF5 library serves one thread at a time
 
 
 @dataclass(frozen=True)
@@ -34,11 +32,11 @@ class HdfSource:
     def open(self) -> Read:
         import netCDF4
 
-        with _LOCK:
+        with HDF_LOCK:
             get = _getter(netCDF4.Dataset(self.path)[self.dataset], self.order)
 
         def read(block: Block) -> tuple[np.ndarray, np.ndarray]:
-            with _LOCK:
+            with HDF_LOCK:
                 return frame_by_frame(get, block, self.layout)
 
         return read
@@ -52,11 +50,9 @@ def hdf_source(path: Path, dataset: str | None) -> HdfSource:
     InputError
         If there is none or more than one, or the one asked for cannot be read.
     """
-    import netCDF4
-
-    check_classic(path)
-    with _LOCK, netCDF4.Dataset(path) as root:
+    with HDF_LOCK, open_netcdf(path) as root:
         name = _chosen(path, dict(walk(root)), dataset)
+        check_size(path, root, name, READING.scan_per_stored_at_most)
         variable = root[name]
         axes, microscope, kind = axes_of(root, name)
         order = axis_order(kind, axes)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 from numpy.typing import DTypeLike
 
 from hybridfit.errors import HybridfitError, InputError
@@ -21,6 +21,7 @@ from hybridfit.io.scan.rosettasciio import rosettasciio_source
 from hybridfit.io.scan.source import Source
 from hybridfit.io.scan.tiff import tiff_source
 from hybridfit.io.scan.zspy import zspy_source
+from hybridfit.io.stack import check_positions
 
 PICTURES = (".png", ".jpg", ".jpeg")
 STORES = (*HDF_SUFFIXES, ".zspy")  # may hold several datasets, known by their names
@@ -142,7 +143,7 @@ def _checked_scan(path: Path, scan_shape: Sequence[int]) -> tuple[int, int]:
 def _scan_shape(source: Source, scan: tuple[int, int] | None) -> tuple[int, int]:
     """The shape of the scan: as asked for, as the file says, or as it is stored."""
     layout, path = source.layout, source.path
-    count = int(np.prod(layout.stored))
+    count = math.prod(layout.stored)
     told = scan or layout.scan
     if told is None and len(layout.stored) == 2:
         return layout.stored[0], layout.stored[1]
@@ -153,6 +154,7 @@ def _scan_shape(source: Source, scan: tuple[int, int] | None) -> tuple[int, int]
             f"{path} is a stack of {count} frames that does not know its scan; "
             f"give scan_shape, rows and columns, such as {example}"
         )
+    check_positions(path, told)
     positions = told[0] * told[1]
     if positions == count or (layout.counted and positions > count):
         return told

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from hybridfit.errors import InputError
-from hybridfit.io.rosettasciio import load_signals
-from hybridfit.io.scan.calibration import Axis, calibration, is_angle, is_length
+from hybridfit.io.rosettasciio import check_chunks, load_signals
+from hybridfit.io.scan.calibration import Axis, calibration, is_angle, is_length, number
 from hybridfit.io.scan.source import Block, Layout, Read, check_numbers, frame_by_frame, split_shape
+from hybridfit.io.stack import check_frame
 
 ALL_FRAMES = (2**60,)  # more than a MIB file can have: it comes as the stack of those it has
 
@@ -54,9 +55,11 @@ def rosettasciio_source(path: Path, dataset: str | None, scan_shape: tuple[int, 
     data = data.transpose(order)
     if mib and scan:  # a stack of one frame is what is left of it
         stored, frame_shape = data.shape[:1], data.shape[1:]
+        check_frame(path, frame_shape)
     else:
         stored, frame_shape = split_shape(path, data.shape)
     check_numbers(path, data.dtype)
+    check_chunks(path, data)
     known: dict[str, float] = {}
     if len(axes) == data.ndim:
         microscope = _at(signal.get("metadata"), "Acquisition_instrument", "TEM")
@@ -101,7 +104,7 @@ def _scan_of_mib(signal: Mapping[str, Any]) -> tuple[int, int] | None:
     header = _at(signal.get("original_metadata"), "hdr_file")
     try:
         announced = int(header["Frames in Acquisition (Number)"]) // shape[1]
-    except (KeyError, ValueError):
+    except (KeyError, TypeError, ValueError):
         announced = 0
     return max(shape[0], announced), shape[1]
 
@@ -117,10 +120,7 @@ def _order_in_dm(axes: Sequence[Axis], tags: Any) -> tuple[int, int, int, int]:
 
 
 def _axis(axis: Mapping[str, Any]) -> Axis:
-    scale = axis.get("scale")
-    return Axis(
-        str(axis.get("name") or ""), str(axis.get("units") or ""), None if scale is None else float(scale)
-    )
+    return Axis(str(axis.get("name") or ""), str(axis.get("units") or ""), number(axis.get("scale")))
 
 
 def _at(tree: Any, *names: str) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from hybridfit.errors import InputError
+from hybridfit.io.stack import check_frame, check_positions
 
 Block = tuple[slice, ...]  # one slice per stored axis of positions, start and stop given
 Read = Callable[[Block], tuple[np.ndarray, np.ndarray]]  # frames (*block, rows, cols), present (*block)
@@ -67,7 +68,8 @@ def split_shape(path: Path, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tu
     Raises
     ------
     InputError
-        If the array has other dimensions; a single pattern is referred to `hybridfit fit`.
+        If the array has other dimensions, or more pixels or positions than are read. A single pattern is
+        referred to `hybridfit fit`.
     """
     if len(shape) == 2 or (len(shape) == 3 and shape[0] == 1):
         raise InputError(
@@ -79,6 +81,8 @@ def split_shape(path: Path, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tu
             f"{path} holds a {len(shape)}-D array {shape}; a scan has 4 dimensions (scan rows, scan columns, "
             "rows, columns), a stack 3: save it as one of these"
         )
+    check_frame(path, shape[-2:])
+    check_positions(path, shape[:-2])
     return shape[:-2], (shape[-2], shape[-1])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hybridfit.errors import InputError
+from hybridfit.io.pictures import complaints_of, read_page
 from hybridfit.io.scan.binary import BinarySource, binary_source
 from hybridfit.io.scan.source import Block, Layout, Read, check_numbers, frame_by_frame, split_shape
 
@@ -25,9 +26,9 @@ class TiffSource:
 
         def get(block: Block) -> np.ndarray:
             numbers = np.arange(np.prod(self.layout.stored)).reshape(self.layout.stored)[block]
-            with tifffile.TiffFile(self.path) as tiff:
+            with complaints_of("tifffile"), tifffile.TiffFile(self.path) as tiff:
                 series: Any = tiff.series[0]
-                pages = [series.pages[i].asarray() for i in numbers.ravel()]
+                pages = [read_page(self.path, series.pages[i]) for i in numbers.ravel()]
             return np.reshape(pages, (*numbers.shape, *self.layout.frame_shape))
 
         return lambda block: frame_by_frame(get, block, self.layout)
@@ -43,7 +44,7 @@ def tiff_source(path: Path) -> TiffSource | BinarySource:
     """
     import tifffile
 
-    with tifffile.TiffFile(path) as tiff:
+    with complaints_of("tifffile"), tifffile.TiffFile(path) as tiff:
         series: Any = tiff.series[0]
         page = series.keyframe
         if page.samplesperpixel != 1 or page.photometric == 3:
@@ -58,6 +59,6 @@ def tiff_source(path: Path) -> TiffSource | BinarySource:
             raise InputError(
                 f"{path} has pages of {page.shape} in a series of {series.shape}; save one a frame"
             )
-        page.asarray()  # raises for a compression that needs another package
+        read_page(path, page)  # raises for a compression that needs another package
         check_numbers(path, page.dtype)
         return TiffSource(path, Layout("TIFF", stored, frame_shape, page.dtype.newbyteorder("=")))

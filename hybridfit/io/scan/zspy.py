@@ -6,6 +6,7 @@ RosettaSciIO reads these with zarr 2 alone; both major versions of zarr are used
 from __future__ import annotations
 
 import importlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from hybridfit.errors import InputError
-from hybridfit.io.scan.calibration import Axis, calibration
+from hybridfit.io.scan.calibration import Axis, calibration, number
 from hybridfit.io.scan.source import Layout, Read, check_numbers, frame_by_frame, split_shape
+from hybridfit.io.stack import check_piece
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ def zspy_source(path: Path, dataset: str | None) -> ZspySource:
     stored, frame_shape = split_shape(path, shapes[name])
     dtype = np.dtype(array.dtype)
     check_numbers(path, dtype)
+    check_piece(path, math.prod(map(int, array.chunks)) * dtype.itemsize)
     axes = [_axis(group, i) for i in range(len(shapes[name]))]
     microscope = "metadata/Acquisition_instrument/TEM"
     known = calibration(axes, dict(group[microscope].attrs) if microscope in group else {})
@@ -82,9 +85,6 @@ def _group(path: Path) -> Any:
 
 def _axis(group: Any, i: int) -> Axis:
     attributes = dict(group[f"axis-{i}"].attrs) if f"axis-{i}" in group else {}
-    scale = attributes.get("scale")
     return Axis(
-        str(attributes.get("name", "")),
-        str(attributes.get("units", "")),
-        None if scale is None else float(scale),
+        str(attributes.get("name", "")), str(attributes.get("units", "")), number(attributes.get("scale"))
     )

@@ -254,8 +254,8 @@ def test_memory_stays_that_of_the_block(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(2**42)
         file.seek(2**41)
-        file.write(b"\7" * 2**14)
-    scan = open_scan(path, shape=(2**12, 2**16, 128, 128), dtype="u1")
+        file.write(b"\7" * 2**18)
+    scan = open_scan(path, shape=(2**12, 2**12, 512, 512), dtype="u1")
     frames, present = scan.read(slice(2**11, 2**11 + 1), slice(0, 2))
     assert frames.min(axis=(0, 2, 3)).tolist() == [7, 0] and present.all()
     assert scan.fingerprint()["size"] == 2**42
