@@ -1,7 +1,7 @@
-"""What rivals among the Bloch-wave solvers are given: beams, thicknesses, directions; and our answer.
+"""The problem that all Bloch-wave solvers get: beams, thicknesses, directions; and our answer.
 
 Beams of the zero zone up to the g_max of a recipe, its thicknesses, random incident directions about
-the zone axis.  No beam is folded into the potential of the others: that, no rival can do.
+the zone axis.  No beam is folded into the potential of the others, because no rival can do that.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from benchmarks.exact import problem
 from hybridfit.library.recipe import Recipe
 from hybridfit.physics import bloch, crystal
+from hybridfit.physics.projection import project
 
 FARTHEST = 24.0  # mrad from the zone axis
 STRONGEST = 9  # beams whose intensities are compared
@@ -41,7 +42,7 @@ class BlochProblem:
         recipe = Recipe.shipped(name)
         matrix, to_mrad = problem(recipe, recipe.g_max, folded=False)
         structure = crystal.Crystal.from_cif(recipe.cif)
-        projection = crystal.project(structure, recipe.zone, recipe.in_plane)
+        projection = project(structure, recipe.zone, recipe.in_plane)
         t = recipe.thickness
         rng = np.random.default_rng(1)
         r = FARTHEST / to_mrad * np.sqrt(rng.random(directions))

@@ -1,4 +1,4 @@
-"""The oracle of the studies: patterns at random points from float64 matrix exponentials.
+"""Exact patterns for the studies: random points, by float64 matrix exponentials.
 
     P(k) = Σ_g A(|k − g|) · I_g(k − g + τ; t)
 
@@ -20,6 +20,7 @@ from hybridfit.library.recipe import Recipe
 from hybridfit.pattern.compose import pattern_at
 from hybridfit.pattern.expand import Table
 from hybridfit.physics import bloch, crystal, scattering
+from hybridfit.physics.projection import project
 
 TILTS, POINTS = 6, 8  # random tilts in a sample, random points per tilt
 
@@ -92,7 +93,7 @@ def problem(recipe: Recipe, g_max: float, *, folded: bool = True) -> tuple[bloch
 
     Longer beams and higher zones are folded into it as the library does, or left out.
     """
-    projection = crystal.project(crystal.Crystal.from_cif(recipe.cif), recipe.zone, recipe.in_plane)
+    projection = project(crystal.Crystal.from_cif(recipe.cif), recipe.zone, recipe.in_plane)
     every = projection.beams(FOLDED * g_max if folded else g_max)
     matrix = bloch.DynamicalMatrix.of(projection, every, recipe.energy_kv, higher_zones=folded)
     return matrix.folded(len(projection.beams(g_max))), scattering.wavelength(recipe.energy_kv) * 1e3
@@ -117,6 +118,6 @@ def exact_intensities(
 
     wanted = [slice(None)] * len(q) if beam is None else beam
     tasks = (delayed(solve)(*task) for task in zip(matrix.excitation(q).T, wanted, strict=True))
-    # processes, because the threads of the BLAS only get in each other's way on matrices of this size
+    # processes, because BLAS threads slow each other down on matrices of this size
     jobs = cores() if len(q) > 16 else 1
     return np.stack(Parallel(n_jobs=jobs, batch_size=16)(tasks), axis=-1)

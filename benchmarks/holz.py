@@ -1,14 +1,14 @@
-"""How much higher-order Laue zones (HOLZ) change the patterns of the shipped recipes, and fits of them.
+"""The effect of higher-order Laue zones (HOLZ) on patterns of the shipped recipes and on their fits.
 
-A library solves the zero-order zone, unless its recipe says `holz = true`.  Here directions are solved one by
-one, by a complex eigen-solve each, with the beams of other zones and without them: those of
-`hybridfit.physics.holz`, of which those nearest to the Ewald sphere take part and those around are folded in.
-Intensities of the beams that a library stores are summed into patterns at random points, as fractions of the
-largest of them: of the maximum of the pattern the changes are somewhat less.
+A library solves the zero-order zone, unless its recipe says `holz = true`.  Here every direction is solved by
+itself, by a complex eigenproblem, with and without the beams of other zones.  These are chosen as in
+`hybridfit.physics.holz`: the beams nearest to the Ewald sphere are solved, those around them are folded in.
+The intensities of the beams that a library stores are summed into patterns at random points.  Changes are
+fractions of the largest of these points; as fractions of the pattern's maximum they are somewhat smaller.
 
 Where lines change a pattern by more than the bar, libraries with and without them are built, smaller than the
-shipped ones (kept in `benchmarks/data`).  Patterns composed from the one with lines are compared with the
-eigen-solves, and frames made with it are fitted with the one without, and with itself.
+shipped ones (kept in `benchmarks/data`).  Patterns from the library with lines are compared with the
+eigenproblems.  Frames from it are fitted with both libraries.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from benchmarks.exact import Sample
 from benchmarks.structural_frames import DATA, frame_of, near
 from hybridfit import Fitter, Library
 from hybridfit.frame import make_frame
-from hybridfit.library.build import FOLDED, crystals_of
+from hybridfit.library.build import FOLDED
 from hybridfit.library.build import VERSION as library_version
+from hybridfit.library.crystals import crystals_of
 from hybridfit.library.recipe import Recipe, ThicknessRange, shipped_names
-from hybridfit.physics import bloch, crystal, holz, scattering
+from hybridfit.physics import bloch, holz, scattering
+from hybridfit.physics.projection import project
 
-G_ZERO = 1.6  # Å⁻¹: of the zero-order beams in all solves; what more of them change is `accuracy`
+G_ZERO = 1.6  # Å⁻¹: of the zero-order beams in all solutions; `accuracy` has the effect of more
 SEMI_ANGLE, TILT, TILTS = 10.0, 2.0, 1  # mrad, mrad, random tilts
 THICKNESS = (10.0, 20.0, 40.0, 60.0)  # nm
 BAR = 1e-3
@@ -44,7 +46,7 @@ class Solver:
 
     def __init__(self, recipe: Recipe) -> None:
         structure = crystals_of(recipe)[-1]
-        projection = crystal.project(structure, recipe.zone, recipe.in_plane)
+        projection = project(structure, recipe.zone, recipe.in_plane)
         self.to_mrad = 1e3 * scattering.wavelength(recipe.energy_kv)
         every, strong = projection.beams(FOLDED * G_ZERO), len(projection.beams(G_ZERO))
         reach = np.array([[SEMI_ANGLE + TILT, 0.0]]) / self.to_mrad
@@ -75,7 +77,7 @@ class Solver:
 
 
 def small_library(name: str, lines: bool) -> Library:
-    """The library of a shipped recipe, cut to what is looked at; its crystal is the last of the recipe's."""
+    """A smaller library of a shipped recipe, with the last value of its structural parameters."""
     recipe = Recipe.shipped(name)
     files = [file for parameter in recipe.parameters.values() for file in parameter.files]
     recipe = recipe.model_copy(

@@ -27,7 +27,7 @@ from scipy.signal import fftconvolve
 
 from hybridfit import Library, simulate_frame
 from hybridfit.library.recipe import Recipe, ThicknessRange
-from hybridfit.library.structural import StructuralParameter
+from hybridfit.library.structural import StructuralTable
 from hybridfit.pattern.camera import Camera, to_angles
 from hybridfit.physics.crystal import Crystal
 from hybridfit.physics.scattering import elastic_factor, lorentz_factor, wavelength
@@ -184,7 +184,7 @@ def recipe_of(key: str, quick: bool) -> Recipe:
         changes["energy_kv"] = float(key.split()[0])
     else:
         values = B_SCALE if key == "B" else B_WRONG
-        changes["parameters"] = {"b_scale": StructuralParameter(values=values, debye_waller={"all": 1.0})}
+        changes["parameters"] = {"b_scale": StructuralTable(values=values, debye_waller={"all": 1.0})}
     return Recipe.shipped(NAME).model_copy(update=changes)
 
 

@@ -73,7 +73,8 @@ def new(
         raise InputError(f"--name {name!r} is no name for files; give one without slashes")
 
     from hybridfit.new.design import check_values, design
-    from hybridfit.physics.crystal import Crystal, project
+    from hybridfit.physics.crystal import Crystal
+    from hybridfit.physics.projection import project
 
     check_values(energy, semi_angle, tilt, span)
     project(Crystal.from_cif(cif), axis, reference)

@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 ON_NODE = 1e-9  # of the range
 
 
-class Axis(NamedTuple):
+class StructuralAxis(NamedTuple):
     """A structural parameter of a library: its values in ascending order, unit, and kind."""
 
     values: Array
@@ -73,13 +73,13 @@ class Axis(NamedTuple):
         return ", ".join(f"{value:g}" for value in self.values)
 
 
-def axes_of(dataset: xr.Dataset) -> dict[str, Axis]:
+def axes_of(dataset: xr.Dataset) -> dict[str, StructuralAxis]:
     """Structural parameters of a library by name, in the order of its dimensions."""
     out = {}
     for name in map(str, dataset.intensity.dims[: dataset.intensity.dims.index("thickness")]):
         coordinate = dataset[name]
         unit, kind = str(coordinate.attrs["units"]), str(coordinate.attrs["kind"])
-        out[name] = Axis(coordinate.values.astype(np.float64), unit, kind)
+        out[name] = StructuralAxis(coordinate.values.astype(np.float64), unit, kind)
     return out
 
 
@@ -102,7 +102,7 @@ def beams_within(dataset: xr.Dataset, reach: float) -> int:
     return int(np.flatnonzero(length <= max(reach, float(length[1:].min())) + 1e-6)[-1]) + 1
 
 
-def check_names(names: Iterable[str], axes: Mapping[str, Axis]) -> None:
+def check_names(names: Iterable[str], axes: Mapping[str, StructuralAxis]) -> None:
     """Raise a LibraryError for names that are none of the structural parameters."""
     for name in names:
         if name not in axes:

@@ -8,70 +8,40 @@ that a beam is the same whole number of grid steps in all of them.
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from hybridfit.errors import RecipeError
+from hybridfit.library.crystals import StructuralChange, changes_of, checksum_of, crystals_at, order_of
 from hybridfit.library.grid import sampling_of, wedge
 from hybridfit.library.recipe import Recipe
-from hybridfit.library.structural import (
-    KINDS,
-    MOST_VALUES,
-    NO_FRAME,
-    Kind,
-    StructuralParameter,
-    check_name,
-    checked_values,
-    default_kind,
-)
+from hybridfit.library.settings import BUILD
+from hybridfit.library.sizes import check_size, size_of
 from hybridfit.quantities import quantity
 
 if TYPE_CHECKING:
-    from hybridfit.physics.crystal import Crystal
-    from hybridfit.physics.distortions import Change
+    from hybridfit.physics.projection import Projection
 
 FORMAT = "hybridfit library"
-VERSION = 4
+VERSION = 4  # of the physics: libraries of another version hold other numbers
 HALO = 4  # grid steps solved beyond the largest direction: interpolation reaches two further
-FOLDED = 1.6  # times g_max: longer beams than g_max act through the potential (Bethe), up to here
-BEYOND_DISC = 7.5  # mrad around the direct disc that patterns cover
+FOLDED = BUILD.folded
+BEYOND_DISC = BUILD.beyond_disc
+LARGEST_INTENSITY = 1.5  # of the incident one: rounding makes 1.0001, a solve that fails makes 1e10
 ORDERS = "rotation_orders"  # of the projection at every combination of structural parameters
 Progress = Callable[[float], None]
 
 
-@dataclass(frozen=True)
-class Dimension:
-    """A structural parameter made in Python: values, and what each of them makes of the crystal.
-
-    Parameters
-    ----------
-    values : sequence of float, ascending
-    change : callable (Crystal, float) → Crystal
-        From the recipe's crystal and a value to another `hybridfit.physics.crystal.Crystal`, whose
-        cell may be a strained one; `hybridfit.physics.distortions` has some.
-    unit : str
-    kind : "continuous" or "discrete", optional
-        By default continuous where there are three values or more.
-    """
-
-    values: Sequence[float]
-    change: Callable[[Any, float], Any]
-    unit: str = "1"
-    kind: Kind | None = None
-
-
 def solve(
     recipe: Recipe,
-    parameters: Mapping[str, Dimension] | None = None,
+    parameters: Mapping[str, StructuralChange] | None = None,
     *,
     device: str = "auto",
     progress: Progress | None = None,
@@ -79,16 +49,19 @@ def solve(
     """The dataset of a recipe's library; parameters and errors as for `Library.build`."""
     # torch is slow to import and only needed here
     from hybridfit.physics import bloch, crystal, holz, scattering
+    from hybridfit.physics.projection import common_beams, project_all
 
     structure = crystal.Crystal.from_cif(recipe.cif)
-    dimensions = _dimensions(recipe, structure, parameters or {})
-    shape = tuple(len(dimension.values) for dimension in dimensions.values())
-    crystals = _crystals(structure, dimensions, _order(recipe, dimensions))
-    projections = crystal.project_all(crystals, recipe.zone, recipe.in_plane, structure, holz=recipe.holz)
+    changes = changes_of(recipe, structure, parameters or {})
+    shape = tuple(len(change.values) for change in changes.values())
+    thickness = thicknesses(recipe)
+    _check(recipe, project_all([structure], recipe.zone, recipe.in_plane, holz=recipe.holz), math.prod(shape))
+    crystals = crystals_at(structure, changes, order_of(recipe, changes))
+    projections = project_all(crystals, recipe.zone, recipe.in_plane, structure, holz=recipe.holz)
     projection = projections[0]
-    wavelength = scattering.wavelength(recipe.energy_kv)
-    to_mrad = wavelength * 1e3
-    beams = crystal.common_beams(projections, recipe.g_max)
+    _check(recipe, projections, len(crystals))
+    to_mrad = 1e3 * scattering.wavelength(recipe.energy_kv)
+    beams = common_beams(projections, recipe.g_max)
     if len(beams) == 1:
         shortest = np.linalg.norm(projection.basis, axis=1).min()
         raise RecipeError(
@@ -101,9 +74,7 @@ def solve(
     directions = _directions(
         cells / sampling[:, None], projection.symmetry, recipe.semi_angle_max + recipe.tilt_max
     )
-    start, stop, step = recipe.thickness.start, recipe.thickness.stop, recipe.thickness.step
-    thickness = np.arange(round((stop - start) / step) + 1, dtype=np.float64) * step + start
-    every = crystal.common_beams(projections, FOLDED * recipe.g_max)
+    every = common_beams(projections, FOLDED * recipe.g_max)
     # beams beyond take part, but their discs do not reach what is looked at
     length = np.linalg.norm(beams @ cells, axis=2).min(axis=0)
     stored = int((length <= 2 * recipe.semi_angle_max + BEYOND_DISC + 1e-9).sum())
@@ -126,15 +97,16 @@ def solve(
         for i in range(1, len(projections)):
             intensity[i] = solved(i)
         intensity = intensity.reshape(*shape, *first.shape)
+    _check_intensities(intensity)
     orders = np.array([each.rotation_order for each in projections]).reshape(shape)
-    moving, basis = _varying(dict(zip(dimensions, shape, strict=True)), bases)
+    moving, basis = _varying(dict(zip(changes, shape, strict=True)), bases)
     q = directions @ (basis / sampling[:, None])
     beams = beams[:stored]
     hkl = beams @ projection.basis_hkl
     return xr.Dataset(
         {
             "intensity": (
-                (*dimensions, "thickness", "beam", "direction"),
+                (*changes, "thickness", "beam", "direction"),
                 intensity,
                 {"units": "1", "long_name": "diffracted intensity, incident intensity = 1"},
             ),
@@ -143,10 +115,10 @@ def solve(
             "symmetry": (("operation", "vector", "vector_in"), projection.symmetry),
             "beam_n": (("beam", "vector"), beams),
             "direction_n": (("direction", "vector"), directions),
-            **({ORDERS: (tuple(dimensions), orders)} if shape else {}),
+            **({ORDERS: (tuple(changes), orders)} if shape else {}),
         },
         coords={
-            **{name: (name, list(d.values), _about(name, d)) for name, d in dimensions.items()},
+            **{name: (name, list(d.values), _about(name, d)) for name, d in changes.items()},
             "thickness": ("thickness", thickness, quantity("thickness").attrs),
             **{name: ("beam", hkl[:, i]) for i, name in enumerate("hkl")},
             "qx": ((*moving, "direction"), q[..., 0], {"units": "mrad"}),
@@ -155,7 +127,7 @@ def solve(
         attrs={
             "format": FORMAT,
             "version": VERSION,
-            "checksum": _checksum(recipe, parameters or {}, crystals),
+            "checksum": checksum_of(recipe, parameters or {}, crystals),
             "recipe": json.dumps(recipe.model_dump(mode="json", exclude={"cif"})),
             "crystal": recipe.cif.stem,
             "formula": _formula(structure.elements, structure.occupancies),
@@ -168,13 +140,30 @@ def solve(
     )
 
 
-def crystals_of(recipe: Recipe) -> list[Crystal]:
-    """The crystal of every combination of its structural parameters' values, the last running fastest."""
-    from hybridfit.physics.crystal import Crystal
+def thicknesses(recipe: Recipe) -> NDArray[np.float64]:
+    """Those of a recipe (nm)."""
+    start, stop, step = recipe.thickness.start, recipe.thickness.stop, recipe.thickness.step
+    return np.arange(round((stop - start) / step) + 1, dtype=np.float64) * step + start
 
-    structure = Crystal.from_cif(recipe.cif)
-    dimensions = _dimensions(recipe, structure, {})
-    return _crystals(structure, dimensions, _order(recipe, dimensions))
+
+def _check(recipe: Recipe, projections: list[Projection], crystals: int) -> None:
+    """Raise a RecipeError for a library that would be too large, or whose beams are too few."""
+    from hybridfit.physics.scattering import wavelength
+
+    cell = min(abs(float(np.linalg.det(each.basis))) for each in projections)
+    count = round((recipe.thickness.stop - recipe.thickness.start) / recipe.thickness.step) + 1
+    operations = len(projections[0].symmetry)
+    check_size(size_of(recipe, cell, operations, crystals, count, wavelength(recipe.energy_kv)))
+
+
+def _check_intensities(intensity: NDArray) -> None:
+    """Raise a RecipeError where the solve came to nothing; the largest is never above the incident one."""
+    largest = float(np.abs(intensity).max())
+    if not 0 < largest < LARGEST_INTENSITY:
+        raise RecipeError(
+            f"the solve of this crystal failed (largest intensity {largest:.3g} of the incident one); "
+            "check cell, occupancies and B in the CIF"
+        )
 
 
 def _directions(grid_steps: NDArray, symmetry: NDArray, radius: float) -> NDArray[np.int64]:
@@ -210,114 +199,12 @@ def _varying(sizes: Mapping[str, int], bases: NDArray) -> tuple[tuple[str, ...],
     return tuple(moving), basis
 
 
-def _dimensions(
-    recipe: Recipe, structure: Crystal, parameters: Mapping[str, Dimension]
-) -> dict[str, Dimension]:
-    """The structural parameters of a recipe, then those made in Python, with their kinds."""
-    out = {
-        name: Dimension(p.values, _change(name, p, structure, recipe), p.unit, p.kind)
-        for name, p in recipe.parameters.items()
-    }
-    for name, dimension in parameters.items():
-        try:
-            check_name(name)
-            values = checked_values(dimension.values)
-        except (TypeError, ValueError) as error:
-            raise RecipeError(f"parameter {name}: {error}") from None
-        if name in out:
-            raise RecipeError(f"parameter {name} is in the recipe already; give it another name")
-        if dimension.kind not in (None, *KINDS):
-            raise RecipeError(f"parameter {name}: kind {dimension.kind!r} is none of {', '.join(KINDS)}")
-        out[name] = replace(dimension, values=values, kind=dimension.kind or default_kind(values))
-    count = int(np.prod([len(d.values) for d in out.values()]))
-    if count > MOST_VALUES:
-        raise RecipeError(f"{count} combinations of {', '.join(out)} are too many; give fewer values")
-    return out
-
-
-def _change(name: str, parameter: StructuralParameter, structure: Crystal, recipe: Recipe) -> Change:
-    """What a table of a recipe makes of the crystal."""
-    from hybridfit.physics import distortions
-    from hybridfit.physics.crystal import Crystal
-
-    try:
-        if parameter.displace is not None:
-            return distortions.displaced(structure, parameter.displace)
-        if parameter.occupancy is not None:
-            return distortions.substituted(structure, parameter.occupancy)
-        if parameter.debye_waller is not None:
-            return distortions.vibrating(structure, parameter.debye_waller)
-        if parameter.invert:
-            return distortions.inverted
-        if parameter.strain is not None:
-            if recipe.in_plane is None:
-                raise RecipeError(f"it is {NO_FRAME}")
-            return distortions.strained(recipe.zone, recipe.in_plane, **parameter.strain.model_dump())
-        first, last = (Crystal.from_cif(file) for file in parameter.files)
-        if not distortions.same_crystal(structure, first):
-            raise RecipeError(
-                f"{parameter.files[0]} is another crystal than that of the recipe; start from it"
-            )
-        # with the atoms in the order of the recipe's crystal
-        if parameter.angle is not None:
-            return distortions.turned(structure, last, parameter.angle)
-        return (distortions.switched if parameter.child else distortions.morphed)(structure, last)
-    except RecipeError as error:
-        raise RecipeError(f"parameter {name}: {error}") from None
-
-
-def _order(recipe: Recipe, dimensions: Mapping[str, Dimension]) -> list[str]:
-    """Names in the order in which the changes are made.
-
-    Atoms that are added come to where the others are, and what has been displaced is inverted as a whole.
-    """
-    kinds = ("path", "parent", "displace", "debye_waller", "occupancy", "invert", "strain")
-    ranks = {name: kinds.index(p.change) for name, p in recipe.parameters.items()}
-    return sorted(dimensions, key=lambda name: ranks.get(name, len(kinds)))
-
-
-def _crystals(structure: Crystal, dimensions: Mapping[str, Dimension], order: Sequence[str]) -> list[Crystal]:
-    """The crystal of every combination of values, the last parameter running fastest."""
-    from hybridfit.physics.crystal import Crystal
-
-    out = []
-    for combination in itertools.product(*(d.values for d in dimensions.values())):
-        crystal = structure
-        values = dict(zip(dimensions, combination, strict=True))
-        for name in order:
-            value = values[name]
-            try:
-                crystal = dimensions[name].change(crystal, value)
-            except RecipeError as error:
-                raise RecipeError(f"parameter {name}: {error}") from None
-            if not isinstance(crystal, Crystal):
-                raise RecipeError(
-                    f"parameter {name}: at {value:g} the change gave {type(crystal).__name__}, not a Crystal"
-                )
-        out.append(crystal)
-    return out
-
-
-def _about(name: str, dimension: Dimension) -> dict[str, str]:
-    return {**quantity(name, dimension.unit).attrs, "kind": str(dimension.kind)}
+def _about(name: str, change: StructuralChange) -> dict[str, str]:
+    return {**quantity(name, change.unit).attrs, "kind": str(change.kind)}
 
 
 def _report(progress: Progress, done: int, count: int, fraction: float) -> None:
     progress((done + fraction) / count)
-
-
-def _checksum(recipe: Recipe, parameters: Mapping[str, Dimension], crystals: Sequence[Crystal]) -> str:
-    """The recipe's own, unless Python has a part in it: then the crystals are told apart, too."""
-    if not parameters:
-        return recipe.checksum()
-    out = hashlib.sha256(recipe.checksum().encode())
-    for name, d in parameters.items():
-        out.update(repr((name, [float(v) for v in d.values], d.unit, d.kind)).encode())
-    for crystal in crystals:
-        out.update(repr((crystal.cell, crystal.elements)).encode())
-        for values in (crystal.positions, crystal.occupancies, crystal.debye_waller):
-            out.update(values.tobytes())
-    return out.hexdigest()
 
 
 def _formula(elements: tuple[str, ...], occupancies: NDArray) -> str:

@@ -17,8 +17,17 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from hybridfit.errors import LibraryError
-from hybridfit.library.axes import Axis, axes_of, bases_of, beams_within, check_names, moving_of, select, take
-from hybridfit.library.build import BEYOND_DISC, FOLDED, VERSION, Dimension, Progress, solve
+from hybridfit.library.axes import (
+    StructuralAxis,
+    axes_of,
+    bases_of,
+    beams_within,
+    check_names,
+    moving_of,
+    select,
+    take,
+)
+from hybridfit.library.build import BEYOND_DISC, FOLDED, VERSION, Progress, StructuralChange, solve
 from hybridfit.library.grid import make_table
 from hybridfit.library.recipe import Recipe, shipped_names
 from hybridfit.library.store import cache_folder, read_dataset, write_dataset
@@ -59,7 +68,7 @@ class Library:
         cls,
         recipe: Recipe,
         *,
-        parameters: Mapping[str, Dimension] | None = None,
+        parameters: Mapping[str, StructuralChange] | None = None,
         device: str = "auto",
         progress: Progress | None = None,
     ) -> Library:
@@ -68,7 +77,7 @@ class Library:
         Parameters
         ----------
         recipe : Recipe
-        parameters : mapping of name to Dimension, optional
+        parameters : mapping of name to StructuralChange, optional
             Structural parameters made in Python, after those of the recipe.
         device : str
             A torch device, or "auto": a GPU if there is one.
@@ -176,7 +185,7 @@ class Library:
         return float(thickness[0]), float(thickness[-1])
 
     @cached_property
-    def structure(self) -> dict[str, Axis]:
+    def structure(self) -> dict[str, StructuralAxis]:
         """Structural parameters by name: their values, unit and kind."""
         return axes_of(self.dataset)
 

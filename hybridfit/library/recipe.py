@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 import tomllib
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +23,8 @@ from pydantic import (
 )
 
 from hybridfit.errors import RecipeError
-from hybridfit.library.structural import FILES, NO_FRAME, StructuralParameter, check_name
+from hybridfit.library.settings import BUILD
+from hybridfit.library.structural import FILES, NO_FRAME, StructuralTable, check_name
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -35,6 +37,17 @@ class ThicknessRange(BaseModel):
     start: Positive
     stop: Positive
     step: Positive = 1.0
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> ThicknessRange:
+        if max(self.start, self.stop) > BUILD.thickest:
+            raise ValueError(f"no specimen is that thick; give start and stop up to {BUILD.thickest:g} nm")
+        if not (self.stop - self.start) / self.step < BUILD.most_thicknesses:
+            raise ValueError(
+                f"steps of {self.step:g} nm make more than {BUILD.most_thicknesses} thicknesses; "
+                "give a larger step"
+            )
+        return self
 
     @model_validator(mode="after")
     def _whole_steps(self) -> ThicknessRange:
@@ -66,7 +79,7 @@ class Recipe(BaseModel):
     holz : bool, whether beams of higher-order Laue zones near the Ewald sphere take part: HOLZ lines,
         which want a sampling of 0.2 mrad up to 60 nm and of 0.13 mrad beyond
     thickness : ThicknessRange
-    parameters : StructuralParameter by name, each of which becomes a dimension of the library
+    parameters : StructuralTable by name, each of which becomes a dimension of the library
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,13 +94,13 @@ class Recipe(BaseModel):
     sampling: Annotated[float, Field(gt=0, le=5)] = 0.26
     holz: bool = False
     thickness: ThicknessRange
-    parameters: dict[str, StructuralParameter] = {}
+    parameters: dict[str, StructuralTable] = {}
 
     @field_validator("parameters")
     @classmethod
     def _named(
-        cls, parameters: dict[str, StructuralParameter], info: ValidationInfo
-    ) -> dict[str, StructuralParameter]:
+        cls, parameters: dict[str, StructuralTable], info: ValidationInfo
+    ) -> dict[str, StructuralTable]:
         for name, parameter in parameters.items():
             check_name(name)
             if parameter.strain is not None and info.data.get("in_plane", ()) is None:
@@ -105,15 +118,22 @@ class Recipe(BaseModel):
         """
         path = Path(path)
         try:
-            values = tomllib.loads(path.read_text())
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise RecipeError(f"cannot read the recipe {path}: {error}") from None
+        except RecursionError:
+            raise RecipeError(
+                f"{path.name}: tables or lists are nested too deeply; a recipe has two levels at most"
+            ) from None
         try:
             recipe = cls(**values)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "recipe"
-            raise RecipeError(f"{path.name}: {where}: {first['msg']} (got {first['input']!r})") from None
+            where = ".".join(str(part)[:40] for part in first["loc"][:6]) or "recipe"
+            got = _short(first["input"])
+            raise RecipeError(f"{path.name}: {where}: {' '.join(first['msg'].split())} (got {got})") from None
+        except RecursionError:
+            raise RecipeError(f"{path.name}: values are nested too deeply; see the shipped recipes") from None
         cif = path.parent / recipe.cif  # which stays what it is where it is absolute
         parameters = {name: p.beside(path.parent) for name, p in recipe.parameters.items()}
         for file in (cif, *(file for p in parameters.values() for file in p.files)):
@@ -144,6 +164,13 @@ class Recipe(BaseModel):
         except OSError as error:
             raise RecipeError(f"cannot read the CIF {error.filename}: {error}") from None
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode() + structures).hexdigest()
+
+
+def _short(value: object) -> str:
+    """What was given, short enough for the line of an error."""
+    shortened = reprlib.Repr()
+    shortened.maxlevel, shortened.maxstring, shortened.maxother = 2, 80, 80
+    return shortened.repr(value)
 
 
 def shipped_folder() -> Path:

@@ -12,7 +12,7 @@ import xarray as xr
 
 from hybridfit.errors import InputError, LibraryError
 from hybridfit.io import atomic_path
-from hybridfit.library.axes import Axis, axes_of
+from hybridfit.library.axes import StructuralAxis, axes_of
 from hybridfit.library.build import FORMAT, VERSION
 from hybridfit.library.recipe import Recipe
 
@@ -42,12 +42,15 @@ def read_dataset(path: Path) -> xr.Dataset:
     return dataset
 
 
-def recipe_axes(recipe: Recipe) -> dict[str, Axis]:
+def recipe_axes(recipe: Recipe) -> dict[str, StructuralAxis]:
     """Structural parameters that the library of a recipe has."""
-    return {name: Axis(np.array(p.values, float), p.unit, p.kind) for name, p in recipe.parameters.items()}
+    return {
+        name: StructuralAxis(np.array(p.values, float), p.unit, p.kind)
+        for name, p in recipe.parameters.items()
+    }
 
 
-def structural_axes(name: str | Path) -> dict[str, Axis]:
+def structural_axes(name: str | Path) -> dict[str, StructuralAxis]:
     """Structural parameters of a library by its name or file; nothing is built for that.
 
     Raises

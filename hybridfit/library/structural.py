@@ -96,7 +96,7 @@ class Strain(BaseModel):
         return self
 
 
-class StructuralParameter(BaseModel):
+class StructuralTable(BaseModel):
     """One dimension of a library beyond thickness, beam and direction.
 
     Attributes
@@ -169,7 +169,7 @@ class StructuralParameter(BaseModel):
         return checked_values(values)
 
     @model_validator(mode="after")
-    def _within_range(self) -> StructuralParameter:
+    def _within_range(self) -> StructuralTable:
         if "kind" not in self.model_fields_set:
             object.__setattr__(self, "kind", default_kind(self.values))  # the class is frozen
         for change, (low, high) in RANGE.items():
@@ -198,7 +198,7 @@ class StructuralParameter(BaseModel):
         given = [*(self.path or ()), self.parent, self.child]
         return [file for file in given if file is not None]
 
-    def beside(self, folder: Path) -> StructuralParameter:
+    def beside(self, folder: Path) -> StructuralTable:
         """The same with its CIFs looked for in a folder."""
         found = {name: getattr(self, name) for name in FILES}
         update = {

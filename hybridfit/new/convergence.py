@@ -28,7 +28,7 @@ from hybridfit.library.build import FOLDED
 from hybridfit.library.grid import sampling_of
 
 if TYPE_CHECKING:
-    from hybridfit.physics.crystal import Projection
+    from hybridfit.physics.projection import Projection
 
 Array = NDArray[np.float64]
 Progress = Callable[[float], None]

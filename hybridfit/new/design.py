@@ -27,7 +27,7 @@ from hybridfit.new.convergence import (
 )
 
 if TYPE_CHECKING:
-    from hybridfit.physics.crystal import Projection
+    from hybridfit.physics.projection import Projection
 
 Array = NDArray[np.float64]
 Progress = Callable[[float], None]
@@ -156,7 +156,8 @@ def design(
     RecipeError
         The CIF cannot be read, the zone is zero, or the reference does not lie in it.
     """
-    from hybridfit.physics.crystal import Crystal, project_all
+    from hybridfit.physics.crystal import Crystal
+    from hybridfit.physics.projection import project_all
 
     check_values(energy_kv, semi_angle, tilt_max, thickness)
     crystal = Crystal.from_cif(cif)

@@ -47,15 +47,14 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import jv
 
-from hybridfit.physics.crystal import Projection
+from hybridfit.errors import RecipeError
 from hybridfit.physics.higher_zones import higher_zone_potential
+from hybridfit.physics.projection import Projection
 from hybridfit.physics.scattering import structure_factors, wavelength
+from hybridfit.physics.settings import SOLVE
 
 Array = NDArray[np.float64]
-SEGMENT_NM = 40.0  # one Chebyshev expansion reaches this far at most, then starts again
-GROWTH = 5.0  # of ln |T_k| within a segment, at most: single precision loses two of its seven digits
 AMPLITUDES_PER_BATCH = 14_000  # beams × directions in flight: what stays in a CPU's cache
-MARGIN = 1.05  # of the spectral radius, so that absorption keeps the polynomials bounded
 
 
 @dataclass(frozen=True)
@@ -101,6 +100,8 @@ class DynamicalMatrix:
         if higher_zones:
             elastic += higher_zone_potential(projection, unique, energy_kv)[where].reshape(elastic.shape)
         np.fill_diagonal(elastic, 0)
+        if not np.isfinite([elastic, absorptive]).all():
+            raise RecipeError("the potential is not finite; check occupancies and B in the CIF")
         k = np.sqrt(wavelength(energy_kv) ** -2 + u_0)
         return cls(elastic + 1j * absorptive, beams @ projection.basis, float(k))
 
@@ -170,6 +171,11 @@ def beam_intensities(
     Returns
     -------
     (m, keep, d) array; the incident intensity is 1.
+
+    Raises
+    ------
+    RecipeError
+        The potential, or g_max, is so large that no expansion of a useful length holds it.
     """
     thickness_nm = np.asarray(thickness_nm, dtype=float)
     where = resolve_device(device)
@@ -180,10 +186,12 @@ def beam_intensities(
     hermitian = (matrix.potential + matrix.potential.conj().T) / 2
     bound = np.linalg.eigvalsh(hermitian)
     low, high = excitation.min() + bound[0], excitation.max() + bound[-1]
-    c, r = (low + high) / 2, MARGIN * (high - low) / 2
+    c, r = (low + high) / 2, SOLVE.margin * (high - low) / 2
     rate = np.pi / matrix.k_n * 10  # Å⁻² → rad/nm
     levels = matrix.levels() if levels is None else levels
-    segments = _segments(thickness_nm, _segment_length(levels, c, r, rate))
+    length = _segment_length(levels, c, r, rate)
+    _check_length(length, rate * r, float(thickness_nm[-1]))
+    segments = _segments(thickness_nm, length)
     coefficients = [_coefficients(times, rate * c, rate * r, dtype, where) for _, times in segments]
     # twice the shifted and scaled matrix: T_{k+1} = 2X T_k − T_{k−1}
     shared = torch.as_tensor(2 * matrix.potential / r).to(where, dtype)
@@ -212,7 +220,17 @@ def _segment_length(levels: NDArray[np.complex128], centre: float, radius: float
     z = (levels - centre) / radius
     root = np.sqrt(z**2 - 1)
     growth = float(np.log(np.maximum(np.abs(z + root), np.abs(z - root))).max()) * radius * rate
-    return min(SEGMENT_NM, GROWTH / growth) if growth > 0 else SEGMENT_NM
+    return min(SOLVE.segment, SOLVE.growth / growth) if growth > 0 else SOLVE.segment
+
+
+def _check_length(length: float, radius: float, thickest: float) -> None:
+    """Raise a RecipeError where expansions of a length (nm) would be too many, or have too many terms."""
+    terms = radius * min(length, thickest)
+    if not (terms <= SOLVE.most_terms and thickest <= SOLVE.most_segments * length):
+        raise RecipeError(
+            f"the potential changes phases by {radius:.3g} rad/nm: too fast to be solved "
+            f"up to {thickest:g} nm; check occupancies, B and cell in the CIF, or take a smaller g_max"
+        )
 
 
 def _segments(thickness_nm: Array, length: float) -> list[tuple[slice, Array]]:

@@ -1,17 +1,11 @@
-"""The crystal and its projection along a zone axis.
+"""A crystal: its unit cell and the atoms in it, read from a CIF.
 
-A zone axis [uvw] leaves the reflections with h·u + k·v + l·w = 0, the zero-order Laue zone
-(ZOLZ).  They form a plane lattice with the primitive basis g₁, g₂; a beam is written
-g = n₁ g₁ + n₂ g₂.  The crystal frame of every pattern is
+    r = x a + y b + z c,        [a* b* c*] = [a b c]⁻ᵀ,        V = |det [a b c]|
 
-    x  along an in-plane reference reciprocal vector,
-    z  along [uvw], the direction in which the electrons travel,
-    y  = z × x.
+x, y, z fractional coordinates; a, b, c the edges of the cell (Å); a*, b*, c* the reciprocal basis (Å⁻¹, no
+2π); V the volume (Å³); B = 8π²⟨u²⟩ the isotropic Debye–Waller factor (Å²).
 
-The projected structure may have point symmetry: integer matrices R on (n₁, n₂) such that
-I_{Rg}(Rq) = I_g(q).  They are found from the projected atoms, so any CIF works.  Where beams of
-higher zones take part, only those R count that, with z left as it is, map the crystal itself onto
-itself, up to a translation: along [111] of a cubic crystal a threefold axis in place of a sixfold one.
+Source: International Tables for Crystallography B, chapter 1.1; CIFs are read by gemmi.
 """
 
 from __future__ import annotations
@@ -19,17 +13,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.errors import RecipeError
-from hybridfit.physics.symmetry import SAME_POSITION, is_of_the_crystal, point_symmetry, translations
+from hybridfit.physics.settings import CRYSTAL
+from hybridfit.physics.symmetry import translations
 
 Array = NDArray[np.float64]
-LARGEST_STRAIN = 0.2  # of a cell, to share a grid of directions with another
+NO_CELL = (1.0, 1.0, 1.0, 90.0, 90.0, 90.0)  # what gemmi has where a file has none
 
 
 @dataclass(frozen=True)
@@ -64,12 +58,30 @@ class Crystal:
         if len(self.cell) != 6:
             raise RecipeError(f"cell must be three lengths (Å) and three angles (°), got {self.cell}")
         object.__setattr__(self, "cell", tuple(float(value) for value in self.cell))
+        check_cell(self.cell)
         for name, shape in {"positions": (n, 3), "occupancies": (n,), "debye_waller": (n,)}.items():
             array = np.array(getattr(self, name), dtype=float)
             if array.shape != shape or not np.isfinite(array).all():
                 raise RecipeError(f"{name} must be finite and of shape {shape}, got shape {array.shape}")
             array.setflags(write=False)
             object.__setattr__(self, name, array)
+        self._check_values()
+
+    def _check_values(self) -> None:
+        """Raise a RecipeError for what no atom has, and for more atoms than can be treated."""
+        if not 0 < len(self.elements) <= CRYSTAL.most_atoms:
+            raise RecipeError(
+                f"{len(self.elements)} atoms in the cell are not usable; give 1 … {CRYSTAL.most_atoms} "
+                "(is there a smaller cell?)"
+            )
+        most = CRYSTAL.largest_occupancy
+        for label, occupancy in zip(self.labels, self.occupancies, strict=True):
+            if abs(occupancy) > most:
+                raise RecipeError(f"occupancy {occupancy:g} of {label!r} is none; give 0 … 1")
+        hottest = CRYSTAL.largest_debye_waller
+        for label, b in zip(self.labels, self.debye_waller, strict=True):
+            if abs(b) > hottest:
+                raise RecipeError(f"B = {b:g} Å² of {label!r} is out of range; give 0 … {hottest:g} Å²")
 
     @classmethod
     def from_cif(cls, path: str | Path) -> Crystal:
@@ -80,13 +92,13 @@ class Crystal:
         Raises
         ------
         RecipeError
-            The file cannot be read, holds no atoms or no cell, or names an element or a space
-            group that there is not.
+            The file cannot be read, holds no atoms or no cell, names an element or a space
+            group that there is not, or has values that no crystal has.
         """
         try:
             structure = gemmi.read_small_structure(str(path))
         except (OSError, RuntimeError, ValueError, IndexError) as error:
-            raise RecipeError(f"cannot read the CIF {path}: {error}") from None
+            raise RecipeError(f"cannot read the CIF {path}: {_one_line(error)}") from None
         if not structure.sites:
             raise RecipeError(f"the CIF {path} holds no atoms; it needs an _atom_site loop")
         for site in structure.sites:
@@ -95,8 +107,17 @@ class Crystal:
                     f"the CIF {path}: atom {site.label!r} ({site.type_symbol!r}) is no known element"
                 )
         cell = structure.cell
-        if not cell.is_crystal():
+        values = (cell.a, cell.b, cell.c, cell.alpha, cell.beta, cell.gamma)
+        if values == NO_CELL:
             raise RecipeError(f"the CIF {path} has no unit cell; it needs _cell_length_a … _cell_angle_gamma")
+        try:
+            check_cell(values)
+        except RecipeError as error:
+            raise RecipeError(f"the CIF {path}: {error}") from None
+        if len(structure.sites) > CRYSTAL.most_atoms:
+            raise RecipeError(
+                f"the CIF {path} lists {len(structure.sites)} sites; at most {CRYSTAL.most_atoms} are usable"
+            )
         group = structure.spacegroup_hm or structure.spacegroup_number
         if group and structure.spacegroup is None and not structure.symops:
             # gemmi would carry on with the listed atoms alone
@@ -106,14 +127,17 @@ class Crystal:
         def mean_square(site: gemmi.SmallStructure.Site) -> float:
             return site.aniso.trace() / 3 if site.aniso.nonzero() else site.u_iso
 
-        return cls(
-            cell=(cell.a, cell.b, cell.c, cell.alpha, cell.beta, cell.gamma),
-            elements=tuple(site.element.name for site in sites),
-            positions=np.array([[site.fract.x, site.fract.y, site.fract.z] for site in sites]),
-            occupancies=np.array([site.occ for site in sites]),
-            debye_waller=np.array([8 * np.pi**2 * mean_square(site) for site in sites]),
-            labels=tuple(site.label for site in sites),
-        )
+        try:
+            return cls(
+                cell=values,
+                elements=tuple(site.element.name for site in sites),
+                positions=np.array([[site.fract.x, site.fract.y, site.fract.z] for site in sites]),
+                occupancies=np.array([site.occ for site in sites]),
+                debye_waller=np.array([8 * np.pi**2 * mean_square(site) for site in sites]),
+                labels=tuple(site.label for site in sites),
+            )
+        except RecipeError as error:
+            raise RecipeError(f"the CIF {path}: {error}") from None
 
     @property
     def direct_basis(self) -> Array:
@@ -142,230 +166,25 @@ class Crystal:
         ]
 
 
-@dataclass(frozen=True)
-class Projection:
-    """A crystal seen along a zone axis.
-
-    Attributes
-    ----------
-    crystal : Crystal
-    zone : (u, v, w)
-    basis_hkl : (2, 3) int array
-        Miller indices of g₁, g₂, the reduced primitive basis of the ZOLZ.
-    basis : (2, 2) array
-        Rows are g₁, g₂ in the crystal frame (x, y), Å⁻¹.
-    symmetry : (m, 2, 2) int array
-        Point operations R of the projection, acting on columns (n₁, n₂); the identity comes first.
-    own_symmetry : (m', 2, 2) int array
-        The same where `symmetry` is only what several crystals have in common.
-    """
-
-    crystal: Crystal
-    zone: tuple[int, int, int]
-    basis_hkl: NDArray[np.int64]
-    basis: Array
-    symmetry: NDArray[np.int64]
-    own_symmetry: NDArray[np.int64]
-
-    @property
-    def rotation_order(self) -> int:
-        """n of the n-fold rotation axis of the projection, its own."""
-        return int(sum(round(np.linalg.det(r)) == 1 for r in self.own_symmetry))
-
-    def beams(self, g_max: float) -> NDArray[np.int64]:
-        """(b, 2) int array of the beams (n₁, n₂) with |g| ≤ g_max (Å⁻¹), shortest first."""
-        inverse = np.linalg.inv(self.basis)
-        reach = np.ceil(g_max * np.linalg.norm(inverse, axis=0)).astype(int)
-        n1, n2 = np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij")
-        n = np.stack([n1.ravel(), n2.ravel()], axis=1)
-        length = np.linalg.norm(n @ self.basis, axis=1)
-        keep = length <= g_max * (1 + 1e-9)
-        order = np.lexsort((n[keep, 1], n[keep, 0], length[keep].round(9)))
-        return n[keep][order]
-
-    def first_zone(self) -> ZoneStep:
-        """The way from the zero-order zone to the one above."""
-        allowed = _reflections(self.crystal.centring_translations(), self.zone)
-        levels = allowed @ np.array(self.zone)
-        hkl = allowed[levels == levels[levels > 0].min()]
-        g = hkl @ self.crystal.reciprocal_basis
-        shortest = np.lexsort((*hkl.T, np.linalg.norm(g, axis=1).round(9)))[0]
-        plane = self.basis_hkl @ self.crystal.reciprocal_basis
-        axis = np.array(self.zone) @ self.crystal.direct_basis
-        return ZoneStep(
-            hkl[shortest],
-            np.linalg.solve(self.basis, plane @ g[shortest]),
-            float(g[shortest] @ axis / np.linalg.norm(axis)),
-        )
-
-
-class ZoneStep(NamedTuple):
-    """A reflection of the first zone above: Miller indices, (2,) in the crystal frame and along z (Å⁻¹)."""
-
-    hkl: NDArray[np.int64]
-    across: Array
-    height: float
-
-
-def project(
-    crystal: Crystal, zone: tuple[int, int, int], reference: tuple[int, int, int] | None = None
-) -> Projection:
-    """Project a crystal along a zone axis.
-
-    Parameters
-    ----------
-    crystal : Crystal
-    zone : (u, v, w)
-        Direct-lattice direction along which the electrons travel.
-    reference : (h, k, l), optional
-        Reciprocal vector that becomes +x; it must lie in the zone.  The shortest one by default.
-
-    Raises
-    ------
-    RecipeError
-        The zone axis is zero, or the reference does not lie in the zone.
-    """
-    return project_all([crystal], zone, reference)[0]
-
-
-def project_all(
-    crystals: Sequence[Crystal],
-    zone: tuple[int, int, int],
-    reference: tuple[int, int, int] | None = None,
-    like: Crystal | None = None,
-    *,
-    holz: bool = False,
-) -> list[Projection]:
-    """Project crystals along a zone axis, all on the same basis vectors.
-
-    Basis and symmetry are those of the translations and of the point operations of the projection
-    that all crystals have in common.  Cells may be strained: g₁ and g₂ have the same Miller indices
-    in all crystals, and in each the length and direction that its own cell gives them, x being along
-    the reference in every one.
-
-    Parameters
-    ----------
-    crystals, zone, reference
-        As for `project`.
-    like : Crystal, optional
-        Whose cell says which basis is the shortest; by default the first.
-    holz : bool
-        Leave out what is a symmetry of the projection but not of the crystal in three dimensions.
-
-    Raises
-    ------
-    RecipeError
-        As for `project`; or a cell is none, or differs from that of `like` by more than a strain.
-    """
-    like = crystals[0] if like is None else like
-    if not any(zone):
-        raise RecipeError("zone [0, 0, 0] is no direction; give three integers such as [0, 0, 1]")
-    basis_hkl = _zolz_basis(crystals, zone, like)
-    hkl = basis_hkl[0] if reference is None else np.array(reference)
-    if not any(hkl) or hkl @ np.array(zone) != 0:
+def check_cell(cell: Sequence[float]) -> None:
+    """Raise a RecipeError for lengths (Å) and angles (°) that make no unit cell."""
+    shortest, longest = CRYSTAL.lengths
+    lengths, cosines = np.array(cell[:3], float), np.cos(np.deg2rad(np.array(cell[3:], float)))
+    # V² / (abc)², the determinant of the metric of unit vectors
+    flat = 1 - (cosines**2).sum() + 2 * cosines.prod()
+    if not (
+        np.isfinite(lengths).all()
+        and ((lengths >= shortest) & (lengths <= longest)).all()
+        and all(0 < angle < 180 for angle in cell[3:])
+        and flat > CRYSTAL.steepest_angles**2
+    ):
         raise RecipeError(
-            f"in-plane reference {tuple(int(i) for i in hkl)} is not perpendicular to zone {tuple(zone)}; "
-            f"try {tuple(int(i) for i in basis_hkl[0])}"
-        )
-    one_of_each = {each.cell: each for each in crystals}.values()
-    for other in one_of_each:
-        _check_strain(like, other)
-    if np.linalg.det(_projected(like, basis_hkl, zone, hkl)) < 0:
-        basis_hkl = basis_hkl * np.array([[1], [-1]])
-    by_cell = {each.cell: _projected(each, basis_hkl, zone, hkl) for each in one_of_each}
-    bases = [by_cell[each.cell] for each in crystals]
-    each_own = [point_symmetry(each, basis_hkl, basis) for each, basis in zip(crystals, bases, strict=True)]
-    if holz:
-        frames = [frame_of(each, zone, hkl) for each in crystals]
-        each_own = [
-            np.stack([r for r in own if is_of_the_crystal(each, frame, basis, r)])
-            for each, frame, basis, own in zip(crystals, frames, bases, each_own, strict=True)
-        ]
-    symmetry = each_own[0]
-    for own in each_own[1:]:
-        symmetry = np.stack([r for r in symmetry if any(np.array_equal(r, image) for image in own)])
-    u, v, w = (int(i) for i in zone)
-    return [
-        Projection(each, (u, v, w), basis_hkl, basis, symmetry, own)
-        for each, basis, own in zip(crystals, bases, each_own, strict=True)
-    ]
-
-
-def common_beams(projections: Sequence[Projection], g_max: float) -> NDArray[np.int64]:
-    """(b, 2) int array of the beams with |g| ≤ g_max (Å⁻¹) in any of the projections, shortest first.
-
-    The length that counts is the least of all projections.  Beams that symmetry makes equal are
-    neighbours, so that a part of the list has all or none of them.
-    """
-    bases = np.unique([projection.basis for projection in projections], axis=0)
-    first = {projection.basis.tobytes(): projection for projection in projections}
-    n = np.unique(np.concatenate([projection.beams(g_max) for projection in first.values()]), axis=0)
-    lengths = np.linalg.norm(n @ bases, axis=2).round(9)
-    return n[np.lexsort((n[:, 1], n[:, 0], *lengths, lengths.min(axis=0)))]
-
-
-def frame_of(crystal: Crystal, zone: Sequence[int], reference: Sequence[int] | NDArray[np.int64]) -> Array:
-    """(3, 3) array: rows are the unit vectors x, y, z of the crystal frame in Cartesian coordinates.
-
-    The reference must be in the zone.
-    """
-    z = np.array(zone) @ crystal.direct_basis
-    x = np.array(reference) @ crystal.reciprocal_basis
-    z, x = z / np.linalg.norm(z), x / np.linalg.norm(x)
-    return np.stack([x, np.cross(z, x), z])
-
-
-def _projected(
-    crystal: Crystal, hkl: NDArray[np.int64], zone: Sequence[int], reference: NDArray[np.int64]
-) -> Array:
-    """(·, 2) array of reflections of the zone in the crystal frame (x, y), Å⁻¹."""
-    projected: Array = hkl @ crystal.reciprocal_basis @ frame_of(crystal, zone, reference)[:2].T
-    return projected
-
-
-def _check_strain(one: Crystal, other: Crystal) -> None:
-    """Raise a RecipeError where a cell is none, or no strain leads from one to the other."""
-    words = f"cell {' '.join(f'{value:.6g}' for value in other.cell)}"
-    basis = other.direct_basis
-    if not np.isfinite(basis).all() or np.linalg.det(basis) <= 1e-6 * np.prod(other.cell[:3]):
-        raise RecipeError(f"the {words} is none; give three lengths (Å) and three angles (°) that make one")
-    stretch = np.linalg.svd(np.linalg.inv(one.direct_basis) @ basis, compute_uv=False)
-    most = float(np.abs(stretch - 1).max())
-    if most > LARGEST_STRAIN:
-        raise RecipeError(
-            f"the {words} differs by {most:.0%} from {' '.join(f'{value:.6g}' for value in one.cell)}, "
-            f"more than a strain ({LARGEST_STRAIN:.0%}); build a library of each"
+            f"the cell {' '.join(f'{value:.6g}' for value in cell)} is none; give three lengths "
+            f"({shortest:g} … {longest:g} Å) and three angles (°) that make one"
         )
 
 
-def _zolz_basis(
-    crystals: Sequence[Crystal], zone: tuple[int, int, int], crystal: Crystal
-) -> NDArray[np.int64]:
-    """The two shortest independent ZOLZ reflections that the common lattice centring allows.
-
-    The shortest ones in the cell of `crystal`.
-    """
-    common = crystals[0].centring_translations()
-    for other in crystals[1:]:
-        away = common[:, None] - other.centring_translations()[None]
-        near = np.abs(away - away.round()).max(axis=2) < SAME_POSITION
-        common = common[near.any(axis=1)]
-    hkl = _reflections(common, zone)
-    hkl = hkl[(hkl @ np.array(zone) == 0) & hkl.any(axis=1)]
-    g = hkl @ crystal.reciprocal_basis
-    length = np.linalg.norm(g, axis=1)
-    order = np.lexsort((-hkl[:, 2], -hkl[:, 1], -hkl[:, 0], length.round(9)))
-    first = order[0]
-    for second in order[1:]:
-        if np.linalg.norm(np.cross(g[first], g[second])) > 1e-6 * length[first] * length[second]:
-            return np.stack([hkl[first], hkl[second]])
-    raise RecipeError(f"no reflections found in zone {tuple(zone)}")
-
-
-def _reflections(centring: Array, zone: Sequence[int]) -> NDArray[np.int64]:
-    """(n, 3) low reflections that the centring allows, among them a basis of all."""
-    reach = 2 * max(2, max(abs(u) for u in zone)) + 1
-    span = np.arange(-reach, reach + 1)
-    hkl = np.stack(np.meshgrid(span, span, span, indexing="ij"), axis=-1).reshape(-1, 3)
-    phase = hkl @ centring.T
-    return hkl[(np.abs(phase - phase.round()) < 1e-3).all(axis=1)]
+def _one_line(error: Exception) -> str:
+    """The message of an error, shortened to what fits into a line."""
+    words = " ".join(str(error).split())
+    return words if len(words) <= 200 else f"{words[:200]} …"

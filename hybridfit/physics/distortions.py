@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from hybridfit.errors import RecipeError
-from hybridfit.physics.crystal import LARGEST_STRAIN, SAME_POSITION, Crystal, frame_of
+from hybridfit.physics.crystal import Crystal
+from hybridfit.physics.projection import frame_of
+from hybridfit.physics.settings import CRYSTAL
 
 Array = NDArray[np.float64]
 Change = Callable[[Crystal, float], Crystal]
 
-SAME_CELL = 1e-4  # relative
-SAME_VALUE = 1e-3  # of B (Å²) and occupancies
 EVERY_SITE = "all"
 
 
@@ -233,9 +233,9 @@ def strained(
 
     def change(crystal: Crystal, value: float) -> Crystal:
         most = float(np.abs(value * in_plane).max())
-        if most > LARGEST_STRAIN:
+        if most > CRYSTAL.largest_strain:
             raise RecipeError(
-                f"value {value:g} makes a strain of {most:.3g}, at most {LARGEST_STRAIN:g} is one; "
+                f"value {value:g} makes a strain of {most:.3g}, at most {CRYSTAL.largest_strain:g} is one; "
                 "components are per unit of the value, such as xx = 0.01 for values in percent"
             )
         frame = frame_of(crystal, zone, reference)
@@ -269,7 +269,7 @@ def _translations_of_one(crystal: Crystal, atoms: NDArray[np.intp]) -> bool:
     """Whether translations of the crystal lead from the first of some atoms to every other."""
     away = crystal.positions[atoms] - crystal.positions[atoms[0]]
     distance = away[:, None] - crystal.centring_translations()[None]
-    near = np.abs(distance - distance.round()) < SAME_POSITION
+    near = np.abs(distance - distance.round()) < CRYSTAL.same_position
     return bool(near.all(axis=2).any(axis=1).all())
 
 
@@ -282,7 +282,7 @@ def _padded(values: Array, crystal: Crystal, fill: float = 0.0) -> Array:
 def _at(crystal: Crystal, position: Array) -> NDArray[np.intp]:
     """Indices of the atoms at a position."""
     away = crystal.positions - position
-    return np.flatnonzero((np.abs(away - away.round()) < SAME_POSITION).all(axis=1))
+    return np.flatnonzero((np.abs(away - away.round()) < CRYSTAL.same_position).all(axis=1))
 
 
 def _occupied(crystal: Crystal, atoms: NDArray[np.intp], label: str, element: str, more: float) -> Crystal:
@@ -327,15 +327,15 @@ def same_crystal(one: Crystal, other: Crystal) -> bool:
     except RecipeError:
         return False
     return bool(
-        (np.abs(_way(one, other, to)) < SAME_POSITION).all()
-        and np.allclose(one.debye_waller, other.debye_waller[to], atol=SAME_VALUE)
-        and np.allclose(one.occupancies, other.occupancies[to], atol=SAME_VALUE)
+        (np.abs(_way(one, other, to)) < CRYSTAL.same_position).all()
+        and np.allclose(one.debye_waller, other.debye_waller[to], atol=CRYSTAL.same_value)
+        and np.allclose(one.occupancies, other.occupancies[to], atol=CRYSTAL.same_value)
     )
 
 
 def _pairs(one: Crystal, other: Crystal) -> NDArray[np.intp]:
     """For every atom of one crystal, the index of the nearest of its element in another."""
-    if not np.allclose(one.cell, other.cell, rtol=SAME_CELL):
+    if not np.allclose(one.cell, other.cell, rtol=CRYSTAL.same_cell):
         raise RecipeError(
             f"the cells of the two crystals differ, {_written(one.cell)} and {_written(other.cell)}; "
             "give them the same one"

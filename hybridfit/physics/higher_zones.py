@@ -28,12 +28,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridfit.physics.crystal import Projection, frame_of
+from hybridfit.physics.projection import Projection, frame_of
 from hybridfit.physics.scattering import elastic_structure_factors, wavelength
+from hybridfit.physics.settings import ZONES
 
 Array = NDArray[np.float64]
-LONGEST = 6.0  # Å⁻¹: thermal motion leaves little beyond
-HIGHEST = 3.0  # Å⁻¹: of g_z
+AT_ONCE = 2e7  # reflections, 2 GB while they are sorted out
 
 
 def higher_zone_potential(
@@ -112,16 +112,24 @@ class _Zone(NamedTuple):
 def _zones(projection: Projection, k: float, energy_kv: float) -> list[_Zone]:
     """The zones above; of each, the reflections within its ring."""
     crystal = projection.crystal
-    reach = np.ceil(LONGEST * np.linalg.norm(crystal.direct_basis, axis=1)).astype(int)
-    hkl = np.stack(np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), axis=-1).reshape(-1, 3)
-    hkl = hkl[hkl @ np.array(projection.zone) > 0]
-    g = hkl @ crystal.reciprocal_basis @ frame_of(crystal, projection.zone, projection.basis_hkl[0]).T
-    length2 = (g[:, :2] ** 2).sum(axis=1)
-    near = (length2 < np.minimum(LONGEST**2, 2 * k * g[:, 2])) & (g[:, 2] < HIGHEST)
-    hkl, g = hkl[near], g[near]
-    phase = hkl @ crystal.centring_translations().T
-    there = (np.abs(phase - phase.round()) < 1e-3).all(axis=1)
-    hkl, g = hkl[there], g[there]
+    reach = np.ceil(ZONES.longest * np.linalg.norm(crystal.direct_basis, axis=1)).astype(int)
+    frame = frame_of(crystal, projection.zone, projection.basis_hkl[0])
+    centring = crystal.centring_translations()
+    # a large cell has too many reflections to look at all at once
+    slabs = 1 if np.prod(2.0 * reach + 1) <= AT_ONCE else 2 * reach[0] + 1
+    kept = []
+    for first in np.array_split(np.arange(-reach[0], reach[0] + 1), slabs):
+        others = (np.arange(-r, r + 1) for r in reach[1:])
+        hkl = np.stack(np.meshgrid(first, *others, indexing="ij"), axis=-1).reshape(-1, 3)
+        hkl = hkl[hkl @ np.array(projection.zone) > 0]
+        g = hkl @ crystal.reciprocal_basis @ frame.T
+        length2 = (g[:, :2] ** 2).sum(axis=1)
+        near = (length2 < np.minimum(ZONES.longest**2, 2 * k * g[:, 2])) & (g[:, 2] < ZONES.highest)
+        hkl, g = hkl[near], g[near]
+        phase = hkl @ centring.T
+        there = (np.abs(phase - phase.round()) < 1e-3).all(axis=1)
+        kept.append((hkl[there], g[there]))
+    hkl, g = (np.concatenate(each) for each in zip(*kept, strict=True))
     factors = elastic_structure_factors(crystal, hkl, energy_kv)
     levels = hkl @ np.array(projection.zone)
     out = []

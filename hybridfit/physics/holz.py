@@ -10,9 +10,9 @@ is solved with its own beams,
     M_gh = U_{g−h} + iU'_{g−h},      divided by √(1 + g_z/K) on either side (`hybridfit.physics.bloch`):
 
 - those of the zero-order zone, as without lines;
-- those of other zones with |2K s_g| < NEAR for any direction of the tile;
+- those of other zones with |2K s_g| < near for any direction of the tile;
 - folded into the potential of these [1], at the direction in the middle of the tile: those of other zones
-  with |2K s_g| < FAR.  On either side of the sphere they push the strong beams by almost the same and cannot
+  with |2K s_g| < far.  On either side of the sphere they push the strong beams by almost the same and cannot
   be left out on one of them;
 - those further inside the sphere, all together, by their second-order effect
   (`hybridfit.physics.higher_zones`).
@@ -34,18 +34,13 @@ from numpy.typing import NDArray
 
 from hybridfit.physics import bloch
 from hybridfit.physics.bloch import DynamicalMatrix
-from hybridfit.physics.crystal import Projection, ZoneStep
 from hybridfit.physics.higher_zones import HigherZones
+from hybridfit.physics.projection import Projection, ZoneStep
 from hybridfit.physics.scattering import structure_factors
+from hybridfit.physics.settings import ZONES
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
-NEAR = 0.8  # Å⁻², of |2K s_g|: beams that take part, 0.01 Å⁻¹ of s_g at 200 kV
-FAR = 6.4  # Å⁻², of |2K s_g|: beams that are folded; more would part those far inside from their opposites
-LONGEST = 5.5  # Å⁻¹: of these beams; longer ones change no intensity by 2e-5
-WEAKEST = 1e-3  # Å⁻²: what couples them to the zero-order zone, at least
-DIRECTIONS_PER_TILE = 64  # larger tiles hold more beams, smaller ones cost more to set up
-WIDEST = 0.08  # Å⁻¹: of a tile, 2 mrad at 200 kV
 
 
 @dataclass(frozen=True)
@@ -100,7 +95,7 @@ class HolzMatrix:
         couplings = _Couplings.of(projection, up, beams, energy_kv)
         strength = np.linalg.norm(couplings.between(beams[:strong], beams), axis=0)
         strength[: len(every)] = np.inf
-        beams = beams[strength > WEAKEST]
+        beams = beams[strength > ZONES.weakest]
         g = beams[:, :2] @ projection.basis + beams[:, 2:] * up.across
         zones = HigherZones(projection, energy_kv)
         return cls(zero, strong, beams, g, beams[:, 2] * up.height, widest, couplings, zones)
@@ -111,10 +106,10 @@ class HolzMatrix:
         at = np.arange(len(self.zero.g), len(self.g))
         length = np.linalg.norm(self.g[at], axis=1)
         away = np.abs(self._excitation(at, np.zeros((1, 2)))[:, 0]) - 2 * length * self.widest
-        return float(length[away < NEAR].min(initial=np.inf))
+        return float(length[away < ZONES.near].min(initial=np.inf))
 
     def near(
-        self, q: Array, precision: type[np.complexfloating] = np.complex128, within: float = NEAR
+        self, q: Array, precision: type[np.complexfloating] = np.complex128, within: float = ZONES.near
     ) -> DynamicalMatrix:
         """The matrix for neighbouring directions q (d, 2) in Å⁻¹, strong beams of the zero-order zone first.
 
@@ -124,7 +119,7 @@ class HolzMatrix:
         middle = (q.min(axis=0) + q.max(axis=0)) / 2
         error = np.abs(self._excitation(slice(every, None), np.vstack([middle, q])))
         near = error.min(axis=1, initial=np.inf) < within
-        far = (error[:, 0] < FAR) & ~near
+        far = (error[:, 0] < ZONES.far) & ~near
         kept = np.concatenate([np.arange(self.strong), every + np.flatnonzero(near)])
         folded = np.concatenate([np.arange(self.strong, every), every + np.flatnonzero(far)])
         at = np.concatenate([kept, folded])
@@ -150,7 +145,7 @@ class HolzMatrix:
     def _virtual(self, at: Indices, q: Array) -> NDArray[np.complex128]:
         """What reflections do that are too far inside the sphere to be folded; none of it on the diagonal."""
         n = self.beams[at, :2]
-        out = self.zones.potential(n[:, None] - n[None], q, FAR / (2 * self.zero.k_n))
+        out = self.zones.potential(n[:, None] - n[None], q, ZONES.far / (2 * self.zero.k_n))
         np.fill_diagonal(out, 0)
         return out
 
@@ -218,13 +213,13 @@ def intensities(
     return out
 
 
-def tiles(q: Array, most: int = DIRECTIONS_PER_TILE) -> list[Indices]:
+def tiles(q: Array, most: int = ZONES.directions_per_tile) -> list[Indices]:
     """Directions by their numbers, halved across the longer side until they are few and neighbours."""
     left, out = [np.arange(len(q))], []
     while left:
         tile = left.pop()
         size = np.ptp(q[tile], axis=0)
-        if len(tile) <= most and size.max() <= WIDEST:
+        if len(tile) <= most and size.max() <= ZONES.widest_tile:
             out.append(tile)
             continue
         side = int(np.argmax(size))
@@ -235,15 +230,16 @@ def tiles(q: Array, most: int = DIRECTIONS_PER_TILE) -> list[Indices]:
 
 def _candidates(projection: Projection, up: ZoneStep, k: float, widest: float) -> Indices:
     """(c, 3) reflections (n₁, n₂, l) of other zones that are near enough to be folded for some direction."""
-    most = int(np.ceil((LONGEST**2 + 2 * LONGEST * widest + FAR) / (2 * k * up.height))) + 1
-    around = projection.beams(LONGEST + float(np.linalg.norm(projection.basis, axis=1).sum()))
+    longest = ZONES.longest_line
+    most = int(np.ceil((longest**2 + 2 * longest * widest + ZONES.far) / (2 * k * up.height))) + 1
+    around = projection.beams(longest + float(np.linalg.norm(projection.basis, axis=1).sum()))
     out = [np.empty((0, 3), np.int64)]
     for l in (*range(-most, 0), *range(1, most + 1)):
         n = around + np.rint(-l * up.across @ np.linalg.inv(projection.basis)).astype(np.int64)
         g, g_z = n @ projection.basis + l * up.across, l * up.height
         length = np.linalg.norm(g, axis=1)
-        slack = 1.1 * FAR + 2 * length * widest + abs(g_z) * widest**2 / k
+        slack = 1.1 * ZONES.far + 2 * length * widest + abs(g_z) * widest**2 / k
         there = np.abs(length**2 + 2 * k * g_z + g_z**2) < slack
-        there &= length**2 + g_z**2 < LONGEST**2
+        there &= length**2 + g_z**2 < longest**2
         out.append(np.pad(n[there], ((0, 0), (0, 1)), constant_values=l))
     return np.concatenate(out)

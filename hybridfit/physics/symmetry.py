@@ -1,29 +1,41 @@
-"""Symmetry of atoms: translations, point operations of a projection, and those of the crystal itself."""
+"""Symmetry of a periodic set of atoms: its translations, and the point operations of a projection of it.
+
+    I_{Rg}(Rq) = I_g(q)
+
+R integer matrices on the indices (n₁, n₂) of a beam; g a beam, q the incident direction.  R is a symmetry
+where the projected atoms, which transform with R⁻ᵀ, return to atoms of their kind, up to a translation.
+
+Source: International Tables for Crystallography A, chapter 1.3 (space groups and projections).
+"""
 
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from hybridfit.physics.crystal import Crystal
+from hybridfit.physics.settings import CRYSTAL
 
 Array = NDArray[np.float64]
-SAME_POSITION = 1e-3  # fractional coordinates closer than this are one site
+Kinds = Sequence[tuple]  # what makes two atoms alike: element, occupancy, Debye–Waller factor
 
 
-def translations(positions: Array, kinds: list[tuple]) -> Array:
-    """Translations that map a periodic set of labelled points onto itself."""
-    rarest = min(set(kinds), key=kinds.count)
-    same = [i for i, kind in enumerate(kinds) if kind == rarest]
+def translations(positions: Array, kinds: Kinds) -> Array:
+    """(m, 3) fractional translations that map atoms at positions (n, 3) onto atoms of their kind."""
+    same = _rarest(kinds)
     candidates = (positions[same] - positions[same[0]]) % 1.0
     return np.array([t for t in candidates if _maps_onto(positions + t, positions, kinds)])
 
 
-def _maps_onto(moved: Array, positions: Array, kinds: list[tuple]) -> bool:
+def _rarest(kinds: Kinds) -> list[int]:
+    """Indices of the atoms of the kind that there is least of."""
+    rarest = min(set(kinds), key=kinds.count)
+    return [i for i, kind in enumerate(kinds) if kind == rarest]
+
+
+def _maps_onto(moved: Array, positions: Array, kinds: Kinds) -> bool:
     """Whether every moved point falls, modulo the lattice, on a point of its kind.
 
     Points of one kind that coincide in projection are counted, so that columns of different
@@ -31,25 +43,32 @@ def _maps_onto(moved: Array, positions: Array, kinds: list[tuple]) -> bool:
     """
     labels = np.array([kinds.index(kind) for kind in kinds])
     difference = moved[:, None, :] - positions[None, :, :]
-    near = (np.abs(difference - difference.round()) < SAME_POSITION).all(axis=2)
+    near = (np.abs(difference - difference.round()) < CRYSTAL.same_position).all(axis=2)
     like = labels[:, None] == labels[None, :]
     own = positions[:, None, :] - positions[None, :, :]
-    own_near = (np.abs(own - own.round()) < SAME_POSITION).all(axis=2)
+    own_near = (np.abs(own - own.round()) < CRYSTAL.same_position).all(axis=2)
     hits = (near & like).sum(axis=1)
     return bool((hits == (own_near & like).sum(axis=1)).all())
 
 
-def point_symmetry(crystal: Crystal, basis_hkl: NDArray[np.int64], basis: Array) -> NDArray[np.int64]:
-    """Integer matrices R with I_{Rg}(Rq) = I_g(q).
+def point_symmetry(
+    positions: Array, kinds: Kinds, basis_hkl: NDArray[np.int64], basis: Array
+) -> NDArray[np.int64]:
+    """Integer matrices R (m, 2, 2) with I_{Rg}(Rq) = I_g(q); the identity comes first.
 
     R keeps the metric of (g₁, g₂), and the projected atoms x = (g₁·r, g₂·r), which transform
     with R⁻ᵀ, return to themselves up to a translation (which changes phases only).
+
+    Parameters
+    ----------
+    positions : (n, 3) array, fractional coordinates
+    kinds : of the n atoms
+    basis_hkl : (2, 3) Miller indices of g₁, g₂
+    basis : (2, 2) array, rows g₁, g₂ in the crystal frame (Å⁻¹)
     """
     metric = basis @ basis.T
-    x = (crystal.positions @ basis_hkl.T) % 1.0
-    kinds = crystal.kinds()
-    rarest = min(set(kinds), key=kinds.count)
-    same = [i for i, kind in enumerate(kinds) if kind == rarest]
+    x = (positions @ basis_hkl.T) % 1.0
+    same = _rarest(kinds)
     found = [np.eye(2, dtype=int)]
     for entries in itertools.product((-1, 0, 1), repeat=4):
         r = np.array(entries).reshape(2, 2)
@@ -63,17 +82,26 @@ def point_symmetry(crystal: Crystal, basis_hkl: NDArray[np.int64], basis: Array)
     return np.stack(found)
 
 
-def is_of_the_crystal(crystal: Crystal, frame: Array, basis: Array, r: NDArray[np.int64]) -> bool:
-    """Whether R in the plane, and nothing along z, maps the crystal onto itself up to a translation."""
+def maps_crystal(
+    positions: Array, kinds: Kinds, direct: Array, frame: Array, basis: Array, r: NDArray[np.int64]
+) -> bool:
+    """Whether R in the plane, with z left as it is, maps a crystal onto itself up to a translation.
+
+    Parameters
+    ----------
+    positions : (n, 3) array, fractional coordinates
+    kinds : of the n atoms
+    direct : (3, 3) array, rows a, b, c (Å)
+    frame : (3, 3) array, rows x, y, z of the crystal frame
+    basis : (2, 2) array, rows g₁, g₂ in the crystal frame (Å⁻¹)
+    r : (2, 2) int array
+    """
     turn = np.eye(3)
     turn[:2, :2] = basis.T @ r @ np.linalg.inv(basis.T)
-    direct = crystal.direct_basis
     w = np.linalg.inv(direct.T) @ frame.T @ turn @ frame @ direct.T  # on columns of fractional coordinates
-    kinds = crystal.kinds()
-    x = crystal.positions
+    x = positions
     if not all(_maps_onto(x + edge, x, kinds) for edge in w.T):  # the lattice has to return to itself
         return False
     moved = x @ w.T
-    rarest = min(set(kinds), key=kinds.count)
-    same = [i for i, kind in enumerate(kinds) if kind == rarest]
+    same = _rarest(kinds)
     return any(_maps_onto(moved + (x[j] - moved[same[0]]), x, kinds) for j in same)

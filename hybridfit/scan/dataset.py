@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hybridfit.library.axes import Axis
+from hybridfit.library.axes import StructuralAxis
 from hybridfit.model import PARAMETERS
 from hybridfit.quantities import quantity
 from hybridfit.scan.positions import Positions
@@ -22,7 +22,7 @@ DIMS = ("scan_y", "scan_x")
 def map_dataset(
     rows: Rows,
     positions: Positions,
-    structure: Mapping[str, Axis],
+    structure: Mapping[str, StructuralAxis],
     *,
     step_nm: float | None,
     attrs: dict[str, Any],
@@ -34,7 +34,7 @@ def map_dataset(
     rows : Rows
         Row by row.
     positions : Positions
-    structure : mapping of name to Axis
+    structure : mapping of name to StructuralAxis
         Structural parameters of the library.
     step_nm : float, optional
         Between positions of the file (nm).
@@ -52,7 +52,9 @@ def map_dataset(
     for name in FIGURES:
         _add(out, name, rows.values[:, COLUMN[name]], None, shape)
     out["status"] = _flags(rows.status, STATUSES, shape, "how the fit ended")
-    out["route"] = _flags(rows.route, tuple(r.replace(" ", "_") for r in ROUTES), shape, "how it was found")
+    out["route"] = _flags(
+        rows.route, tuple(str(r).replace(" ", "_") for r in ROUTES), shape, "how it was found"
+    )
     out["message"] = (DIMS, rows.message.astype(object).reshape(shape), {"long_name": "status in words"})
     unit, step = ("1", 1.0) if step_nm is None else ("nm", step_nm)
     for dim, middle, what in zip(DIMS, positions.coordinates(), ("rows", "columns"), strict=True):
@@ -69,7 +71,7 @@ def _add(out: xr.Dataset, name: str, value: Array, error: Array | None, shape: t
         out[f"{name}_stderr"] = (DIMS, error.reshape(shape), known.stderr_attrs)
 
 
-def _add_structural(out: xr.Dataset, name: str, axis: Axis, values: Array, shape: tuple[int, int]) -> None:
+def _add_structural(out: xr.Dataset, name: str, axis: StructuralAxis, values: Array, shape: tuple[int, int]) -> None:
     """A structural parameter with its standard error; a discrete one with the odds of its value."""
     known = quantity(name, axis.unit)
     about: dict[str, Any] = {**known.attrs, "kind": axis.kind}

@@ -11,7 +11,7 @@ from hybridfit.fitting.candidates import tilt_distance
 from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.search.match import Matcher
 from hybridfit.fitting.settings import RouteSettings
-from hybridfit.library.build import Dimension
+from hybridfit.library.crystals import StructuralChange
 from hybridfit.library.library import Library
 from hybridfit.library.recipe import Recipe, shipped_folder
 from hybridfit.network import training
@@ -139,7 +139,7 @@ def shifted() -> Library:
     def titanium(crystal, value):
         return displaced(crystal, {"Ti1": (0, 0, 1)})(crystal, value)
 
-    return Library.build(recipe, parameters={"shift": Dimension([0.0, 0.05, 0.1, 0.15], titanium, "Å")})
+    return Library.build(recipe, parameters={"shift": StructuralChange([0.0, 0.05, 0.1, 0.15], titanium, "Å")})
 
 
 @pytest.fixture(scope="module")

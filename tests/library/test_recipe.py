@@ -12,7 +12,8 @@ from hybridfit.errors import RecipeError
 from hybridfit.library.recipe import Recipe, shipped_folder, shipped_names
 from hybridfit.library.structural import FILES, TAKEN
 from hybridfit.model import PARAMETERS
-from hybridfit.physics.crystal import Crystal, project
+from hybridfit.physics.crystal import Crystal
+from hybridfit.physics.projection import project
 
 GOOD = {
     "cif": '"SrTiO3.cif"',

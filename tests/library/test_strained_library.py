@@ -10,7 +10,7 @@ import xarray as xr
 
 from hybridfit.errors import RecipeError
 from hybridfit.library.axes import moving_of
-from hybridfit.library.build import Dimension
+from hybridfit.library.crystals import StructuralChange
 from hybridfit.library.library import Library
 from hybridfit.library.mirror import mirrored
 from hybridfit.library.recipe import Recipe, shipped_folder
@@ -160,12 +160,12 @@ def test_a_function_in_python_may_change_the_cell(library):
         a, b, c, *angles = crystal.cell
         return replace(crystal, cell=(a, b, c * (1 + value), *angles))
 
-    python = build({"strain": Dimension(NODES, stretched)})
+    python = build({"strain": StructuralChange(NODES, stretched)})
     xr.testing.assert_allclose(python.dataset, library.dataset, atol=1e-6)
 
 
 def test_strains_go_together_and_with_others():
-    moved = Dimension((0.0, 0.1), displaced(Crystal.from_cif(VALUES["cif"]), {"Ti1": (0, 0, 1)}))
+    moved = StructuralChange((0.0, 0.1), displaced(Crystal.from_cif(VALUES["cif"]), {"Ti1": (0, 0, 1)}))
     library = build(
         {"shift": moved}, xx={"values": (0.0, 0.02), **_of("xx")}, yy={"values": (0.0, 0.01), **_of("yy")}
     )
@@ -184,8 +184,8 @@ def _of(component: str) -> dict:
 # ---------------------------------------------------------------- refusals
 
 
-def wrong(cell) -> Dimension:
-    return Dimension((0.0, 0.1), lambda crystal, value: replace(crystal, cell=cell))
+def wrong(cell) -> StructuralChange:
+    return StructuralChange((0.0, 0.1), lambda crystal, value: replace(crystal, cell=cell))
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_every_derivative_equals_finite_differences(request, mask, name, value, 
 
 def test_what_moves_no_beam_has_its_derivative_on_the_strained_lattice(mask):
     read = Crystal.from_cif(VALUES["cif"])
-    shift = Dimension((0.0, 0.1, 0.2), displaced(read, {"Ti1": (0, 0, 1)}))
+    shift = StructuralChange((0.0, 0.1, 0.2), displaced(read, {"Ti1": (0, 0, 1)}))
     library = build({"shift": shift}, strain=XX | {"values": (0.0, 0.01, 0.02)})
     model = ForwardModel(library, mask, CAMERA, semi_angle=3.4)
     values = MODEL | {"strain": 0.013, "shift": 0.07}

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from hybridfit.errors import LibraryError, RecipeError
-from hybridfit.library.build import Dimension
+from hybridfit.library.crystals import StructuralChange
 from hybridfit.library.library import Library
 from hybridfit.library.recipe import Recipe, shipped_folder
 from hybridfit.model import PARAMETERS, ForwardModel
@@ -91,13 +91,13 @@ def test_a_parameter_of_python_is_that_of_the_recipe():
     def warmer(crystal: Crystal, value: float) -> Crystal:
         return replace(crystal, debye_waller=value * crystal.debye_waller)
 
-    python = build({"warmth": Dimension((1.0, 1.5), warmer)})
+    python = build({"warmth": StructuralChange((1.0, 1.5), warmer)})
     recipe = build(warmth=WARMTH)
     xr.testing.assert_equal(python.dataset, recipe.dataset)
     assert python.structure["warmth"].kind == "discrete"
     checksums = {lib.dataset.attrs["checksum"] for lib in (python, recipe, build())}
-    checksums.add(build({"warmth": Dimension((1.0, 1.6), warmer)}).dataset.attrs["checksum"])
-    checksums.add(build({"warmth": Dimension((1.0, 1.5), lambda c, v: c)}).dataset.attrs["checksum"])
+    checksums.add(build({"warmth": StructuralChange((1.0, 1.6), warmer)}).dataset.attrs["checksum"])
+    checksums.add(build({"warmth": StructuralChange((1.0, 1.5), lambda c, v: c)}).dataset.attrs["checksum"])
     assert len(checksums) == 5
 
 
@@ -113,11 +113,11 @@ def test_atoms_that_are_added_come_where_the_others_are():
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({"p": Dimension((0.0, 0.1), lambda c, v: v)}, ["parameter p", "at 0", "float", "Crystal"]),
-        ({"p": Dimension((0.1, 0.0), lambda c, v: c)}, ["parameter p", "ascending"]),
-        ({"p": Dimension((0.0, 0.1), lambda c, v: c, kind="odd")}, ["parameter p", "'odd'"]),
-        ({"blur": Dimension((0.0, 0.1), lambda c, v: c)}, ["blur", "taken"]),
-        ({"shift": Dimension((0.0, 0.1), lambda c, v: c)}, ["shift", "already"]),
+        ({"p": StructuralChange((0.0, 0.1), lambda c, v: v)}, ["parameter p", "at 0", "float", "Crystal"]),
+        ({"p": StructuralChange((0.1, 0.0), lambda c, v: c)}, ["parameter p", "ascending"]),
+        ({"p": StructuralChange((0.0, 0.1), lambda c, v: c, kind="odd")}, ["parameter p", "'odd'"]),
+        ({"blur": StructuralChange((0.0, 0.1), lambda c, v: c)}, ["blur", "taken"]),
+        ({"shift": StructuralChange((0.0, 0.1), lambda c, v: c)}, ["shift", "already"]),
     ],
 )
 def test_parameters_that_do_not_go_with_the_crystal_are_refused(parameters, words):
@@ -154,7 +154,7 @@ def test_at_takes_what_was_solved(library):
 
 
 def test_between_values_it_is_what_would_have_been_solved(library):
-    exact = build({"shift": Dimension((0.05, 0.15), library_change)})
+    exact = build({"shift": StructuralChange((0.05, 0.15), library_change)})
     at = {"thickness": [18, 20.4, 22], "tilt_x": [0.0, 0.8], "semi_angle": 5, "k": K}
     for value, low, high, most in ((0.05, 0.0, 0.1, 0.005), (0.15, 0.1, 0.3, 0.02)):
         true = exact.patterns(shift=value, **at)

@@ -12,7 +12,8 @@ from hybridfit.pattern.expand import workspace
 from hybridfit.pattern.pool import Pool
 from hybridfit.pattern.series import compose_series, side_by_side
 from hybridfit.physics.bloch import DynamicalMatrix, beam_intensities
-from hybridfit.physics.crystal import Crystal, project
+from hybridfit.physics.crystal import Crystal
+from hybridfit.physics.projection import project
 from hybridfit.physics.scattering import wavelength
 
 SHIPPED_SAMPLING = 0.26

@@ -1,4 +1,4 @@
-"""The dynamical solve against scipy's matrix exponential, and against what physics demands of it."""
+"""Bloch waves compared with scipy's matrix exponential, and tests of the physics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 from scipy.linalg import expm
 
 from hybridfit.physics.bloch import DynamicalMatrix, beam_intensities
-from hybridfit.physics.crystal import Crystal, project
+from hybridfit.physics.crystal import Crystal
+from hybridfit.physics.projection import project
 from hybridfit.physics.scattering import structure_factors, wavelength
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -74,7 +75,7 @@ def test_equals_the_matrix_exponential(crystals, case, dtype, tolerance, device)
 
 
 def test_heavy_columns_that_absorb_much_do_not_spoil_the_precision(crystals):
-    """Columns of lead: levels far from the real axis, on which the polynomials grow."""
+    """Columns of lead: eigenvalues far from the real axis, where the polynomials grow."""
     matrix, projection, beams = matrix_of(crystals, "PbTiO3", (1, 0, 0), 1.3)
     q, t = directions(3), np.array([5.0, 39.0, 80.0])
     fast = beam_intensities(matrix, q, t, device="cpu")

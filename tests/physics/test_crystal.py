@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from hybridfit.errors import RecipeError
-from hybridfit.physics.crystal import Crystal, project
+from hybridfit.physics.crystal import Crystal
+from hybridfit.physics.projection import project
 from hybridfit.physics.scattering import structure_factors
 
 

@@ -1,4 +1,4 @@
-"""What higher Laue zones do to the beams of the zero one, against multislice in three dimensions."""
+"""The effect of higher Laue zones on zero-order beams, compared with multislice in three dimensions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from multislice import multislice
 
 from hybridfit.library.recipe import Recipe, shipped_names
 from hybridfit.physics.bloch import DynamicalMatrix, beam_intensities
-from hybridfit.physics.crystal import Crystal, project
+from hybridfit.physics.crystal import Crystal
 from hybridfit.physics.higher_zones import higher_zone_potential
+from hybridfit.physics.projection import project
 from hybridfit.physics.scattering import wavelength
 
 KV = 200.0

@@ -1,7 +1,8 @@
-"""HOLZ lines: tiles against every beam at once, against multislice, and against what physics demands."""
+"""HOLZ lines: tiles compared with all beams at once and with multislice, and tests of the physics."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,9 @@ from multislice import multislice
 
 from hybridfit.physics import holz
 from hybridfit.physics.bloch import DynamicalMatrix, beam_intensities
-from hybridfit.physics.crystal import Crystal, project, project_all
+from hybridfit.physics.crystal import Crystal
 from hybridfit.physics.higher_zones import HigherZones
+from hybridfit.physics.projection import project, project_all
 from hybridfit.physics.scattering import structure_factors, wavelength
 
 T = np.array([20.0, 60.0])
@@ -56,10 +58,10 @@ def titanate(crystals):
 
 
 def dense(case: Case, q: np.ndarray) -> np.ndarray:
-    """|ψ|² (T, SHOWN) of a direction with all beams within FAR, none folded or left out: one eigen-solve."""
+    """|ψ|² (T, SHOWN) of a direction with all beams within `far`, none folded: one eigen-solve."""
     projection, crystal, k = case.projection, case.projection.crystal, case.matrix.zero.k_n
     zone, direct = np.array(projection.zone), crystal.direct_basis
-    span = np.ceil(holz.LONGEST * np.linalg.norm(direct, axis=1)).astype(int)
+    span = np.ceil(holz.ZONES.longest_line * np.linalg.norm(direct, axis=1)).astype(int)
     hkl = np.stack(np.meshgrid(*(np.arange(-s, s + 1) for s in span), indexing="ij"), -1).reshape(-1, 3)
     phases = hkl @ crystal.centring_translations().T
     hkl = hkl[(hkl @ zone != 0) & (np.abs(phases - phases.round()) < 1e-3).all(axis=1)]
@@ -69,7 +71,7 @@ def dense(case: Case, q: np.ndarray) -> np.ndarray:
     plane = projection.basis_hkl @ crystal.reciprocal_basis
     across = np.linalg.solve(projection.basis, plane @ g.T).T
     diagonal = -2 * (across @ q + g_z * np.sqrt(k**2 - q @ q)) - (g**2).sum(axis=1)
-    near = (np.abs(diagonal) < holz.FAR) & ((g**2).sum(axis=1) < holz.LONGEST**2)
+    near = (np.abs(diagonal) < holz.ZONES.far) & ((g**2).sum(axis=1) < holz.ZONES.longest_line**2)
     near[: len(case.every)] = True
     hkl, g_z, diagonal = hkl[near], g_z[near], diagonal[near]
     keys = (hkl + 100) @ (401**2, 401, 1)
@@ -80,7 +82,7 @@ def dense(case: Case, q: np.ndarray) -> np.ndarray:
     elastic[(one == 0).all(axis=1)] = 0
     m = (elastic + 1j * absorptive)[where].reshape(len(hkl), -1) + np.diag(diagonal)
     differences = case.every[:, None] - case.every[None]
-    virtual = HigherZones(projection, case.kv).potential(differences, q, holz.FAR / (2 * k))
+    virtual = HigherZones(projection, case.kv).potential(differences, q, holz.ZONES.far / (2 * k))
     np.fill_diagonal(virtual, 0)
     m[: len(virtual), : len(virtual)] += virtual
     scale = 1 / np.sqrt(1 + g_z / k)
@@ -99,8 +101,7 @@ def dense(case: Case, q: np.ndarray) -> np.ndarray:
     ],
 )
 def test_tiles_equal_the_solve_with_every_beam_at_once(crystals, monkeypatch, name, zone, energy_kv, centre):
-    monkeypatch.setattr(holz, "LONGEST", 4.6)
-    monkeypatch.setattr(holz, "FAR", 3.0)
+    monkeypatch.setattr(holz, "ZONES", dataclasses.replace(holz.ZONES, longest_line=4.6, far=3.0))
     case = Case(Crystal.from_cif(crystals[name]), zone, energy_kv)
     q = case.block(centre)
     found, plain = (
@@ -167,7 +168,7 @@ def test_tiles_hold_every_direction_once():
 
 def test_without_beams_near_the_sphere_it_is_the_solve_without_lines(crystals, monkeypatch):
     monkeypatch.setattr(holz.HolzMatrix.near, "__defaults__", (np.complex128, 0.0))
-    monkeypatch.setattr(holz, "FAR", 0.0)
+    monkeypatch.setattr(holz, "ZONES", dataclasses.replace(holz.ZONES, far=0.0))
     case = Case(Crystal.from_cif(crystals["SrTiO3"]), (0, 0, 1), folded=1.5)
     q = case.block((0.0, 0.0), side=2)
     plain = beam_intensities(case.without_lines(), q, T, keep=SHOWN, device="cpu")
@@ -207,7 +208,7 @@ def test_symmetry_of_the_crystal_holds_and_that_of_the_projection_alone_does_not
 
 
 def test_strained_and_displaced_crystals_have_lines_of_their_own(crystals):
-    """On the basis that they share, which may have more reflections than each of them."""
+    """On their common basis, which may have more reflections than each of them."""
     silicon = Crystal.from_cif(crystals["Si"])
     moved = silicon.positions.copy()
     moved[0] += [0.0, 0.0, 0.01]  # takes the centring away

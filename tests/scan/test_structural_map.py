@@ -12,18 +12,21 @@ import pytest
 from hybridfit import map_scan, simulate_frame
 from hybridfit.errors import InputError, LibraryError
 from hybridfit.flags import structural
-from hybridfit.library.build import Dimension
+from hybridfit.library.crystals import StructuralChange
 from hybridfit.library.library import Library
 from hybridfit.library.recipe import Recipe, shipped_folder
 from hybridfit.physics.distortions import displaced
 from hybridfit.plot.maps import plot_map
 from hybridfit.scan.export import write_csv
 from hybridfit.scan.maps import fit_at, read_map
+from hybridfit.scan.settings import FirstPassSettings, WorkSettings
 
 SEMI_ANGLE, TURN, SCALE = 7.5, 21.0, 3.0
 SHIFT = np.array([[0.03, 0.08, 0.13], [0.05, 0.11, 0.17]])
 WARM = np.array([[1, 2, 1], [2, 2, 1]])
 FIX = {"scale": SCALE, "rotation": TURN}
+# a first pass of four positions, blocks of one row
+FEW = {"first_pass": FirstPassSettings(sampled=4), "work": WorkSettings(block=5)}
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +51,8 @@ def library(tmp_path_factory) -> Library:
         return replace(crystal, debye_waller=value * crystal.debye_waller)
 
     parameters = {
-        "shift": Dimension([0.0, 0.05, 0.1, 0.15, 0.2], shifted, "Å"),
-        "warmth": Dimension((1.0, 2.0), warmer),
+        "shift": StructuralChange([0.0, 0.05, 0.1, 0.15, 0.2], shifted, "Å"),
+        "warmth": StructuralChange((1.0, 2.0), warmer),
     }
     path = tmp_path_factory.mktemp("library") / "structured.nc"
     Library.build(recipe, parameters=parameters).save(path)
@@ -79,7 +82,7 @@ def scan(library, tmp_path_factory):
 
 
 def mapped(scan, library, **options):
-    return map_scan(scan, library, semi_angle=SEMI_ANGLE, workers=1, **{"fix": FIX, **options})
+    return map_scan(scan, library, semi_angle=SEMI_ANGLE, workers=1, **{"fix": FIX, **FEW, **options})
 
 
 @pytest.fixture(scope="module")

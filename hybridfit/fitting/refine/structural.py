@@ -19,7 +19,7 @@ import numpy as np
 
 from hybridfit.fitting.candidates import Candidate, turn
 from hybridfit.fitting.refine.refiner import Refiner
-from hybridfit.library.axes import Axis
+from hybridfit.library.axes import StructuralAxis
 from hybridfit.library.grid import lattice_order
 from hybridfit.library.library import Library
 
@@ -120,13 +120,13 @@ def odds(
     return out
 
 
-def _known(name: str, axis: Axis, fix: Fix) -> float:
+def _known(name: str, axis: StructuralAxis, fix: Fix) -> float:
     value = fix.get(name)
     return axis.reference if value is None else axis.checked(name, value)
 
 
 def _starts(
-    axes: Mapping[str, Axis], reference: Discrete, fix: Fix, shares: Sequence[float]
+    axes: Mapping[str, StructuralAxis], reference: Discrete, fix: Fix, shares: Sequence[float]
 ) -> Iterable[dict[str, float]]:
     """The first share of all ranges, the middle; then each parameter by itself at the others."""
     spread = {

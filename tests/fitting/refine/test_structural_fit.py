@@ -1,4 +1,4 @@
-"""Structural parameters in a fit: continuous ones with honest errors, discrete ones with odds."""
+"""Structural parameters in a fit: continuous ones with correct errors, discrete ones with odds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hybridfit import Candidate, FitResult, Fitter, Hints, simulate_frame
 from hybridfit.errors import InputError, LibraryError
 from hybridfit.fitting.refine.structural import all_turns
 from hybridfit.fitting.result import Status
-from hybridfit.library.build import Dimension
+from hybridfit.library.crystals import StructuralChange
 from hybridfit.library.library import Library
 from hybridfit.library.recipe import Recipe, shipped_folder
 from hybridfit.physics.crystal import Crystal
@@ -36,7 +36,7 @@ def titanium(crystal: Crystal, value: float) -> Crystal:
 
 def perovskite(values, **more) -> Library:
     recipe = Recipe(cif=shipped_folder() / "SrTiO3.cif", zone=(1, 0, 0), in_plane=(0, 0, 1), **VALUES)
-    return Library.build(recipe, parameters={"shift": Dimension(values, titanium, "Å"), **more})
+    return Library.build(recipe, parameters={"shift": StructuralChange(values, titanium, "Å"), **more})
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def shifted() -> Library:
 
 @pytest.fixture(scope="module")
 def between() -> Library:
-    """What is between its values, solved by itself."""
+    """A crystal between the values of the library, solved exactly."""
     return perovskite([0.08, 0.16])
 
 
@@ -57,7 +57,7 @@ def gallium_arsenide(crystals) -> Library:
     def inverted(crystal: Crystal, value: float) -> Crystal:
         return replace(crystal, positions=value * crystal.positions)
 
-    return Library.build(recipe, parameters={"polarity": Dimension((-1, 1), inverted)})
+    return Library.build(recipe, parameters={"polarity": StructuralChange((-1, 1), inverted)})
 
 
 def frame(library: Library, tilt=(0.6, -0.9), thickness=22.3, seed=0, electrons=1e6):
@@ -75,7 +75,7 @@ def frame(library: Library, tilt=(0.6, -0.9), thickness=22.3, seed=0, electrons=
 
 
 def fitter(library: Library, **options) -> Fitter:
-    """The direction of a displacement is only known relative to that of the camera, which is known."""
+    """The rotation is given, because the direction of a displacement is only known relative to the camera."""
     return Fitter(library, SEMI_ANGLE, workers=1, hints=Hints(rotation=TURN - 1), **options)
 
 
@@ -102,7 +102,7 @@ def test_a_displacement_is_recovered_from_an_unknown_tilt(displacement):
 
 
 def test_the_error_of_a_displacement_is_honest(shifted, between):
-    """Ten frames from elsewhere in the range: the deviations are what the errors say."""
+    """Ten frames from the whole range: deviations agree with the stated errors."""
     refiner, scores = fitter(shifted), []
     for seed in range(10):
         shift = (0.08, 0.16)[seed % 2]
@@ -171,7 +171,7 @@ def test_a_full_search_looks_at_both_polarities(gallium_arsenide):
 
 @pytest.mark.parametrize("polarity", [-1, 1])
 def test_a_match_looks_at_both_polarities(gallium_arsenide, polarity, monkeypatch):
-    """A rotation that is known is no reason to search everywhere."""
+    """A known rotation does not lead to a full search."""
     monkeypatch.delattr(Fitter, "search_everywhere")
     image, truth = frame(gallium_arsenide.at(polarity=polarity))
     matching = fitter(gallium_arsenide)
@@ -189,7 +189,7 @@ def test_too_few_electrons_leave_the_polarity_open(gallium_arsenide):
 
 
 def test_the_thinnest_crystal_of_a_library_has_a_polarity_and_a_tilt(gallium_arsenide):
-    """Only next to nothing has none, and a library may begin at more."""
+    """Only almost zero thickness has none, and a library may begin at more."""
     image, truth = frame(gallium_arsenide.at(polarity=1), thickness=15.1)
     result = fitter(gallium_arsenide).refine(image, at_truth(truth))
     assert result.structure["polarity"].odds[1] > 0.99 > result.structure["polarity"].odds[-1]
@@ -210,7 +210,7 @@ def test_discrete_and_continuous_parameters_go_together():
     def warmer(crystal: Crystal, value: float) -> Crystal:
         return replace(crystal, debye_waller=value * crystal.debye_waller)
 
-    both = perovskite([0.0, 0.1, 0.2], warmth=Dimension((1.0, 2.5), warmer))
+    both = perovskite([0.0, 0.1, 0.2], warmth=StructuralChange((1.0, 2.5), warmer))
     image, truth = frame(both.at(shift=0.1, warmth=2.5))
     result = fitter(both).refine(image, at_truth(truth))
     assert list(result.structure) == ["shift", "warmth"]
