@@ -1,4 +1,4 @@
-"""`hybridfit fit`: answers for the frames in files."""
+"""`hybridfit fit`: fit the frames in files."""
 
 from __future__ import annotations
 
@@ -41,45 +41,53 @@ def fit(
         str,
         typer.Option(
             metavar="NAME",
-            help="hybrid: network, then least squares around it; lsf: full search; cnn: network alone.",
+            help="hybrid: network, then least squares near it; lsf: full search; cnn: network only.",
         ),
     ] = "hybrid",
     weights: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A network of your own (.safetensors, from hybridfit train)."),
+        typer.Option(metavar="FILE", help="Your own network (.safetensors, from hybridfit train)."),
     ] = None,
     fix: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME[=VALUE]", help="Hold a parameter, at a value or where the search has it."),
+        typer.Option(
+            metavar="NAME[=VALUE]", help="Hold a parameter at VALUE, or at the value of the search."
+        ),
     ] = None,
     free: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Fit a parameter that is fixed by default: semi_angle."),
+        typer.Option(metavar="NAME", help="Fit a parameter that is held by default: semi_angle."),
     ] = None,
     background: Annotated[
         str, typer.Option(metavar="NAME", help="radial, uniform, uniform-per-nm or none.")
     ] = "radial",
     json_path: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write a list, one object per pattern.")
+        Path | None,
+        typer.Option(
+            "--json", metavar="FILE", help="Write the answers as a list with one object per pattern."
+        ),
     ] = None,
     plot_path: Annotated[
         Path | None,
         typer.Option(
-            "--plot", metavar="FILE", help=".png, .pdf or .svg; with several patterns each gets a number."
+            "--plot", metavar="FILE", help="Draw the fit: .png, .pdf or .svg; several pictures are numbered."
         ),
     ] = None,
     hint_thickness: Annotated[
-        float | None, typer.Option(parser=finite, metavar="NM", help="Known within 3 nm.")
+        float | None, typer.Option(parser=finite, metavar="NM", help="Thickness, known within 3 nm.")
     ] = None,
-    hint_tilt: Annotated[str | None, typer.Option(metavar="X,Y", help="Known within 1 mrad (mrad).")] = None,
+    hint_tilt: Annotated[str | None, typer.Option(metavar="X,Y", help="Tilt, known within 1 mrad.")] = None,
     hint_centre: Annotated[
-        str | None, typer.Option(metavar="COL,ROW", help="Centre of the direct disc (px).")
+        str | None, typer.Option(metavar="COL,ROW", help="Centre of the direct disc.")
     ] = None,
     hint_scale: Annotated[
-        float | None, typer.Option(parser=finite, metavar="PX", help="Camera calibration (px/mrad).")
+        float | None, typer.Option(parser=finite, metavar="PX", help="Scale of the camera (px/mrad).")
     ] = None,
     hint_rotation: Annotated[
-        float | None, typer.Option(parser=finite, metavar="DEG", help="From the crystal's x to columns (°).")
+        float | None,
+        typer.Option(
+            parser=finite, metavar="DEG", help="Angle from the camera's columns to the crystal's x."
+        ),
     ] = None,
     flip: Flip = False,
     mask: Mask = None,
@@ -91,7 +99,7 @@ def fit(
 ) -> None:
     """Fit thickness, tilt and camera geometry of PACBED patterns.
 
-    Every answer is printed with its status: read that before the numbers. Parameters are thickness,
+    Read the status of an answer before its numbers. The parameters are thickness,
     tilt_x, tilt_y, centre_x, centre_y, scale, rotation, ellipticity_a, ellipticity_b, semi_angle, blur,
     and the structural parameters of the library: see hybridfit library show.
     The exit code is 0 when every pattern has an answer, whatever its status; 1 when a fit failed.
@@ -151,8 +159,8 @@ def _fit_all(
     flip: bool,
     **options: Any,
 ) -> list[FitResult]:
-    """Fit every frame, printing each report as it comes."""
-    for frame in frames:  # whatever can be found wrong is found before the first long search
+    """Fit every frame, and print each report at once."""
+    for frame in frames:  # errors are found before the first long search
         hints.check_frame(frame.image.shape, semi_angle)
     results = []
     with Bars(quiet) as bars:
