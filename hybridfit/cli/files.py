@@ -1,4 +1,4 @@
-"""What commands read and write: nothing is fitted before all can be read, nothing overwritten on failure."""
+"""What commands read and write. Nothing is overwritten when a command fails."""
 
 from __future__ import annotations
 
@@ -10,12 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 from hybridfit.errors import InputError
 
+KINDS = {
+    ".csv": "CSV",
+    ".json": "JSON",
+    ".nc": "netCDF",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".png": "PNG",
+    ".pdf": "PDF",
+    ".svg": "SVG",
+}
+
 if TYPE_CHECKING:
     import numpy as np
 
     from hybridfit.cli.console import Bars
     from hybridfit.fitting.result import FitResult
     from hybridfit.frame import Frame
+    from hybridfit.io import FrameFile
     from hybridfit.library.library import Library
 
 
@@ -41,6 +53,29 @@ def read_all(
     ]
 
 
+def open_all(
+    paths: Sequence[Path],
+    *,
+    mask: Path | None,
+    dataset: str | None,
+    shape: tuple[int, ...] | None,
+    dtype: str | None,
+    offset: int,
+) -> list[FrameFile]:
+    """Every file, to be read frame by frame: `len` of each says how many frames it has.
+
+    A file that is missing, and an option that does not fit one, is an error now. Whatever is wrong inside a
+    file comes out as a `BadFrame` when its frames are read.
+    """
+    from hybridfit.io import open_frames, read_mask
+
+    left_out = None if mask is None else read_mask(mask)
+    return [
+        open_frames(path, dataset=dataset, shape=shape, dtype=dtype, offset=offset, mask=left_out)
+        for path in paths
+    ]
+
+
 def open_library(name: str, bars: Bars) -> Library:
     """Open a library, with a bar while it is built."""
     from hybridfit.library.library import Library
@@ -49,9 +84,20 @@ def open_library(name: str, bars: Bars) -> Library:
     return Library.open(name, progress=lambda fraction: bars.show("build", fraction))
 
 
-def check_outputs(paths: Sequence[Path], inputs: Sequence[Path | str | None] = ()) -> None:
-    """Raise an InputError now for what could not be written at the end, or would overwrite an input."""
-    from hybridfit.io import atomic_path
+def check_outputs(
+    paths: Sequence[Path],
+    inputs: Sequence[Path | str | None] = (),
+    *,
+    json: Path | None = None,
+    csv: Path | None = None,
+) -> None:
+    """Raise an InputError for outputs that cannot be written, before the work begins.
+
+    An output must not be an input, and must not replace a file of another kind: a table replaces tables, a
+    picture replaces pictures. The kind goes by the suffix; `json` and `csv` name the outputs that have such
+    content whatever their suffix.
+    """
+    from hybridfit.io import atomic_path, check_replaceable
 
     taken = {os.path.realpath(path): path for path in inputs if path is not None}
     for path in paths:
@@ -61,6 +107,9 @@ def check_outputs(paths: Sequence[Path], inputs: Sequence[Path | str | None] = (
         if real in taken:
             raise InputError(f"{path} would overwrite {taken[real]}; choose another name to write to")
         taken[real] = path
+        kind = "JSON" if path == json else "CSV" if path == csv else KINDS.get(path.suffix.lower())
+        if kind is not None:
+            check_replaceable(path, kind)
 
 
 class _Enough(Exception):

@@ -133,7 +133,7 @@ def map_command(
 
         check_suffix(plot_path)
     outputs = [path for path in (plot_path, csv_path, output) if path is not None]
-    check_outputs(outputs, inputs=[scan, mask, library, weights])
+    check_outputs(outputs, inputs=[scan, mask, library, weights], csv=csv_path)
 
     from hybridfit.io import read_mask
     from hybridfit.scan.maps import map_scan

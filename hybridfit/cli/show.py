@@ -31,7 +31,7 @@ def show(
         raise InputError("--csv is a table of the whole map; leave out --at")
     plots = [] if plot_path is None else pictures(plot_path, 1)
     outputs = plots if csv_path is None else [*plots, csv_path]
-    check_outputs(outputs, inputs=[path])
+    check_outputs(outputs, inputs=[path], csv=csv_path)
 
     from hybridfit.scan.maps import fit_at, read_map
 

@@ -8,13 +8,14 @@ A scan is an array of rows by columns of such frames, and is read a block at a t
 from hybridfit.io.frames import BadFrame, FrameFile, open_frames, read_frames, read_mask
 from hybridfit.io.scan.file import ScanFile
 from hybridfit.io.scan.opening import open_scan
-from hybridfit.io.writing import atomic_path, write_json_atomic, write_tiff_atomic
+from hybridfit.io.writing import atomic_path, check_replaceable, write_json_atomic, write_tiff_atomic
 
 __all__ = [
     "BadFrame",
     "FrameFile",
     "ScanFile",
     "atomic_path",
+    "check_replaceable",
     "open_frames",
     "open_scan",
     "read_frames",

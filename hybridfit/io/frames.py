@@ -54,6 +54,11 @@ class BadFrame:
     readable: bool
 
     @property
+    def status(self) -> str:
+        """The status of its answer: "unusable" or "unreadable"."""
+        return "unusable" if self.readable else "unreadable"
+
+    @property
     def message(self) -> str:
         """What is wrong, in one line."""
         return str(self.error)

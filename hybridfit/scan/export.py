@@ -11,7 +11,7 @@ import xarray as xr
 
 from hybridfit.errors import InputError
 from hybridfit.flags import names_of
-from hybridfit.io import atomic_path
+from hybridfit.io import atomic_path, check_replaceable
 
 DIMS = ("scan_y", "scan_x")
 
@@ -26,9 +26,10 @@ def write_csv(dataset: xr.Dataset, path: str | Path) -> None:
     Raises
     ------
     InputError
-        The path cannot be written to, or the dataset is no map.
+        The path cannot be written to or is a file that is no table, or the dataset is no map.
     """
     _check(dataset)
+    check_replaceable(path, "CSV")
     ny, nx = (dataset.sizes[dim] for dim in DIMS)
     y, x = (axis.ravel() for axis in np.indices((ny, nx)))
     columns: dict[str, list[str]] = {"y": [str(i) for i in y], "x": [str(i) for i in x]}
