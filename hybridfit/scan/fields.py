@@ -19,6 +19,8 @@ are counted, unless the angle between camera and scan is given.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
@@ -26,12 +28,32 @@ from scipy import constants
 
 from hybridfit.errors import InputError
 from hybridfit.flags import good_positions
+from hybridfit.thresholds import threshold
 
 Array = NDArray[np.float64]
 REST_ENERGY_KV = constants.m_e * constants.c**2 / constants.e / 1e3
-# residuals beyond so many σ lose weight, or have none: both are 95 % efficient for normal errors
-HUBER, TUKEY = 1.345, 4.685
-ROUNDS = 50
+ROUNDS = 50  # of weights at most; ten are usual
+
+
+@dataclass(frozen=True)
+class FieldSettings:
+    """How the plane of descan is told from outliers."""
+
+    huber: float = threshold(
+        1.345,
+        "σ",
+        "larger residuals lose weight; 95 % efficient for normal errors",
+        "Huber, Robust Statistics",
+    )
+    tukey: float = threshold(
+        4.685,
+        "σ",
+        "larger residuals have no weight; 95 % efficient",
+        "Holland & Welsch, Commun. Stat. 6 (1977)",
+    )
+
+
+FIELD = FieldSettings()
 
 
 def deflection(
@@ -149,41 +171,39 @@ def momentum_times_speed(energy_kv: float) -> float:
     return energy_kv * (energy_kv + 2 * REST_ENERGY_KV) / (energy_kv + REST_ENERGY_KV)
 
 
-def robust_plane(values: Array, used: NDArray[np.bool_]) -> Array:
+def robust_plane(values: Array, used: NDArray[np.bool_], settings: FieldSettings = FIELD) -> Array:
     """A plane through an image (ny, nx) from the positions that are used, less its outliers.
 
-    Iteratively reweighted least squares: Huber's weights find where it is, and Tukey's, which are 0 for
-    outliers, then take their pull away.
-
-    Along an axis with a single such position it is level.
+    Iteratively reweighted least squares: Huber's weights find the plane, and Tukey's, which are 0 for
+    outliers, then leave these out.  The plane is level along an axis with a single used position.
     """
     axes = [np.linspace(-1, 1, n) if n > 1 else np.zeros(1) for n in values.shape]
     v, u = np.meshgrid(*axes, indexing="ij")
     every = np.stack([np.ones_like(u), u, v], axis=-1)
     a, b = every[used], values[used]
-    # level along an axis that has but one position: a column of no change says nothing
+    # level along an axis with one position only: a column without change has no slope
     varies = [True, *(np.ptp(a[:, i]) > 0 for i in (1, 2))]
     a = a * varies
     plane = np.linalg.lstsq(a, b, rcond=None)[0]
-    for weigh in (_huber, _tukey):
+    for weigh, width in ((_huber, settings.huber), (_tukey, settings.tukey)):
         for _ in range(ROUNDS):
             residual = np.abs(b - a @ plane)
             sigma = 1.4826 * float(np.median(residual))
             if not sigma > 1e-12:
                 break
-            root = np.sqrt(weigh(residual / sigma))
+            root = np.sqrt(weigh(residual / sigma, width))
             before, plane = plane, np.linalg.lstsq(a * root[:, None], b * root, rcond=None)[0]
             if np.allclose(plane, before, rtol=0, atol=1e-6 * sigma):
                 break
     return every @ plane
 
 
-def _huber(x: Array) -> Array:
-    return HUBER / np.maximum(x, HUBER)
+def _huber(x: Array, width: float) -> Array:
+    return width / np.maximum(x, width)
 
 
-def _tukey(x: Array) -> Array:
-    return np.maximum(0.0, 1 - (x / TUKEY) ** 2) ** 2
+def _tukey(x: Array, width: float) -> Array:
+    return np.maximum(0.0, 1 - (x / width) ** 2) ** 2
 
 
 def _values(dataset: xr.Dataset, name: str) -> Array:

@@ -1,8 +1,8 @@
 """What all positions of a scan share: scale, rotation and distortion, from a first pass over a few.
 
-The camera does not change during a scan.  Some positions are fitted with everything free; the
-medians of what is common are then held for the others, which makes them quicker and more precise,
-and puts all tilts into one crystal frame.
+The camera does not change during a scan.  A few positions are fitted with everything free.  The medians
+of what is common are then held for all positions: their fits are quicker and more precise, and all tilts
+are in one crystal frame.
 """
 
 from __future__ import annotations
@@ -13,18 +13,12 @@ import numpy as np
 
 from hybridfit.scan.positions import At
 from hybridfit.scan.rows import COLUMN, STATUSES, Rows
-
-COMMON = ("scale", "rotation", "ellipticity_a", "ellipticity_b")
-SAMPLED = 25  # positions of the first pass
-FEWEST = 3  # that must have converged
-# how far the positions may differ (median deviation) for a value to be called common
-SCATTER = {"scale": 0.01, "rotation": 1.0, "ellipticity_a": 0.01, "ellipticity_b": 0.01, "semi_angle": 0.3}
+from hybridfit.scan.settings import FIRST_PASS, FirstPassSettings
 
 
-def sampled(shape: tuple[int, int], count: int | None = None) -> tuple[At, ...]:
-    """Positions spread evenly over a map of a shape."""
+def sampled(shape: tuple[int, int], count: int) -> tuple[At, ...]:
+    """So many positions, or a few less, spread evenly over a map of a shape."""
     ny, nx = shape
-    count = count or SAMPLED
     rows = int(np.clip(round(np.sqrt(count * ny / nx)), 1, min(ny, count)))
     columns = int(np.clip(count // rows, 1, nx))
     ys = np.unique(((np.arange(rows) + 0.5) * ny / rows).astype(int))
@@ -32,7 +26,9 @@ def sampled(shape: tuple[int, int], count: int | None = None) -> tuple[At, ...]:
     return tuple((int(y), int(x)) for y in ys for x in xs)
 
 
-def common_values(rows: Rows, names: Sequence[str], order: int) -> dict[str, float]:
+def common_values(
+    rows: Rows, names: Sequence[str], order: int, settings: FirstPassSettings = FIRST_PASS
+) -> dict[str, float]:
     """The medians of what is common, by name; empty where too few positions converged or they disagree.
 
     Parameters
@@ -42,9 +38,10 @@ def common_values(rows: Rows, names: Sequence[str], order: int) -> dict[str, flo
     names : parameters that are to be common
     order : int
         Rotations by 360°/order are the same.
+    settings : FirstPassSettings
     """
     good = rows.values[rows.status == STATUSES.index("converged")]
-    if len(good) < FEWEST:
+    if len(good) < settings.fewest:
         return {}
     found = {}
     for name in names:
@@ -54,6 +51,6 @@ def common_values(rows: Rows, names: Sequence[str], order: int) -> dict[str, flo
             values += 360 / order * np.round((best - values) * order / 360)
         middle = float(np.median(values))
         deviation = float(np.median(np.abs(values - middle)))
-        if deviation <= SCATTER.get(name, np.inf) * (abs(middle) if name == "scale" else 1):
+        if deviation <= settings.scatter(name) * (abs(middle) if name == "scale" else 1):
             found[name] = middle
     return found

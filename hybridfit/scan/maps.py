@@ -2,77 +2,62 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, DTypeLike
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate
-from hybridfit.fitting.fitter import Fitter, check_method
-from hybridfit.fitting.flipped import FlippedFitter, flipped_fix
-from hybridfit.fitting.hints import Hints, check_fixed
+from hybridfit.fitting.fitter import Fitter
+from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.refine.structural import reference_values
+from hybridfit.fitting.settings import FitSettings
 from hybridfit.flags import good_positions
 from hybridfit.io import ScanFile, atomic_path, open_scan
 from hybridfit.library.library import Library
 from hybridfit.library.mirror import mirrored
 from hybridfit.library.store import check_parameters
 from hybridfit.model import PARAMETERS
-from hybridfit.pattern import background as bg
+from hybridfit.options import settings_from
 from hybridfit.scan.dataset import map_dataset
 from hybridfit.scan.fields import deflection, projected_field
-from hybridfit.scan.first_pass import COMMON
+from hybridfit.scan.fingerprint import inputs_of
+from hybridfit.scan.made import attributes, how_made, read_map
 from hybridfit.scan.pool import Workers
-from hybridfit.scan.positions import NoFrame, Positions, Roi
+from hybridfit.scan.positions import NoFrame, Positions, check_memory
 from hybridfit.scan.rows import to_frame
-from hybridfit.scan.run import MapRun, Progress
+from hybridfit.scan.run import MapReport, MapRun, Progress
+from hybridfit.scan.settings import MapOptions, MapSettings, OpenSettings
+from hybridfit.scan.stopping import interruptible
+from hybridfit.scan.store import Store
 from hybridfit.scan.worker import in_frame_pixels
 
 if TYPE_CHECKING:
     from hybridfit.fitting.result import FitResult
     from hybridfit.network.weights import Network
 
-TITLE = "hybridfit map"
+__all__ = ["fit_at", "map_scan", "read_map", "write_map"]
 
 
 def map_scan(
     scan: ScanFile | str | Path,
     library: Library | str | Path,
     *,
-    semi_angle: float,
+    semi_angle: float | None = None,
     output: str | Path | None = None,
-    method: str = "hybrid",
     network: Network | str | Path | None = None,
-    background: str = "radial",
-    fix: Mapping[str, float | None] | None = None,
-    free: Sequence[str] = (),
-    common: Sequence[str] = COMMON,
-    hint_rotation: float | None = None,
-    average: int = 1,
-    roi: Roi | None = None,
-    mask: ArrayLike | None = None,
-    bin: int = 1,
-    step_nm: float | None = None,
-    field: bool = False,
-    scan_rotation: float | None = None,
-    flip: bool = False,
-    dataset: str | None = None,
-    scan_shape: tuple[int, int] | None = None,
-    shape: Sequence[int] | None = None,
-    dtype: DTypeLike | None = None,
-    offset: int = 0,
     workers: int | None = None,
     scheduler: str | None = None,
-    device: str = "auto",
-    partial: bool = False,
     progress: Progress | None = None,
+    settings: MapSettings | None = None,
+    **options: Unpack[MapOptions],
 ) -> xr.Dataset:
     """Thickness and tilt at every position of a 4D-STEM scan.
 
@@ -84,40 +69,45 @@ def map_scan(
     scan : ScanFile, or the path of a scan
     library : Library, or the name or file of one
     semi_angle : float, mrad
+        Needed, here or in the settings.
     output : path of the map (.nc), optional
         Without one nothing is kept.
-    method, network, background, fix, free
+    network : Network, or the path of its weights, optional
+        As for `Fitter`.
+    workers : int, processes; by default all cores, or what `joblib.parallel_config` says
+    scheduler : str, optional
+        Address of a dask scheduler.
+    progress : callable(MapReport), optional
+    settings : MapSettings, optional
+        All of the following at once; those that are given by name as well replace them.
+    method, background, fix, free, bounds, expressions, flip
         As for `Fitter`; scale and centre are in pixels of the camera, whatever the binning.
-    common : names of parameters that all positions share
+    common : names of parameters that all positions share, default scale, rotation and ellipticity
         Found in a first pass over a few positions, then held.
     hint_rotation : float, degrees, optional
-        From the crystal's x to columns, known within some degrees: what tells the sign of a polarity.
-    average : int
+        From the crystal's x to columns, known within some degrees: it decides the sign of a polarity.
+    average : int, default 1
         Fit the mean of average × average positions.
     roi : (top, bottom, left, right), optional
         Positions of the file: rows top … bottom − 1, columns left … right − 1.
     mask : (rows, cols) array_like of bool, optional
         True = leave this pixel of the camera out.
-    bin : int
+    bin : int, default 1
         Bin frames by this factor first.
     step_nm : float, optional
         Between positions (nm); by default what the file says.
-    field : bool
+    field : bool, default False
         Add the electric field that goes with deflection and thickness.
     scan_rotation : float, degrees, optional
         From the camera's columns to the scan's x: deflections are then along the scan's axes.
-    flip : bool
-        The camera mirrors its frames; see `hybridfit.fitting.flipped`.
+    device : str, default "auto"
+        Of the network: a torch device, or "auto".
+    partial : bool, default False
+        Only put together what is done so far; the rest is `not_done`.
+    first_pass, neighbours, work : settings of the stages
+        Thresholds; change them only to study them.
     dataset, scan_shape, shape, dtype, offset
         As for `open_scan`.
-    workers : int, processes; by default all cores, or what `joblib.parallel_config` says
-    scheduler : str, optional
-        Address of a dask scheduler.
-    device : str
-        Of the network: a torch device, or "auto".
-    partial : bool
-        Do nothing but put together what is done so far; the rest is `not_done`.
-    progress : callable(MapReport), optional
 
     Returns
     -------
@@ -127,105 +117,105 @@ def map_scan(
 
     Raises
     ------
+    TypeError
+        An option that does not exist, or no semi-angle.
     InputError, LibraryError
-        Something cannot be used as given, or the output is another map.
+        Something cannot be used as given, the output is another map, or another run is at work on it.
     """
-    _check(method, background, semi_angle, common)
-    hint = Hints(rotation=hint_rotation).rotation
-    names = (*(fix or {}), *free)
-    keep = dict(dataset=dataset, scan_shape=scan_shape, shape=shape, dtype=dtype, offset=offset)
-    file = scan if isinstance(scan, ScanFile) else open_scan(scan, **keep)  # type: ignore[arg-type]
-    if not isinstance(library, Library):
-        check_parameters(names, PARAMETERS, library, fix or {})
-    library, name, library_path = _opened(library)
-    for parameter in names:
-        if parameter not in (*PARAMETERS, *library.structure):
-            known = ", ".join((*PARAMETERS, *library.structure))
-            raise InputError(f"unknown parameter {parameter!r}; the parameters are {known}")
-    library.check_semi_angle(semi_angle)
-    check_fixed(fix or {}, library, semi_angle)
-    seen = mirrored(library) if flip else library
-    if seen is not library:
-        library_path = None  # nobody can open it
-    held = flipped_fix(fix or {}) if flip else fix or {}
-    left_out = None if mask is None else np.asarray(mask, bool)
-    positions = Positions(file, average=average, roi=roi, mask=left_out, bin=bin)
-    if step_nm is None:
-        step_nm = file.calibration.get("step_nm")
-    reference = seen.at(**reference_values(seen, held))
-    net = _network(method, network, reference, semi_angle, device)
-    with tempfile.TemporaryDirectory() as folder, Workers(workers, scheduler) as processes:
-        path = Path(folder) / "map.nc" if output is None else Path(os.path.abspath(output))
-        run = MapRun(
-            positions,
-            seen,
-            library_path,
-            net,
-            path,
-            semi_angle=float(semi_angle),
-            method=method,
-            background=background,
-            fix=held,
-            free=free,
-            flip=flip,
-            common=() if method == "cnn" else common,
-            rotation=hint,
-            workers=processes,
-            progress=progress or (lambda report: None),
-        )
-        digest = run.store.manifest["digest"]
-        if path.exists():
-            before = read_map(path)
-            if before.attrs.get("run") != digest:
-                raise InputError(
-                    f"{output} is another map, with other settings or inputs; "
-                    "choose another name, or remove it"
-                )
-            if before.attrs.get("complete"):
-                return before
-        rows = run.partial() if partial else run.run()
-        rows = rows.flipped() if flip else rows
-        attrs = _attributes(run, library, name, file, keep, complete=not partial)
+    asked, opening = _settings(semi_angle, settings, options)
+    file = scan if isinstance(scan, ScanFile) else open_scan(scan, **vars(opening))
+    library, name, library_path = _checked(library, asked)
+    left_out = None if asked.mask is None else np.asarray(asked.mask, bool)
+    positions = Positions(file, average=asked.average, roi=asked.roi, mask=left_out, bin=asked.bin)
+    check_memory(positions, asked.work.position_bytes)
+    in_frame_pixels(asked.fit, asked.bin)  # an error now for what cannot be binned
+    net = _network(network, library, asked)
+    with contextlib.ExitStack() as stack:
+        check = stack.enter_context(interruptible())
+        processes = stack.enter_context(Workers(workers, scheduler))
+        folder = output or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "map.nc"
+        path = Path(os.path.abspath(folder))
+        store = Store(path, inputs_of(positions, library, net, asked))
+
+        def report(state: MapReport) -> None:
+            check()
+            if progress is not None:
+                progress(state)
+
+        run = MapRun(positions, library, library_path, net, store, asked, processes, report)
+        if (done := _finished(path, store.digest)) is not None:
+            return done
+        if not asked.partial:
+            stack.enter_context(store.working())
+            if (done := _finished(path, store.digest)) is not None:  # by a run that has ended since
+                store.remove()
+                return done
+        rows = run.partial() if asked.partial else run.run()
+        attrs = attributes(store, library, name, file, opening, complete=not asked.partial)
+        step_nm = file.calibration.get("step_nm") if asked.step_nm is None else asked.step_nm
         out = map_dataset(rows, positions, library.structure, step_nm=step_nm, attrs=attrs)
-        out = _with_fields(out, field, scan_rotation)
+        out = _with_fields(out, asked.field, asked.scan_rotation)
         if left_out is not None:
             out["mask"] = (("row", "col"), left_out.astype(np.int8), {"long_name": "1: pixel left out"})
         if output is not None:
             write_map(out, path)
-            if not partial:
-                run.store.remove()
+            if not asked.partial:
+                store.remove()
     return out
 
 
-def write_map(dataset: xr.Dataset, path: str | Path) -> None:
-    """Write a map as netCDF4: whole, or not at all."""
-    packed = {"zlib": True, "complevel": 4}
-    encoding: dict[str, Any] = {
-        str(name): packed for name, v in dataset.data_vars.items() if v.dtype.kind in "fi" and v.ndim == 2
-    }
-    with atomic_path(path) as temporary:
-        dataset.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
+def _settings(
+    semi_angle: float | None, settings: MapSettings | None, options: Mapping[str, Any]
+) -> tuple[MapSettings, OpenSettings]:
+    """What is asked of the map, and how its file is opened."""
+    names = [field.name for field in fields(OpenSettings)]
+    opening = {key: value for key, value in options.items() if key in names}
+    given = {key: value for key, value in options.items() if key not in names}
+    if semi_angle is not None:
+        given["semi_angle"] = semi_angle
+    asked = settings_from(MapSettings, settings, given, "map_scan", also=names)
+    return asked, OpenSettings(**opening)
 
 
-def read_map(path: str | Path) -> xr.Dataset:
-    """Open a map.
+def _finished(path: Path, digest: str) -> xr.Dataset | None:
+    """The map of this run, where it is complete.
 
     Raises
     ------
     InputError
-        There is no such file, or it is no map.
+        There is another file of that name.
     """
+    if not path.exists():
+        return None
+    found = read_map(path)
+    if found.attrs.get("run") != digest:
+        raise InputError(
+            f"{path} is another map, with other settings or inputs; choose another name, or remove it"
+        )
+    return found if found.attrs.get("complete") else None
+
+
+def write_map(dataset: xr.Dataset, path: str | Path) -> None:
+    """Write a map as netCDF4: whole, or not at all.
+
+    Raises
+    ------
+    InputError
+        It cannot be written: the disk is full, for instance.
+    """
+    packed = {"zlib": True, "complevel": 4}
+    encoding: dict[str, Any] = {
+        str(name): packed for name, v in dataset.data_vars.items() if v.dtype.kind in "fi" and v.ndim == 2
+    }
     try:
-        with xr.open_dataset(path, engine="netcdf4") as stored:
-            found = stored.load()
-    except FileNotFoundError:
-        raise InputError(f"there is no map {path}; `hybridfit map` makes one") from None
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(f"{path} cannot be read as a map ({reason}); copy it again") from None
-    if found.attrs.get("title") != TITLE:
-        raise InputError(f"{path} is no map of hybridfit; give the output of `hybridfit map`")
-    return found
+        with atomic_path(path) as temporary:
+            dataset.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
+    except (OSError, RuntimeError) as error:  # RuntimeError is what netCDF raises on a full disk
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:160]
+        raise InputError(
+            f"{path} cannot be written ({reason}); make room there: what is done is kept, and the same "
+            "command goes on"
+        ) from error
 
 
 def fit_at(found: xr.Dataset, y: int, x: int, library: Library | None = None) -> FitResult:
@@ -248,38 +238,46 @@ def fit_at(found: xr.Dataset, y: int, x: int, library: Library | None = None) ->
     ny, nx = found.sizes["scan_y"], found.sizes["scan_x"]
     if not (0 <= y < ny and 0 <= x < nx):
         raise InputError(f"position {y},{x} is not in this map of {ny} × {nx}; rows and columns count from 0")
-    about = json.loads(found.attrs["settings"])
-    mask = found["mask"].values.astype(bool) if "mask" in found else None
-    roi = about["roi"]
+    made = how_made(found)
+    if library is None and not made.library_name:
+        raise InputError("the library of this map was never saved; give it as library = …")
     positions = Positions(
-        open_scan(about["scan"], **about["opened"]),
-        average=about["average"],
-        roi=(roi[0], roi[1], roi[2], roi[3]),
-        mask=mask,
-        bin=about["bin"],
+        open_scan(made.scan, **made.opened),
+        average=made.average,
+        roi=made.roi,
+        mask=found["mask"].values.astype(bool) if "mask" in found else None,
+        bin=made.bin,
     )
+    if positions.shape != (ny, nx):
+        raise InputError(
+            f"{made.scan} has {positions.shape[0]} × {positions.shape[1]} positions, the map {ny} × {nx}; "
+            "put back the scan that the map was made of"
+        )
     frame = positions.frames([(y, x)])[0]
     if isinstance(frame, NoFrame):
         raise InputError(frame.message)
     cell = found.isel(scan_y=y, scan_x=x)
-    held = {**about["fix"], **about["common"]}
-    known = bool(np.isfinite(cell["thickness"]))
-    if library is None and not about["library_name"]:
-        raise InputError("the library of this map was never saved; give it as library = …")
-    fitter = (FlippedFitter if about.get("flip") else Fitter)(
-        library or Library.open(about["library_name"]),
-        about["semi_angle"],
-        background=about["background"],
-        fix=in_frame_pixels(held, positions.bin),
-        free=about["free"],
-        hints=Hints(rotation=about.get("hint_rotation")),
-        seeded=known,
+    start = {n: float(cell[n]) for n in Candidate.__dataclass_fields__ if n in found}
+    known = bool(np.isfinite(list(start.values())).all())
+    asked = FitSettings(
+        made.semi_angle,
+        background=made.background,
+        fix={**made.fix, **made.common},
+        free=made.free,
+        bounds=made.bounds,
+        expressions=made.expressions,
+        hints=Hints(rotation=made.hint_rotation),
+        flip=made.flip,
         keep_model=True,
+    )
+    fitter = Fitter(
+        library or Library.open(made.library_name),
+        settings=in_frame_pixels(asked, positions.bin),
+        seeded=known,
     )
     if not known:
         return fitter.fit(frame)
-    start = Candidate(**{n: float(cell[n]) for n in Candidate.__dataclass_fields__ if n in found})
-    return fitter.refine(frame, to_frame(start, positions.bin))
+    return fitter.refine(frame, to_frame(Candidate(**start), positions.bin))
 
 
 def _with_fields(found: xr.Dataset, field: bool, scan_rotation: float | None) -> xr.Dataset:
@@ -300,79 +298,35 @@ def _opened(library: Library | str | Path) -> tuple[Library, str, str | None]:
     return opened, name, name if path.suffix == ".nc" else str(Library.cached_path(name))
 
 
-def _check(method: str, background: str, semi_angle: float, common: Sequence[str]) -> None:
-    check_method(method)
-    bg.check(background)
-    if not semi_angle > 0:
-        raise InputError(f"semi-angle {semi_angle:g} mrad cannot be right; give it in mrad, above 0")
-    for name in common:
-        if name not in PARAMETERS:
-            raise InputError(f"unknown parameter {name!r}; common may be {', '.join(PARAMETERS)}")
+def _checked(library: Library | str | Path, asked: MapSettings) -> tuple[Library, str, str | None]:
+    """The library, what to call it, and where others can open it; an error for what it does not cover."""
+    fit = asked.fit
+    if not isinstance(library, Library):
+        names = (*fit.fix, *fit.free, *fit.bounds, *fit.expressions)
+        check_parameters(names, PARAMETERS, library, fit.fix)  # before it is built
+    found, name, path = _opened(library)
+    fit.check(found)
+    return found, name, path
 
 
-def _network(
-    method: str, network: Network | str | Path | None, library: Library, semi_angle: float, device: str
-) -> Network | None:
-    if method == "lsf":
+def _network(network: Network | str | Path | None, library: Library, asked: MapSettings) -> Network | None:
+    """The network of a map, on its device; None where it does without."""
+    if asked.method == "lsf":
         return None
+    seen, inside = (mirrored(library), asked.fit.mirrored()) if asked.flip else (library, asked.fit)
+    seen = seen.at(**reference_values(seen, inside.fix))
     from hybridfit.network.weights import Network as Weights
 
+    semi_angle = asked.semi_angle
     if isinstance(network, str | Path):
-        network = Weights.open(network, device=device)
+        network = Weights.open(network, device=asked.device)
     if network is None:
-        network = Weights.for_library(library, semi_angle, device=device)
-    if network is None and method == "cnn":
+        network = Weights.for_library(seen, semi_angle, beside=library.path, device=asked.device)
+    if network is None and asked.method == "cnn":
         raise InputError(
             f"no network comes with this library at {semi_angle:g} mrad; make one with `hybridfit train`, "
             "or use method lsf"
         )
     if network is not None:
-        network.check(library, semi_angle)
+        network.check(seen, semi_angle)
     return network
-
-
-def _attributes(
-    run: MapRun,
-    library: Library,
-    name: str,
-    file: ScanFile,
-    opened: Mapping[str, Any],
-    *,
-    complete: bool,
-) -> dict[str, Any]:
-    import hybridfit
-
-    attrs = library.dataset.attrs
-    zone = " ".join(str(int(i)) for i in np.atleast_1d(attrs["zone"]))
-    kept = run.store.settings
-    used = {
-        key: kept[key]
-        for key in (
-            "method", "semi_angle", "background", "fix", "free", "hint_rotation", "average", "roi", "bin"
-        )
-    }  # fmt: skip
-    used |= {
-        "common": run.store.common or {},
-        "flip": bool(kept.get("flip", False)),
-        "library_name": name,
-        "scan": os.path.abspath(file.path),
-        "opened": {
-            key: str(value) if key == "dtype" and value is not None else value
-            for key, value in opened.items()
-        },
-    }
-    if used["flip"]:
-        used |= {key: flipped_fix(used[key]) for key in ("fix", "common")}
-    return {
-        "title": TITLE,
-        "Conventions": "CF-1.11",
-        "library": f"{attrs['crystal']} [{zone}] {attrs['energy_kv']:g} kV",
-        "library_name": name,
-        "semi_angle_mrad": kept["semi_angle"],
-        "energy_kv": float(attrs["energy_kv"]),
-        "source": Path(file.path).name,
-        "hybridfit_version": hybridfit.__version__,
-        "settings": json.dumps(used),
-        "run": run.store.manifest["digest"],
-        "complete": int(complete),
-    }

@@ -1,4 +1,4 @@
-"""Neighbours seed each other: what is poor, or unlike all around it, is fitted again from their answers."""
+"""Neighbours seed each other: a poor fit, or one unlike those around it, starts from their answers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.scan.positions import At
 from hybridfit.scan.rows import COLUMN, GOOD, RETRIED, STATUSES, Rows
-
-SWEEPS = 3  # what a neighbour has mended may mend the next one
-STARTS = 3  # neighbours tried
-UNLIKE, AGREED = 3.0, 2.0  # nm: from the median of the neighbours, and their spread
-FEWEST = 3  # neighbours that make another position unlikely
+from hybridfit.scan.settings import NEIGHBOURS, NeighbourSettings
 
 
-def retries(rows: Rows, shape: tuple[int, int], tried: NDArray[np.bool_]) -> dict[At, list[Candidate]]:
+def retries(
+    rows: Rows,
+    shape: tuple[int, int],
+    tried: NDArray[np.bool_],
+    settings: NeighbourSettings = NEIGHBOURS,
+) -> dict[At, list[Candidate]]:
     """Positions to fit again, and the answers of neighbours to start from, the best fits first.
 
     Parameters
@@ -26,7 +27,8 @@ def retries(rows: Rows, shape: tuple[int, int], tried: NDArray[np.bool_]) -> dic
         Of all positions, row by row.
     shape : (rows, columns) of the map
     tried : (rows · columns,) bool
-        Positions whose neighbours have nothing new to say.
+        Positions whose neighbours have not changed since they were fitted.
+    settings : NeighbourSettings
     """
     thickness = rows.values[:, COLUMN["thickness"]]
     left = rows.values[:, COLUMN["residual_fraction"]]
@@ -41,11 +43,13 @@ def retries(rows: Rows, shape: tuple[int, int], tried: NDArray[np.bool_]) -> dic
             continue
         doubtful = rows.status[i] in RETRIED
         solid = [j for j in near if converged[j]]
-        if not doubtful and len(solid) >= FEWEST:
+        if not doubtful and len(solid) >= settings.fewest:
             t = thickness[solid]
-            doubtful = abs(thickness[i] - np.median(t)) > UNLIKE and float(np.ptp(t)) < AGREED
+            doubtful = (
+                abs(thickness[i] - np.median(t)) > settings.unlike and float(np.ptp(t)) < settings.agreed
+            )
         if doubtful:
-            best = sorted(solid or near, key=lambda j: (left[j], j))[:STARTS]
+            best = sorted(solid or near, key=lambda j: (left[j], j))[: settings.starts]
             found[y, x] = [rows.candidate(j) for j in best]
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -11,10 +12,11 @@ from joblib.parallel import get_active_backend
 
 from hybridfit.errors import InputError
 from hybridfit.scan.rows import Rows
+from hybridfit.scan.stopping import end_with
 from hybridfit.scan.worker import Job, Task, work
 
 PATIENCE = "10s"  # with a scheduler
-AHEAD = 2  # tasks prepared for each worker: none waits for the network
+AHEAD = 2  # tasks prepared for each worker, so that none waits for the network
 
 
 class Workers:
@@ -59,15 +61,27 @@ class Workers:
             run = joblib.Parallel(
                 return_as="generator_unordered", batch_size=1, pre_dispatch=f"{AHEAD}*n_jobs"
             )
-            yield from run(joblib.delayed(work)(job, task) for task in tasks)
+            parent = None if self.remote else os.getpid()
+            yield from run(joblib.delayed(_work)(parent, job, task) for task in tasks)
 
     def _config(self, job: Job) -> Any:
         if self.remote:
             options = {} if self._client is None else {"client": self._client}
             return joblib.parallel_config(backend="dask", n_jobs=-1, scatter=[job], **options)
         if self._chosen == "LokyBackend":
-            return joblib.parallel_config(backend="loky", n_jobs=self._count or -1, inner_max_num_threads=1)
+            options = {"backend": "loky", "n_jobs": self._count or -1, "inner_max_num_threads": 1}
+            try:
+                return joblib.parallel_config(initializer=end_with, initargs=(os.getpid(),), **options)
+            except TypeError:  # joblib before 1.5: workers watch their parent from their first task on
+                return joblib.parallel_config(**options)
         return contextlib.nullcontext()
+
+
+def _work(parent: int | None, job: Job, task: Task) -> tuple[str, Rows]:
+    """Work on a task in a process that a parent has started; None: it belongs to a scheduler."""
+    if parent is not None:
+        end_with(parent)
+    return work(job, task)
 
 
 def _client(address: str) -> Any:

@@ -5,7 +5,8 @@ A position may be the mean of several of the file's: a PACBED pattern averages o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,62 @@ class NoFrame:
 
     readable: bool
     message: str
+
+
+def check_memory(positions: Positions, each: float) -> None:
+    """Raise an InputError for more positions than this machine has memory for, at `each` bytes a position."""
+    ny, nx = positions.shape
+    needed, there = ny * nx * each, machine_memory()
+    if needed > there:
+        raise InputError(
+            f"{positions.file.path}: a map of {ny} × {nx} positions needs {needed / 1e9:.3g} GB of memory, "
+            f"this machine has {there / 1e9:.3g}; map a part of it (roi), or average more positions"
+        )
+
+
+def machine_memory() -> float:
+    """Bytes of memory of this machine; 16e9 where it does not tell."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):  # Windows
+        return 16e9
+
+
+@dataclass(frozen=True)
+class Blocks(Mapping[str, tuple[At, ...]]):
+    """The blocks of a map by name, and the positions of each, made when they are asked for.
+
+    Whole rows are put together until a block has `least` positions; a row of more than `most` is cut.
+    """
+
+    shape: tuple[int, int]
+    least: int
+    most: int
+
+    @property
+    def _rows(self) -> int:
+        """Of one block."""
+        return max(1, min(round(self.least / self.shape[1]), self.most // self.shape[1]))
+
+    @property
+    def _pieces(self) -> int:
+        """Of one row."""
+        return -(-self.shape[1] // self.most)
+
+    def __len__(self) -> int:
+        return -(-self.shape[0] // self._rows) * self._pieces
+
+    def __iter__(self) -> Iterator[str]:
+        for top in range(0, self.shape[0], self._rows):
+            for piece in range(self._pieces):
+                yield f"rows-{top:06d}" + (f"-{piece * self.most:06d}" if self._pieces > 1 else "")
+
+    def __getitem__(self, name: str) -> tuple[At, ...]:
+        _, top, *left = name.split("-")
+        rows = range(int(top), min(int(top) + self._rows, self.shape[0]))
+        start = int(left[0]) if left else 0
+        columns = range(start, min(start + self.most, self.shape[1]) if left else self.shape[1])
+        return tuple((y, x) for y in rows for x in columns)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,14 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.fitting.candidates import Candidate
-from hybridfit.fitting.flipped import flipped_words
 from hybridfit.fitting.result import FitResult, Status
+from hybridfit.fitting.route import Route
 from hybridfit.model import PARAMETERS
+from hybridfit.pattern.binning import from_binned, to_binned
 
 Array = NDArray[np.float64]
 
 STATUSES = (*(status.name for status in Status), "unusable", "unreadable", "not_done")
-ROUTES = ("network", "neighbour", "wider window", "full search", "seed given", "none")
+# in the order of the numbers that maps have for them
+ROUTES = (
+    *(Route.network, Route.neighbour, Route.wider_window, Route.full_search, Route.seed_given),
+    "none",
+    Route.library_match,
+)
 FIGURES = ("intensity_factor", "residual_fraction", "misfit_fraction", "reduced_chi2")
 # the covariance of the two components of tilt is what the errors of magnitude and azimuth need
 FIELDS = (*PARAMETERS, *(f"{name}_stderr" for name in PARAMETERS), "tilt_covariance", *FIGURES)
@@ -65,6 +71,10 @@ class Rows:
         """Position i alone."""
         return Rows(*(getattr(self, name)[i : i + 1] for name in type(self).__annotations__))
 
+    def ordered(self, indices: NDArray[np.intp]) -> Rows:
+        """The positions at the indices, in this order."""
+        return Rows(*(getattr(self, name)[indices] for name in type(self).__annotations__))
+
     def put(self, indices: NDArray[np.intp], new: Rows) -> Rows:
         """A copy with the positions at the indices replaced."""
         old = {name: getattr(self, name) for name in type(self).__annotations__}
@@ -74,13 +84,17 @@ class Rows:
             values[indices] = getattr(new, name)
         return Rows(**{**out, "message": out["message"].astype(str)})
 
-    def flipped(self) -> Rows:
-        """The same with tilts in the frame of the mirror image, or back."""
-        values = self.values.copy()
-        for name in ("tilt_y", "tilt_covariance"):
-            values[:, COLUMN[name]] *= -1
-        message = np.array([flipped_words(str(words)) for words in self.message])
-        return replace(self, values=values, message=message)
+    def fits(self, n: int) -> bool:
+        """Whether these are n positions whose numbers, status and route can be."""
+        shapes = self.values.shape == (n, len(FIELDS)) and self.structure.shape[::2] == (n, 2)
+        words = [v.shape == (n,) for v in (self.status, self.route, self.message)]
+        if not (shapes and all(words)):
+            return False
+        kinds = [v.dtype.kind for v in (self.values, self.structure, self.status, self.route, self.message)]
+        flags = ((self.status, STATUSES), (self.route, ROUTES))
+        return kinds == ["f", "f", "i", "i", "U"] and all(
+            (v >= 0).all() and (v < len(names)).all() for v, names in flags
+        )
 
     def candidate(self, i: int) -> Candidate:
         """The answer of position i, as a start for others."""
@@ -101,7 +115,7 @@ def row_of(result: FitResult, pixel: int = 1, structural: Sequence[str] = ()) ->
             values[0, COLUMN[name]] = p[name].value
             error = p[name].stderr
             values[0, COLUMN[f"{name}_stderr"]] = math.nan if error is None else error
-        values[0, COLUMN["tilt_covariance"]] = _tilt_covariance(result)
+        values[0, COLUMN["tilt_covariance"]] = result.covariance_of("tilt_x", "tilt_y")
         for name in FIGURES:
             values[0, COLUMN[name]] = getattr(result, name)
         _to_camera(values[0], pixel)
@@ -127,27 +141,17 @@ def row_without(readable: bool, message: str, structural: int = 0) -> Rows:
 
 def to_frame(candidate: Candidate, pixel: int) -> Candidate:
     """A candidate in pixels of a frame whose pixels are `pixel` of the camera's."""
-    shift = (pixel - 1) / 2
     return replace(
         candidate,
-        centre_x=(candidate.centre_x - shift) / pixel,
-        centre_y=(candidate.centre_y - shift) / pixel,
+        centre_x=to_binned(candidate.centre_x, pixel),
+        centre_y=to_binned(candidate.centre_y, pixel),
         scale=candidate.scale / pixel,
     )
 
 
 def _to_camera(values: Array, pixel: int) -> None:
-    for name in ("centre_x", "centre_y", "scale"):
-        values[COLUMN[name]] *= pixel
-        values[COLUMN[f"{name}_stderr"]] *= pixel
     for name in ("centre_x", "centre_y"):
-        values[COLUMN[name]] += (pixel - 1) / 2
-
-
-def _tilt_covariance(result: FitResult) -> float:
-    """Covariance (mrad²) of tilt_x and tilt_y; 0 where it is not known."""
-    names = getattr(result.minimizer, "var_names", ())
-    covariance = getattr(result.minimizer, "covar", None)
-    if covariance is None or not {"tilt_x", "tilt_y"} <= set(names):
-        return 0.0
-    return float(covariance[list(names).index("tilt_x"), list(names).index("tilt_y")])
+        values[COLUMN[name]] = from_binned(values[COLUMN[name]], pixel)
+    values[COLUMN["scale"]] *= pixel
+    for name in ("centre_x_stderr", "centre_y_stderr", "scale_stderr"):
+        values[COLUMN[name]] *= pixel

@@ -1,9 +1,9 @@
-"""The engine: scan in, map out.
+"""One run of a map, stage by stage.
 
-first pass over a few positions → what is common
-blocks of rows: network in batches here (or by workers that are elsewhere), search and refinement by the
-workers → parts on disk
-neighbours mend what is poor → one dataset
+first pass    a few positions with everything free → what all positions share
+positions     blocks of rows: seeds by the network, in batches here (or by workers on other machines);
+              search and refinement by the workers → parts on disk
+neighbours    poor fits start again from the answers beside them
 """
 
 from __future__ import annotations
@@ -19,25 +19,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.errors import HybridfitError
-from hybridfit.fitting.hints import Hints, with_fixed
 from hybridfit.fitting.refine.structural import reference_values
 from hybridfit.library.library import Library
+from hybridfit.library.mirror import mirrored
 from hybridfit.scan.first_pass import common_values, sampled
-from hybridfit.scan.neighbours import SWEEPS, retries
+from hybridfit.scan.neighbours import retries
 from hybridfit.scan.pool import Workers
-from hybridfit.scan.positions import At, Positions
+from hybridfit.scan.positions import At, Blocks, Positions
 from hybridfit.scan.rows import GOOD, RETRIED, Rows
 from hybridfit.scan.seeds import Start, network_starts
-from hybridfit.scan.settings import settings_of
+from hybridfit.scan.settings import MapSettings
 from hybridfit.scan.store import Store
 from hybridfit.scan.worker import Job, Task, in_frame_pixels
 
 if TYPE_CHECKING:
     from hybridfit.fitting.seed.network import Seeder
     from hybridfit.network.weights import Network
-
-BLOCK = 16  # positions: rows are put together until there are so many
-DEATHS = 3  # of workers in a row, without a block finished in between
 
 
 @dataclass(frozen=True)
@@ -61,17 +58,17 @@ Progress = Callable[[MapReport], None]
 
 
 class MapRun:
-    """One run over a scan: what is done is kept, what is left is worked on.
+    """One run over a scan: finished blocks are kept, the others are worked on.
 
     Parameters
     ----------
     positions : Positions
     library : Library
-    library_path : where the workers of this machine can open it, if anywhere
+    library_path : path from which the workers of this machine can open it, if there is one
     network : Network, optional
-    output : path of the map
-    semi_angle, method, background, fix, free, common, rotation
-        As for `map_scan`, the rotation a hint.
+    store : Store
+        Of the inputs and settings of this run.
+    settings : MapSettings
     workers : Workers
     progress : callable(MapReport)
     """
@@ -82,112 +79,98 @@ class MapRun:
         library: Library,
         library_path: str | None,
         network: Network | None,
-        output: Path,
-        *,
-        semi_angle: float,
-        method: str,
-        background: str,
-        fix: Mapping[str, float | None],
-        free: Sequence[str],
-        common: Sequence[str],
-        rotation: float | None,
-        flip: bool,
+        store: Store,
+        settings: MapSettings,
         workers: Workers,
         progress: Progress,
     ) -> None:
         self.positions, self.library, self.network = positions, library, network
-        # what the network was trained on
-        self.reference = library.at(**reference_values(library, fix))
-        self.workers, self.progress = workers, progress
-        shared: dict[str, Any] = {
-            "semi_angle": semi_angle,
-            "method": method,
-            "background": background,
-            "fix": dict(fix),
-            "free": tuple(free),
-            "rotation": rotation,
-        }
-        settings = settings_of(positions, library, network, common=common, **shared)
-        settings |= {"flip": True} if flip else {}
-        self.store = Store(output, settings)
-        digest = self.store.manifest["digest"]
-        shared["method"] = method if network is not None else "lsf"
+        self.store, self.settings, self.workers, self.progress = store, settings, workers, progress
         # one process cannot feed many machines, unless it has a GPU
         sent = workers.remote and network is not None and network.device.type == "cpu"
-        shared["network"] = network if sent else None
         here = library_path is not None and Path(library_path).is_file() and not workers.remote
-        self.first = Job(f"{digest} first", positions, str(library_path) if here else library, **shared)
-        self.common = tuple(name for name in common if name not in fix)
-        self.pending = method == "hybrid" and network is None
-        ny, nx = positions.shape
-        each = max(1, round(BLOCK / nx))
-        self.blocks = {
-            f"rows-{start:06d}": tuple((y, x) for y in range(start, min(start + each, ny)) for x in range(nx))
-            for start in range(0, ny, each)
-        }
+        self.first = Job(
+            f"{store.digest} first",
+            positions,
+            str(library_path) if here else library,
+            settings.fit if network is not None else replace(settings.fit, method="lsf"),
+            network if sent else None,
+        )
+        shared = () if settings.method == "cnn" else settings.common
+        self.common = tuple(name for name in shared if name not in settings.fit.fix)
+        self.pending = settings.method == "hybrid" and network is None
+        rows, cols = positions.file.frame_shape
+        most = int(settings.work.block_bytes // (8 * rows * cols * positions.average**2))
+        self.blocks = Blocks(positions.shape, settings.work.block, max(1, min(settings.work.longest, most)))
 
     # ---------------------------------------------------------------- stages
 
     def run(self) -> Rows:
         """Everything that is left to do; the answers of all positions, row by row."""
-        self.store.begin()
         job, starts = self._with_common()
-        self._stage(job, self.blocks, "positions", lambda name: self._task(job, name, starts))
-        return self._mended(job)
+        found = self._stage(job, self.blocks, "positions", lambda name: self._task(job, name, starts))
+        return self._mended(job, self._in_order(found))
 
     def partial(self) -> Rows:
         """What is done so far."""
-        return Rows.joined(
-            [
-                self.store.load(name)
-                if self.store.has(name)
-                else Rows.empty(len(at), len(self.library.structure))
-                for name, at in self.blocks.items()
-            ]
+        structural = len(self.library.structure)
+        loaded = ((at, self.store.load(name, at)) for name, at in self.blocks.items())
+        return self._in_order(
+            {
+                name: Rows.empty(len(at), structural) if rows is None else rows
+                for name, (at, rows) in zip(self.blocks, loaded, strict=True)
+            }
         )
+
+    def _in_order(self, found: Mapping[str, Rows]) -> Rows:
+        """The rows of all blocks, row by row of the map."""
+        rows = Rows.joined([found[name] for name in self.blocks])
+        at = np.array([where for positions in self.blocks.values() for where in positions])
+        return rows.ordered(np.argsort(at[:, 0] * self.positions.shape[1] + at[:, 1], kind="stable"))
 
     def _with_common(self) -> tuple[Job, list[Any]]:
         """The job of all positions, and answers that they may start from where there is no network."""
         if not self.common and not self.pending:
             return self.first, []
-        at = sampled(self.positions.shape)
+        asked = self.settings.first_pass
+        at = sampled(self.positions.shape, asked.sampled)
         each = max(1, len(at) // 8)
         names = {f"first-{i:04d}": at[i : i + each] for i in range(0, len(at), each)}
-        self._stage(self.first, names, "first pass", lambda name: self._task(self.first, name, [], names))
-        rows = Rows.joined([self.store.load(name) for name in names])
+        found = self._stage(
+            self.first, names, "first pass", lambda name: self._task(self.first, name, [], names)
+        )
+        rows = Rows.joined([found[name] for name in names])
         values = self.store.common
         if values is None:
-            values = common_values(rows, self.common, self.library.rotation_order)
+            values = common_values(rows, self.common, self.library.rotation_order, asked)
             self.store.keep_common(values)
-        job = replace(self.first, key=f"{self.first.key} common", fix={**self.first.fix, **values})
+        held = replace(self.first.fit, fix={**self.first.fit.fix, **values})
+        job = replace(self.first, key=f"{self.store.digest} common {sorted(values.items())}", fit=held)
         converged = GOOD[:1] if (rows.status == GOOD[0]).any() else GOOD
         good = [(at[i], rows.candidate(i)) for i, status in enumerate(rows.status) if status in converged]
         return job, good if self.pending else []
 
-    def _mended(self, job: Job) -> Rows:
+    def _mended(self, job: Job, rows: Rows) -> Rows:
         """Poor positions, fitted again from their neighbours' answers."""
-        rows = Rows.joined([self.store.load(name) for name in self.blocks])
-        shape = self.positions.shape
+        shape, asked = self.positions.shape, self.settings.neighbours
+        each = min(self.settings.work.block, self.blocks.most)
         tried = np.zeros(len(rows.status), bool)
-        for sweep in range(SWEEPS if job.method != "cnn" else 0):
-            again = retries(rows, shape, tried)
+        for sweep in range(asked.sweeps if job.fit.method != "cnn" else 0):
+            again = retries(rows, shape, tried, asked)
             if not again:
                 break
             every = sorted(again)
-            names = {
-                f"mend-{sweep}-{i:06d}": tuple(every[i : i + BLOCK]) for i in range(0, len(every), BLOCK)
-            }
+            names = {f"mend-{sweep}-{i:06d}": tuple(every[i : i + each]) for i in range(0, len(every), each)}
 
             def task(name: str, names: Any = names, again: Any = again, rows: Rows = rows) -> Task:
                 at = names[name]
                 known = Rows.joined([rows.at(y * shape[1] + x) for y, x in at])
                 return Task(name, at, tuple(again[where] for where in at), known)
 
-            self._stage(job, names, "neighbours", task)
+            found = self._stage(job, names, "neighbours", task)
             before = rows
             for name, at in names.items():
-                indices = np.array([y * shape[1] + x for y, x in at])
-                rows = rows.put(indices, self.store.load(name))
+                rows = rows.put(np.array([y * shape[1] + x for y, x in at]), found[name])
             tried = ~_beside(before.status != rows.status, shape)
         return rows
 
@@ -207,44 +190,57 @@ class MapRun:
         return Task(name, at, tuple(starts))
 
     def _seeder(self, job: Job, network: Network) -> Seeder:
+        """The seeder that the fitter of a job would have."""
         from hybridfit.fitting.seed.network import Seeder
 
-        hints = with_fixed(Hints(rotation=job.rotation), in_frame_pixels(job.fix, self.positions.bin))
-        return Seeder(network, self.reference, job.semi_angle, hints=hints, background=job.background)
+        asked = in_frame_pixels(job.fit, self.positions.bin)
+        inside = (asked.mirrored() if asked.flip else asked).held()
+        seen = mirrored(self.library) if asked.flip else self.library
+        reference = seen.at(**reference_values(seen, inside.fix))
+        return Seeder(network, reference, asked.semi_angle, hints=inside.hints, background=asked.background)
 
     # ---------------------------------------------------------------- work
 
     def _stage(
         self,
         job: Job,
-        names: Mapping[str, Sequence[At]],
+        names: Mapping[str, tuple[At, ...]],
         stage: str,
         make: Callable[[str], Task],
-    ) -> None:
-        """Work on the blocks that are not finished; a dead worker costs what it had in hand."""
+    ) -> dict[str, Rows]:
+        """The rows of all blocks; those that are not finished are worked on.
+
+        A worker that dies costs the block that it had in hand.
+        """
+        found = {}
+        for name, at in names.items():
+            kept = self.store.load(name, at)
+            if kept is not None and kept.structure.shape[1] == len(self.library.structure):
+                found[name] = kept
         total = sum(len(at) for at in names.values())
-        finished = [name for name in names if self.store.has(name)]
-        done = sum(len(names[name]) for name in finished)
-        poor = sum(_poor(self.store.load(name)) for name in finished)
+        done = sum(len(rows.status) for rows in found.values())
+        poor = sum(_poor(rows) for rows in found.values())
         started, fresh, deaths = time.monotonic(), 0, 0
-        while todo := [name for name in names if not self.store.has(name)]:
+        while todo := [name for name in names if name not in found]:
             failure: list[Exception] = []
             try:
                 for name, rows in self.workers.run(job, _made(todo, make, failure)):
-                    self.store.keep(name, rows)
-                    done, fresh, deaths = done + len(names[name]), fresh + len(names[name]), 0
+                    self.store.keep(name, names[name], rows)
+                    found[name] = rows
+                    done, fresh, deaths = done + len(rows.status), fresh + len(rows.status), 0
                     poor += _poor(rows)
                     seconds = time.monotonic() - started
                     self.progress(MapReport(stage, done, total, seconds, fresh / seconds, poor / done))
             except BrokenProcessPool as error:
                 deaths += 1
-                if deaths == DEATHS:
+                if deaths == self.settings.work.deaths:
                     raise HybridfitError(
-                        f"{DEATHS} workers died one after the other, perhaps for want of memory; "
+                        f"{deaths} workers died one after the other, perhaps for want of memory; "
                         "give fewer workers, and the same command goes on"
                     ) from error
             if failure:
                 raise failure[0]
+        return found
 
 
 def _made(names: Sequence[str], make: Callable[[str], Task], failure: list[Exception]) -> Iterator[Task]:

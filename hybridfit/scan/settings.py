@@ -1,62 +1,195 @@
-"""What the numbers of a map depend on: everything that another run must share to go on with this one."""
+"""What a user asks of a map, and the thresholds of its stages, as frozen settings."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypedDict
 
-import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
-from hybridfit.library.library import Library
-from hybridfit.scan.positions import Positions
+from hybridfit.errors import InputError
+from hybridfit.fitting.hints import Hints
+from hybridfit.fitting.settings import FitSettings
+from hybridfit.model import PARAMETERS
+from hybridfit.scan.positions import Roi
+from hybridfit.thresholds import threshold
 
-if TYPE_CHECKING:
-    from hybridfit.network.weights import Network
-
-
-def settings_of(
-    positions: Positions,
-    library: Library,
-    network: Network | None,
-    *,
-    semi_angle: float,
-    method: str,
-    background: str,
-    fix: Mapping[str, float | None],
-    free: Sequence[str],
-    common: Sequence[str],
-    rotation: float | None,
-) -> dict[str, Any]:
-    """Settings and inputs as JSON values."""
-    import hybridfit
-
-    return {
-        "hybridfit": hybridfit.__version__,
-        "scan": positions.file.fingerprint(),
-        "average": positions.average,
-        "roi": list(positions.region),
-        "mask": None if positions.mask is None else _digest(positions.mask.tobytes()),
-        "bin": positions.bin,
-        "library": str(library.dataset.attrs["checksum"]),
-        "network": None if network is None else network_digest(network),
-        "semi_angle": semi_angle,
-        "method": method,
-        "background": background,
-        "fix": dict(fix),
-        "free": list(free),
-        "common": list(common),
-        "hint_rotation": rotation,
-    }
+COMMON = ("scale", "rotation", "ellipticity_a", "ellipticity_b")
 
 
-def network_digest(network: Network) -> str:
-    """Names the weights of a network."""
-    parts = [
-        np.ascontiguousarray(v.detach().cpu().numpy()).tobytes() for v in network.module.state_dict().values()
-    ]
-    return _digest(b"".join(parts))
+@dataclass(frozen=True)
+class FirstPassSettings:
+    """The first pass: a few positions with everything free, to find what all positions share."""
+
+    sampled: int = threshold(
+        25, "positions", "their median is five times as sure as one; it costs a few seconds", "design"
+    )
+    fewest: int = threshold(3, "positions", "fewer that converged have no median to rely on", "design")
+    scale_scatter: float = threshold(
+        0.01, "of the scale", "a median deviation above this is no common scale", "design"
+    )
+    rotation_scatter: float = threshold(
+        1.0, "degrees", "a median deviation above this is no common rotation", "design"
+    )
+    ellipticity_scatter: float = threshold(
+        0.01, "1", "a median deviation above this is no common distortion", "design"
+    )
+    semi_angle_scatter: float = threshold(
+        0.3, "mrad", "a median deviation above this is no common semi-angle", "design"
+    )
+
+    def scatter(self, name: str) -> float:
+        """How far values may differ (median deviation) and still be common; relative for scale."""
+        return {
+            "scale": self.scale_scatter,
+            "rotation": self.rotation_scatter,
+            "ellipticity_a": self.ellipticity_scatter,
+            "ellipticity_b": self.ellipticity_scatter,
+            "semi_angle": self.semi_angle_scatter,
+        }.get(name, float("inf"))
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
+@dataclass(frozen=True)
+class NeighbourSettings:
+    """Positions that are fitted again from the answers of their neighbours."""
+
+    sweeps: int = threshold(
+        3, "sweeps", "a position that was mended may mend the next; later sweeps find next to none", "design"
+    )
+    starts: int = threshold(3, "neighbours", "more start from the same minimum again", "design")
+    unlike: float = threshold(
+        3.0, "nm", "a thickness farther from its neighbours' median is doubted: the search window", "design"
+    )
+    agreed: float = threshold(
+        2.0, "nm", "neighbours that spread more than this are an edge, and doubt nothing", "design"
+    )
+    fewest: int = threshold(3, "neighbours", "fewer that converged make no position unlikely", "design")
+
+
+@dataclass(frozen=True)
+class WorkSettings:
+    """How the work is cut into pieces; none of it changes a number of the map."""
+
+    block: int = threshold(
+        16,
+        "positions",
+        "whole rows of about so many: a killed run loses a second of work",
+        "design",
+    )
+    longest: int = threshold(
+        512, "positions", "a longer row of the scan is cut into several blocks", "design"
+    )
+    block_bytes: float = threshold(
+        5e8, "bytes", "of frames that a worker holds at a time, as it fits them (8 bytes a pixel)", "design"
+    )
+    deaths: int = threshold(
+        3, "workers", "that die with no block finished in between: the next would die, too", "design"
+    )
+    position_bytes: float = threshold(
+        4e3, "bytes", "of memory for each position of a map, when it is written", "design"
+    )
+
+
+FIRST_PASS, NEIGHBOURS, WORK = FirstPassSettings(), NeighbourSettings(), WorkSettings()
+
+
+@dataclass(frozen=True)
+class OpenSettings:
+    """How the file of the scan is read, as for `hybridfit.open_scan`."""
+
+    dataset: str | None = None
+    scan_shape: tuple[int, int] | None = None
+    shape: Sequence[int] | None = None
+    dtype: DTypeLike | None = None
+    offset: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class MapSettings:
+    """What a user asks of a map; the fields are explained at `map_scan`.
+
+    Raises
+    ------
+    InputError
+        A method, background, semi-angle, hint or name that cannot be.
+    """
+
+    semi_angle: float
+    method: str = "hybrid"
+    background: str = "radial"
+    fix: Mapping[str, float | None] | None = None
+    free: Sequence[str] = ()
+    bounds: Mapping[str, tuple[float, float]] | None = None
+    expressions: Mapping[str, str] | None = None
+    common: Sequence[str] = COMMON
+    hint_rotation: float | None = None
+    average: int = 1
+    roi: Roi | None = None
+    mask: ArrayLike | None = None
+    bin: int = 1
+    step_nm: float | None = None
+    field: bool = False
+    scan_rotation: float | None = None
+    flip: bool = False
+    device: str = "auto"
+    partial: bool = False
+    first_pass: FirstPassSettings = FIRST_PASS
+    neighbours: NeighbourSettings = NEIGHBOURS
+    work: WorkSettings = WORK
+
+    def __post_init__(self) -> None:
+        if isinstance(self.common, str) or not isinstance(self.common, Sequence):
+            raise InputError(f"common is {self.common!r}; give a list of names, such as ['scale']")
+        for name in self.common:
+            if name not in PARAMETERS:
+                raise InputError(f"unknown parameter {name!r}; common may be {', '.join(PARAMETERS)}")
+        object.__setattr__(self, "common", tuple(self.common))  # the class is frozen
+        _ = self.fit  # whatever a fit cannot have is an error now
+
+    @cached_property
+    def fit(self) -> FitSettings:
+        """What is asked of the fit of every position; scale and centre in pixels of the camera."""
+        return FitSettings(
+            self.semi_angle,
+            method=self.method,
+            background=self.background,
+            fix=self.fix or {},
+            free=self.free,
+            bounds=self.bounds or {},
+            expressions=self.expressions or {},
+            hints=Hints(rotation=self.hint_rotation),
+            flip=self.flip,
+        )
+
+
+class MapOptions(TypedDict, total=False):
+    """The fields of `MapSettings` and `OpenSettings`, for type checkers; semi_angle is an argument."""
+
+    method: str
+    background: str
+    fix: Mapping[str, float | None] | None
+    free: Sequence[str]
+    bounds: Mapping[str, tuple[float, float]] | None
+    expressions: Mapping[str, str] | None
+    common: Sequence[str]
+    hint_rotation: float | None
+    average: int
+    roi: Roi | None
+    mask: ArrayLike | None
+    bin: int
+    step_nm: float | None
+    field: bool
+    scan_rotation: float | None
+    flip: bool
+    device: str
+    partial: bool
+    first_pass: FirstPassSettings
+    neighbours: NeighbourSettings
+    work: WorkSettings
+    dataset: str | None
+    scan_shape: tuple[int, int] | None
+    shape: Sequence[int] | None
+    dtype: DTypeLike | None
+    offset: int

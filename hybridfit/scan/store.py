@@ -2,13 +2,21 @@
 
 map.nc.parts/manifest.json   settings and inputs, what was found common to all positions
 map.nc.parts/NAME.npz        a finished block, written whole or not at all
+map.nc.parts/lock            held by the process that works on the map
+
+A part names its run, its block and its positions, and has a checksum.  A part that is damaged or belongs
+elsewhere counts as not done, and its block is fitted again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +24,18 @@ import numpy as np
 
 from hybridfit.errors import InputError
 from hybridfit.io import atomic_path, write_json_atomic
+from hybridfit.scan.lock import Taken, locked
+from hybridfit.scan.positions import At
 from hybridfit.scan.rows import FIELDS, Rows
 
 VERSION = 2
+LARGEST_MANIFEST = 1 << 24  # bytes: one of ours has some thousand
+PART_BYTES, POSITION_BYTES = 1 << 20, 1 << 17  # no part of ours is larger, on its own and by position
 
 
 def digest(settings: dict[str, Any]) -> str:
     """Names a run: the same settings and inputs have the same."""
-    text = json.dumps({"version": VERSION, "fields": FIELDS, **settings}, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return _sha256({"version": VERSION, "fields": FIELDS, **settings})
 
 
 class Store:
@@ -43,59 +54,96 @@ class Store:
     """
 
     def __init__(self, output: Path, settings: dict[str, Any]) -> None:
+        self.output = output
         self.folder = output.with_name(output.name + ".parts")
         self.settings = settings
-        self.manifest: dict[str, Any] = {"digest": digest(settings), "settings": settings}
+        self.digest = digest(settings)
+        self.common = self._read()
+
+    def _read(self) -> dict[str, float] | None:
+        """What the manifest says is common; None where there is none yet."""
         path = self.folder / "manifest.json"
         if not path.exists():
-            return
+            return None
         found = _read_manifest(path)
-        if found.get("digest") != self.manifest["digest"]:
+        if found.get("digest") != self.digest:
             raise InputError(
-                f"{self.folder} holds a run with other settings or inputs ({_difference(found, settings)}); "
+                f"{self.folder} holds a run with other settings or inputs "
+                f"({_difference(found.get('settings'), self.settings)}); "
                 "give the settings it was started with, another output, or remove the folder to begin anew"
             )
-        self.manifest = found
+        common = found.get("common")
+        if common is None or found.get("seal") != self._seal(common):
+            return None  # a value that was changed since is found again
+        return {str(name): float(value) for name, value in common.items()}
 
-    def begin(self) -> None:
-        """Make the folder and its manifest, where they are not there yet."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not (self.folder / "manifest.json").exists():
-            self._write_manifest()
-
-    @property
-    def common(self) -> dict[str, float] | None:
-        """What was found common to all positions; None: not known yet."""
-        return self.manifest.get("common")
-
-    def keep_common(self, values: dict[str, float]) -> None:
-        """Write down what is common."""
-        self.manifest = {**self.manifest, "common": values}
-        self._write_manifest()
-
-    def has(self, name: str) -> bool:
-        """Whether a block is finished."""
-        return self._path(name).exists()
-
-    def keep(self, name: str, rows: Rows) -> None:
-        """Write a finished block; it survives a crash of the machine."""
-        with atomic_path(self._path(name)) as temporary:
-            np.savez(temporary, **{key: getattr(rows, key) for key in Rows.__annotations__})
-
-    def load(self, name: str) -> Rows:
-        """A finished block.
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Make the folder, and keep other runs away from it until the block ends.
 
         Raises
         ------
         InputError
-            It cannot be read.
+            Another run is at work on the same map, or the folder cannot be made.
+        """
+        with _written(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with locked(self.folder / "lock"):
+                self.common = self._read()  # a run that has ended since may have found it
+                if not (self.folder / "manifest.json").exists():
+                    self._write_manifest()
+                yield
+        except Taken as owner:
+            raise InputError(
+                f"{self.output} is being made by another run ({owner}); wait until that has ended, "
+                "or choose another output"
+            ) from None
+
+    def keep_common(self, values: dict[str, float]) -> None:
+        """Write down what is common."""
+        self.common = values
+        self._write_manifest()
+
+    def keep(self, name: str, at: Sequence[At], rows: Rows) -> None:
+        """Write a finished block; it survives a crash of the machine.
+
+        Raises
+        ------
+        InputError
+            It cannot be written: the disk is full, for instance.
+        """
+        arrays = {key: getattr(rows, key) for key in Rows.__annotations__}
+        arrays |= {"at": np.array(at, np.int64), "digest": np.array(self.digest), "name": np.array(name)}
+        path = self._path(name)
+        with _written(path), atomic_path(path) as temporary:
+            np.savez(temporary, checksum=np.array(_checksum(arrays)), **arrays)
+
+    def load(self, name: str, at: Sequence[At]) -> Rows | None:
+        """A finished block; None where there is none, or what is there is not this block, whole.
+
+        Parameters
+        ----------
+        name : str
+        at : positions that the block has
         """
         path = self._path(name)
+        if not path.is_file():
+            return None
         try:
+            with zipfile.ZipFile(path) as parts:
+                if sum(part.file_size for part in parts.infolist()) > PART_BYTES + len(at) * POSITION_BYTES:
+                    return None
             with np.load(path, allow_pickle=False) as stored:
-                return Rows(**{key: stored[key] for key in Rows.__annotations__})
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise InputError(f"{path} cannot be read ({error}); remove it, and it is made again") from error
+                arrays = {key: stored[key] for key in (*Rows.__annotations__, "at", "digest", "name")}
+                sealed = str(stored["checksum"]) == _checksum(arrays)
+        except Exception:  # whatever zipfile and NumPy raise of a damaged file
+            return None
+        expected = {"at": np.array(at, np.int64), "digest": np.array(self.digest), "name": np.array(name)}
+        if not sealed or not all(np.array_equal(arrays[key], value) for key, value in expected.items()):
+            return None
+        rows = Rows(**{key: arrays[key] for key in Rows.__annotations__})
+        return rows if rows.fits(len(at)) else None
 
     def remove(self) -> None:
         """Remove folder and blocks: the map holds everything."""
@@ -104,21 +152,61 @@ class Store:
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.npz"
 
+    def _seal(self, common: Any) -> str | None:
+        numbers = isinstance(common, dict) and all(
+            isinstance(v, int | float) and math.isfinite(v) for v in common.values()
+        )
+        return _sha256({"digest": self.digest, "common": common}) if numbers else None
+
     def _write_manifest(self) -> None:
-        write_json_atomic(self.folder / "manifest.json", self.manifest)
+        content: dict[str, Any] = {"digest": self.digest, "settings": self.settings}
+        if self.common is not None:
+            content |= {"common": self.common, "seal": self._seal(self.common)}
+        path = self.folder / "manifest.json"
+        with _written(path):
+            write_json_atomic(path, content)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Raise an InputError that names the file where it cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror or error}); make room there, "
+            "and the same command goes on where it was"
+        ) from error
+
+
+def _sha256(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _checksum(arrays: dict[str, np.ndarray]) -> str:
+    total = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); remove the folder to begin anew") from error
+        if path.stat().st_size > LARGEST_MANIFEST:
+            raise ValueError(f"{path.stat().st_size / 1e6:.0f} MB, more than any manifest has")
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"{path} cannot be read ({reason}); remove the folder to begin anew") from error
     return found if isinstance(found, dict) else {}
 
 
-def _difference(found: dict[str, Any], settings: dict[str, Any]) -> str:
+def _difference(before: Any, settings: dict[str, Any]) -> str:
     """The settings that differ, in words."""
-    before = found.get("settings", {})
+    if not isinstance(before, dict):
+        return "made by another version"
     plain = json.loads(json.dumps(settings, default=str))
     words = [
         "{} was {}, now {}".format(name, *map(_short, _apart(before.get(name), plain.get(name))))

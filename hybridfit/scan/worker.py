@@ -1,30 +1,34 @@
 """The work on some positions, as a worker does it: read the frames, search and refine, keep the numbers.
 
-Path and slice travel to the worker, not data: it opens scan and library itself, and keeps them.
+A worker gets the path of the scan and a slice of it, no data; it opens scan and library itself, and keeps
+both open.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Seed
 from hybridfit.fitting.fitter import Fitter
-from hybridfit.fitting.hints import Hints
-from hybridfit.fitting.judge.status import SAME
+from hybridfit.fitting.judge.settings import JUDGE
 from hybridfit.fitting.result import FitResult
+from hybridfit.fitting.settings import FitSettings
 from hybridfit.frame import Frame
 from hybridfit.library.library import Library
+from hybridfit.pattern.binning import to_binned
 from hybridfit.scan.positions import At, NoFrame, Positions
 from hybridfit.scan.rows import COLUMN, RETRIED, Rows, row_of, row_without, to_frame
 from hybridfit.scan.seeds import Start, network_starts
 
 if TYPE_CHECKING:
     from hybridfit.network.weights import Network
+
+PIXELS = ("centre_x", "centre_y", "scale")  # parameters whose unit has the pixel in it
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,13 +41,8 @@ class Job:
         Names this job: workers keep what they made for it.
     positions : Positions
     library : Library, or the path of a built one
-    semi_angle : float, mrad
-    method : "hybrid", "lsf" or "cnn"
-    background : str
-    fix : mapping of parameter name to value, or to None; in pixels of the camera
-    free : names of further parameters to vary
-    rotation : float, degrees, optional
-        A hint.
+    fit : FitSettings
+        Scale and centre in pixels of the camera.
     network : Network, optional
         For workers that are to seed their positions themselves.
     """
@@ -51,32 +50,22 @@ class Job:
     key: str
     positions: Positions
     library: Library | str
-    semi_angle: float
-    method: str = "hybrid"
-    background: str = "radial"
-    fix: Mapping[str, float | None] = field(default_factory=dict)
-    free: Sequence[str] = ()
-    rotation: float | None = None
+    fit: FitSettings
     network: Network | None = None
 
     def __sizeof__(self) -> int:
-        """So that schedulers who weigh their arguments see that a library is to be sent only once."""
+        """With its library: a scheduler then sends it once to each worker, not with every task."""
         own = object.__sizeof__(self)
         return own if isinstance(self.library, str) else own + int(self.library.dataset.nbytes)
 
     def fitter(self) -> Fitter:
         """A fitter of one thread, for frames that come with their seeds."""
+        searched = self.fit.method == "lsf"
         return Fitter(
             _opened(self.library),
-            self.semi_angle,
-            method=self.method,
-            background=self.background,
-            fix=in_frame_pixels(self.fix, self.positions.bin),
-            free=self.free,
-            hints=Hints(rotation=self.rotation),
+            settings=replace(in_frame_pixels(self.fit, self.positions.bin), thorough=searched),
             workers=1,
-            seeded=self.method != "lsf",
-            thorough=self.method == "lsf",
+            seeded=not searched,
         )
 
 
@@ -91,7 +80,7 @@ class Task:
     at : tuple of (row, column) of the map
     starts : tuple of Start, or None where the worker is to ask the network of the job
     known : Rows, optional
-        What was found before: kept wherever a fit is not better.
+        What was found before; it is kept where the new fit is not better.
     """
 
     name: str
@@ -100,7 +89,7 @@ class Task:
     known: Rows | None = None
 
 
-# what a worker keeps: one library, for all jobs that it has a part in, and the fitter of the latest
+# what a worker keeps: one library, for all of its jobs, and the fitter of the latest job
 _libraries: dict[str, Library] = {}
 _fitters: dict[str, Fitter] = {}
 
@@ -128,13 +117,13 @@ def work(job: Job, task: Task) -> tuple[str, Rows]:
         new = fit_position(fitter, frame, start, job.positions.bin)
         if task.known is not None:
             before = task.known.at(i)
-            new = new if is_better(new, before) else before
+            new = new if is_better(new, before, job.fit.judging.as_good) else before
         rows.append(new)
     return task.name, Rows.joined(rows)
 
 
 def _seeded(job: Job, fitter: Fitter, frames: Sequence[Frame | NoFrame]) -> Sequence[Start]:
-    """What the network of the job says, by one thread: every worker has one."""
+    """Seeds from the network of the job, in one thread: there is a worker for every core."""
     import torch
 
     from hybridfit.fitting.seed.network import Seeder
@@ -143,7 +132,11 @@ def _seeded(job: Job, fitter: Fitter, frames: Sequence[Frame | NoFrame]) -> Sequ
         return [None] * len(frames)
     torch.set_num_threads(1)
     seeder = Seeder(
-        job.network, fitter.reference, job.semi_angle, hints=fitter.hints, background=job.background
+        job.network,
+        fitter.reference,
+        job.fit.semi_angle,
+        hints=fitter.hints,
+        background=job.fit.background,
     )
     return network_starts(seeder, frames)
 
@@ -170,22 +163,46 @@ def fit_frame(fitter: Fitter, frame: Frame, start: Start, pixel: int) -> FitResu
     return fitter.fit_near(frame, [to_frame(candidate, pixel) for candidate in start])
 
 
-def is_better(new: Rows, old: Rows) -> bool:
-    """Whether a second fit (one position) explains the frame better than the first."""
+def is_better(new: Rows, old: Rows, same: float = JUDGE.as_good) -> bool:
+    """Whether a second fit (one position) explains the frame better than the first.
+
+    Residuals whose ratio is below `same` are equally good; the first fit stays then.
+    """
     left = COLUMN["residual_fraction"]
-    if not np.isfinite(new.values[0, left]):  # a start that led nowhere says nothing of the frame
+    if not np.isfinite(new.values[0, left]):  # the start led nowhere
         return False
     a, b = int(new.status[0]), int(old.status[0])
     if (a in RETRIED) != (b in RETRIED):
         return b in RETRIED
-    return bool(new.values[0, left] * SAME < old.values[0, left])
+    return bool(new.values[0, left] * same < old.values[0, left])
 
 
-def in_frame_pixels(fix: Mapping[str, float | None], pixel: int) -> dict[str, float | None]:
-    """What is fixed, in pixels that are `pixel` of the camera's."""
-    out = dict(fix)
-    for name in ("centre_x", "centre_y", "scale"):
-        value = out.get(name)
-        if value is not None:
-            out[name] = (value - (pixel - 1) / 2) / pixel if name != "scale" else value / pixel
-    return out
+def in_frame_pixels(fit: FitSettings, pixel: int) -> FitSettings:
+    """Settings of fits of frames whose pixels are `pixel` of the camera's.
+
+    Raises
+    ------
+    InputError
+        An expression that mixes pixels of the frame with anything else.
+    """
+    if pixel == 1:
+        return fit
+    for name, expression in fit.expressions.items():
+        if name in PIXELS or any(word in expression for word in PIXELS):
+            raise InputError(
+                f"expression {expression!r} of {name} is in pixels of the camera, and frames are binned by "
+                f"{pixel}; leave out the binning, or the expression"
+            )
+    fix = {name: _binned(name, value, pixel) for name, value in fit.fix.items()}
+    bounds = {
+        name: (_binned(name, low, pixel), _binned(name, high, pixel))
+        for name, (low, high) in fit.bounds.items()
+    }
+    return replace(fit, fix=fix, bounds=bounds)
+
+
+def _binned(name: str, value: Any, pixel: int) -> Any:
+    """A value of a parameter (None: not known) in binned pixels."""
+    if value is None or name not in PIXELS:
+        return value
+    return value / pixel if name == "scale" else to_binned(value, pixel)

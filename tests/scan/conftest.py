@@ -46,13 +46,6 @@ def scan(frames, tmp_path_factory):
     return path
 
 
-@pytest.fixture(autouse=True)
-def few_samples(monkeypatch):
-    """A first pass of four positions, blocks of one row."""
-    monkeypatch.setattr("hybridfit.scan.first_pass.SAMPLED", 4)
-    monkeypatch.setattr("hybridfit.scan.run.BLOCK", 5)
-
-
 @pytest.fixture(scope="session")
 def truth():
     """Maps of the truth by name."""

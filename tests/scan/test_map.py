@@ -21,13 +21,16 @@ from hybridfit.flags import map_status
 from hybridfit.network import training
 from hybridfit.network.state import Plan
 from hybridfit.scan.maps import fit_at, read_map
+from hybridfit.scan.settings import FirstPassSettings, WorkSettings
 
 SEMI_ANGLE = 9.0
 FIX = {"scale": 3.2, "rotation": 14.0}  # a camera that is known makes the searches of the tests quick
+# a first pass of four positions, blocks of one row
+FEW = {"first_pass": FirstPassSettings(sampled=4), "work": WorkSettings(block=5)}
 
 
 def mapped(scan, library, **options):
-    return map_scan(scan, library, semi_angle=SEMI_ANGLE, workers=1, **{"fix": FIX, **options})
+    return map_scan(scan, library, semi_angle=SEMI_ANGLE, workers=1, **{"fix": FIX, **FEW, **options})
 
 
 def status(found, y, x):
@@ -37,11 +40,8 @@ def status(found, y, x):
 @pytest.fixture(scope="module")
 def whole(scan, small_recipe, tmp_path_factory):
     """The map of the whole scan, and its path."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hybridfit.scan.first_pass.SAMPLED", 4)
-        patch.setattr("hybridfit.scan.run.BLOCK", 5)
-        path = tmp_path_factory.mktemp("map") / "map.nc"
-        return mapped(scan, small_recipe, output=path), path
+    path = tmp_path_factory.mktemp("map") / "map.nc"
+    return mapped(scan, small_recipe, output=path), path
 
 
 def test_a_map_is_true_everywhere(whole, truth):
@@ -138,7 +138,7 @@ def test_a_stopped_run_goes_on_where_it_was(scan, small_recipe, whole, tmp_path)
         mapped(scan, small_recipe, output=path, progress=stop)
     assert not path.exists()
     with pytest.raises(InputError, match=r"semi_angle was 9\.0, now 9\.2"):
-        map_scan(scan, small_recipe, semi_angle=9.2, fix=FIX, output=path)
+        map_scan(scan, small_recipe, semi_angle=9.2, fix=FIX, output=path, **FEW)
     found = mapped(scan, small_recipe, output=path, partial=True)
     assert map_status(found) == {"converged": 10, "not_done": 10} and not found.attrs["complete"]
     fresh = []
@@ -168,12 +168,12 @@ def test_a_poor_position_is_mended_by_its_neighbours(scan, small_recipe, whole, 
 
 SCRIPT = """
 import sys
-from hybridfit.scan import first_pass, run
-first_pass.SAMPLED, run.BLOCK = 4, 5
 from hybridfit import map_scan
+from hybridfit.scan.settings import FirstPassSettings, WorkSettings
 
 if __name__ == "__main__":
     map_scan(sys.argv[1], sys.argv[2], semi_angle=9.0, fix={"scale": 3.2, "rotation": 14.0},
+             first_pass=FirstPassSettings(sampled=4), work=WorkSettings(block=5),
              output=sys.argv[3], workers=int(sys.argv[4]), progress=lambda r: print(r.stage, flush=True))
 """
 
@@ -250,7 +250,7 @@ def cluster(tmp_path_factory):
 
 
 def test_dask_workers_make_the_same_map(scan, small_recipe, whole, cluster):
-    options = {"semi_angle": SEMI_ANGLE, "fix": FIX}
+    options = {"semi_angle": SEMI_ANGLE, "fix": FIX, **FEW}
     found = map_scan(scan, str(small_recipe), scheduler=cluster.scheduler_address, **options)
     assert_same(found, whole[0])
 
@@ -258,7 +258,7 @@ def test_dask_workers_make_the_same_map(scan, small_recipe, whole, cluster):
 def test_a_backend_that_is_chosen_is_used_and_its_workers_ask_the_network(
     scan, small_recipe, network, cluster
 ):
-    options = {"fix": FIX, "network": network, "roi": (0, 1, 0, 2)}
+    options = {"fix": FIX, "network": network, "roi": (0, 1, 0, 2), **FEW}
     here = mapped(scan, small_recipe, **options)
     client = cluster.get_client()
     with joblib.parallel_config("dask", client=client):
