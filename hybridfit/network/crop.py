@@ -23,6 +23,7 @@ from hybridfit.pattern.jit import kernel
 
 CROP = 80  # px
 PIXEL = 0.65  # mrad of the rough scale
+FARTHEST = 1e12  # px, px/mrad: no camera has more
 LEAST_VALID = 0.05  # less of a crop pixel than that counts as nothing
 Single = NDArray[np.float32]
 
@@ -51,14 +52,14 @@ def crops(image: ArrayLike, valid: ArrayLike, centres: ArrayLike, scales: ArrayL
     Raises
     ------
     InputError
-        A centre or scale is not finite, or a scale not positive.
+        A centre or scale that cannot be: not finite, beyond 1e12, or a scale that is not positive.
     """
     image, valid = np.asarray(image), np.asarray(valid, dtype=bool)
     centres, scales = np.asarray(centres, dtype=float), np.asarray(scales, dtype=float)
-    if not (np.isfinite(centres).all() and np.isfinite(scales).all() and (scales > 0).all()):
+    if not ((np.abs(centres) <= FARTHEST).all() and ((scales > 0) & (scales <= FARTHEST)).all()):
         raise InputError(
-            "a crop cannot be cut: its centre or scale is no finite number, or the scale not positive; "
-            "check the semi-angle, or give centre and scale as hints"
+            "a crop cannot be cut: its centre (px) or scale (px/mrad) is no number that can be; check the "
+            "semi-angle (mrad), or give centre and scale as hints"
         )
     if image.ndim == 2:
         return _of_frame(image, valid, centres, scales)
@@ -113,17 +114,18 @@ def weights(centre: NDArray, scale: NDArray, size: int) -> tuple[NDArray[np.int6
 @kernel
 def add_up(image, valid, first_col, along_row, first_row, along_col, least, out):
     """Fill out (n, 2, CROP, CROP) with the means over valid pixels, and their share."""
-    n, side, m = along_row.shape
+    n, side, width = along_row.shape
+    height = along_col.shape[2]
     for d in range(n):
         for i in range(side):
             for j in range(side):
                 total, share = 0.0, 0.0
-                for p in range(m):
+                for p in range(height):
                     wr = along_col[d, i, p]
                     if wr == 0:
                         continue
                     row = first_row[d, i] + p
-                    for q in range(m):
+                    for q in range(width):
                         w = wr * along_row[d, j, q]
                         col = first_col[d, j] + q
                         if w != 0 and valid[row, col]:

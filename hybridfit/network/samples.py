@@ -27,6 +27,7 @@ POOL = 4096  # patterns
 SPACING = 0.5  # mrad between the points of a pattern, at most
 REACH = 1.3  # how much farther a crop sees than a well aligned one
 SHIFT = 4.5  # mrad, true scale, that a crop is off by
+LARGEST_POOL = 4e9  # bytes
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,11 @@ class Samples:
     seed : int, or a sequence of them
     pool : int
         Patterns kept.
+
+    Raises
+    ------
+    InputError
+        The pool would take more than 4 GB.
     """
 
     def __init__(
@@ -100,6 +106,12 @@ class Samples:
             device=device,
         )
         self._side = 2 * self.composer.half + 1
+        each = 2 * self._side**2  # bytes: half precision
+        if pool * each > LARGEST_POOL:
+            raise InputError(
+                f"a pool of {pool} patterns would take {pool * each / 1e9:.1f} GB; give one of "
+                f"{int(LARGEST_POOL / each)} at most"
+            )
         self._to_image = torch.as_tensor(table.to_grid / stride, dtype=torch.float32, device=device)
         mirror = mirror_of(library)
         self.mirror = None if mirror is None else torch.as_tensor(mirror, dtype=torch.float32, device=device)

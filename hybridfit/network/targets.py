@@ -42,7 +42,7 @@ def between(value: Tensor, first: float, step: float, classes: int) -> tuple[Ten
     """Index i of the class below each value, and the share f of the one above."""
     position = ((value - first) / step).clamp(0, classes - 1)
     below = position.floor().clamp_max(classes - 2)
-    return below.long(), position - below
+    return below.nan_to_num(0.0).long(), position - below  # the share of a NaN is a NaN
 
 
 def thickness_loss(logits: Tensor, thickness: Tensor, a: Architecture) -> Tensor:

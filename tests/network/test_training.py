@@ -10,20 +10,13 @@ import torch
 
 from hybridfit.errors import InputError, LibraryError
 from hybridfit.network import training
-from hybridfit.network.architecture import Architecture, PatternNet, represent
+from hybridfit.network.architecture import PatternNet, represent
 from hybridfit.network.evaluation import temperature
 from hybridfit.network.samples import Ranges, Samples
 from hybridfit.network.state import Plan, begin, read_checkpoint, restore, write_checkpoint
 from hybridfit.network.step import step
 from hybridfit.network.training import train
 from hybridfit.network.weights import Network, folded
-
-LITTLE = {"widths": (16, 24, 32, 32), "squeezed": 16, "features": 64, "hidden": 32}
-
-
-@pytest.fixture(scope="module")
-def little(small_library) -> Architecture:
-    return replace(Architecture.of(small_library), **LITTLE)
 
 
 @pytest.fixture(scope="module", autouse=True)
