@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from hybridfit import explain as explain
     from hybridfit.fitting.candidates import Candidate as Candidate
     from hybridfit.fitting.fitter import Fitter as Fitter
-    from hybridfit.fitting.fitter import fit as fit
     from hybridfit.fitting.flipped import FlippedFitter as FlippedFitter
     from hybridfit.fitting.hints import Hints as Hints
     from hybridfit.fitting.result import FitResult as FitResult
     from hybridfit.fitting.settings import FitSettings as FitSettings
+    from hybridfit.fitting.single import fit as fit
     from hybridfit.fitting.status import Status as Status
     from hybridfit.frame import Frame as Frame
     from hybridfit.frame import make_frame as make_frame
@@ -44,7 +44,7 @@ _HOME = {
     "Library": "hybridfit.library.library",
     "Recipe": "hybridfit.library.recipe",
     "Status": "hybridfit.fitting.status",
-    "fit": "hybridfit.fitting.fitter",
+    "fit": "hybridfit.fitting.single",
     "make_frame": "hybridfit.frame",
     "map_scan": "hybridfit.scan.maps",
     "open_scan": "hybridfit.io",

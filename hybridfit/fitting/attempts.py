@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridfit.fitting.candidates import SURE, WINDOW, Candidate, Seed, obeying
+from hybridfit.fitting.candidates import WINDOW, Candidate, Seed, obeying
 from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.refine.noise import electrons_in
 from hybridfit.fitting.refine.structural import all_turns, reference_values
@@ -92,19 +92,22 @@ class Attempts:
             hints=settings.hints,
             workers=workers,
             progress=progress,
+            settings=settings.searching,
+            bounds=settings.bounds,
         )
         self.matchers: list[Matcher] = []
 
     def match_with_shipped_network(self) -> None:
         """Prepare `matched`: the disc as the shipped network of another crystal has it."""
         first, *others = self.searcher.searchers
-        matcher = Matcher.aligned(first)
+        matcher = Matcher.aligned(first, self.settings.seeding)
         self.matchers = [matcher, *(Matcher(other, matcher.aligner) for other in others)]
 
     def seeded(self, frame: Frame, seed: Seed, clock: Clock) -> Iterator[Attempt]:
         """Attempts around the network's candidates."""
-        routes = self.settings.routes
-        first = self.window(Route.network, frame, seed.window, 1, seed.worth_trying, clock)
+        routes, seeding = self.settings.routes, self.settings.seeding
+        window = seed.window(seeding.in_doubt, seeding.no_doubt)
+        first = self.window(Route.network, frame, window, 1, seed.worth_trying(seeding.sure), clock)
         if self.settings.thorough and self._in_doubt(frame, seed):
             first = self._with_match(frame, seed.candidates[0], first, clock)
         yield first
@@ -135,6 +138,7 @@ class Attempts:
                 fix=fix,
                 most=most,
                 workers=self.workers,
+                settings=self.settings.searching,
             )
             for candidate in around
         ]
@@ -147,9 +151,9 @@ class Attempts:
 
     def _in_doubt(self, frame: Frame, seed: Seed) -> bool:
         """Whether a network may be wrong: it is not sure, or not quite sure and electrons are few."""
-        routes = self.settings.routes
-        if seed.certainty < SURE or seed.certainty >= routes.believed:
-            return seed.certainty < SURE
+        routes, sure = self.settings.routes, self.settings.seeding.sure
+        if seed.certainty < sure or seed.certainty >= routes.believed:
+            return seed.certainty < sure
         return electrons_in(frame.image, frame.valid) < routes.few_electrons
 
     def _with_match(self, frame: Frame, seed: Candidate, attempt: Attempt, clock: Clock) -> Attempt:

@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 WINDOW = (3.0, 1.0)  # nm, mrad: half-widths of the search about a seed or a hint
-NO_DOUBT = (1.5, 0.7)  # nm, mrad: a refinement gets over that by itself, better than a grid of such steps
-IN_DOUBT = 2.0  # standard deviations of the network's probabilities
-SURE = 0.9  # confidence from which the first candidate is tried alone
 
 
 @dataclass(frozen=True)
@@ -89,20 +86,23 @@ class Seed:
     moved: float
     spread: tuple[float, float, float]
 
-    @property
-    def worth_trying(self) -> tuple[Candidate, ...]:
-        """The first candidate where the network is sure of it, all of them otherwise."""
-        return self.candidates[:1] if self.certainty >= SURE else self.candidates
+    def worth_trying(self, sure: float) -> tuple[Candidate, ...]:
+        """The first candidate where the network's certainty is at least `sure`, all of them otherwise."""
+        return self.candidates[:1] if self.certainty >= sure else self.candidates
 
-    @property
-    def window(self) -> tuple[float, float]:
-        """Half-widths (nm, mrad) of the search: as far as the network is in doubt, at most WINDOW.
+    def window(self, deviations: float, no_doubt: tuple[float, float]) -> tuple[float, float]:
+        """Half-widths (nm, mrad) of the search, at most WINDOW.
 
-        0 where it is in none: the candidates themselves are better than a search around them.
+        Parameters
+        ----------
+        deviations : float
+            How many standard deviations of the network's probabilities are searched.
+        no_doubt : (float, float), nm and mrad
+            A smaller half-width is 0: the candidates themselves are better than a search around them.
         """
-        doubt = IN_DOUBT * self.spread[0], IN_DOUBT * max(self.spread[1:])
+        doubt = deviations * self.spread[0], deviations * max(self.spread[1:])
         thickness, tilt = (
-            min(d, wide) if d > none else 0.0 for d, wide, none in zip(doubt, WINDOW, NO_DOUBT, strict=True)
+            min(d, wide) if d > none else 0.0 for d, wide, none in zip(doubt, WINDOW, no_doubt, strict=True)
         )
         return thickness, tilt
 

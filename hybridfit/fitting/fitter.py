@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -111,7 +111,9 @@ class Fitter:
         settings: FitSettings | None = None,
         **options: Unpack[FitOptions],
     ) -> None:
-        asked = {**options} if semi_angle is None else {**options, "semi_angle": semi_angle}
+        asked: dict[str, Any] = {**options}
+        if semi_angle is not None or settings is None:
+            asked["semi_angle"] = semi_angle
         self.settings = settings_from(FitSettings, settings, asked, "Fitter")
         library = _as_library(library)
         self.settings.check(library)
@@ -133,9 +135,8 @@ class Fitter:
         self.progress: Progress = progress or (lambda stage, fraction: None)
         self.tilt_limit = self.settings.tilt_limit(library)
         self.seeder = None if seeded else self._make_seeder(network, library.path)
-        placed = self.hints.thickness is not None or self.hints.tilt is not None
         asked_for, none = self.settings.method, self.seeder is None and not seeded
-        alone = none and asked_for == "hybrid" and not placed
+        alone = none and asked_for == "hybrid" and not self._placed
         self.method = "lsf" if none and not alone else asked_for
         self._remark = f"No network comes with this library at {self.semi_angle:g} mrad." if alone else ""
         make = partial(Refiner, settings=self._inside, pool=Pool(self.workers))
@@ -149,7 +150,7 @@ class Fitter:
     def _make_seeder(self, network: Network | str | Path | None, beside: Path | None) -> Seeder | None:
         """The network's part; None where the method, the hints or the lack of a network leave it out."""
         method, hints, asked = self.settings.method, self.hints, self._inside
-        known = any(v is not None for v in (hints.thickness, hints.tilt, hints.rotation))
+        known = self._placed or hints.rotation is not None
         if method == "lsf" or (method == "hybrid" and known):
             return None
         if method == "cnn" and (known or asked.fix or asked.free or asked.bounds or asked.expressions):
@@ -177,7 +178,20 @@ class Fitter:
                 f"no network comes with this library at {self.semi_angle:g} mrad; make one with "
                 "`hybridfit train`, or use method lsf"
             )
-        return Seeder(network, self.reference, self.semi_angle, hints=hints, background=asked.background)
+        return Seeder(
+            network,
+            self.reference,
+            self.semi_angle,
+            hints=hints,
+            background=asked.background,
+            settings=asked.seeding,
+        )
+
+    @property
+    def _placed(self) -> bool:
+        """Whether hints or bounds say where in the library to search."""
+        hinted = self.hints.thickness is not None or self.hints.tilt is not None
+        return hinted or bool({"thickness", "tilt_x", "tilt_y"} & set(self.settings.bounds))
 
     # ---------------------------------------------------------------- what users call
 
@@ -220,9 +234,8 @@ class Fitter:
             clock = clock or Clock()
             if self.method == "cnn":
                 from hybridfit.fitting.judge.network_answer import network_result
-                from hybridfit.fitting.seed.network import CERTAIN
 
-                return self._outward(network_result(self.refiner, frame, seed, clock, CERTAIN))
+                return self._outward(network_result(self.refiner, frame, seed, clock))
             return self._outward(self._settle(frame, self.attempts.seeded(frame, seed, clock), clock))
 
     def fit_near(self, frame: Frame | ArrayLike, candidates: Sequence[Candidate]) -> FitResult:
@@ -359,48 +372,3 @@ def _as_library(library: Library | str | Path) -> Library:
             f"library is {library!r}; give a Library, or the name or file of one, such as 'SrTiO3_001_200kV'"
         )
     return library
-
-
-def fit(
-    frame: Frame | ArrayLike | str | Path,
-    library: Library | str | Path,
-    *,
-    semi_angle: float,
-    network: Network | str | Path | None = None,
-    **options: Unpack[FitOptions],
-) -> FitResult:
-    """Thickness, tilt and camera geometry of one PACBED frame.
-
-    Parameters
-    ----------
-    frame : Frame, (rows, cols) array, or the path of a file that holds one frame
-    library : Library, or the name or file of one
-    semi_angle : float, mrad
-    network : Network, or the path of its weights, optional
-    options : fields of `FitSettings`
-        method, background, fix, free, bounds, expressions, hints, flip, …: see there.  `Fitter` is the thing
-        to use for many frames.
-
-    Returns
-    -------
-    FitResult
-
-    Raises
-    ------
-    InputError, LibraryError
-    """
-    options = {"keep_model": True, "whole_curve": True, **options}
-    settings = settings_from(FitSettings, None, {**options, "semi_angle": semi_angle}, "fit")
-    if isinstance(frame, str | Path):
-        frame = _read_one(frame)
-    return Fitter(library, network=network, settings=settings).fit(frame)
-
-
-def _read_one(path: str | Path) -> Frame:
-    """The only frame of a file."""
-    from hybridfit.io import read_frames
-
-    frames = read_frames(path)
-    if len(frames) != 1:
-        raise InputError(f"{path} holds {len(frames)} frames; give one of them, from hybridfit.read_frames")
-    return frames[0]

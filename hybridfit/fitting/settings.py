@@ -15,6 +15,8 @@ from hybridfit.fitting.hints import Hints, with_fixed
 from hybridfit.fitting.judge.settings import JUDGE, JudgeSettings
 from hybridfit.fitting.limits import check_bounds, check_fixed
 from hybridfit.fitting.refine.settings import REFINE, RefineSettings
+from hybridfit.fitting.search.settings import SEARCH, SearchSettings
+from hybridfit.fitting.seed.settings import SEED, SeedSettings
 from hybridfit.library.library import Library
 from hybridfit.model import PARAMETERS
 from hybridfit.pattern import background as bg
@@ -82,6 +84,8 @@ class FitOptions(TypedDict, total=False):
     whole_curve: bool
     keep_model: bool
     routes: RouteSettings
+    seeding: SeedSettings
+    searching: SearchSettings
     refining: RefineSettings
     judging: JudgeSettings
 
@@ -115,7 +119,7 @@ class FitSettings:
         Results can show χ² over the whole library, also where the search was narrower; they keep the frame.
     keep_model : bool
         Results keep their model (some 20 MB), for `FitResult.conf_interval`.
-    routes, refining, judging : settings of the stages
+    routes, seeding, searching, refining, judging : settings of the stages
         Thresholds; change them only to study them.
 
     Raises
@@ -137,6 +141,8 @@ class FitSettings:
     whole_curve: bool = False
     keep_model: bool = False
     routes: RouteSettings = RouteSettings()
+    seeding: SeedSettings = SEED
+    searching: SearchSettings = SEARCH
     refining: RefineSettings = REFINE
     judging: JudgeSettings = JUDGE
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 
+import lmfit
 import numpy as np
 import pytest
 import xarray as xr
 
-from hybridfit import FitResult, Fitter, Hints, Status
+from hybridfit import FitResult, Fitter, Hints, Status, fit
+from hybridfit.errors import InputError
 
 PARAMETER_KEYS = {
     "thickness_nm",
@@ -150,3 +154,57 @@ def test_dataset_survives_netcdf(converged, at_bound, tmp_path):
             if result.curve is not None:
                 np.testing.assert_array_equal(data["searched_thickness"], result.curve[0])
                 np.testing.assert_array_equal(data["chi2_of_thickness"], result.curve[1])
+
+
+# ---------------------------------------------------------------- plain values
+
+
+def test_results_are_compared_by_what_they_say(fitter, simulate, at_truth, at_bound):
+    image, truth = simulate()
+    first, again = (fitter.refine(image, at_truth(truth)) for _ in range(2))
+    assert first.seconds != again.seconds and first == again and hash(first) == hash(again)
+    assert first != at_bound and len({first, again, at_bound}) == 2 and first != "a result"
+    changed = dataclasses.replace(first, intensity_factor=first.intensity_factor * (1 + 1e-12))
+    assert changed != first
+
+
+def test_results_of_fit_can_be_pickled(small_library, simulate):
+    image, truth = simulate()
+    hints = Hints(thickness=31.0, centre=(truth["centre_x"], truth["centre_y"]), scale=truth["scale"])
+    result = fit(image, small_library, semi_angle=9.0, hints=hints)
+    assert result.fitter is not None
+    back = pickle.loads(pickle.dumps(result))
+    assert back.to_json() == result.to_json() and back.message == result.message
+    np.testing.assert_array_equal(back.whole_curve, result.whole_curve)
+    assert back.minimizer.params["thickness"].stderr == result["thickness"].stderr
+    with pytest.raises(InputError, match="without its model"):
+        back.conf_interval()
+
+
+def test_a_file_may_be_given_in_place_of_a_frame(small_library, simulate, tmp_path):
+    image, truth = simulate()
+    hints = Hints(thickness=31.0, centre=(truth["centre_x"], truth["centre_y"]), scale=truth["scale"])
+    np.save(tmp_path / "frame.npy", image)
+    result = fit(tmp_path / "frame.npy", small_library, semi_angle=9.0, hints=hints)
+    assert result.ok and result.source.endswith("frame.npy")
+    np.save(tmp_path / "two.npy", np.stack([image, image]))
+    with pytest.raises(InputError, match="holds 2 frames; give one of them"):
+        fit(str(tmp_path / "two.npy"), small_library, semi_angle=9.0)
+
+
+def test_the_copy_for_lmfit_says_what_the_result_says(converged):
+    copy = converged.minimizer
+    assert copy.params is not converged.lmfit_result.params
+    for name, p in converged.parameters.items():
+        assert copy.params[name].value == p.value and copy.params[name].stderr == p.stderr
+    assert converged.minimizer is copy
+    assert "thickness" in lmfit.fit_report(copy)
+
+
+def test_threads_may_share_a_fitter(fitter, simulate, at_truth):
+    """Fits wait for each other; each thread gets the answer to its own frame."""
+    frames = [simulate(thickness=t, seed=i) for i, t in enumerate((18.3, 26.1, 37.2, 48.4))]
+    alone = [fitter.refine(image, at_truth(truth)) for image, truth in frames]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda pair: fitter.refine(pair[0], at_truth(pair[1])), frames * 2))
+    assert together == alone * 2

@@ -25,7 +25,7 @@ from hybridfit.model import FINE_PIXEL, PARAMETERS
 TAIL = 0.025  # either side of a 95 % interval
 
 
-def network_result(refiner: Refiner, frame: Frame, seed: Seed, clock: Clock, sure_from: float) -> FitResult:
+def network_result(refiner: Refiner, frame: Frame, seed: Seed, clock: Clock) -> FitResult:
     """What the network says, with the residual that the library leaves there.
 
     Standard errors and intervals of thickness and tilt are those of the network's probabilities;
@@ -37,8 +37,6 @@ def network_result(refiner: Refiner, frame: Frame, seed: Seed, clock: Clock, sur
     frame : Frame
     seed : Seed
     clock : Clock
-    sure_from : float
-        Confidence of the network below which its answer is called ambiguous.
 
     Raises
     ------
@@ -73,7 +71,7 @@ def network_result(refiner: Refiner, frame: Frame, seed: Seed, clock: Clock, sur
     status, detail = Status.converged, ""
     if result.residual_fraction > settings.judging.poor_network:
         status, detail = Status.poor_match, f"{result.residual_fraction:.0%} of the variance is left"
-    elif seed.certainty < sure_from:
+    elif seed.certainty < settings.seeding.other_starts_below:
         status, detail = Status.ambiguous, f"the network is {seed.certainty:.0%} sure"
     return replace(result, parameters=parameters, status=status, detail=detail)
 

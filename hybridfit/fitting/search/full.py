@@ -36,6 +36,8 @@ Progress = Callable[[str, float], None]
 
 TEMPLATE_VERSION = 3
 
+BOUNDED = ("thickness", "tilt_x", "tilt_y")  # what bounds leave out of the search
+
 
 class Searcher:
     """The full search of one crystal at one semi-angle; its templates are made once.
@@ -50,6 +52,8 @@ class Searcher:
     workers : int, threads
     progress : callable(stage, fraction)
     settings : SearchSettings
+    bounds : mapping of parameter name to (lowest, highest), optional
+        Those of thickness and tilt leave the rest of the library out.
 
     Raises
     ------
@@ -66,6 +70,7 @@ class Searcher:
         workers: int,
         progress: Progress,
         settings: SearchSettings = SEARCH,
+        bounds: Mapping[str, tuple[float, float]] | None = None,
     ) -> None:
         if not settings.softness <= semi_angle < np.inf:  # False for NaN
             raise InputError(
@@ -78,6 +83,7 @@ class Searcher:
         self.workers = workers
         self.progress = progress
         self.settings = settings
+        self.bounds = {name: pair for name, pair in (bounds or {}).items() if name in BOUNDED}
         self._templates: Templates | None = None
 
     def search(self, frame: Frame) -> tuple[list[Candidate], Array]:
@@ -129,7 +135,7 @@ class Searcher:
         """The library points that are searched; those of a whole library are kept in the cache."""
         if self._templates is None:
             thickness, tilts = self._points()
-            whole = self.hints.thickness is None and self.hints.tilt is None
+            whole = self.hints.thickness is None and self.hints.tilt is None and not self.bounds
             path = cache_folder() / self._file_name()
             series = load_quietly(path, len(thickness) * len(tilts)) if whole else None
             if series is None:
@@ -162,7 +168,29 @@ class Searcher:
         if self.hints.tilt is not None:
             tilts = tilt_grid(WINDOW[1], 1, step) + np.array(self.hints.tilt)
             tilts = tilts[np.hypot(*tilts.T) <= limit + 1e-9]
-        return thickness, tilts
+        return self._inside(thickness, "thickness"), self._bounded(tilts, limit)
+
+    def _inside(self, values: Array, name: str) -> Array:
+        """Values between the user's bounds; where there are none, the middle of the bounds."""
+        low, high = self.bounds.get(name, (-np.inf, np.inf))
+        inside = values[(values >= low) & (values <= high)]
+        if len(inside):
+            return inside
+        least, most = self.library.thickness_range
+        return np.array([(max(low, least) + min(high, most)) / 2])
+
+    def _bounded(self, tilts: Array, limit: float) -> Array:
+        """Tilts (m, 2) between the user's bounds: of all directions, as a turned pattern has another tilt."""
+        if not {"tilt_x", "tilt_y"} & set(self.bounds):
+            return tilts
+        if self.hints.tilt is None:
+            tilts = tilt_grid(min(self.library.tilt_max, limit), 1, self.settings.tilt_step)
+        pairs = [self.bounds.get(name, (-np.inf, np.inf)) for name in ("tilt_x", "tilt_y")]
+        lowest, highest = np.array(pairs).T
+        inside = tilts[((tilts >= lowest) & (tilts <= highest)).all(axis=1)]
+        if len(inside):
+            return inside
+        return np.clip(np.zeros((1, 2)), lowest, highest)
 
     def _file_name(self) -> str:
         """Where the templates of the whole library are kept; other templates have other names."""
@@ -205,6 +233,7 @@ class LibrarySearcher:
         workers: int,
         progress: Progress,
         settings: SearchSettings = SEARCH,
+        bounds: Mapping[str, tuple[float, float]] | None = None,
     ) -> LibrarySearcher:
         """Searchers for a library.
 
@@ -215,7 +244,7 @@ class LibrarySearcher:
             Continuous ones are searched at this value only.
         fix : mapping of parameter name to value, or to None
             Discrete parameters in it keep their reference value.
-        semi_angle, hints, workers, progress, settings
+        semi_angle, hints, workers, progress, settings, bounds
             As of `Searcher`.
         """
         discrete = {
@@ -232,7 +261,15 @@ class LibrarySearcher:
         ]
         return cls(
             [
-                Searcher(each, semi_angle, hints=hints, workers=workers, progress=progress, settings=settings)
+                Searcher(
+                    each,
+                    semi_angle,
+                    hints=hints,
+                    workers=workers,
+                    progress=progress,
+                    settings=settings,
+                    bounds=bounds,
+                )
                 for each in crystals
             ]
         )

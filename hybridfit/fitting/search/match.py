@@ -27,6 +27,7 @@ from hybridfit.fitting.search.cameras import beside, possible, wide_cameras
 from hybridfit.fitting.search.full import Searcher
 from hybridfit.fitting.search.trials import Trials
 from hybridfit.fitting.seed.disc import rough_discs
+from hybridfit.fitting.seed.settings import SEED, SeedSettings
 from hybridfit.frame import Frame
 
 if TYPE_CHECKING:
@@ -50,11 +51,11 @@ class Matcher:
         self.settings = searcher.settings
 
     @classmethod
-    def aligned(cls, searcher: Searcher) -> Matcher:
-        """With the shipped network for the alignment."""
+    def aligned(cls, searcher: Searcher, seeding: SeedSettings = SEED) -> Matcher:
+        """With the shipped network for the alignment, under the settings of the seed."""
         from hybridfit.fitting.seed.other_crystal import Aligner  # torch is slow to import
 
-        return cls(searcher, Aligner.shipped(searcher.semi_angle, hints=searcher.hints))
+        return cls(searcher, Aligner.shipped(searcher.semi_angle, hints=searcher.hints, settings=seeding))
 
     def cameras(self, frame: Frame) -> list[tuple[float, float, float]]:
         """Centres (px) and scales (px/mrad) that the direct disc may have, the network's first."""

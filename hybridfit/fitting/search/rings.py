@@ -80,8 +80,9 @@ def chi2_on_rings(
         for i in indices:
             rings = parts_of(remove(_on_rings(image, cameras[i], radii)).T)
             best_rotations(templates.series, rings, allowed, chi2[i], rotation[i])
-            power[i] = power_of(rings[None])[0]
-            chi2[i] = 1 - np.maximum(chi2[i], 0) ** 2 / max(float(power[i]), LEAST_POWER)
+            own_power = float(power_of(rings[None])[0])
+            chi2[i] = 1 - np.maximum(chi2[i], 0) ** 2 / max(own_power, LEAST_POWER)
+            power[i] = power_of(np.ascontiguousarray(rings)[None])[0]  # another order of summation
             if progress is not None:
                 progress((i + 1) / len(cameras))
 

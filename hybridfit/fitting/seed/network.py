@@ -32,7 +32,6 @@ from hybridfit.pattern.background import PER_NM
 
 Array = NDArray[np.float64]
 
-CERTAIN = SEED.other_starts_below  # until its readers take it from the settings
 CHUNK = 64  # frames whose crops are held at a time
 
 

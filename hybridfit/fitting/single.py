@@ -1,0 +1,64 @@
+"""`hybridfit.fit`: one frame, one call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from numpy.typing import ArrayLike
+
+from hybridfit.errors import InputError
+from hybridfit.fitting.fitter import Fitter
+from hybridfit.fitting.result import FitResult
+from hybridfit.fitting.settings import FitOptions, FitSettings
+from hybridfit.frame import Frame
+from hybridfit.library.library import Library
+from hybridfit.options import settings_from
+
+if TYPE_CHECKING:
+    from hybridfit.network.weights import Network
+
+
+def fit(
+    frame: Frame | ArrayLike | str | Path,
+    library: Library | str | Path,
+    *,
+    semi_angle: float,
+    network: Network | str | Path | None = None,
+    **options: Unpack[FitOptions],
+) -> FitResult:
+    """Thickness, tilt and camera geometry of one PACBED frame.
+
+    Parameters
+    ----------
+    frame : Frame, (rows, cols) array, or the path of a file that holds one frame
+    library : Library, or the name or file of one
+    semi_angle : float, mrad
+    network : Network, or the path of its weights, optional
+    options : fields of `FitSettings`
+        method, background, fix, free, bounds, expressions, hints, flip, …: see there.  `Fitter` is the thing
+        to use for many frames.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    InputError, LibraryError
+    """
+    options = {"keep_model": True, "whole_curve": True, **options}
+    settings = settings_from(FitSettings, None, {**options, "semi_angle": semi_angle}, "fit")
+    if isinstance(frame, str | Path):
+        frame = _read_one(frame)
+    return Fitter(library, network=network, settings=settings).fit(frame)
+
+
+def _read_one(path: str | Path) -> Frame:
+    """The only frame of a file."""
+    from hybridfit.io import read_frames
+
+    frames = read_frames(path)
+    if len(frames) != 1:
+        raise InputError(f"{path} holds {len(frames)} frames; give one of them, from hybridfit.read_frames")
+    return frames[0]
