@@ -12,7 +12,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridfit.errors import LibraryError
-from hybridfit.library.build import HALO, ORDERS
+from hybridfit.library.build import HALO
+from hybridfit.library.contents import ORDERS
 from hybridfit.pattern.blend import node_weights
 from hybridfit.pattern.expand import pick_last
 

@@ -19,6 +19,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridfit.errors import RecipeError
+from hybridfit.library.contents import ORDERS
 from hybridfit.library.crystals import StructuralChange, changes_of, checksum_of, crystals_at, order_of
 from hybridfit.library.grid import sampling_of, wedge
 from hybridfit.library.recipe import Recipe
@@ -35,7 +36,6 @@ HALO = 4  # grid steps solved beyond the largest direction: interpolation reache
 FOLDED = BUILD.folded
 BEYOND_DISC = BUILD.beyond_disc
 LARGEST_INTENSITY = 1.5  # of the incident one: rounding makes 1.0001, a solve that fails makes 1e10
-ORDERS = "rotation_orders"  # of the projection at every combination of structural parameters
 Progress = Callable[[float], None]
 
 

@@ -7,9 +7,8 @@ symmetry of the projection makes equal is solved and stored.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,7 @@ from hybridfit.library.axes import (
 )
 from hybridfit.library.build import BEYOND_DISC, FOLDED, VERSION, Progress, StructuralChange, solve
 from hybridfit.library.grid import make_table
+from hybridfit.library.integrity import log
 from hybridfit.library.recipe import Recipe, shipped_names
 from hybridfit.library.store import cache_folder, read_dataset, write_dataset
 from hybridfit.pattern.blend import Stack
@@ -125,8 +125,11 @@ class Library:
         checksum = recipe.checksum()
         cached = cls.cached_path(name, recipe)
         if cached.exists():
-            with contextlib.suppress(LibraryError):  # damaged: build it again
-                library = cls(read_dataset(cached), path=path)
+            try:
+                library = cls(read_dataset(cached, partial(_rebuilt, recipe, cached)), path=path)
+            except LibraryError as error:
+                log.warning("the library in the cache cannot be used and is built again: %s", error)
+            else:
                 if library.dataset.attrs["checksum"] == checksum:
                     return library
                 library.close()
@@ -405,6 +408,13 @@ class Library:
                 f"this library varies {', '.join(missing)}; say at which value, such as "
                 f"library.at({missing[0]}={self.structure[missing[0]].reference:g})"
             )
+
+
+def _rebuilt(recipe: Recipe, cached: Path) -> xr.Variable:
+    """Intensities of a library in the cache that is damaged, which is replaced."""
+    library = Library.build(recipe)
+    library.save(cached)
+    return library.dataset.intensity.variable
 
 
 __all__ = ["BEYOND_DISC", "FOLDED", "Library", "cache_folder"]

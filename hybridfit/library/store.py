@@ -10,11 +10,15 @@ import numpy as np
 import platformdirs
 import xarray as xr
 
-from hybridfit.errors import InputError, LibraryError
+from hybridfit.errors import HybridfitError, InputError, LibraryError
 from hybridfit.io import atomic_path
 from hybridfit.library.axes import StructuralAxis, axes_of
 from hybridfit.library.build import FORMAT, VERSION
+from hybridfit.library.contents import check_contents
+from hybridfit.library.integrity import CONTENTS, DIGESTS, STORAGE, Repair, damaged, sealed, unsealed
+from hybridfit.library.memory import in_words
 from hybridfit.library.recipe import Recipe
+from hybridfit.library.settings import FILE
 
 
 def cache_folder() -> Path:
@@ -22,24 +26,70 @@ def cache_folder() -> Path:
     return Path(os.environ.get("HYBRIDFIT_CACHE") or platformdirs.user_cache_dir("hybridfit"))
 
 
-def read_dataset(path: Path) -> xr.Dataset:
-    """Open the dataset of a library; a LibraryError where the file is missing, damaged or another version."""
+def read_dataset(path: Path, repair: Repair | None = None) -> xr.Dataset:
+    """Open the dataset of a library; intensities are read, and checked, when they are asked for.
+
+    Parameters
+    ----------
+    path : Path
+    repair : callable, optional
+        Gives intensities anew that turn out to be damaged when they are read.
+
+    Raises
+    ------
+    LibraryError
+        The file is missing, damaged, of another version, or holds something else; later, when they are read,
+        intensities are damaged or too large for the memory.
+    """
     if not path.is_file():
         raise LibraryError(f"there is no library file {path}; `hybridfit library list` shows what there is")
     try:
-        dataset = xr.open_dataset(path, engine="netcdf4")
-    except (OSError, ValueError, RuntimeError) as error:
-        raise LibraryError(f"{path} cannot be read as a library ({error}); build it again") from None
-    if dataset.attrs.get("format") != FORMAT or "checksum" not in dataset.attrs:
+        dataset = xr.open_dataset(path, engine="netcdf4", mask_and_scale=False, decode_times=False)
+    except (OSError, ValueError, RuntimeError, AttributeError, KeyError, TypeError) as error:
+        words = " ".join(str(error).split())[:200]
+        raise LibraryError(f"{path} cannot be read as a library ({words}); build it again") from None
+    try:
+        return _checked(dataset, path, repair)
+    except BaseException:
         dataset.close()
+        raise
+
+
+def _checked(dataset: xr.Dataset, path: Path, repair: Repair | None) -> xr.Dataset:
+    """A dataset that was opened, once its version, its digests and its variables are seen to be right."""
+    attrs = dataset.attrs
+    if not _is(attrs.get("format"), FORMAT) or "checksum" not in attrs or "intensity" not in dataset:
         raise LibraryError(f"{path} is a netCDF file but no hybridfit library")
-    if dataset.attrs.get("version") != VERSION:
-        version = dataset.attrs.get("version")
-        dataset.close()
+    if not _is(attrs.get("version"), VERSION):
         raise LibraryError(
-            f"{path} has library format {version}, this hybridfit reads format {VERSION}; build it again"
+            f"{path} has library format {attrs.get('version')}, this hybridfit reads format {VERSION}; "
+            "build it again"
         )
-    return dataset
+    if not _is(attrs.get("storage"), STORAGE) or CONTENTS not in attrs or DIGESTS not in dataset:
+        raise LibraryError(
+            f"{path} has no digests to check its numbers by, as files of an older hybridfit; "
+            f"build it again with `hybridfit library build RECIPE -o {path}`"
+        )
+    declared = dataset.intensity.nbytes
+    compressed = dataset.intensity.encoding.get("zlib", False)
+    if declared > path.stat().st_size and not compressed:
+        raise LibraryError(damaged(path, f"(it declares {in_words(declared)} of intensities)"))
+    try:
+        small = sum(v.nbytes for name, v in dataset.variables.items() if name != "intensity")
+        if small > FILE.most_small:
+            raise LibraryError(damaged(path, f"(it declares {in_words(small)} beside its intensities)"))
+        checked = unsealed(dataset, path, repair)
+    except (OSError, RuntimeError, ValueError, TypeError) as error:
+        if isinstance(error, LibraryError):
+            raise
+        raise LibraryError(damaged(path, f"({' '.join(str(error).split())[:200]})")) from None
+    check_contents(checked, path)
+    return checked
+
+
+def _is(value: object, expected: object) -> bool:
+    """Whether an attribute, of whatever type, is what it should be."""
+    return isinstance(value, str | int | np.integer) and value == expected
 
 
 def recipe_axes(recipe: Recipe) -> dict[str, StructuralAxis]:
@@ -98,13 +148,23 @@ def check_parameters(
 
 
 def write_dataset(dataset: xr.Dataset, path: Path) -> None:
-    """Write the dataset of a library: whole, or not at all; a thickness of a crystal is a chunk."""
+    """Write the dataset of a library: whole, or not at all; a thickness of a crystal is a chunk.
+
+    Raises
+    ------
+    LibraryError
+        The disk is full, or refuses.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     *others, nb, nd = dataset.intensity.shape
     chunks = (*(1 for _ in others), nb, nd)
-    with atomic_path(path) as temporary:
-        dataset.to_netcdf(
-            temporary,
-            engine="netcdf4",
-            encoding={"intensity": {"chunksizes": chunks, "zlib": False, "_FillValue": None}},
-        )
+    dataset = sealed(dataset)
+    encoding: dict[str, dict[str, object]] = {str(name): {"_FillValue": None} for name in dataset.variables}
+    encoding["intensity"] |= {"chunksizes": chunks, "zlib": False}
+    try:
+        with atomic_path(path) as temporary:
+            dataset.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
+    except (OSError, RuntimeError) as error:  # the latter is netCDF's word for a full disk
+        if isinstance(error, HybridfitError):
+            raise
+        raise LibraryError(f"{path} cannot be written ({error}); make room or choose another") from None

@@ -146,7 +146,7 @@ def test_a_save_that_fails_leaves_everything_as_it_was(small_library, tmp_path, 
         raise OSError("disk full")
 
     monkeypatch.setattr(xr.Dataset, "to_netcdf", half_way)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(LibraryError, match=r"library\.nc cannot be written \(disk full\); make room"):
         small_library.save(path)
     assert [file.name for file in tmp_path.iterdir()] == ([] if before is None else ["library.nc"])
     assert before is None or path.read_bytes() == before

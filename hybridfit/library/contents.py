@@ -1,0 +1,157 @@
+"""What a library's dataset must hold to be used: names, dimensions, types and ranges of its variables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from hybridfit.errors import LibraryError
+from hybridfit.library.settings import FILE, FileSettings
+
+ORDERS = "rotation_orders"  # of the projection at every combination of structural parameters
+CUBE = ("thickness", "beam", "direction")
+ROTATIONS = (1, 2, 3, 4, 6)
+LISTED = ("zone", "energy_kv", "thickness", "semi_angle_max", "tilt_max", "g_max", "sampling", "in_plane")
+
+
+def check_contents(dataset: xr.Dataset, path: Path, settings: FileSettings = FILE) -> None:
+    """Raise a LibraryError where a dataset cannot be that of a library; intensities are not read."""
+    try:
+        _check_intensity(dataset)
+        _check_attributes(dataset.attrs)
+        parameters = _check_parameters(dataset)
+        _check_lattice(dataset, parameters, settings)
+        _check_axes(dataset, parameters)
+        _check_room(dataset, settings)
+    except (KeyError, AttributeError, TypeError, ValueError, OverflowError, np.linalg.LinAlgError) as error:
+        what = f"there is no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise LibraryError(f"{path} is no usable library ({what}); build it again") from None
+
+
+def _require(holds: object, what: str) -> None:
+    if not bool(holds):
+        raise ValueError(what)
+
+
+def _check_intensity(dataset: xr.Dataset) -> None:
+    intensity = dataset.variables["intensity"]
+    _require(intensity.dims[-3:] == CUBE, f"intensity has dimensions {intensity.dims}")
+    _require(intensity.dtype == np.float32, f"intensity has type {intensity.dtype}")
+    _require(all(intensity.shape), f"intensity has shape {intensity.shape}")
+
+
+def _check_attributes(attrs: dict[Any, Any]) -> None:
+    for name in ("checksum", "crystal", "formula", "recipe"):
+        _require(isinstance(attrs[name], str), f"{name} is no text")
+    zone = np.atleast_1d(attrs["zone"])
+    _require(zone.shape == (3,) and zone.dtype.kind == "i" and zone.any(), f"zone {zone.tolist()}")
+    for name, low, high in (
+        ("energy_kv", 20, 3000),
+        ("semi_angle_max_mrad", 1e-3, 100),
+        ("tilt_max_mrad", 0, 50),
+    ):
+        value = _number(attrs, name)
+        _require(low <= value <= high, f"{name} {value:g} is outside {low:g} … {high:g}")
+    order = attrs["rotation_order"]
+    _require(isinstance(order, int | np.integer) and order in ROTATIONS, f"rotation_order {order!r}")
+    recipe = json.loads(attrs["recipe"])
+    _require(isinstance(recipe, dict) and all(name in recipe for name in LISTED), "recipe misses values")
+    _require(isinstance(recipe["thickness"], dict), "recipe has no thickness")
+    for part, names in ((recipe, ("energy_kv", "semi_angle_max", "tilt_max", "g_max", "sampling")),
+                        (recipe["thickness"], ("start", "stop", "step"))):  # fmt: skip
+        for name in names:
+            _number(part, name)
+    for name in ("zone", "in_plane"):
+        given = recipe[name]
+        _require(given is None or (isinstance(given, list) and len(given) == 3), f"recipe has {name} {given}")
+    known = json.loads(attrs.get("at", "{}"))
+    _require(isinstance(known, dict) and isinstance(attrs.get("whole_checksum", ""), str), "at is no table")
+
+
+def _number(values: Any, name: str) -> float:
+    value = values[name]
+    _require(isinstance(value, int | float | np.integer | np.floating), f"{name} {value!r} is no number")
+    _require(np.isfinite(value), f"{name} is {value}")
+    return float(value)
+
+
+def _check_parameters(dataset: xr.Dataset) -> dict[str, int]:
+    """Structural parameters and how many values each has."""
+    out = {}
+    for name in map(str, dataset.variables["intensity"].dims[:-3]):
+        coordinate = dataset.variables[name]
+        _require(coordinate.dims == (name,), f"{name} has dimensions {coordinate.dims}")
+        values = _reals(dataset, name, (len(coordinate),))
+        _require(len(values) > 1 and (np.diff(values) > 0).all(), f"values of {name} do not rise")
+        _require(isinstance(coordinate.attrs["units"], str), f"{name} has no unit")
+        _require(coordinate.attrs["kind"] in ("continuous", "discrete"), f"{name} has no kind")
+        out[name] = len(values)
+    if out:
+        orders = _integers(dataset, ORDERS, tuple(out.values()))
+        _require(np.isin(orders, ROTATIONS).all(), f"{ORDERS} {np.unique(orders).tolist()}")
+    return out
+
+
+def _check_lattice(dataset: xr.Dataset, parameters: dict[str, int], settings: FileSettings) -> None:
+    moving = tuple(map(str, dataset.variables["basis"].dims[:-2]))
+    _require(all(name in parameters for name in moving), f"basis depends on {moving}")
+    basis = _reals(dataset, "basis", (*(parameters[name] for name in moving), 2, 2))
+    lengths = np.linalg.norm(basis, axis=-1).prod(axis=-1)
+    area = np.abs(np.linalg.det(basis))
+    _require((area > settings.steepest_basis * lengths).all() and (lengths > 0).all(), "basis is singular")
+    sampling = _integers(dataset, "sampling", (2,))
+    _require((sampling >= 1).all() and (sampling <= settings.largest_index).all(), f"sampling {sampling}")
+    symmetry = dataset.variables["symmetry"]
+    _require(symmetry.ndim == 3 and 1 <= len(symmetry) <= 12, f"symmetry has shape {symmetry.shape}")
+    operations = _integers(dataset, "symmetry", (len(symmetry), 2, 2))
+    _require((np.abs(operations) <= 1).all(), "symmetry has entries beyond ±1")
+    _require((np.abs(np.linalg.det(operations)).round() == 1).all(), "symmetry is singular")
+    beams, directions = (dataset.sizes[name] for name in ("beam", "direction"))
+    for name, count in (("beam_n", beams), ("direction_n", directions)):
+        indices = _integers(dataset, name, (count, 2))
+        largest = int(np.abs(indices).max())
+        _require(largest <= settings.largest_index, f"{name} has an index of {largest}")
+        _require(len(np.unique(indices, axis=0)) == count, f"{name} has indices twice")
+    _require(not dataset.beam_n.values[0].any() and beams > 1, "beam_n does not begin with the direct beam")
+
+
+def _check_axes(dataset: xr.Dataset, parameters: dict[str, int]) -> None:
+    thickness = _reals(dataset, "thickness", (dataset.sizes["thickness"],))
+    steps = np.diff(thickness)
+    _require(len(thickness) >= 4 and thickness[0] > 0, f"thickness has {len(thickness)} values")
+    _require((steps > 0).all() and np.allclose(steps, steps[0], rtol=1e-6), "thickness has uneven steps")
+    for name in "hkl":
+        _integers(dataset, name, (dataset.sizes["beam"],))
+    moving = tuple(map(str, dataset.variables["basis"].dims[:-2]))
+    for name in ("qx", "qy"):
+        _reals(dataset, name, (*(parameters[key] for key in moving), dataset.sizes["direction"]))
+
+
+def _check_room(dataset: xr.Dataset, settings: FileSettings) -> None:
+    """The grid around a tilt, which is laid out for every beam, must not be absurd."""
+    radius = float(dataset.attrs["semi_angle_max_mrad"])
+    sampling, beams = dataset.sampling.values, dataset.sizes["beam"]
+    for basis in dataset.basis.values.reshape(-1, 2, 2):
+        to_grid = (np.linalg.inv(basis) * sampling).T
+        points = np.prod(2 * (radius * np.linalg.norm(to_grid, axis=1) + 4))
+        _require(8 * points * beams <= settings.room, f"sampling {sampling} is too fine for its basis")
+
+
+def _reals(dataset: xr.Dataset, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    values = dataset.variables[name].values
+    _require(values.dtype.kind in "fi", f"{name} has type {values.dtype}")
+    _require(values.shape == shape, f"{name} has shape {values.shape}, not {shape}")
+    _require(np.isfinite(values).all(), f"{name} is not finite")
+    return np.asarray(values, np.float64)
+
+
+def _integers(dataset: xr.Dataset, name: str, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    values = dataset.variables[name].values
+    _require(values.dtype.kind == "i", f"{name} has type {values.dtype}")
+    _require(values.shape == shape, f"{name} has shape {values.shape}, not {shape}")
+    return np.asarray(values, np.int64)

@@ -1,0 +1,187 @@
+"""Checks of what a library file holds, made as it is read.
+
+Each chunk of intensities, one thickness of one crystal, has a digest: a multilinear hash of its 64-bit words
+u_ij, in rows of 4096,
+
+    d = Σ_i v_i Σ_j w_j u_ij  +  w_0 n        (mod 2⁶⁴),
+
+with fixed odd weights v, w and the number n of its bytes.  Any change of a single word changes d; any other
+goes unnoticed once in 10¹⁸ times.  It is as fast as memory is read.  Everything else, the other variables and
+all attributes, has one SHA-256 digest.
+
+Source: Lemire & Kaser, "Strongly universal string hashing is fast", Comput. J. 57 (2014) 1624.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from hybridfit.errors import LibraryError
+from hybridfit.library.memory import free_memory, in_words
+from hybridfit.library.settings import BUILD
+
+STORAGE = 2  # of the file; the numbers in it have a version of their own (`build.VERSION`)
+DIGESTS, CONTENTS = "intensity_digest", "contents"
+WORDS = 4096  # in a row
+Repair = Callable[[], xr.Variable]
+log = logging.getLogger("hybridfit")
+
+
+def _weights(seed: int, count: int) -> NDArray[np.uint64]:
+    """Odd 64-bit numbers: SplitMix64 (Steele, Lea & Flood, OOPSLA 2014)."""
+    with np.errstate(over="ignore"):
+        z = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return np.asarray((z ^ (z >> np.uint64(31))) | np.uint64(1), np.uint64)
+
+
+W = _weights(1, WORDS)
+
+
+def digest_of(chunk: NDArray[np.float32]) -> int:
+    """The digest of a chunk."""
+    flat = np.ascontiguousarray(chunk, dtype="<f4").reshape(-1)
+    rows, rest = divmod(flat.size, 2 * WORDS)
+    last = np.zeros(2 * WORDS, "<f4")
+    last[:rest] = flat[flat.size - rest :]
+    sums = np.append(flat[: rows * 2 * WORDS].view("<u8").reshape(rows, WORDS) @ W, last.view("<u8") @ W)
+    with np.errstate(over="ignore"):
+        return int((sums * _weights(2, rows + 1)).sum() + W[0] * np.uint64(flat.nbytes))
+
+
+def digests_of(intensity: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """Those of all chunks of intensities (…, beam, direction)."""
+    shape = intensity.shape[:-2]
+    return np.array([digest_of(intensity[i]) for i in np.ndindex(shape)], np.uint64).reshape(shape)
+
+
+def contents_digest(dataset: xr.Dataset) -> str:
+    """The digest of everything but the intensities themselves."""
+    out = hashlib.sha256()
+    for name in sorted(map(str, dataset.variables)):
+        variable = dataset.variables[name]
+        about = (name, variable.dims, variable.dtype.str, variable.shape, _plain(variable.attrs))
+        out.update(json.dumps(about, sort_keys=True).encode())
+        if name != "intensity":
+            out.update(np.ascontiguousarray(variable.values).tobytes())
+    attrs = {key: value for key, value in dataset.attrs.items() if key != CONTENTS}
+    out.update(json.dumps(_plain(attrs), sort_keys=True).encode())
+    return out.hexdigest()
+
+
+def _plain(attrs: Any) -> dict[str, Any]:
+    """Attributes as they are before and after a file."""
+    out = {}
+    for key, value in attrs.items():
+        plain = np.asarray(value).tolist()
+        out[str(key)] = plain[0] if isinstance(plain, list) and len(plain) == 1 else plain
+    return out
+
+
+def sealed(dataset: xr.Dataset) -> xr.Dataset:
+    """A dataset with its digests, to be written."""
+    intensity = dataset.intensity
+    digests = digests_of(intensity.values)
+    out = dataset.assign({DIGESTS: (intensity.dims[:-2], digests)}).assign_attrs(storage=STORAGE)
+    return out.assign_attrs({CONTENTS: contents_digest(out)})
+
+
+def unsealed(dataset: xr.Dataset, path: Path, repair: Repair | None = None) -> xr.Dataset:
+    """A dataset that was read, without its digests: intensities are checked against them when they are read.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset, as it is in the file
+    path : Path
+    repair : callable, optional
+        Gives the intensities anew where they are damaged.
+
+    Raises
+    ------
+    LibraryError
+        Something else than the intensities is damaged.
+    """
+    if contents_digest(dataset) != dataset.attrs[CONTENTS]:
+        raise LibraryError(damaged(path))
+    source = dataset.variables["intensity"]
+    array = CheckedArray(source, dataset.variables[DIGESTS], path, repair)
+    lazy: Any = indexing.LazilyIndexedArray(array)
+    kept = indexing.MemoryCachedArray(indexing.CopyOnWriteArray(lazy))
+    checked = xr.Variable(source.dims, kept, source.attrs, source.encoding)
+    out = dataset.drop_vars(DIGESTS).assign(intensity=checked)
+    for name in ("storage", CONTENTS):
+        del out.attrs[name]
+    out.encoding = dict(dataset.encoding)
+    out.set_close(dataset.close)
+    return out
+
+
+def damaged(path: Path, what: str = "") -> str:
+    """The line that says so."""
+    return (
+        f"{path} is damaged{what and ' '}{what}; copy it anew, or build it again with "
+        f"`hybridfit library build RECIPE -o {path}`"
+    )
+
+
+class CheckedArray(BackendArray):
+    """Intensities in a file, of which whole chunks are read and checked."""
+
+    def __init__(self, source: xr.Variable, digests: xr.Variable, path: Path, repair: Repair | None) -> None:
+        self.shape, self.dtype = source.shape, source.dtype
+        self._source = source
+        self._digests: xr.Variable | None = digests
+        self._path, self._repair = path, repair
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        """What xarray asks for."""
+        outer = indexing.IndexingSupport.OUTER
+        return indexing.explicit_indexing_adapter(key, self.shape, outer, self._read)
+
+    def _read(self, key: tuple[Any, ...]) -> NDArray[np.float32]:
+        try:
+            return self._checked(key)
+        except _Damaged as error:
+            if self._repair is None:
+                raise LibraryError(str(error)) from None
+            log.warning("%s is damaged; building it again", self._path)
+            self._source, self._digests = self._repair(), None
+            return self._checked(key)
+
+    def _checked(self, key: tuple[Any, ...]) -> NDArray[np.float32]:
+        *outer, beams, directions = key
+        chunks = self._source[(*outer, slice(None), slice(None))]
+        needed, free = float(4 * chunks.size), BUILD.memory_share * free_memory()
+        if needed > free:
+            raise LibraryError(
+                f"{self._path} needs {in_words(needed)} of memory and {in_words(free)} are free; close other "
+                "programs, or build a library of fewer thicknesses or a smaller semi_angle_max"
+            )
+        try:
+            values = chunks.values
+        except (OSError, RuntimeError, ValueError) as error:
+            raise _Damaged(damaged(self._path, f"({error})")) from None
+        if self._digests is not None:
+            expected = self._digests[tuple(outer)].values.ravel()
+            for chunk, digest in zip(values.reshape(-1, *values.shape[-2:]), expected, strict=True):
+                if digest_of(chunk) != int(digest):
+                    raise _Damaged(damaged(self._path))
+        values = values[..., directions]
+        behind = () if isinstance(directions, int | np.integer) else (slice(None),)
+        return np.asarray(values[(..., beams, *behind)])
+
+
+class _Damaged(LibraryError):
+    """Intensities that are not those that were written."""
