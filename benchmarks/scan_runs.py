@@ -47,8 +47,8 @@ if __name__ == "__main__":
 def scan_file(shape: tuple[int, int], seed: int = 0, **options: Any) -> Path:
     """A simulated scan (.npy) of a shape; its truth lies beside it."""
     DATA.mkdir(exist_ok=True)
-    words = "".join(f"_{key}{value}" for key, value in options.items())
-    path = DATA / f"scan_{shape[0]}x{shape[1]}_{seed}{words}_v{library_version}.npy"
+    labels = "".join(f"_{key}{value}" for key, value in options.items())
+    path = DATA / f"scan_{shape[0]}x{shape[1]}_{seed}{labels}_v{library_version}.npy"
     if not path.exists():
         simulate_scan(
             path,
@@ -119,9 +119,7 @@ class Run:
 
     def workers(self) -> list[int]:
         """Process numbers of the workers."""
-        return [
-            pid for pid in _family(self.process.pid)[1:] if "loky" in _words(pid) or "Loky" in _words(pid)
-        ]
+        return [pid for pid in family(self.process.pid)[1:] if "loky" in words(pid) or "Loky" in words(pid)]
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -131,20 +129,20 @@ class Run:
 
     def _watch(self) -> None:
         while self.process.poll() is None:
-            self.memory_gb = max(self.memory_gb, sum(map(_memory, _family(self.process.pid))))
+            self.memory_gb = max(self.memory_gb, sum(map(_memory, family(self.process.pid))))
             time.sleep(0.5)
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     """A process and its descendants."""
     try:
         text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     except OSError:
         return []
-    return [pid, *(n for child in text.split() for n in _family(int(child)))]
+    return [pid, *(n for child in text.split() for n in family(int(child)))]
 
 
-def _words(pid: int) -> str:
+def words(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:

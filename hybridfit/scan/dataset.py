@@ -71,7 +71,9 @@ def _add(out: xr.Dataset, name: str, value: Array, error: Array | None, shape: t
         out[f"{name}_stderr"] = (DIMS, error.reshape(shape), known.stderr_attrs)
 
 
-def _add_structural(out: xr.Dataset, name: str, axis: StructuralAxis, values: Array, shape: tuple[int, int]) -> None:
+def _add_structural(
+    out: xr.Dataset, name: str, axis: StructuralAxis, values: Array, shape: tuple[int, int]
+) -> None:
     """A structural parameter with its standard error; a discrete one with the odds of its value."""
     known = quantity(name, axis.unit)
     about: dict[str, Any] = {**known.attrs, "kind": axis.kind}

@@ -19,6 +19,7 @@ import xarray as xr
 import hybridfit
 from hybridfit.errors import InputError
 from hybridfit.flags import meanings, structural
+from hybridfit.io.hdf_library import check_groups
 from hybridfit.scan.positions import Roi, machine_memory
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ def read_map(path: str | Path) -> xr.Dataset:
         There is no such file, it is no map, or a map that lacks something or is damaged.
     """
     try:
+        if Path(path).is_file():
+            check_groups(Path(path))
         with xr.open_dataset(path, engine="netcdf4") as stored:
             if stored.attrs.get("title") != TITLE:
                 raise InputError(f"{path} is no map of hybridfit; give the output of `hybridfit map`")
@@ -135,7 +138,11 @@ def what_is_wrong(found: xr.Dataset) -> str:
             return f"it has no {name}"
         if name not in found.coords or found[name].dtype.kind not in "fiu":
             return f"its {name} are no numbers"
-    for name in (*NEEDED, *(n for pair in structural(found).items() for n in pair)):
+    try:
+        more = [n for pair in structural(found).items() for n in pair]
+    except TypeError:  # a kind that is no text
+        return "one of its variables is of no kind"
+    for name in (*NEEDED, *more):
         if name not in found:
             return f"it has no {name}"
         if set(found[name].dims) != set(DIMS) or found[name].dtype.kind != "f":

@@ -36,7 +36,7 @@ from hybridfit.scan.rows import to_frame
 from hybridfit.scan.run import MapReport, MapRun, Progress
 from hybridfit.scan.settings import MapOptions, MapSettings, OpenSettings
 from hybridfit.scan.stopping import interruptible
-from hybridfit.scan.store import Store
+from hybridfit.scan.store import Store, writing
 from hybridfit.scan.worker import in_frame_pixels
 
 if TYPE_CHECKING:
@@ -207,15 +207,8 @@ def write_map(dataset: xr.Dataset, path: str | Path) -> None:
     encoding: dict[str, Any] = {
         str(name): packed for name, v in dataset.data_vars.items() if v.dtype.kind in "fi" and v.ndim == 2
     }
-    try:
-        with atomic_path(path) as temporary:
-            dataset.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
-    except (OSError, RuntimeError) as error:  # RuntimeError is what netCDF raises on a full disk
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:160]
-        raise InputError(
-            f"{path} cannot be written ({reason}); make room there: what is done is kept, and the same "
-            "command goes on"
-        ) from error
+    with writing(Path(path)), atomic_path(path) as temporary:
+        dataset.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
 
 
 def fit_at(found: xr.Dataset, y: int, x: int, library: Library | None = None) -> FitResult:

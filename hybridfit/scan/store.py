@@ -86,7 +86,7 @@ class Store:
         InputError
             Another run is at work on the same map, or the folder cannot be made.
         """
-        with _written(self.folder):
+        with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         try:
             with locked(self.folder / "lock"):
@@ -116,7 +116,7 @@ class Store:
         arrays = {key: getattr(rows, key) for key in Rows.__annotations__}
         arrays |= {"at": np.array(at, np.int64), "digest": np.array(self.digest), "name": np.array(name)}
         path = self._path(name)
-        with _written(path), atomic_path(path) as temporary:
+        with writing(path), atomic_path(path) as temporary:
             np.savez(temporary, checksum=np.array(_checksum(arrays)), **arrays)
 
     def load(self, name: str, at: Sequence[At]) -> Rows | None:
@@ -163,19 +163,22 @@ class Store:
         if self.common is not None:
             content |= {"common": self.common, "seal": self._seal(self.common)}
         path = self.folder / "manifest.json"
-        with _written(path):
+        with writing(path):
             write_json_atomic(path, content)
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[None]:
-    """Raise an InputError that names the file where it cannot be written."""
+def writing(path: Path) -> Iterator[None]:
+    """Raise an InputError that names the file and what to do where it cannot be written."""
     try:
         yield
-    except OSError as error:
+    except InputError as error:  # of `atomic_path`, which names the file
+        raise InputError(f"{error}; what is done is kept, and the same command goes on") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError is what netCDF raises
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:160]
         raise InputError(
-            f"{path} cannot be written ({error.strerror or error}); make room there, "
-            "and the same command goes on where it was"
+            f"{path} cannot be written: {reason}; make room there: what is done is kept, and the same "
+            "command goes on"
         ) from error
 
 

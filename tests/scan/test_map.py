@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -9,19 +10,22 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 
 import joblib
 import numpy as np
 import pytest
 import xarray as xr
 
-from hybridfit import map_scan
+from hybridfit import Fitter, map_scan
 from hybridfit.errors import InputError
 from hybridfit.flags import map_status
+from hybridfit.io import open_scan
 from hybridfit.network import training
 from hybridfit.network.state import Plan
 from hybridfit.scan.maps import fit_at, read_map
-from hybridfit.scan.settings import FirstPassSettings, WorkSettings
+from hybridfit.scan.positions import Positions
+from hybridfit.scan.settings import FirstPassSettings, MapSettings, WorkSettings
 
 SEMI_ANGLE = 9.0
 FIX = {"scale": 3.2, "rotation": 14.0}  # a camera that is known makes the searches of the tests quick
@@ -187,7 +191,11 @@ def command(scan, small_recipe, tmp_path):
     running = []
 
     def start(workers: int) -> subprocess.Popen:
-        process = subprocess.Popen([*words, str(workers)], stdout=subprocess.PIPE, text=True)
+        # a shell may have told its background jobs to ignore interrupts
+        listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        process = subprocess.Popen(
+            [*words, str(workers)], stdout=subprocess.PIPE, text=True, preexec_fn=listening
+        )
         running.append(process)
         return process
 
@@ -221,10 +229,97 @@ def test_a_killed_worker_costs_what_it_had_in_hand(command, whole, tmp_path):
     run = command(2)
     assert run.stdout is not None
     next(iter(run.stdout))
-    for pid in _children(run.pid)[:1]:
-        os.kill(pid, signal.SIGKILL)
+    victim, *_ = workers_of(run.pid)
+    os.kill(victim, signal.SIGKILL)
     assert run.wait(timeout=120) == 0
+    assert not alive([victim])
     assert_same(read_map(tmp_path / "map.nc"), whole[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_ended_leaves_no_worker_and_goes_on(command, whole, tmp_path, number):
+    run = command(2)
+    assert run.stdout is not None
+    next(iter(run.stdout))
+    workers = workers_of(run.pid)
+    assert workers and alive(workers) == workers
+    os.kill(run.pid, number)
+    assert run.wait(timeout=60) != 0
+    deadline = time.monotonic() + 5
+    while (left := alive(workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left and not (tmp_path / "map.nc").exists()
+    kept = list((tmp_path / "map.nc.parts").glob("*.npz"))
+    assert kept
+    assert command(1).wait(timeout=120) == 0
+    assert_same(read_map(tmp_path / "map.nc"), whole[0])
+
+
+def test_two_runs_cannot_make_one_map(scan, small_recipe, tmp_path):
+    path = tmp_path / "map.nc"
+    options = {"output": path, "roi": (0, 1, 0, 2)}
+
+    def meet(report):
+        with pytest.raises(InputError, match=rf"is being made by another run \(process {os.getpid()} on "):
+            mapped(scan, small_recipe, **options)
+        assert map_status(mapped(scan, small_recipe, **options, partial=True))["not_done"] <= 2
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mapped(scan, small_recipe, **options, progress=meet)
+    assert map_status(mapped(scan, small_recipe, **options)) == {"converged": 2}
+
+
+def test_parts_that_are_damaged_or_belong_elsewhere_are_done_again(scan, small_recipe, whole, tmp_path):
+    path = tmp_path / "map.nc"
+
+    def stop(report):
+        if report.done == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mapped(scan, small_recipe, output=path, progress=stop)
+    first, second, third, _ = sorted((tmp_path / "map.nc.parts").glob("rows-*.npz"))
+    data = first.read_bytes()
+    first.write_bytes(data[: len(data) // 2])
+    second.write_bytes(data)  # another block's: believed, it is off by rows of the map
+    third.write_bytes(b"PK")
+    fresh = []
+    found = mapped(scan, small_recipe, output=path, progress=lambda r: fresh.append(r.done))
+    assert fresh == [10, 15, 20]
+    xr.testing.assert_identical(found, whole[0])
+
+
+def test_a_full_disk_loses_nothing(scan, small_recipe, whole, tmp_path, monkeypatch):
+    path = tmp_path / "map.nc"
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(xr.Dataset, "to_netcdf", full)
+        with pytest.raises(InputError, match=r"map\.nc cannot be written: .*the same command goes on"):
+            mapped(scan, small_recipe, output=path)
+    assert not path.exists()
+    fresh = []
+    found = mapped(scan, small_recipe, output=path, progress=fresh.append)
+    assert fresh == []
+    xr.testing.assert_identical(found, whole[0])
+
+
+def test_options_that_do_not_exist_are_named(scan, small_recipe):
+    with pytest.raises(TypeError, match=r"no option 'averge'; the options are .*average.*dataset"):
+        mapped(scan, small_recipe, averge=2)
+    with pytest.raises(TypeError, match="needs semi_angle"):
+        map_scan(scan, small_recipe)
+    with pytest.raises(InputError, match="give a list of names"):
+        mapped(scan, small_recipe, common="scale")
+
+
+def test_settings_may_be_given_at_once(scan, small_recipe, whole):
+    settings = MapSettings(SEMI_ANGLE, fix=FIX, **FEW)
+    found = map_scan(scan, small_recipe, settings=settings, roi=(0, 1, 0, 2), workers=1)
+    assert found["thickness"].values == pytest.approx(whole[0]["thickness"].values[:1, :2], abs=0.05)
 
 
 @pytest.fixture(scope="module")
@@ -269,10 +364,18 @@ def test_a_backend_that_is_chosen_is_used_and_its_workers_ask_the_network(
     np.testing.assert_allclose(there["thickness"], here["thickness"], atol=1e-3)
 
 
-def test_the_network_alone(scan, small_recipe, network):
+def test_the_network_alone(scan, small_recipe, small_library, network):
+    """At every position the map says what the network says of the frame, and nothing else."""
     found = mapped(scan, small_recipe, fix={}, method="cnn", network=network, roi=(0, 1, 0, 3))
-    assert set(map_status(found)) <= {"network", "poor_match", "converged", "ambiguous"}, map_status(found)
-    assert np.isfinite(found["thickness"].values).all()
+    fitter = Fitter(small_library, SEMI_ANGLE, method="cnn", network=network, workers=1)
+    frames = Positions(open_scan(scan)).frames([(0, x) for x in range(3)])
+    for x, frame in enumerate(frames):
+        alone = fitter.fit(frame)
+        assert status(found, 0, x) == alone.status.name
+        assert found["route"].attrs["flag_meanings"].split()[int(found["route"][0, x])] == "network"
+        for name in ("thickness", "tilt_x", "tilt_y", "scale", "rotation"):
+            # a batch may round otherwise than one frame
+            assert float(found[name][0, x]) == pytest.approx(alone[name].value, abs=1e-3), name
 
 
 def assert_same(found, expected):
@@ -282,9 +385,15 @@ def assert_same(found, expected):
     xr.testing.assert_identical(*strip)
 
 
-def _children(pid: int) -> list[int]:
-    """Processes that do a worker's work: those that have eaten time."""
-    time.sleep(1)
+def workers_of(pid: int) -> list[int]:
+    """The processes that do the work of a run."""
     found = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True)
     lines = [line.split(maxsplit=1) for line in found.stdout.splitlines()]
-    return [int(number) for number, words in lines if "LokyProcess" in words or "loky" in words]
+    return [int(number) for number, words in lines if "LokyProcess" in words]
+
+
+def alive(pids: list[int]) -> list[int]:
+    """Those of some processes that have not ended."""
+    found = subprocess.run(["ps", "-o", "pid=,stat=", "-A"], capture_output=True, text=True)
+    there = {int(n) for n, state in (line.split() for line in found.stdout.splitlines()) if "Z" not in state}
+    return [pid for pid in pids if pid in there]
