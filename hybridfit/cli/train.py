@@ -37,13 +37,13 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Go on from a checkpoint, FILE.checkpoint.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything that is random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
     """Train the network of a library.
 
     A checkpoint is kept beside the weights while the training runs, and a figure of its course (.png)
-    is drawn when it is done. An hour or more on a CPU is enough to be useful.
+    is drawn at the end. An hour on a CPU gives a useful network.
     """
     if output.suffix != ".safetensors":
         raise InputError(f"{output} cannot hold weights; give a name that ends in .safetensors")
@@ -56,8 +56,10 @@ def train(
     let_threads_wait()
 
     from hybridfit.library.library import Library
-    from hybridfit.network.training import Plan
+    from hybridfit.network.state import Plan, check_checkpoint
 
+    if resume is not None:
+        check_checkpoint(resume)
     plan = Plan(minutes=minutes, samples=samples, seed=seed, semi_angle=angles)
     train_and_save(Library.open(library), plan, output, device=device, resume=resume, quiet=quiet)
 

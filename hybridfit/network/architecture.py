@@ -6,7 +6,7 @@
 Channels: the image, √(I/Ī) with Ī the mean inside the nominal aperture (the root makes shot
 noise equally strong everywhere); the nominal aperture |u| < α; and where there is anything to
 see, |u| < α + 7.5 mrad on valid pixels of the frame.  The last 5 × 5 features are flattened, not
-averaged: where they are matters.
+averaged, because their positions matter.
 
 Heads, in the crop's frame u (rows downwards, mrad of the rough scale):
 
@@ -42,7 +42,7 @@ Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 @dataclass(frozen=True)
 class Architecture:
-    """Shape of a network; what is needed to build it again.  A file's is checked against the types here.
+    """Shape of a network: all that is needed to build it again.  Files are checked against these types.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ class Architecture:
 
 
 class Heads(NamedTuple):
-    """What the network says of n crops; thickness and tilt as logits.
+    """The network's raw answers for n crops; thickness and tilt as logits.
 
     size (n,) · centre (n, 2) · rotation (n, 2) · thickness (n, classes) · tilt (n, rows · columns)
     """
@@ -148,7 +148,7 @@ class Block(nn.Module):
 def convolution(
     inputs: int, outputs: int, *, stride: int = 1, size: int = 3, bent: bool = True
 ) -> nn.Sequential:
-    """Convolution and batch normalisation, bent by a ReLU or not."""
+    """Convolution and batch normalisation, followed by a ReLU where `bent`."""
     layers: list[nn.Module] = [
         nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False),
         nn.BatchNorm2d(outputs),
@@ -171,7 +171,7 @@ class PatternNet(nn.Module):
         a = architecture
         self.architecture = a
         self.stem = nn.Sequential(nn.PixelUnshuffle(2), convolution(12, a.widths[0], bent=False))
-        # where a feature is, as a bias that is learnt
+        # a learnt bias for each position
         self.place = nn.Parameter(torch.zeros(1, a.widths[0], CROP // 2, CROP // 2))
         stages: list[nn.Module] = []
         for i, (width, blocks) in enumerate(zip(a.widths, a.blocks, strict=True)):

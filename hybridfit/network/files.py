@@ -84,7 +84,7 @@ def write_tensors(
     whole = {
         "format": kind.format,
         "version": kind.version,
-        "digest": _digest(json.loads(text), plain),
+        "digest": digest_of(json.loads(text), plain),
         "about": json.loads(text),
     }
     with atomic_path(path) as temporary:
@@ -177,7 +177,7 @@ class TensorFile:
                 raise Unusable(f"tensor {name} is {dtype} {size}, not {shape.dtype} {shape.size}")
         # a copy: what the file is mapped to would change, or go, with the file
         values = {name: torch.from_numpy(self._file.get_tensor(name).numpy().copy()) for name in shapes}
-        if self._digest != _digest(self.about, values):
+        if self._digest != digest_of(self.about, values):
             raise Unusable("its contents are not those that were written: the digest differs")
         bad = not_finite(values)
         if bad:
@@ -201,7 +201,7 @@ def _short(value: Any) -> str:
     return text[:40]
 
 
-def _digest(about: Any, tensors: Mapping[str, Tensor]) -> str:
+def digest_of(about: Any, tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 of all metadata, and of the names, shapes and numbers of all tensors."""
     out = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name in sorted(tensors):

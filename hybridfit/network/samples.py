@@ -1,9 +1,9 @@
-"""Training samples: patterns at continuous parameters, each seen in several ways.
+"""Training samples: patterns at continuous parameters, each rendered several times.
 
-A pool of composed patterns is kept; every batch is drawn from it and augmented, and for each batch
-a few of the oldest patterns are composed anew, so that a pattern is used `REUSE` times on average.
-On a CPU the two halves take turns on all cores instead of competing for them, and what is drawn
-depends on the seed alone.
+A pool of composed patterns is kept.  Every batch is drawn from it and augmented, and for each batch
+new patterns replace a few of the oldest, so that a pattern is used `REUSE` times on average.
+On a CPU, composing and augmenting take turns on all cores instead of competing for them.  The samples
+depend on the seed alone.
 """
 
 from __future__ import annotations

@@ -196,8 +196,7 @@ def read_checkpoint(path: Path, library: Library, shape: Architecture) -> Checkp
         It is missing, damaged, or of another library or architecture.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"there is no checkpoint {path}; leave --resume out to start anew")
+    check_checkpoint(path)
     attrs = library.dataset.attrs
     with TensorFile(path, CHECKPOINT) as file:
         checksum, version = file.field("checksum", WORDS), file.field("library_version", NUMBER)
@@ -218,6 +217,15 @@ def read_checkpoint(path: Path, library: Library, shape: Architecture) -> Checkp
             file.field("numpy_generator", VALUES),
             file.tensors(_shapes(shape)),
         )
+
+
+def check_checkpoint(path: Path) -> None:
+    """Raise an InputError for what is no checkpoint, before a library is opened or built for it."""
+    if not Path(path).is_file():
+        raise InputError(f"there is no checkpoint {path}; leave --resume out to start anew")
+    with TensorFile(path, CHECKPOINT) as file:
+        for name, kind in (("checksum", WORDS), ("architecture", ARCHITECTURE), ("plan", PLAN)):
+            file.field(name, kind)
 
 
 def _shapes(architecture: Architecture) -> dict[str, Shape]:

@@ -1,4 +1,4 @@
-"""What the heads should say, and how far off they are.
+"""Targets of the heads, the loss, and the errors of their answers.
 
 A value between two classes belongs to both, in linear proportion:
 
@@ -75,7 +75,7 @@ def turned(rotation: Tensor, order: int) -> Tensor:
 
 
 def loss(heads: Heads, truth: Truth, a: Architecture) -> Tensor:
-    """The sum that training makes small, averaged over the crops."""
+    """The loss that training minimises, averaged over the crops."""
     size = functional.smooth_l1_loss(heads.size / SIZE_SPREAD, truth.size / SIZE_SPREAD)
     centre = functional.smooth_l1_loss(heads.centre / CENTRE_SPREAD, truth.centre / CENTRE_SPREAD)
     rotation = functional.mse_loss(heads.rotation, turned(truth.rotation, a.rotation_order))
@@ -105,7 +105,7 @@ def tilt_value(logits: Tensor, a: Architecture) -> Tensor:
 
 
 def measures(heads: Heads, truth: Truth, a: Architecture) -> dict[str, float]:
-    """How good the answers are.
+    """Errors of the answers, as shares within a limit and as root mean squares.
 
     Returns
     -------

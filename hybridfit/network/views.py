@@ -1,4 +1,4 @@
-"""What is drawn for a sample: how a camera sees a pattern, and what it does to it."""
+"""Random parameters of training samples: how a camera sees a pattern, and how it records it."""
 
 from __future__ import annotations
 

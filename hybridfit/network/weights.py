@@ -33,7 +33,7 @@ Array = NDArray[np.floating]
 
 
 class Predictions(NamedTuple):
-    """What the network says of n crops.
+    """The network's answers for n crops.
 
     Attributes
     ----------

@@ -34,6 +34,19 @@ def test_bad_options_get_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_checkpoint_is_checked_before_a_library_is_built(small_recipe, tmp_path, monkeypatch, capsys):
+    from hybridfit.library.library import Library
+
+    monkeypatch.setattr(Library, "open", lambda *_, **__: pytest.fail("the library was opened"))
+    path = tmp_path / "net.checkpoint"
+    for damage in (b"", b"PK\x03\x04 an older one", b"\x02" + bytes(7) + b"{}"):
+        path.write_bytes(damage)
+        output = str(tmp_path / "x.safetensors")
+        assert main(["train", str(small_recipe), "--samples", "5", "-o", output, "--resume", str(path)]) == 2
+        error = capsys.readouterr().err
+        assert str(path) in error and "start anew" in error and error.count("\n") == 1
+
+
 def test_weights_and_their_figure_are_written(small_library, small_recipe, tmp_path, monkeypatch, capsys):
     from hybridfit.network import training
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hybridfit.library.build import VERSION
 from hybridfit.library.recipe import Recipe, shipped_names
 from hybridfit.network.crop import CROP
+from hybridfit.network.settings import OtherPhysics, WeightsSettings
 from hybridfit.network.weights import Network, shipped_path
 
 NAMES = [name for name in shipped_names() if shipped_path(name).is_file()]
+CHECKSUMS = [Recipe.shipped(name).checksum() for name in NAMES]
 
 
 def test_there_are_weights():
@@ -26,6 +29,15 @@ def test_they_were_trained_on_the_shipped_library(name):
     assert origin.semi_angle[1] == recipe.semi_angle_max and origin.tilt_max == recipe.tilt_max
     assert shipped_path(name).stat().st_size < 20e6
     assert shipped_path(name).with_suffix(".png").is_file()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_they_may_be_used_on_libraries_of_this_version(name):
+    """Those that were trained on an older physics are listed, with the study that measured them."""
+    origin, settings = Network.shipped(name).origin, WeightsSettings()
+    pair = OtherPhysics(origin.checksum, origin.library_version, VERSION)
+    assert origin.library_version == VERSION or pair in settings.other_physics
+    assert all(listed.checksum in CHECKSUMS for listed in settings.other_physics)
 
 
 @pytest.mark.parametrize("name", NAMES)
