@@ -11,9 +11,6 @@ from hybridfit.errors import InputError
 from hybridfit.library.library import Library
 from hybridfit.quantities import quantity
 
-SCALE_STEP = 0.05  # relative
-SCALE_STEP_HINTED = 0.02
-
 
 def _in(name: str) -> str:
     """The unit of a quantity, in words."""
@@ -69,11 +66,6 @@ class Hints:
                 raise InputError(f"{name} hint {shown} is not {count}; give {wanted}, or no hint at all")
             plain = numbers.astype(float).tolist()
             object.__setattr__(self, name, tuple(plain) if shape else plain)  # the class is frozen
-
-    @property
-    def scale_step(self) -> float:
-        """Relative step between trial scales."""
-        return SCALE_STEP if self.scale is None else SCALE_STEP_HINTED
 
     def check_library(self, library: Library, semi_angle: float) -> None:
         """Raise an InputError for hints outside a library."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridfit.pattern.binning import bin_frame
+from hybridfit.errors import InputError
+from hybridfit.pattern.binning import bin_frame, binned_cameras, fill_masked, from_binned, to_binned
 from hybridfit.pattern.camera import Camera
 
 
@@ -57,3 +58,38 @@ def test_a_spot_stays_where_the_binned_camera_says(factor):
     assert (small * col).sum() / small.sum() == pytest.approx(binned.centre_x, abs=1e-3)
     assert (small * row).sum() / small.sum() == pytest.approx(binned.centre_y, abs=1e-3)
     assert small.sum() * factor**2 == pytest.approx(spot.sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 7])
+def test_there_and_back(factor):
+    positions = np.array([-3.2, 0.0, 17.5])
+    np.testing.assert_allclose(from_binned(to_binned(positions, factor), factor), positions, atol=1e-12)
+    blocks = np.arange(4 * factor).reshape(4, factor).mean(axis=1)  # the middles of the first four
+    np.testing.assert_allclose(to_binned(blocks, factor), np.arange(4), atol=1e-12)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 5])
+def test_binned_cameras_are_binned_one_by_one(factor):
+    cameras = np.array([[33.3, 28.9, 2.0], [0.0, 100.0, 7.5]])
+    before = cameras.copy()
+    expected = [Camera(*camera, 0.0).binned(factor)[:3] for camera in cameras]
+    np.testing.assert_allclose(binned_cameras(cameras, factor), expected, atol=1e-12)
+    np.testing.assert_array_equal(cameras, before)
+
+
+@pytest.mark.parametrize("factor", [24, 306, 10**9, 0, -2])
+def test_blocks_fit_into_the_frame(factor):
+    image = np.ones((23, 31))
+    with pytest.raises(InputError, match=rf"pixels {factor} times as wide do not fit into 31 × 23 px"):
+        bin_frame(image, image > 0, factor)
+    small, _ = bin_frame(image, image > 0, 23)
+    assert small.shape == (1, 1)
+
+
+def test_the_nearest_valid_pixel_fills_a_masked_one():
+    image, valid = np.arange(12.0).reshape(3, 4), np.ones((3, 4), bool)
+    valid[1, 1:3] = valid[2, 3] = False
+    filled = fill_masked(image, valid)
+    np.testing.assert_array_equal(filled[valid], image[valid])
+    assert filled[1, 1] in (1.0, 4.0, 9.0) and filled[1, 2] in (2.0, 7.0, 10.0)
+    assert fill_masked(image, np.zeros((3, 4), bool)) is image
