@@ -61,7 +61,8 @@ def possible(
     away = settings.farthest_centre * max(rows, cols)
     seen = (x >= -away) & (x <= cols + away) & (y >= -away) & (y <= rows + away)  # False for NaN
     widest = settings.widest_region * min(rows, cols) / 2
-    return seen & (scale > 0) & (scale * settings.reach(semi_angle) <= widest)
+    large = scale * semi_angle >= settings.smallest_disc_px
+    return seen & large & (scale * settings.reach(semi_angle) <= widest)
 
 
 def check_bright(frame: Frame, hints: Hints, settings: SearchSettings = SEARCH) -> None:

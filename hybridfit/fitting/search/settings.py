@@ -47,6 +47,9 @@ class SearchSettings:
         "a wider compared disc means an absurd camera: two of its 24 rings would lie in the frame",
         "design",
     )
+    smallest_disc_px: float = threshold(
+        0.5, "px", "a smaller radius of the direct disc means an absurd camera", "design"
+    )
     farthest_centre: float = threshold(
         1.0, "sides of the frame", "a direct disc centred farther outside the frame is absurd", "design"
     )
