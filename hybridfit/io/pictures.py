@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import warnings
@@ -25,20 +26,27 @@ def read_pillow(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG")) -> Itera
     """Frames of a picture that Pillow decodes."""
     from PIL import Image
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_frame` refuses it
-        image = Image.open(path, formats=formats)
-    with image:
-
-        def read(i: int) -> np.ndarray:
+    def read(i: int) -> np.ndarray:
+        with _no_warnings():
             image.seek(i)
             check_frame(path, image.size[::-1])
             plain = image.mode in ("L", "F", "I", "LA", "RGB", "RGBA") or image.mode.startswith("I;16")
             page = np.asarray(image if plain else image.convert("RGBA"))  # 1 bit, palette, CMYK ...
-            return _grey(page) if page.ndim == 3 else page
+        return _grey(page) if page.ndim == 3 else page
 
-        check_frame(path, image.size[::-1])
-        yield Stack(getattr(image, "n_frames", 1) if "TIFF" in formats else 1, read)
+    with contextlib.ExitStack() as stack:
+        with _no_warnings():  # that the picture is large, which `check_frame` refuses, or has damaged tags
+            image = stack.enter_context(Image.open(path, formats=formats))
+            check_frame(path, image.size[::-1])
+            count = getattr(image, "n_frames", 1) if "TIFF" in formats else 1
+        yield Stack(count, read)
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager
@@ -137,11 +145,13 @@ def _check_inflated(path: Path, at: int, size: int) -> None:
     inflate, total = zlib.decompressobj(), 0
     with path.open("rb") as file:
         file.seek(at)
-        left = file.read(size)
-    while left and not inflate.eof:
-        total += len(inflate.decompress(left, 2**20))
-        check_piece(path, total)
-        left = inflate.unconsumed_tail
+        while size > 0 and not inflate.eof:
+            left = file.read(min(size, 2**14))
+            size -= max(len(left), 1)
+            while left and not inflate.eof:
+                total += len(inflate.decompress(left, 2**20))
+                left = inflate.unconsumed_tail
+                check_piece(path, total)
 
 
 def _grey(colour: np.ndarray) -> np.ndarray:
