@@ -27,30 +27,8 @@ if TYPE_CHECKING:
     from hybridfit.cli.console import Bars
     from hybridfit.fitting.result import FitResult
     from hybridfit.frame import Frame
-    from hybridfit.io import FrameFile
+    from hybridfit.io import BadFrame, FrameFile
     from hybridfit.library.library import Library
-
-
-def read_all(
-    paths: Sequence[Path],
-    *,
-    mask: Path | None,
-    dataset: str | None,
-    shape: tuple[int, ...] | None,
-    dtype: str | None,
-    offset: int,
-) -> list[Frame]:
-    """Every frame of every file, each without the pixels of the mask."""
-    from hybridfit.io import read_frames, read_mask
-
-    left_out = None if mask is None else read_mask(mask)
-    return [
-        frame
-        for path in paths
-        for frame in read_frames(
-            path, dataset=dataset, shape=shape, dtype=dtype, offset=offset, mask=left_out
-        )
-    ]
 
 
 def open_all(
@@ -74,6 +52,15 @@ def open_all(
         open_frames(path, dataset=dataset, shape=shape, dtype=dtype, offset=offset, mask=left_out)
         for path in paths
     ]
+
+
+def usable(frame: Frame | BadFrame) -> Frame:
+    """The frame itself; the error of a bad one is raised."""
+    from hybridfit.io import BadFrame
+
+    if isinstance(frame, BadFrame):
+        raise frame.error
+    return frame
 
 
 def open_library(name: str, bars: Bars) -> Library:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hybridfit.cli.console import Bars
-from hybridfit.cli.files import check_outputs, open_library, pictures, read_all, write
+from hybridfit.cli.files import check_outputs, open_all, open_library, pictures, usable, write
 from hybridfit.cli.options import (
     DEFAULT_LIBRARY,
     Dataset,
@@ -23,14 +24,18 @@ from hybridfit.cli.options import (
     assignment,
     finite,
     pair,
+    range_of,
     sizes,
 )
 from hybridfit.cli.starting import quick_start
+from hybridfit.errors import InputError
 
 if TYPE_CHECKING:
-    from hybridfit.fitting.hints import Hints
     from hybridfit.fitting.result import FitResult
     from hybridfit.frame import Frame
+    from hybridfit.io import BadFrame
+
+WITHOUT = ("failed", "unusable", "unreadable")  # statuses without an answer
 
 
 def fit(
@@ -53,6 +58,10 @@ def fit(
         typer.Option(
             metavar="NAME[=VALUE]", help="Hold a parameter at VALUE, or at the value of the search."
         ),
+    ] = None,
+    bound: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=LOW,HIGH", help="Other bounds of a parameter, such as blur=0,5."),
     ] = None,
     free: Annotated[
         list[str] | None,
@@ -102,9 +111,12 @@ def fit(
     Read the status of an answer before its numbers. The parameters are thickness,
     tilt_x, tilt_y, centre_x, centre_y, scale, rotation, ellipticity_a, ellipticity_b, semi_angle, blur,
     and the structural parameters of the library: see hybridfit library show.
-    The exit code is 0 when every pattern has an answer, whatever its status; 1 when a fit failed.
+    Of several patterns, one that cannot be fitted does not stop the others: its status is unusable, or
+    unreadable.
+    The exit code is 0 when every pattern has an answer, whatever its status; 1 when one has none.
     """
     fixed = dict(assignment(text) for text in fix or ())
+    bounds = dict(range_of(text) for text in bound or ())
     tilt = pair(hint_tilt, "hint-tilt", "X,Y in mrad, such as 1.3,-0.7")
     centre = pair(hint_centre, "hint-centre", "COL,ROW in px, such as 131.4,121.8")
     whole = sizes(shape)
@@ -119,61 +131,81 @@ def fit(
         check_method(method)
         check_semi_angle(semi_angle)
         backgrounds.check(background)
-        check_parameters((*fixed, *(free or ())), PARAMETERS, library, fixed)
+        check_parameters((*fixed, *bounds, *(free or ())), PARAMETERS, library, fixed)
         hints = Hints(
             thickness=hint_thickness, tilt=tilt, centre=centre, scale=hint_scale, rotation=hint_rotation
         )
-        frames = read_all(files, mask=mask, dataset=dataset, shape=whole, dtype=dtype, offset=offset)
-        plots = [] if plot_path is None else pictures(plot_path, len(frames))
+        opened = open_all(files, mask=mask, dataset=dataset, shape=whole, dtype=dtype, offset=offset)
+        count = sum(len(file) for file in opened)
+        frames: Iterator[Frame | BadFrame] = (item for file in opened for item in file)
+        if count == 1:  # an error in it is found before a library is built
+            frames = iter([usable(next(frames))])
+        plots = [] if plot_path is None else pictures(plot_path, count)
     check_outputs(
-        plots if json_path is None else [*plots, json_path], inputs=[*files, mask, library, weights]
+        plots if json_path is None else [*plots, json_path],
+        inputs=[*files, mask, library, weights],
+        json=json_path,
     )
-    results = _fit_all(
+    answers = _fit_all(
         frames,
+        count,
         library,
-        semi_angle,
-        hints,
         quiet,
-        flip,
+        semi_angle=semi_angle,
+        hints=hints,
+        flip=flip,
         method=method,
         network=weights,
         background=background,
         fix=fixed,
         free=free or (),
+        bounds=bounds,
         whole_curve=bool(plots),
     )
-    objects = [result.to_json() for result in results]
-    write(list(zip(plots, results, strict=False)), json=None if json_path is None else (json_path, objects))
-    if not quiet and (plots or json_path):
-        typer.echo(f"Written: {', '.join(str(path) for path in [*plots, json_path] if path is not None)}")
-    if any(result.status.name == "failed" for result in results):
+    found = [
+        (path, answer) for path, answer in zip(plots, answers, strict=False) if not isinstance(answer, dict)
+    ]
+    objects = [answer if isinstance(answer, dict) else answer.to_json() for answer in answers]
+    write(found, json=None if json_path is None else (json_path, objects))
+    if not quiet and (found or json_path):
+        written = [*(path for path, _ in found), *([] if json_path is None else [json_path])]
+        typer.echo(f"Written: {', '.join(str(path) for path in written)}")
+    if any(answer["status"] in WITHOUT for answer in objects):
         raise typer.Exit(1)
 
 
 def _fit_all(
-    frames: list[Frame],
-    library: str,
-    semi_angle: float,
-    hints: Hints,
-    quiet: bool,
-    flip: bool,
-    **options: Any,
-) -> list[FitResult]:
-    """Fit every frame, and print each report at once."""
-    for frame in frames:  # errors are found before the first long search
-        hints.check_frame(frame.image.shape, semi_angle)
-    results = []
+    frames: Iterator[Frame | BadFrame], count: int, library: str, quiet: bool, **options: Any
+) -> list[FitResult | dict[str, Any]]:
+    """Fit every frame, and print each report at once; without an answer, the JSON that says why."""
+    answers: list[FitResult | dict[str, Any]] = []
     with Bars(quiet) as bars:
         with quick_start():
             from hybridfit.fitting.fitter import Fitter
+            from hybridfit.io import BadFrame
 
             opened = open_library(library, bars)
-            fitter = Fitter(opened, semi_angle, hints=hints, flip=flip, progress=bars.show, **options)
+            fitter = Fitter(opened, progress=bars.show, **options)
         for i, frame in enumerate(frames):
-            bars.start(f"[{i + 1}/{len(frames)}] {Path(frame.source).name}" if len(frames) > 1 else "")
-            result = fitter.fit(frame)
-            results.append(result)
-            if not quiet:
-                bars.clear()
-                typer.echo(result.report())
-    return results
+            bars.start(f"[{i + 1}/{count}] {Path(frame.source).name}" if count > 1 else "")
+            try:
+                if isinstance(frame, BadFrame):
+                    raise frame.error
+                answer: FitResult | dict[str, Any] = fitter.fit(frame)
+            except InputError as error:
+                if count == 1:
+                    raise
+                status = frame.status if isinstance(frame, BadFrame) else "unusable"
+                answer = {
+                    "file": frame.source,
+                    "method": fitter.method,
+                    "status": status,
+                    "message": str(error),
+                }
+            answers.append(answer)
+            bars.clear()
+            if isinstance(answer, dict):
+                typer.echo(f"{answer['status']}: {answer['message']}", err=True)
+            elif not quiet:
+                typer.echo(answer.report())
+    return answers

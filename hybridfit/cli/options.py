@@ -29,7 +29,7 @@ SemiAngle = Annotated[
     float, typer.Option(parser=finite, metavar="MRAD", help="Convergence semi-angle (mrad).")
 ]
 
-# for `files.read_all`
+# for `files.open_all`
 Mask = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Image or array; pixels where it is not 0 are left out.")
 ]
@@ -50,6 +50,16 @@ def assignment(text: str) -> tuple[str, float | None]:
     if not equals:
         return name.strip(), None
     return name.strip(), _number(value, f"--fix {text}", "NAME=VALUE, such as blur=0.3")
+
+
+def range_of(text: str) -> tuple[str, tuple[float, float]]:
+    """NAME=LOW,HIGH."""
+    wanted = "NAME=LOW,HIGH, such as blur=0,5"
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InputError(f"--bound {text!r} has no values; give {wanted}")
+    low, high = numbers(value, f"bound {name}=", wanted, (2,))
+    return name.strip(), (low, high)
 
 
 def pair(text: str | None, option: str, wanted: str) -> tuple[float, float] | None:

@@ -14,7 +14,8 @@ from hybridfit.library.library import Library
 from hybridfit.simulate.frame import simulate_frame
 
 SEMI_ANGLE = 12.0
-OLD = b"an older file, which must stay as it is"
+# older results, which must stay as they are; a command may replace files of their kind
+OLD = {".json": b"[1, 2]", ".png": b"\x89PNG\r\n\x1a\nold"}
 
 
 class Ran(NamedTuple):
@@ -86,7 +87,7 @@ def refused(run, tmp_path):
     def refused(words: str, *arguments: object) -> None:
         for path in (tmp_path / "out.json", tmp_path / "fit.png"):
             if not path.exists():
-                path.write_bytes(OLD)
+                path.write_bytes(OLD[path.suffix])
         before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
         ran = run(*arguments)
         assert ran.code == 2, ran

@@ -14,6 +14,8 @@ import xarray as xr
 from hybridfit.fitting.fitter import Fitter
 from hybridfit.fitting.result import FitResult, Status
 
+OLD_JSON, OLD_PNG = b"[1]", b"\x89PNG\r\n\x1a\nold"  # older results, which may be replaced
+
 
 def test_fit_writes_the_json_of_the_contract_and_a_picture(run, frame, options, simulated, tmp_path):
     out, picture = tmp_path / "out.json", tmp_path / "fit.png"
@@ -102,22 +104,21 @@ def test_an_answer_with_a_warning_exits_0_and_a_failed_fit_1(
 ):
     original = Fitter.fit
     for status, code in ((Status.poor_match, 0), (Status.failed, 1)):
-        message = status.value.format(detail="…")
 
-        def fit(self, image, status=status, message=message):
-            return replace(original(self, image), status=status, message=message)
+        def fit(self, image, status=status):
+            return replace(original(self, image), status=status, detail="so it is")
 
         monkeypatch.setattr(Fitter, "fit", fit)
         out = tmp_path / f"{code}.json"
         ran = run("fit", frame, *options, *hints, "--json", out)
         assert (ran.code, ran.err) == (code, "")
-        assert message in ran.out
+        assert "(so it is)" in ran.out
         assert json.loads(out.read_text())[0]["status"] == status.name
 
 
 def test_an_interrupt_ends_a_fit_and_the_threads_that_work_for_it(run, frame, options, tmp_path, monkeypatch):
     out = tmp_path / "out.json"
-    out.write_bytes(b"old")
+    out.write_bytes(OLD_JSON)
 
     def interrupted(self, image):
         try:
@@ -130,14 +131,14 @@ def test_an_interrupt_ends_a_fit_and_the_threads_that_work_for_it(run, frame, op
     monkeypatch.setattr(Fitter, "fit", interrupted)
     ran = run("fit", frame, *options, "--json", out)
     assert ran == (130, "", "hybridfit: interrupted; nothing was written\n")
-    assert out.read_bytes() == b"old"
+    assert out.read_bytes() == OLD_JSON
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_failure_while_writing_leaves_every_old_file(run, frame, options, hints, tmp_path, monkeypatch):
     out, picture = tmp_path / "out.json", tmp_path / "fit.png"
-    out.write_bytes(b"old")
-    picture.write_bytes(b"old")
+    out.write_bytes(OLD_JSON)
+    picture.write_bytes(OLD_PNG)
 
     def full(self):
         raise OSError(28, "No space left on device")
@@ -145,7 +146,7 @@ def test_a_failure_while_writing_leaves_every_old_file(run, frame, options, hint
     monkeypatch.setattr(FitResult, "to_json", full)
     ran = run("fit", frame, *options, *hints, "--json", out, "--plot", picture)
     assert ran.code == 2 and "No space left" in ran.err and ran.err.count("\n") == 1
-    assert out.read_bytes() == picture.read_bytes() == b"old"
+    assert (out.read_bytes(), picture.read_bytes()) == (OLD_JSON, OLD_PNG)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fit.png", "out.json"]
 
 
@@ -158,3 +159,47 @@ def test_a_mirrored_frame_is_fitted_with_flip(run, options, simulated, tmp_path)
     assert answer["flipped"] is True and answer["status"] == "converged"
     assert answer["tilt_y_mrad"]["value"] == pytest.approx(simulated[1]["tilt_y"], abs=0.1)
     assert answer["rotation_deg"]["value"] == pytest.approx(-simulated[1]["rotation"], abs=0.3)
+
+
+def test_bad_frames_among_good_ones_do_not_stop_them(run, frame, options, hints, simulated, tmp_path):
+    """The others get their answers, the bad ones an entry that says why; the exit code is 1."""
+    image = simulated[0]
+    np.save(tmp_path / "stack.npy", np.stack([image, np.zeros_like(image), image]))
+    (tmp_path / "broken.tif").write_bytes(frame.read_bytes()[:500])
+    out, plot = tmp_path / "out.json", tmp_path / "fit.png"
+    ran = run(
+        "fit",
+        tmp_path / "stack.npy",
+        tmp_path / "broken.tif",
+        *options,
+        *hints,
+        "--json",
+        out,
+        "--plot",
+        plot,
+    )
+    assert ran.code == 1 and ran.err.count("\n") == 2, ran.err
+    entries = json.loads(out.read_text())
+    assert [entry["status"] for entry in entries] == ["converged", "unusable", "converged", "unreadable"]
+    assert entries[0]["thickness_nm"]["value"] == entries[2]["thickness_nm"]["value"]
+    assert entries[1]["file"].endswith("stack.npy[1]") and "broken.tif" in entries[3]["message"]
+    assert all(entry["message"] in ran.err for entry in entries[1::2])
+    assert sorted(path.name for path in tmp_path.glob("fit-*.png")) == ["fit-1.png", "fit-3.png"]
+
+
+def test_one_bad_frame_alone_is_refused(run, options, hints, tmp_path):
+    np.save(tmp_path / "blank.npy", np.zeros((96, 96)))
+    out = tmp_path / "out.json"
+    ran = run("fit", tmp_path / "blank.npy", *options, *hints, "--json", out)
+    assert ran.code == 2 and ran.err.count("\n") == 1 and not out.exists()
+
+
+def test_bounds_are_given_by_name(run, frame, options, hints, tmp_path):
+    out = tmp_path / "out.json"
+    ran = run("fit", frame, *options, *hints, "--bound", "blur=0,0.1", "--json", out)
+    assert ran.code == 0
+    entry = json.loads(out.read_text())[0]
+    assert entry["status"] == "at_bound" and entry["blur_mrad"]["value"] <= 0.1
+    for text, said in (("blur", "has no values"), ("blur=1", "1 parts"), ("colour=0,1", "unknown parameter")):
+        ran = run("fit", frame, *options, *hints, "--bound", text)
+        assert ran.code == 2 and said in ran.err and ran.err.count("\n") == 1
