@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from hybridfit.new.design import Design
     from hybridfit.new.tryout import Outcome
 
-TESTED = 20  # frames; fewer where there is no network, which is slower
-TESTED_ALONE = 8
-TRAINED_FROM = 0.85  # of the semi-angle
-
 
 def new(
     cif: Annotated[Path, typer.Argument(metavar="CIF", help="The crystal structure.")],
@@ -72,6 +68,7 @@ def new(
     if Path(name).name != name or not Path(name).stem:
         raise InputError(f"--name {name!r} is no name for files; give one without slashes")
 
+    from hybridfit.new import settings
     from hybridfit.new.design import check_values, design
     from hybridfit.physics.crystal import Crystal
     from hybridfit.physics.projection import project
@@ -91,12 +88,14 @@ def new(
             thickness=span,
             in_plane=reference,
             holz=holz,
+            settings=settings.DESIGN,
             progress=lambda fraction: bars.show("", fraction),
         )
         _write(chosen, cif, recipe, copy)
         if not quiet:
             bars.clear()
             _print_design(chosen, recipe)
+        _warn(chosen)  # now, before the long part, and at the end, where it is read
         library = open_library(str(recipe), bars)
     if not quiet:
         typer.echo(
@@ -106,7 +105,7 @@ def new(
     if minutes:
         from hybridfit.network.training import Plan
 
-        angles = (TRAINED_FROM * semi_angle, library.semi_angle_max)
+        angles = (settings.TRYOUT.trained_from * semi_angle, library.semi_angle_max)
         plan = Plan(minutes=minutes, semi_angle=angles)
         network = train_and_save(library, plan, weights, device=device, quiet=quiet)
 
@@ -114,12 +113,13 @@ def new(
 
     with Bars(quiet) as bars:
         bars.start("simulated frames")
-        count = TESTED if network is not None else TESTED_ALONE
+        count = settings.TRYOUT.frames if network is not None else settings.TRYOUT.frames_alone
         outcome = try_out(library, semi_angle, network=network, count=count, progress=bars.show)
     if not quiet:
         _print_outcome(outcome)
         words = ["hybridfit", "fit", "FRAME", "--semi-angle", f"{semi_angle:g}", "--library", str(recipe)]
         typer.echo(f"Next: {shlex.join(words)}")
+    _warn(chosen)
 
 
 def _check_folder(folder: Path, targets: list[Path], cif: Path, copy: Path, force: bool) -> None:
@@ -159,6 +159,12 @@ def _print_design(chosen: Design, recipe: Path) -> None:
         table.add_row(what, f"{value:g}", why[what])
     table.add_row("in all", "", why["size"])
     print_table(table)
+
+
+def _warn(chosen: Design) -> None:
+    """Say on stderr, also where the rest is quiet, what has not converged."""
+    for sentence in chosen.warnings():
+        typer.echo(f"hybridfit: {sentence}", err=True)
 
 
 def _print_outcome(outcome: Outcome) -> None:

@@ -11,7 +11,11 @@ range.  They are compared with themselves at
     sampling   I_g interpolated between directions        with I_g solved,
     step       I_g interpolated between thicknesses       with I_g solved,
 
-and the cheapest that is within TOLERANCE of the brightest point of the pattern is taken.
+and the cheapest that is within a tolerance of the brightest point of the pattern is taken.  Where the two
+longest g_max still differ by more, longer ones are tried, up to a limit; what is not reached by then is said
+(`Convergence.reached`).
+
+Symbols: P pattern, I_g intensity of beam g, k scattering angle, τ tilt, t thickness, α semi-angle.
 """
 
 from __future__ import annotations
@@ -24,8 +28,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridfit.errors import InputError
 from hybridfit.library.build import FOLDED
 from hybridfit.library.grid import sampling_of
+from hybridfit.new.settings import DESIGN, DesignSettings
 
 if TYPE_CHECKING:
     from hybridfit.physics.projection import Projection
@@ -33,13 +39,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Progress = Callable[[float], None]
 
-TOLERANCE = 1e-3  # of the brightest point of a pattern
-LONGEST = 4.0  # Å⁻¹: no beam is longer
-SAMPLINGS = (0.42, 0.34, 0.27, 0.21, 0.17, 0.13)  # mrad; the rims of the discs are as soft
-STEPS = (1.0, 0.5, 0.25)  # nm
-POINTS, FEWER_POINTS = 8, 3  # of patterns, for the beams and for the rest
-THICKNESSES = 10
-BEYOND = 3.0  # mrad around the direct disc that points are drawn from
 CUBIC_HALF = np.array([-1, 9, 9, -1]) / 16  # weights of four equidistant points, in their middle
 
 
@@ -50,6 +49,26 @@ class Trial:
     value: float
     cost: str
     error: float
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """The value that was chosen for one number of a recipe, and how it came about.
+
+    Attributes
+    ----------
+    value : float
+    trials : tuple of Trial, from the cheapest
+    reached : float
+        What the chosen value still changes in the pattern, relative to its maximum: at most the tolerance, or
+        it has not converged.
+    converged : bool
+    """
+
+    value: float
+    trials: tuple[Trial, ...]
+    reached: float
+    converged: bool
 
 
 class Points(NamedTuple):
@@ -72,6 +91,7 @@ class Points(NamedTuple):
         semi_angle: float,
         tilt_max: float,
         thickness: tuple[float, float],
+        settings: DesignSettings = DESIGN,
     ) -> Points:
         """The middle of an untilted pattern, and random points."""
         from hybridfit.physics.scattering import wavelength
@@ -79,12 +99,15 @@ class Points(NamedTuple):
         rng = np.random.default_rng(0)
 
         def disc(radius: float) -> Array:
-            r, angle = radius * np.sqrt(rng.random(POINTS)), rng.uniform(0, 2 * np.pi, POINTS)
+            r, angle = (
+                radius * np.sqrt(rng.random(settings.points)),
+                rng.uniform(0, 2 * np.pi, settings.points),
+            )
             r[0] = 0.0
             return np.stack([r * np.cos(angle), r * np.sin(angle)], axis=1)
 
-        k, tilt = disc(semi_angle + BEYOND), disc(tilt_max)
-        times = np.linspace(*thickness, THICKNESSES)
+        k, tilt = disc(semi_angle + settings.beyond), disc(tilt_max)
+        times = np.linspace(*thickness, settings.thicknesses)
         return cls(projection, energy_kv, 1e3 * wavelength(energy_kv), semi_angle, k, tilt, times)
 
     def first(self, n: int) -> Points:
@@ -120,13 +143,43 @@ class Points(NamedTuple):
         return self.intensities(g_max, np.zeros((1, 2)), np.ones(1), times)
 
 
-def ladder_of(projection: Projection, beams: Sequence[int]) -> list[float]:
-    """Rising g_max (Å⁻¹), rounded up to hundredths, for about so many beams."""
+def ladder_of(
+    projection: Projection, least: float = 0.0, settings: DesignSettings = DESIGN
+) -> tuple[list[float], list[float]]:
+    """Rising g_max (Å⁻¹), rounded up to hundredths: those that are tried at first, and those after them.
+
+    Parameters
+    ----------
+    projection : Projection
+    least : float, Å⁻¹
+        None is shorter.
+    settings : DesignSettings
+        About how many beams they have.
+
+    Raises
+    ------
+    InputError
+        All that may be tried are shorter than `least`.
+    """
     area = abs(float(np.linalg.det(projection.basis)))
-    lengths = [math.ceil(100 * math.sqrt(n * area / math.pi)) / 100 for n in beams]
-    shortest = float(np.linalg.norm(projection.basis, axis=1).max())
-    kept = [g for g in lengths if shortest <= g <= LONGEST]
-    return kept or [min(max(lengths[0], math.ceil(100 * shortest) / 100), 3 * LONGEST)]
+    least = max(least, float(np.linalg.norm(projection.basis, axis=1).max()))
+    if least > 3 * settings.longest:
+        raise InputError(
+            f"the largest semi-angle and tilt need beams up to {least:.3g} Å⁻¹, more than "
+            f"{3 * settings.longest:g}; give a smaller --semi-angle or --tilt"
+        )
+
+    def rungs(counts: Sequence[float]) -> list[float]:
+        lengths = [math.ceil(100 * math.sqrt(n * area / math.pi)) / 100 for n in counts]
+        return [g for g in lengths if least <= g <= settings.longest]
+
+    first = rungs(settings.beams) or [math.ceil(100 * least - 1e-9) / 100]
+    known = max(settings.beams[-1], math.pi * first[-1] ** 2 / area)
+    steps = max(0, math.floor(math.log(settings.most_beams / known, settings.more_beams)))
+    later = rungs([known * settings.more_beams ** (i + 1) for i in range(steps)])
+    if later and later[-1] < settings.longest and math.pi * settings.longest**2 / area <= settings.most_beams:
+        later.append(settings.longest)
+    return first, [g for g in later if g > first[-1]]
 
 
 def _off(found: Array, reference: Array) -> float:
@@ -135,29 +188,48 @@ def _off(found: Array, reference: Array) -> float:
     return off if np.isfinite(off) else np.inf  # a solve of too few beams may come to nothing
 
 
-def choose_beams(points: Points, ladder: list[float], report: Progress) -> tuple[float, tuple[Trial, ...]]:
-    counts = [len(points.projection.beams(g)) for g in ladder]
-    work = np.cumsum([float(n) ** 2 for n in counts])
-    patterns = []
-    for i, g in enumerate(ladder):
+def choose_beams(
+    points: Points,
+    ladder: tuple[Sequence[float], Sequence[float]],
+    report: Progress,
+    settings: DesignSettings = DESIGN,
+) -> Convergence:
+    """The shortest g_max (Å⁻¹) that changes nothing; `ladder` has those tried first and those after them."""
+    first, later = ladder
+    values, patterns = list(first), []
+    work = np.cumsum([float(len(points.projection.beams(g))) ** 2 for g in first])
+    for i, g in enumerate(first):
         patterns.append(points.exact(g))
         report(work[i] / work[-1])
+    # a single one has nothing to be compared with
+    for g in later:
+        if len(patterns) > 1 and _off(patterns[-2], patterns[-1]) <= settings.tolerance:
+            break
+        values.append(g)
+        patterns.append(points.exact(g))
+        report(1.0)
     trials = tuple(
-        Trial(g, f"{n} beams", _off(p, patterns[-1]))
-        for g, n, p in zip(ladder, counts, patterns, strict=True)
+        Trial(g, f"{len(points.projection.beams(g))} beams", _off(p, patterns[-1]))
+        for g, p in zip(values, patterns, strict=True)
     )
-    return _cheapest(trials), trials
+    value = _cheapest(trials, settings.tolerance)
+    reached = trials[-2].error if len(trials) > 1 and value == values[-1] else _error_of(trials, value)
+    if len(trials) == 1:
+        reached = math.inf
+    return Convergence(value, trials, reached, reached <= settings.tolerance)
 
 
-def choose_sampling(points: Points, g_max: float, report: Progress) -> tuple[float, tuple[Trial, ...]]:
-    """From coarse to fine, until it is fine enough: the points lie in the middle of four directions."""
+def choose_sampling(
+    points: Points, g_max: float, report: Progress, settings: DesignSettings = DESIGN
+) -> Convergence:
+    """From coarse to fine (mrad), until it is fine enough: points lie in the middle of four directions."""
     reference = points.exact(g_max)
     basis = points.projection.basis * points.to_mrad
     i, j = (v.ravel() - 1.5 for v in np.indices((4, 4)))
     weights = np.outer(CUBIC_HALF, CUBIC_HALF).ravel()
     trials: list[Trial] = []
     known: set[tuple[int, ...]] = set()
-    for n, value in enumerate(SAMPLINGS):
+    for n, value in enumerate(settings.samplings):
         counts = sampling_of(basis, points.projection.symmetry, value)
         if tuple(counts) in known:
             continue
@@ -165,35 +237,44 @@ def choose_sampling(points: Points, g_max: float, report: Progress) -> tuple[flo
         nodes = np.stack([i, j], axis=1) @ (basis / counts[:, None])
         found = points.intensities(g_max, nodes, weights, points.thickness)
         trials.append(Trial(value, f"{counts[0]} × {counts[1]}", _off(found, reference)))
-        report((n + 1) / len(SAMPLINGS))
-        if trials[-1].error <= TOLERANCE:
+        report((n + 1) / len(settings.samplings))
+        if trials[-1].error <= settings.tolerance:
             break
-    return trials[-1].value, tuple(trials)
+    return _last_of(trials, settings)
 
 
-def choose_step(points: Points, g_max: float) -> tuple[float, tuple[Trial, ...]]:
-    """From coarse to fine: the thicknesses lie in the middle of four."""
+def choose_step(points: Points, g_max: float, settings: DesignSettings = DESIGN) -> Convergence:
+    """From coarse to fine (nm), until it is fine enough: the thicknesses lie in the middle of four."""
     low, high = points.thickness[0], points.thickness[-1]
-    middles = np.clip(
-        points.thickness, low + 1.5 * STEPS[0], max(high - 1.5 * STEPS[0], low + 1.5 * STEPS[0])
-    )
+    edge = 1.5 * settings.steps[0]
+    middles = np.clip(points.thickness, low + edge, max(high - edge, low + edge))
     middles = np.unique(middles)
     reference = points.exact(g_max, middles)
     trials: list[Trial] = []
-    for step in STEPS:
+    for step in settings.steps:
         nodes = (middles[:, None] + step * (np.arange(4) - 1.5)).ravel()
         times, place = np.unique(nodes.round(9), return_inverse=True)
         found = points.exact(g_max, times)[place].reshape(len(middles), 4, -1)
         blended = np.einsum("mip,i->mp", found, CUBIC_HALF)
         trials.append(Trial(step, "", _off(blended, reference)))
-        if trials[-1].error <= TOLERANCE:
+        if trials[-1].error <= settings.tolerance:
             break
-    return trials[-1].value, tuple(trials)
+    return _last_of(trials, settings)
 
 
-def _cheapest(trials: Sequence[Trial]) -> float:
+def _last_of(trials: Sequence[Trial], settings: DesignSettings) -> Convergence:
+    """The finest that was tried."""
+    last = trials[-1]
+    return Convergence(last.value, tuple(trials), last.error, last.error <= settings.tolerance)
+
+
+def _cheapest(trials: Sequence[Trial], tolerance: float) -> float:
     """The first that is good, and all after it."""
     for i, trial in enumerate(trials):
-        if all(later.error <= TOLERANCE for later in trials[i:]):
+        if all(later.error <= tolerance for later in trials[i:]):
             return trial.value
     return trials[-1].value
+
+
+def _error_of(trials: Sequence[Trial], value: float) -> float:
+    return next(trial.error for trial in trials if trial.value == value)

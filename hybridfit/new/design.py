@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,28 +15,21 @@ from numpy.typing import NDArray
 from hybridfit.errors import InputError
 from hybridfit.library.build import BEYOND_DISC, HALO
 from hybridfit.library.grid import sampling_of, wedge
-from hybridfit.new import convergence
 from hybridfit.new.convergence import (
-    FEWER_POINTS,
-    TOLERANCE,
+    Convergence,
     Points,
-    Trial,
     choose_beams,
     choose_sampling,
     choose_step,
     ladder_of,
 )
+from hybridfit.new.settings import DESIGN, DesignSettings
 
 if TYPE_CHECKING:
     from hybridfit.physics.projection import Projection
 
 Array = NDArray[np.float64]
 Progress = Callable[[float], None]
-
-BEAMS = (20, 30, 45, 65, 95, 140, 200, 290)  # numbers of beams that are tried, about
-SLACK = 1.1  # of the semi-angle: how far the library reaches, for a semi-angle that is not quite known
-LARGEST_GB = 8.0
-SEMI_ANGLES = (1.0, 60.0)  # mrad
 
 
 @dataclass(frozen=True)
@@ -46,13 +40,14 @@ class Design:
     ----------
     cif : path
     zone, in_plane : indices
-    energy_kv, semi_angle, tilt_max : kV, mrad, mrad
+    energy_kv, semi_angle, semi_angle_max, tilt_max : kV, mrad, mrad, mrad
     thickness : (start, stop, step), nm
     g_max, sampling : Å⁻¹, mrad
     rotation_order, mirrors : symmetry of the projection
     holz : bool, whether there are HOLZ lines
     beams, directions, gigabytes : what is stored
-    trials : by name, the values that were tried
+    converged : by name (g_max, sampling, step), the `Convergence` of each
+    tolerance : largest change of a pattern that counts as none, relative to its maximum
     """
 
     cif: Path
@@ -60,6 +55,7 @@ class Design:
     in_plane: tuple[int, int, int]
     energy_kv: float
     semi_angle: float
+    semi_angle_max: float
     tilt_max: float
     thickness: tuple[float, float, float]
     g_max: float
@@ -69,24 +65,35 @@ class Design:
     beams: int
     directions: int
     gigabytes: float
-    trials: dict[str, tuple[Trial, ...]]
+    converged: dict[str, Convergence]
     holz: bool = False
-
-    @property
-    def semi_angle_max(self) -> float:
-        """Largest semi-angle of the library (mrad)."""
-        return _with_room(self.semi_angle)
+    tolerance: float = DESIGN.tolerance
 
     def reasons(self) -> dict[str, str]:
         """What was decided and why, by the name of the recipe's value."""
         symmetry = f"{self.rotation_order}-fold" + (", with mirrors" if self.mirrors else "")
         out = {"in_plane": f"kx points along it; the projection is {symmetry}"}
-        out["g_max"] = f"1/Å; {_why(self.trials['g_max'], self.g_max)}"
+        out["g_max"] = f"1/Å; {_why(self.converged['g_max'])}"
         out["semi_angle_max"] = f"mrad; {self.semi_angle:g} and room"
-        out["sampling"] = f"mrad; {_why(self.trials['sampling'], self.sampling)}"
-        out["step"] = f"nm; {_why(self.trials['step'], self.thickness[2])}"
+        out["sampling"] = f"mrad; {_why(self.converged['sampling'])}"
+        out["step"] = f"nm; {_why(self.converged['step'])}"
         out["size"] = f"{self.beams} beams, {self.directions} directions, {1e3 * self.gigabytes:.0f} MB"
         return out
+
+    def warnings(self) -> list[str]:
+        """A sentence for every number that has not converged; none where all have."""
+        remedies = {
+            "g_max": "more beams than could be tried take part, as where atoms hardly vibrate; try a smaller "
+            "--thickness or another zone axis, and compare with a recipe of a larger g_max",
+            "sampling": "discs have finer detail than any sampling tried; give a smaller --thickness",
+            "step": "patterns change faster than any step that was tried; give the recipe a smaller one",
+        }
+        return [
+            f"NOT CONVERGED: {name} = {each.value:g} still changes patterns by {_share(each.reached)} of "
+            f"their maximum ({self.tolerance:g} is asked for): {remedies[name]}."
+            for name, each in self.converged.items()
+            if not each.converged
+        ]
 
     def toml(self) -> str:
         """The recipe, with the reasons as comments; the CIF is looked for beside it."""
@@ -107,8 +114,7 @@ class Design:
         lines = [
             f"# {self.cif.stem} along [{zone}] at {self.energy_kv:g} kV, for semi-angles of about "
             f"{self.semi_angle:g} mrad: {why['size']}.",
-            f"# Chosen so that each of g_max, sampling and step changes no pattern by {TOLERANCE:g} of its "
-            "maximum.",
+            *self._verdict(),
             *(_line(name, value, comment) for name, value, comment in values),
             "",
             "[thickness]",
@@ -117,6 +123,15 @@ class Design:
             _line("step", f"{step:g}", why["step"]),
         ]
         return "\n".join(lines) + "\n"
+
+    def _verdict(self) -> list[str]:
+        """What the recipe says of its convergence, as comments."""
+        if not (missed := self.warnings()):
+            return [
+                "# Chosen so that each of g_max, sampling and step changes no pattern by "
+                f"{self.tolerance:g} of its maximum."
+            ]
+        return [f"# {line}" for words in missed for line in textwrap.wrap(words, 100)]
 
 
 def design(
@@ -129,7 +144,7 @@ def design(
     thickness: tuple[float, float] = (1.0, 100.0),
     in_plane: tuple[int, int, int] | None = None,
     holz: bool = False,
-    beams: Sequence[int] = BEAMS,
+    settings: DesignSettings = DESIGN,
     progress: Progress | None = None,
 ) -> Design:
     """Choose the numbers of a recipe.
@@ -145,8 +160,8 @@ def design(
         The reciprocal vector along kx; by default the shortest on a mirror of the projection, or of all.
     holz : bool
         Whether the library is to have HOLZ lines; sampling is chosen so that it resolves them.
-    beams : sequence of int, ascending
-        About how many are tried; the last are what the others are compared with.
+    settings : DesignSettings
+        What is tried, and what counts as converged.
     progress : callable(fraction), optional
 
     Raises
@@ -159,52 +174,60 @@ def design(
     from hybridfit.physics.crystal import Crystal
     from hybridfit.physics.projection import project_all
 
-    check_values(energy_kv, semi_angle, tilt_max, thickness)
+    check_values(energy_kv, semi_angle, tilt_max, thickness, settings)
     crystal = Crystal.from_cif(cif)
     if in_plane is None:
         in_plane = _reference(project_all([crystal], zone, holz=holz)[0])
     projection = project_all([crystal], zone, in_plane, holz=holz)[0]
     report = progress or (lambda fraction: None)
-    points = Points.drawn(projection, energy_kv, semi_angle, tilt_max, thickness)
-    ladder = ladder_of(projection, beams)
-    _size(
-        points, tilt_max, ladder[0], convergence.SAMPLINGS[0], (*thickness, convergence.STEPS[0])
-    )  # too large is known at once
-    g_max, by_beams = choose_beams(points, ladder, lambda f: report(0.6 * f))
-    fewer = points.first(FEWER_POINTS)
-    sampling, by_sampling = choose_sampling(
-        fewer._replace(lines=holz), g_max, lambda f: report(0.6 + 0.35 * f)
+    points = Points.drawn(projection, energy_kv, semi_angle, tilt_max, thickness, settings)
+    reach = (_with_room(semi_angle, settings) + tilt_max) / points.to_mrad
+    ladder = ladder_of(projection, reach, settings)
+    # what is too large in any case is known at once
+    _size(points, tilt_max, ladder[0][0], settings.samplings[0], (*thickness, settings.steps[0]), settings)
+    beams = choose_beams(points, ladder, lambda f: report(0.6 * f), settings)
+    fewer = points.first(settings.fewer_points)
+    sampling = choose_sampling(
+        fewer._replace(lines=holz), beams.value, lambda f: report(0.6 + 0.35 * f), settings
     )
-    step, by_step = choose_step(fewer, g_max)
+    step = choose_step(fewer, beams.value, settings)
     report(1.0)
     start, stop = thickness
-    stop = start + step * max(math.ceil((stop - start) / step - 1e-9), 3)
-    beams_stored, directions, size = _size(points, tilt_max, g_max, sampling, (start, stop, step))
+    stop = start + step.value * max(math.ceil((stop - start) / step.value - 1e-9), 3)
+    span = (start, stop, step.value)
+    beams_stored, directions, size = _size(points, tilt_max, beams.value, sampling.value, span, settings)
     return Design(
         cif=Path(cif),
         zone=zone,
         in_plane=in_plane,
         energy_kv=energy_kv,
         semi_angle=semi_angle,
+        semi_angle_max=_with_room(semi_angle, settings),
         tilt_max=tilt_max,
-        thickness=(start, stop, step),
-        g_max=g_max,
-        sampling=sampling,
+        thickness=span,
+        g_max=beams.value,
+        sampling=sampling.value,
         rotation_order=projection.rotation_order,
         mirrors=len(projection.symmetry) > projection.rotation_order,
         beams=beams_stored,
         directions=directions,
         gigabytes=size,
-        trials={"g_max": by_beams, "sampling": by_sampling, "step": by_step},
+        converged={"g_max": beams, "sampling": sampling, "step": step},
         holz=holz,
+        tolerance=settings.tolerance,
     )
 
 
 def _size(
-    points: Points, tilt_max: float, g_max: float, sampling: float, thickness: tuple[float, float, float]
+    points: Points,
+    tilt_max: float,
+    g_max: float,
+    sampling: float,
+    thickness: tuple[float, float, float],
+    settings: DesignSettings,
 ) -> tuple[int, int, float]:
     """Beams and directions that a library stores, and its size (GB)."""
-    projection, semi_angle_max = points.projection, _with_room(points.semi_angle)
+    projection, semi_angle_max = points.projection, _with_room(points.semi_angle, settings)
     basis = projection.basis * points.to_mrad
     steps = basis / sampling_of(basis, projection.symmetry, sampling)[:, None]
     reach = semi_angle_max + tilt_max + HALO * float(np.linalg.norm(steps, axis=1).max())
@@ -213,7 +236,7 @@ def _size(
     beams = len(projection.beams(min(g_max, longest)))
     start, stop, step = thickness
     size = 4e-9 * beams * directions * ((stop - start) / step + 1)
-    if size > LARGEST_GB:
+    if size > settings.largest:
         raise InputError(
             f"the library would take {size:.0f} GB or more; give a smaller --semi-angle or --tilt, "
             "or a narrower --thickness"
@@ -221,27 +244,30 @@ def _size(
     return beams, directions, size
 
 
-def _with_room(semi_angle: float) -> float:
+def _with_room(semi_angle: float, settings: DesignSettings) -> float:
     """The largest semi-angle of a library for a nominal one (mrad)."""
-    return math.ceil(10 * SLACK * semi_angle - 1e-9) / 10
+    return math.ceil(10 * settings.slack * semi_angle - 1e-9) / 10
 
 
 def check_values(
-    energy_kv: float, semi_angle: float, tilt_max: float, thickness: tuple[float, float]
+    energy_kv: float,
+    semi_angle: float,
+    tilt_max: float,
+    thickness: tuple[float, float],
+    settings: DesignSettings = DESIGN,
 ) -> None:
     """Raise an InputError for what no recipe can have."""
-    if not SEMI_ANGLES[0] <= semi_angle <= SEMI_ANGLES[1]:
+    for what, value, (low, high), unit in (
+        ("semi-angle", semi_angle, settings.semi_angles, "mrad"),
+        ("energy", energy_kv, settings.energies, "kV"),
+        ("tilt", tilt_max, (0.0, settings.largest_tilt), "mrad"),
+    ):
+        if not low <= value <= high:
+            raise InputError(f"{what} {value:g} {unit} is out of range; give {low:g} … {high:g} {unit}")
+    if not 0 < thickness[0] < thickness[1] <= settings.thickest:
         raise InputError(
-            f"semi-angle {semi_angle:g} mrad is out of range; "
-            f"give {SEMI_ANGLES[0]:g} … {SEMI_ANGLES[1]:g} mrad"
-        )
-    if not 20 <= energy_kv <= 3000:
-        raise InputError(f"energy {energy_kv:g} kV is out of range; give 20 … 3000 kV")
-    if not 0 <= tilt_max <= 50:
-        raise InputError(f"tilt {tilt_max:g} mrad is out of range; give 0 … 50 mrad")
-    if not 0 < thickness[0] < thickness[1] <= 1000:
-        raise InputError(
-            f"thickness {thickness[0]:g} … {thickness[1]:g} nm is no range; give LOW,HIGH within 0 … 1000 nm"
+            f"thickness {thickness[0]:g} … {thickness[1]:g} nm is no range; give LOW,HIGH within "
+            f"0 … {settings.thickest:g} nm"
         )
 
 
@@ -257,15 +283,22 @@ def _reference(projection: Projection) -> tuple[int, int, int]:
     return h, k, l
 
 
-def _why(trials: Sequence[Trial], chosen: float) -> str:
+def _why(chosen: Convergence) -> str:
     """Error of the chosen value and of the cheaper one before it."""
-    i = next(i for i, trial in enumerate(trials) if trial.value == chosen)
+    trials = chosen.trials
+    i = next(i for i, trial in enumerate(trials) if trial.value == chosen.value)
     best = trials[i]
     cost = f"{best.cost}, " if best.cost else ""
-    words = f"{cost}off by {best.error:.1g}" if best.error else f"{cost}the most that was tried"
+    words = f"{cost}off by {_share(chosen.reached)}"
+    if not chosen.converged:
+        words = f"{cost}NOT CONVERGED, the last that was tried: still off by {_share(chosen.reached)}"
     if i:
         words += f"; {trials[i - 1].value:g} by {trials[i - 1].error:.1g}"
     return words
+
+
+def _share(error: float) -> str:
+    return f"{error:.1g}" if math.isfinite(error) else "an unknown share"
 
 
 def _line(name: str, value: str, comment: str) -> str:

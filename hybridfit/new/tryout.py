@@ -14,20 +14,11 @@ from hybridfit.fitting.candidates import Candidate, tilt_distance
 from hybridfit.fitting.fitter import Fitter
 from hybridfit.frame import make_frame
 from hybridfit.library.library import Library
+from hybridfit.new.settings import TRYOUT
 from hybridfit.simulate.frame import simulate_frame
 
 if TYPE_CHECKING:
     from hybridfit.network.weights import Network
-
-SIZE = 192  # px
-THINNEST = 5.0  # nm: below, a pattern hardly says anything of the tilt
-DISC = (0.3, 0.5)  # of the frame
-OFF_CENTRE = 0.08  # of the frame
-TILTED = 0.85  # of the library's largest tilt
-ELECTRONS = (1e6, 1e8)
-ALIGNED = 0.02  # of the scale, of the radius
-SEEN = (3.0, 1.0)  # nm, mrad: what is asked of the network
-RIGHT = (0.5, 0.1)  # nm, mrad: what is asked of the fit
 
 
 @dataclass(frozen=True)
@@ -93,7 +84,7 @@ def try_out(
         else:
             off = abs(result.thickness - truth["thickness"])
             tilt = tilt_distance(result.tilt, (truth["tilt_x"], truth["tilt_y"]), library.rotation_order)
-            fits += bool(off <= RIGHT[0] and tilt <= RIGHT[1])
+            fits += bool(off <= TRYOUT.right[0] and tilt <= TRYOUT.right[1])
             routes[result.route] += 1
             seconds.append(result.seconds["total"])
         show("test", (i + 1) / count)
@@ -108,10 +99,10 @@ def _right(best: Candidate, truth: dict[str, Any], order: int) -> set[str]:
     off = np.hypot(best.centre_x - truth["centre_x"], best.centre_y - truth["centre_y"]) / radius
     tilt = tilt_distance(best.tilt, (truth["tilt_x"], truth["tilt_y"]), order)
     answers = {
-        "size": abs(best.scale / truth["scale"] - 1) <= ALIGNED,
-        "centre": off <= ALIGNED,
-        "thickness": abs(best.thickness - truth["thickness"]) <= SEEN[0],
-        "tilt": tilt <= SEEN[1],
+        "size": abs(best.scale / truth["scale"] - 1) <= TRYOUT.aligned,
+        "centre": off <= TRYOUT.aligned,
+        "thickness": abs(best.thickness - truth["thickness"]) <= TRYOUT.seen[0],
+        "tilt": tilt <= TRYOUT.seen[1],
     }
     return {what for what, holds in answers.items() if holds}
 
@@ -120,19 +111,20 @@ def _frames(library: Library, semi_angle: float, count: int, seed: int) -> list[
     """What `simulate_frame` needs for each frame."""
     rng = np.random.default_rng(seed)
     low, high = library.thickness_range
+    size, (fewest, most) = TRYOUT.size, TRYOUT.electrons
     out = []
     for i in range(count):
-        tilt, azimuth = TILTED * library.tilt_max * np.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
+        tilt, azimuth = TRYOUT.tilted * library.tilt_max * np.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
         out.append(
             {
-                "thickness": float(rng.uniform(min(max(low, THINNEST), high), high)),
+                "thickness": float(rng.uniform(min(max(low, TRYOUT.thinnest), high), high)),
                 "tilt": (float(tilt * np.cos(azimuth)), float(tilt * np.sin(azimuth))),
                 "semi_angle": semi_angle,
-                "shape": (SIZE, SIZE),
-                "centre": tuple((SIZE - 1) / 2 + OFF_CENTRE * SIZE * rng.uniform(-1, 1, 2)),
-                "scale": float(rng.uniform(*DISC) * SIZE / 2 / semi_angle),
+                "shape": (size, size),
+                "centre": tuple((size - 1) / 2 + TRYOUT.off_centre * size * rng.uniform(-1, 1, 2)),
+                "scale": float(rng.uniform(*TRYOUT.disc) * size / 2 / semi_angle),
                 "rotation": float(rng.uniform(-180, 180)),
-                "electrons": float(ELECTRONS[0] * (ELECTRONS[1] / ELECTRONS[0]) ** rng.random()),
+                "electrons": float(fewest * (most / fewest) ** rng.random()),
                 "background": float(rng.uniform(0, 0.3)),
                 "seed": 1000 * seed + i,
             }

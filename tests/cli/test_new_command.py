@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
-from hybridfit.cli import new
 from hybridfit.library.library import Library
 from hybridfit.library.recipe import Recipe
 from hybridfit.network import training
 from hybridfit.network.weights import Network
-from hybridfit.new import convergence, design, tryout
+from hybridfit.new import settings, tryout
 
 SMALL = "--zone 0,0,1 --energy 200 --semi-angle 6 --tilt 1 --thickness 20,30".split()
 
@@ -25,12 +25,12 @@ def cif(crystals, tmp_path):
 
 @pytest.fixture
 def small(monkeypatch):
-    """Few beams, few frames, hardly any training."""
-    monkeypatch.setattr(design.design, "__kwdefaults__", {**design.design.__kwdefaults__, "beams": (9, 21)})
-    monkeypatch.setattr(convergence, "SAMPLINGS", (0.6,))
-    monkeypatch.setattr(new, "TESTED", 1)
-    monkeypatch.setattr(new, "TESTED_ALONE", 2)
-    monkeypatch.setattr(tryout, "SIZE", 96)
+    """Few beams, few frames, next to no training."""
+    few = {"beams": (9, 21), "most_beams": 21, "samplings": (0.6,), "tolerance": 1.0}
+    monkeypatch.setattr(settings, "DESIGN", replace(settings.DESIGN, **few))
+    tried = replace(settings.TRYOUT, frames=1, frames_alone=2, size=96)
+    for module in (settings, tryout):
+        monkeypatch.setattr(module, "TRYOUT", tried)
     for name in ("HELD_BACK", "CALIBRATION"):
         monkeypatch.setattr(training, name, 16)
 
@@ -44,13 +44,29 @@ def test_from_a_cif_to_a_fit(run, small, cif, tmp_path):
     made = Recipe.read(recipe)
     assert made.zone == (0, 0, 1) and made.in_plane == (1, 0, 0) and made.thickness.stop == 30
     assert Library.cached_path(recipe).exists()
-    assert "off by" in ran.out and "4-fold" in ran.out and "fit: within 0.5 nm and 0.1 mrad   2" in ran.out
+    assert (
+        "off by" in ran.out
+        and ran.err == ""
+        and "4-fold" in ran.out
+        and "fit: within 0.5 nm and 0.1 mrad   2" in ran.out
+    )
     last = ran.out.splitlines()[-1]
     assert last == f"Next: hybridfit fit FRAME --semi-angle 6 --library {recipe}"
     before = recipe.read_bytes()
     again = run("new", cif, *SMALL, "--minutes", 0, "-o", folder)
     assert again.code == 2 and "--force" in again.err and recipe.read_bytes() == before
     assert run("new", cif, *SMALL, "--minutes", 0, "-o", folder, "--force", "-q").out == ""
+
+
+def test_what_has_not_converged_is_said_loudly(run, small, cif, tmp_path, monkeypatch):
+    monkeypatch.setattr(settings, "DESIGN", replace(settings.DESIGN, tolerance=1e-3))
+    ran = run("new", cif, *SMALL, "--minutes", 0, "-o", tmp_path / "made", "-q")
+    assert (ran.code, ran.out) == (0, "")
+    lines = ran.err.splitlines()
+    assert lines[: len(lines) // 2] == lines[len(lines) // 2 :]  # before the long part, and at the end
+    assert lines[0].startswith("hybridfit: NOT CONVERGED: g_max = 0.67 still changes patterns by 0.")
+    text = (tmp_path / "made" / "SrTiO3_001_200kV.toml").read_text()
+    assert "# NOT CONVERGED: g_max" in text and "changes no pattern" not in text
 
 
 def test_lines_of_higher_zones_are_asked_for(run, small, cif, tmp_path):

@@ -10,12 +10,16 @@ import pytest
 from hybridfit.errors import InputError, RecipeError
 from hybridfit.library.library import Library
 from hybridfit.library.recipe import Recipe
-from hybridfit.new import convergence
-from hybridfit.new.convergence import TOLERANCE
 from hybridfit.new.design import design
+from hybridfit.new.settings import DESIGN
 
-FEW = (9, 13, 21)
-VALUES = {"energy_kv": 200.0, "semi_angle": 5.0, "tilt_max": 1.0, "thickness": (30.0, 50.0), "beams": FEW}
+FEW = dataclasses.replace(DESIGN, beams=(9, 13, 21), most_beams=100, tolerance=0.03)
+VALUES = {"energy_kv": 200.0, "semi_angle": 5.0, "tilt_max": 1.0, "thickness": (30.0, 50.0), "settings": FEW}
+TOLERANCE = FEW.tolerance
+
+
+def with_samplings(*samplings: float) -> dict:
+    return {**VALUES, "settings": dataclasses.replace(FEW, samplings=samplings, most_beams=21)}
 
 
 @pytest.fixture(scope="module")
@@ -25,20 +29,50 @@ def chosen(crystals):
 
 def test_what_is_cheaper_is_not_good_enough(chosen):
     for name, value in (("sampling", chosen.sampling), ("step", chosen.thickness[2])):
-        trials = chosen.trials[name]
+        trials = chosen.converged[name].trials
         assert trials[-1].value == value and trials[-1].error <= TOLERANCE
         assert all(trial.error > TOLERANCE for trial in trials[:-1])
-    by_beams = chosen.trials["g_max"]
+    by_beams = chosen.converged["g_max"].trials
     assert [trial.value for trial in by_beams] == sorted({trial.value for trial in by_beams})
     assert by_beams[-1].error == 0 and by_beams[0].error > 10 * TOLERANCE
     later = [trial.error for trial in by_beams if trial.value >= chosen.g_max]
     assert max(later) <= TOLERANCE
 
 
-def test_the_errors_are_those_of_patterns(crystals, monkeypatch):
+def test_beams_are_added_until_the_last_two_trials_agree(chosen):
+    """The first three rungs of the ladder, up to 21 beams, do not."""
+    by_beams = chosen.converged["g_max"]
+    beams = [int(trial.cost.split()[0]) for trial in by_beams.trials]
+    assert beams[2] == 21 and len(beams) > 4
+    assert by_beams.converged and by_beams.reached <= TOLERANCE
+    assert by_beams.trials[-3].error > TOLERANCE >= by_beams.trials[-2].error
+    assert chosen.warnings() == []
+
+
+def test_what_has_not_converged_says_so_with_the_error_reached(crystals, tmp_path):
+    local = tmp_path / "SrTiO3.cif"
+    local.write_bytes(crystals["SrTiO3"].read_bytes())
+    few = dataclasses.replace(FEW, most_beams=21, samplings=(0.8,), steps=(1.0,), tolerance=1e-6)
+    made = design(local, (0, 0, 1), **{**VALUES, "settings": few})
+    for name, value in (("g_max", made.g_max), ("sampling", 0.8), ("step", 1.0)):
+        each = made.converged[name]
+        assert not each.converged and each.reached > 1e-6
+        assert any(f"{name} = {value:g} still changes" in words for words in made.warnings())
+    trials = made.converged["g_max"].trials
+    assert made.converged["g_max"].reached == trials[-2].error
+    text = made.toml()
+    assert text.count("# NOT CONVERGED") == 3 and text.count("NOT CONVERGED, the last that was tried") == 3
+    assert "changes no pattern" not in text
+    (tmp_path / "made.toml").write_text(text)
+    assert Recipe.read(tmp_path / "made.toml").g_max == made.g_max
+    alone = dataclasses.replace(FEW, beams=(9,), most_beams=9)
+    made = design(local, (0, 0, 1), **{**VALUES, "settings": alone})
+    assert "an unknown share" in made.warnings()[0]
+
+
+def test_the_errors_are_those_of_patterns(crystals):
     """Compares a library with coarse sampling with a much finer one."""
-    monkeypatch.setattr(convergence, "SAMPLINGS", (0.8, 0.1))
-    made = design(crystals["SrTiO3"], (0, 0, 1), **VALUES)
+    made = design(crystals["SrTiO3"], (0, 0, 1), **with_samplings(0.8, 0.1))
     recipe = Recipe(
         cif=crystals["SrTiO3"],
         zone=(0, 0, 1),
@@ -55,7 +89,7 @@ def test_the_errors_are_those_of_patterns(crystals, monkeypatch):
         for library in libraries
     )
     off = np.abs(coarse - fine).max() / fine.max()
-    assert 1e-5 < off < 3 * made.trials["sampling"][0].error
+    assert 1e-5 < off < 3 * made.converged["sampling"].trials[0].error
 
 
 def test_the_recipe_says_why(chosen, tmp_path, crystals):
@@ -73,19 +107,18 @@ def test_the_recipe_says_why(chosen, tmp_path, crystals):
     assert library.dataset.intensity.nbytes == pytest.approx(1e9 * chosen.gigabytes)
 
 
-def test_a_recipe_with_lines_says_so(crystals, chosen, tmp_path, monkeypatch):
-    monkeypatch.setattr(convergence, "SAMPLINGS", (0.8, 0.4))
+def test_a_recipe_with_lines_says_so(crystals, chosen, tmp_path):
     local = tmp_path / "SrTiO3.cif"
     local.write_bytes(crystals["SrTiO3"].read_bytes())
-    made = design(local, (1, 1, 1), **VALUES, holz=True)
+    made = design(local, (1, 1, 1), **with_samplings(0.8, 0.4), holz=True)
     assert made.rotation_order == 3
     path = tmp_path / "made.toml"
     path.write_text(made.toml())
     assert Recipe.read(path).holz
     assert not chosen.holz and "holz" not in chosen.toml()
-    flat = design(local, (1, 1, 1), **VALUES)
+    flat = design(local, (1, 1, 1), **with_samplings(0.8, 0.4))
     assert flat.rotation_order == 6
-    assert flat.trials["sampling"][0].error != made.trials["sampling"][0].error
+    assert flat.converged["sampling"].trials[0].error != made.converged["sampling"].trials[0].error
 
 
 @pytest.mark.parametrize(
