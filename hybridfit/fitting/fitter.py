@@ -166,7 +166,7 @@ class Fitter:
             network = Weights.open(network)
         if network is None:
             network = Weights.for_library(self.reference, self.semi_angle, beside=beside)
-        elif not isinstance(network, Weights):
+        elif not hasattr(network, "predict"):
             raise InputError(
                 f"network is {network!r}; give the path of its weights, a Network, or None for the one that "
                 "comes with the library; method lsf does without"

@@ -12,6 +12,7 @@ from oracle import Oracle, as_the_camera_sees, said
 from hybridfit import Fitter, Hints, Status, fit
 from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import tilt_distance
+from hybridfit.fitting.route import Route
 from hybridfit.model import ForwardModel
 
 SEMI_ANGLE = 9.0
@@ -70,7 +71,7 @@ def test_a_picture_gets_chi2_over_the_whole_library(small_library, frame):
 
 def test_vacuum_is_told_without_a_look_at_every_tilt(small_library, disc, monkeypatch):
     """A tilt has no meaning in vacuum, so no further tilt is refined and no further search is made."""
-    monkeypatch.delattr(Fitter, "search_everywhere")
+    monkeypatch.delattr(Fitter, "_search_all")
     evaluations = []
     evaluate = ForwardModel.evaluate
 
@@ -90,8 +91,8 @@ def test_vacuum_is_told_without_a_look_at_every_tilt(small_library, disc, monkey
 def test_where_the_seed_is_off_the_window_widens(small_library, frame):
     image, truth = frame
     result = hybrid(small_library, truth, answer(truth, thickness=-7.0, tilt=(1.0, 0.0))).fit(image)
-    assert is_true(result, truth) and result.route in ("wider window", "full search")
-    assert "network's seed" in result.message
+    assert is_true(result, truth) and result.route is Route.wider_window
+    assert "network's seed was off; a wider window was searched" in result.message
 
 
 def test_where_the_seed_is_wrong_the_whole_library_is_searched(small_library, frame):
@@ -111,7 +112,7 @@ def test_the_right_one_of_several_candidates_wins(small_library, frame):
 
 def test_a_network_in_doubt_has_the_library_matched_with_its_disc(small_library, frame, monkeypatch):
     """The network is wrong and uncertain; the truth is found without a search of all cameras."""
-    monkeypatch.delattr(Fitter, "search_everywhere")
+    monkeypatch.delattr(Fitter, "_search_all")
     image, truth = frame
     unsure = answer(truth, thickness=-19.0, others=[truth["thickness"] + 17], doubt=0.3)
     result = hybrid(small_library, truth, unsure).fit(image)
@@ -122,7 +123,7 @@ def test_a_network_in_doubt_has_the_library_matched_with_its_disc(small_library,
 
 
 def test_of_few_electrons_a_network_has_to_be_surer(small_library, simulate, monkeypatch):
-    monkeypatch.delattr(Fitter, "search_everywhere")
+    monkeypatch.delattr(Fitter, "_search_all")
     found = {}
     for electrons in (2e4, 1e7):
         image, truth = simulate(thickness=33.0, tilt=(1.1, -0.4), rotation=12.0, electrons=electrons)
@@ -170,9 +171,17 @@ def test_what_is_known_needs_no_network(small_library, frame):
     assert is_true(fitter.fit(image), truth) and network.calls == 0
 
 
-@pytest.mark.parametrize("options", [{"fix": {"blur": 0.2}}, {"free": ["semi_angle"]}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"fix": {"blur": 0.2}},
+        {"free": ["semi_angle"]},
+        {"bounds": {"blur": (0, 1)}},
+        {"expressions": {"blur": "0.1 * scale"}},
+    ],
+)
 def test_the_network_alone_fits_nothing(small_library, frame, options):
-    with pytest.raises(InputError, match="takes no fixed or free parameters"):
+    with pytest.raises(InputError, match="takes no fixed, free, bounded or tied parameters"):
         hybrid(small_library, frame[1], said(), method="cnn", **options)
 
 

@@ -7,7 +7,6 @@ import pytest
 from oracle import Oracle, said
 
 from hybridfit import Hints, make_frame
-from hybridfit.errors import InputError
 from hybridfit.fitting.seed.disc import bright_edge, quick_disc
 from hybridfit.fitting.seed.network import Seeder
 from hybridfit.fitting.seed.settings import SEED
@@ -114,8 +113,3 @@ def test_a_bright_edge_is_seen_only_where_the_disc_is_cut(disc):
     assert bright_edge(whole, valid) == 0
     assert bright_edge(cut, valid) > 0.6
     assert bright_edge(rng.poisson(100, (96, 96)), valid) == 0
-
-
-def test_a_frame_without_light_is_refused():
-    with pytest.raises(InputError):
-        make_frame(np.zeros((64, 64)))
