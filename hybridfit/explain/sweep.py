@@ -1,7 +1,7 @@
-"""How the answer for one pattern changes as an annulus is masked, radius by radius.
+"""How the answer for one pattern changes when an annulus is masked, for annuli of growing radius.
 
-After Xu & LeBeau (2018), Section 5.1, where the annulus was 2.2 mrad wide at a semi-angle of 13.6 mrad;
-here for the network and for the least-squares fit.
+After Xu & LeBeau (2018), Section 5.1, where the annulus was 2.2 mrad wide at a semi-angle of 13.6 mrad. Both
+the network and the least-squares fit can be asked.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybridfit.errors import HybridfitError, InputError
 from hybridfit.explain.masks import check_annulus, check_how, in_annulus, mask_annulus
+from hybridfit.explain.settings import SWEEP, SweepSettings
 from hybridfit.fitting.candidates import Candidate, Seed, tilt_distance
 from hybridfit.fitting.fitter import Fitter
 from hybridfit.fitting.hints import Hints
@@ -24,8 +25,6 @@ from hybridfit.quantities import quantity
 
 Array = NDArray[np.float64]
 
-WIDTH = 2.2  # mrad, as in the paper at 13.6 mrad
-STEPS = 2  # of the default radii, per width
 NAMES = ("thickness", "tilt_x", "tilt_y")
 
 
@@ -34,52 +33,57 @@ def sweep_mask(
     fitter: Fitter,
     *,
     radii: ArrayLike | None = None,
-    width: float = WIDTH,
+    width: float = SWEEP.width,
     how: str = "mean",
     anew: bool = False,
+    settings: SweepSettings = SWEEP,
 ) -> xr.Dataset:
-    """Mask one annulus after the other, and answer anew each time.
+    """Mask one annulus after the other, and ask for thickness and tilt each time.
 
     Parameters
     ----------
     frame : Frame or (rows, cols) array
     fitter : Fitter
-        method "cnn": the network is asked; "lsf": the least-squares fit; "hybrid": both.
+        Its method says what is asked: "cnn", the network; "lsf", the least-squares fit; "hybrid", both.
     radii : (n,), mrad, optional
-        Middles of the annuli, about the centre of the unmasked answer; by default in steps of half a width to
-        where the fitted region ends. At radii below half a width the annulus is a disc.
+        Middles of the annuli, about the centre of the unmasked answer. By default they lie half a width
+        apart and reach to the end of the fitted region. Where the radius is below half a width, the annulus
+        is a disc.
     width : float, mrad
-        Of the annuli; 0 < width.
+        Width of an annulus, above 0.
     how : str
-        "mean" or "exclude", as for `mask_annulus`: the paper's question, and how much the pattern says
-        elsewhere.
+        "mean" or "exclude", as for `mask_annulus`. The first asks what the features of the annulus
+        contribute, as in the paper; the second what the rest of the pattern says.
     anew : bool
-        By default the alignment is that of the unmasked pattern: the network reads the same crop every
-        time, the one with nothing masked included, and the fit starts from the unmasked answer. True:
-        everything is found again, the direct disc included, and the fit goes the way of the fitter, the
-        network included.
+        False: the alignment of the unmasked pattern is kept. The network reads the same crop every time, and
+        the fit starts from the unmasked answer. True: disc, seed and answer are found again each time.
+    settings : SweepSettings, optional
+        The number of default radii.
 
     Returns
     -------
     xarray.Dataset
-        On (by, radius), by being "network", "fit" or both: thickness, tilt_x, tilt_y, each with its
-        `_stderr`; thickness_change, and tilt_change: the distance of the tilts up to symmetry. Without the
-        radius: `unmasked_thickness` and so on. NaN where there was no answer. On radius: radius_bounds, and
-        pixels, the number that was masked; where that is 0 the answer is the unmasked one.
+        On (by, radius), where `by` is "network", "fit" or both: thickness, tilt_x, tilt_y, each with its
+        `_stderr`; thickness_change; and tilt_change, the distance of the tilts up to symmetry. NaN where
+        there was no answer. On (by): `unmasked_thickness` and so on. On (radius): radius_bounds, and pixels,
+        the number of masked pixels; where that is 0 the answer is the unmasked one.
 
     Raises
     ------
     InputError
-        Bad radii, or a frame that cannot be fitted unmasked.
+        Radii or a width that make no annulus, or a frame that cannot be fitted unmasked.
     """
     if not isinstance(fitter, Fitter):
         raise InputError(
-            f"{type(fitter).__name__} is no Fitter; make one, Fitter(library, semi_angle, method=…), or give "
-            "the attribute fitter of a FlippedFitter"
+            f"{type(fitter).__name__} is no Fitter; make one, Fitter(library, semi_angle, method=…)"
+        )
+    if fitter.settings.flip:
+        raise InputError(
+            "a sweep takes no fitter with flip=True; mirror the frame, image[:, ::-1], and give one without"
         )
     check_how(how)
     frame = frame if isinstance(frame, Frame) else make_frame(frame)
-    radius, bounds = _bounds(radii, width, fitter.semi_angle)
+    radius, bounds = _bounds(radii, width, fitter.semi_angle, settings)
     seed = None if fitter.seeder is None else fitter.seeder.seed(frame)
     result = None if fitter.method == "cnn" else _fit(fitter, frame, seed)
     camera = result.candidates[0] if result is not None else _likeliest(seed)
@@ -119,12 +123,14 @@ def sweep_mask(
     return out
 
 
-def _bounds(radii: ArrayLike | None, width: float, semi_angle: float) -> tuple[Array, Array]:
+def _bounds(
+    radii: ArrayLike | None, width: float, semi_angle: float, settings: SweepSettings
+) -> tuple[Array, Array]:
     """Middle (n,), inner and outer radius (n, 2) of every annulus (mrad)."""
     if not 0 < width < np.inf:
         raise InputError(f"an annulus of width {width:g} mrad cannot be; give a positive width")
     if radii is None:
-        step = width / STEPS
+        step = width / settings.steps
         middles = np.arange(step, semi_angle + FITTED_BEYOND_DISC + step, step)
     else:
         middles = np.atleast_1d(np.asarray(radii, dtype=float))
@@ -148,7 +154,7 @@ def _fit(fitter: Fitter, frame: Frame, seed: Seed | None) -> FitResult:
 
 
 def _seeds(fitter: Fitter, frames: Sequence[Frame], camera: Candidate | None) -> list[Seed]:
-    """What the network says of frames, on the crop of a camera if it is given."""
+    """Answers of the network for frames; they are cut out by a camera if it is given."""
     from hybridfit.fitting.seed.network import Seeder
 
     seeder = fitter.seeder
@@ -156,13 +162,17 @@ def _seeds(fitter: Fitter, frames: Sequence[Frame], camera: Candidate | None) ->
     if camera is not None:
         hints = Hints(centre=(camera.centre_x, camera.centre_y), scale=camera.scale)
         seeder = Seeder(
-            seeder.network, seeder.library, seeder.semi_angle, hints=hints, background=fitter.settings.background
+            seeder.network,
+            seeder.library,
+            seeder.semi_angle,
+            hints=hints,
+            background=fitter.settings.background,
         )
     return seeder.seed_many(frames)
 
 
 def _refit(fitter: Fitter, frame: Frame, start: Candidate | None) -> FitResult | None:
-    """The fit of a masked frame; None where nothing could be made of it."""
+    """The fit of a masked frame; None where it cannot be fitted."""
     try:
         return fitter.fit(frame) if start is None else fitter.refine(frame, start)
     except HybridfitError:
@@ -181,7 +191,7 @@ def _of_result(result: FitResult) -> Array:
 
 
 def _dataset(answers: dict[str, tuple[Array, Array]], order: int) -> xr.Dataset:
-    """The variables on (by, radius), and the unmasked answers."""
+    """The answers on (by, radius), and the unmasked ones on (by)."""
     unmasked = np.array([answer for answer, _ in answers.values()])  # (by, name, 2)
     masked = np.array([found for _, found in answers.values()])  # (by, radius, name, 2)
     dims, out = ("by", "radius"), xr.Dataset()

@@ -10,9 +10,7 @@ Tilts are in the frame of the crystal, not of its mirror image.
 
 from __future__ import annotations
 
-import re
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
 from hybridfit.fitting.fitter import Fitter
@@ -24,17 +22,3 @@ class FlippedFitter(Fitter):
     def __init__(self, *args: Any, **options: Any) -> None:
         warnings.warn("FlippedFitter is now Fitter(…, flip=True)", DeprecationWarning, stacklevel=2)
         super().__init__(*args, **options, flip=True)
-
-
-def flipped_fix(fix: Mapping[str, float | None]) -> dict[str, float | None]:
-    """What is fixed, in the frame of the mirror image, or back."""
-    return {n: -v if n == "tilt_y" and isinstance(v, int | float) else v for n, v in fix.items()}
-
-
-def flipped_words(message: str) -> str:
-    """A message with the tilt that it names, if any, in the frame of the crystal."""
-    return re.sub(
-        r"(tilt -?[\d.]+, )(-?)([\d.]+ mrad)",
-        lambda said: f"{said[1]}{'' if said[2] else '-'}{said[3]}",
-        message,
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate
+from hybridfit.fitting.equality import equal
 from hybridfit.fitting.lmfit_copy import lmfit_copy
 from hybridfit.fitting.parameter import Parameter
 from hybridfit.fitting.route import Route
@@ -152,7 +153,7 @@ class FitResult:
         if not isinstance(other, FitResult):
             return NotImplemented
         names = [f.name for f in fields(self) if f.compare and f.name != "seconds"]
-        return all(_equal(getattr(self, name), getattr(other, name)) for name in names)
+        return all(equal(getattr(self, name), getattr(other, name)) for name in names)
 
     def __hash__(self) -> int:
         values = tuple(p.value for p in self.parameters.values())
@@ -383,20 +384,3 @@ def _parameter_json(p: Parameter) -> dict[str, Any]:
     if p.odds is not None:
         out["odds"] = {f"{value:g}": share for value, share in p.odds.items()}
     return out
-
-
-def _equal(a: Any, b: Any) -> bool:
-    """Equality that knows arrays and NaN."""
-    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-        return (
-            isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and np.array_equal(a, b, equal_nan=True)
-        )
-    if isinstance(a, float) and isinstance(b, float):
-        return a == b or (math.isnan(a) and math.isnan(b))
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
-    if isinstance(a, tuple | list) and isinstance(b, tuple | list):
-        return len(a) == len(b) and all(_equal(x, y) for x, y in zip(a, b, strict=True))
-    if is_dataclass(a) and type(a) is type(b):
-        return all(_equal(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
-    return bool(a == b)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridfit import FlippedFitter, Hints
+from hybridfit import Hints
 from hybridfit.errors import InputError
 from hybridfit.explain import sweep_mask
 from hybridfit.fitting.fitter import Fitter
@@ -96,6 +96,8 @@ def test_sweeps_that_cannot_be(frame, cnn, options, message):
 
 
 def test_what_is_no_fitter(frame, library):
-    flipped = FlippedFitter(library, SEMI_ANGLE, method="lsf")
-    with pytest.raises(InputError, match="FlippedFitter is no Fitter; make one"):
+    with pytest.raises(InputError, match="Library is no Fitter; make one"):
+        sweep_mask(frame, library)
+    flipped = Fitter(library, SEMI_ANGLE, method="lsf", flip=True)
+    with pytest.raises(InputError, match="takes no fitter with flip=True; mirror the frame"):
         sweep_mask(frame, flipped)
