@@ -35,7 +35,7 @@ TIMES = {"killed": 8, "terminated": 6, "interrupted": 6, "worker killed": 5, "di
 QUICK = dict.fromkeys(TIMES, 1)
 SIGNALS = {"killed": signal.SIGKILL, "terminated": signal.SIGTERM, "interrupted": signal.SIGINT}
 GRACE = 5.0  # s until every process must be gone
-PATIENCE = 300.0  # s for a run
+PATIENCE = 900.0  # s for a run
 LIMITS = (1_000, 6_000, 12_000, 30_000)  # bytes of the largest file, in place of a full disk
 PARTS = 10  # blocks of the map, those of the first pass among them
 

@@ -1,4 +1,4 @@
-"""Maps of simulated 4D-STEM scans: errors, time, memory, runs that are killed or distributed.
+"""Maps of simulated 4D-STEM scans: errors, time, memory, runs that are distributed.
 
 The scans are those of `benchmarks.scan_runs`; a quick run has the part figure9 alone.
 
@@ -7,15 +7,8 @@ Run with: python -m benchmarks.scan_maps [--parts NAMES] [--quick]
 
 from __future__ import annotations
 
-import contextlib
-import os
-import random
-import signal
 import sys
-import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -25,8 +18,6 @@ from benchmarks.scan_runs import DATA, Run, errors, fresh, repeated, same, scan_
 from hybridfit.flags import map_status, names_of
 from hybridfit.plot.maps import plot_paper_map
 from hybridfit.scan.maps import read_map
-
-KILLS = 10
 
 
 def figure9(study: Study) -> None:
@@ -63,49 +54,6 @@ def large(study: Study) -> None:
         run.finish()
     gb = big.stat().st_size / 1e9
     study.add(f"two rows of 256 × 256 ({gb:.1f} GB on disk): memory", run.memory_gb, "GB", at_most=3)
-
-
-def kills(study: Study) -> None:
-    """Kill the main process and workers at random moments, and continue the run."""
-    scan, rng = scan_file((64, 64)), random.Random(1)
-    options: dict[str, Any] = {"workers": cores(), "roi": (0, 12, 0, 16)}
-    with fresh("whole") as path:
-        whole_seconds = Run(scan, path, **options).finish()
-        whole = read_map(path)
-    twice, killed, resumed = 0, {"main": 0, "worker": 0}, 0
-    blocks: dict[str, int] = {}
-    with fresh("killed") as path:
-        while sum(killed.values()) < KILLS:
-            run = Run(scan, path, **options)
-            resumed += 1
-            deadline = time.monotonic() + rng.uniform(0.3, 0.5 * whole_seconds)
-            while time.monotonic() < deadline and run.process.poll() is None:
-                time.sleep(0.05)
-            target = "main" if sum(killed.values()) % 2 == 0 else "worker"
-            workers = run.workers()
-            if run.process.poll() is None and (target == "main" or workers):
-                os.kill(run.process.pid if target == "main" else rng.choice(workers), signal.SIGKILL)
-                killed[target] += 1
-            if target == "main":
-                run.process.wait()
-            else:
-                with contextlib.suppress(RuntimeError):
-                    run.finish()
-            kept = {p.name: p.stat().st_mtime_ns for p in Path(f"{path}.parts").glob("*.npz")}
-            twice += sum(kept[name] != t for name, t in blocks.items() if name in kept)
-            blocks |= kept
-            if path.exists():  # done before the tenth: once more from the start
-                if not same(read_map(path), whole):
-                    break
-                path.unlink()
-                blocks = {}
-        if not path.exists():
-            Run(scan, path, **options).finish()
-        identical = same(read_map(path), whole)
-    study.add(
-        f"killed {killed['main']} × main, {killed['worker']} × worker: same map", identical, "", at_least=1
-    )
-    study.add("killed runs: finished blocks done again", twice, "", at_most=0)
 
 
 def spread_out(study: Study) -> None:
@@ -167,7 +115,7 @@ def spoilt(study: Study) -> None:
     study.add("crystal: thickness changed by what is wrong elsewhere", moved, "nm", at_most=0.02)
 
 
-PARTS = {"figure9": figure9, "large": large, "kills": kills, "dask": spread_out, "spoilt": spoilt}
+PARTS = {"figure9": figure9, "large": large, "dask": spread_out, "spoilt": spoilt}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -29,6 +29,8 @@ ORDER = (
     "scan_maps",
     "scan_sizes",
     "scan_formats",
+    "kills",
+    "fuzz_maps",
     "library_build",
     "accuracy",
     "holz",

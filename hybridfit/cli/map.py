@@ -24,6 +24,7 @@ from hybridfit.cli.options import (
     assignment,
     finite,
     numbers,
+    range_of,
 )
 from hybridfit.errors import InputError
 
@@ -72,6 +73,10 @@ def map_command(
     fix: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Hold a parameter: scale=5.4 where that is known."),
+    ] = None,
+    bound: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=LOW,HIGH", help="Other bounds of a parameter, such as blur=0,5."),
     ] = None,
     free: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Fit what is fixed by default: semi_angle.")
@@ -125,6 +130,7 @@ def map_command(
         raise InputError(f"{output} cannot hold a map; give a name that ends in .nc")
     region = _region(roi)
     fixed = dict(assignment(text) for text in fix or ())
+    bounds = dict(range_of(text) for text in bound or ())
     names = () if common.strip() == "none" else tuple(name.strip() for name in common.split(","))
     positions = None if scan_shape is None else _sizes(scan_shape, "scan-shape", (2,))
     whole = None if shape is None else _sizes(shape, "shape", (2, 3, 4))
@@ -154,6 +160,7 @@ def map_command(
             network=weights,
             background=background,
             fix=fixed,
+            bounds=bounds,
             free=free or (),
             common=names,
             hint_rotation=hint_rotation,
