@@ -18,6 +18,8 @@ the rim of the disc does not count.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,8 +28,34 @@ Array = NDArray[np.float64]
 RINGS = 24
 
 
-def structure_left(data: Array, residual: Array, radius: Array, noise: Array, grain: float) -> float:
-    """L/S of a fit; 0 where noise hides the structure or what is left of it.
+class Structure(NamedTuple):
+    """Variances along rings, less that of the noise (frame units squared).
+
+    Attributes
+    ----------
+    frame : float
+        S, of the frame.
+    left : float
+        L, of the residual.
+    deviation : float
+        Standard deviation of either where there is noise alone.
+    """
+
+    frame: float
+    left: float
+    deviation: float
+
+    def share_left(self, grain: float) -> float:
+        """L/S; 0 where noise hides the structure or what is left of it.
+
+        grain is by how many standard deviations structure must stand out of the noise.
+        """
+        least = grain * self.deviation
+        return 0.0 if self.frame < least or self.left < least else self.left / self.frame
+
+
+def structure_along_rings(data: Array, residual: Array, radius: Array, noise: Array) -> Structure:
+    """S and L of a fit.
 
     Parameters
     ----------
@@ -35,8 +63,6 @@ def structure_left(data: Array, residual: Array, radius: Array, noise: Array, gr
         Compared pixels: frame and residual (frame units), distance from the centre (any unit).
     noise : (n,)
         Variance of the noise alone, pixel by pixel.
-    grain : float
-        Standard deviations of a variance by which structure must stand out of the noise.
     """
     ring = np.minimum((radius * RINGS / max(float(radius.max()), 1e-300)).astype(np.int64), RINGS - 1)
     count = np.maximum(np.bincount(ring, minlength=RINGS), 1)
@@ -46,11 +72,8 @@ def structure_left(data: Array, residual: Array, radius: Array, noise: Array, gr
         return float(((values - means[ring]) ** 2).mean())
 
     level = float(noise.mean())
-    least = grain * float(np.sqrt(2 * (noise**2).mean() / len(noise)))
-    structure, left = around(data) - level, around(residual) - level
-    if structure < least or left < least:
-        return 0.0
-    return left / structure
+    deviation = float(np.sqrt(2 * (noise**2).mean() / len(noise)))
+    return Structure(around(data) - level, around(residual) - level, deviation)
 
 
 def crystallinity(

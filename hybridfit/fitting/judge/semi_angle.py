@@ -20,10 +20,26 @@ def other_semi_angle(frame: Frame, minima: Minima) -> str:
     """
     refiner, best = minima.refiner, minima.best
     settings = refiner.settings
-    limits, refining = settings.judging, settings.refining
+    limits = settings.judging
     told = "semi_angle" in (*settings.free, *settings.fix, *settings.bounds, *settings.expressions)
     if told or unexplained(best, limits) < limits.suspicious:
         return ""
+    gain, found = semi_angle_gain(frame, minima)
+    if gain < limits.semi_angle_gain or abs(found / settings.semi_angle - 1) < limits.semi_angle_off:
+        return ""
+    return f"{gain:.0%} less is left at a semi-angle of {found:.1f} mrad"
+
+
+def semi_angle_gain(frame: Frame, minima: Minima) -> tuple[float, float]:
+    """The share of the sum of squares that a free semi-angle takes away, and where it ends (mrad).
+
+    Parameters
+    ----------
+    frame : Frame
+    minima : Minima
+    """
+    refiner, best = minima.refiner, minima.best
+    refining = refiner.settings.refining
     start = {name: best.fit.values[name] for name in refiner.library.structure}
     effort = Effort(1, refining.coarse_tolerance, refining.coarse_pixel)
     held, freed = (
@@ -31,7 +47,4 @@ def other_semi_angle(frame: Frame, minima: Minima) -> str:
         for free in ((), ("semi_angle",))
     )
     gain = 1 - freed.sum_of_squares / max(held.sum_of_squares, 1e-300)
-    found = freed.values["semi_angle"]
-    if gain < limits.semi_angle_gain or abs(found / settings.semi_angle - 1) < limits.semi_angle_off:
-        return ""
-    return f"{gain:.0%} less is left at a semi-angle of {found:.1f} mrad"
+    return float(gain), float(freed.values["semi_angle"])

@@ -72,6 +72,24 @@ class JudgeSettings:
         20.0, "degrees", "minima of one pattern in two orientations of the crystal differ by more", "design"
     )
 
+    # ---- on a bound
+    on_bound_thickness: float = threshold(
+        0.02, "nm", "a thickness this near to the end of the library has ended there", "design"
+    )
+    on_bound_errors: tuple[float, float] = threshold(
+        (0.5, 1.0),
+        "1, nm",
+        "a thickness within half its standard error of the end of the library has ended there, too; "
+        "standard errors count up to 1 nm",
+        "design",
+    )
+    on_bound_tilt: float = threshold(
+        0.01, "mrad", "a tilt this near to the largest of the library has ended there", "design"
+    )
+    on_bound_share: float = threshold(
+        1e-4, "of the range", "any other parameter this near to a bound has ended there", "design"
+    )
+
     # ---- an answer that holds
     room: tuple[float, float] = threshold(
         (0.5, 0.2), "nm, mrad", "how far beyond the window about its seed an answer still confirms it", HYBRID

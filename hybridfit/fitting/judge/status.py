@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.fitting.candidates import Candidate, tilt_distance
-from hybridfit.fitting.judge.crystallinity import crystallinity, structure_left
+from hybridfit.fitting.judge.crystallinity import Structure, crystallinity, structure_along_rings
 from hybridfit.fitting.judge.settings import JudgeSettings
 from hybridfit.fitting.refine.refiner import Minimum
 from hybridfit.fitting.result import FitResult
@@ -60,8 +60,7 @@ def judge(
     limits, region, fit = settings.judging, best.region, best.fit
     if not np.isfinite(list(fit.values.values())).all() or fit.coefficients[0] <= 0:
         return Verdict(Status.failed, "no positive intensity factor fits the frame")
-    explained = 1 - fit.sum_of_squares / fit.residual.size / region.variance
-    by_chance = (len(fit.names) + len(fit.coefficients)) / fit.residual.size
+    explained, by_chance = explained_variance(best)
     if explained < limits.beyond_chance * by_chance:
         said = f"it explains {max(explained, 0):.1%} of the variance, which noise would too"
         return Verdict(Status.poor_match, said)
@@ -69,7 +68,7 @@ def judge(
     if misfit > limits.poor_misfit:
         said = f"misfit {misfit:.1%} of the pattern's variance, at most {limits.poor_misfit:.0%} is usual"
         return Verdict(Status.poor_match, said)
-    share, error = _crystallinity(best)
+    share, error = crystal_share(best)
     if share < limits.seen * error:
         return Verdict(Status.poor_match, "no structure of a crystal stands out of the noise")
     if share + limits.seen * error < limits.crystalline:
@@ -81,7 +80,7 @@ def judge(
         return Verdict(Status.poor_match, f"{left:.0%} of the structure is left, at most {most:.0%} is usual")
     if doubt:
         return Verdict(Status.poor_match, doubt)
-    hole = -bg.lowest(fit.coefficients[1:]) / max(float(np.ptp(fit.model)), 1e-300)
+    hole = negative_background(best)
     if hole > limits.hole:
         return Verdict(
             Status.poor_match, f"it takes a background that is negative by {hole:.0%} of the pattern"
@@ -92,8 +91,8 @@ def judge(
         return Verdict(Status.at_bound, ", ".join(dict.fromkeys(bounded.values())))
     turned: list[Minimum] = []
     for rival in rivals:
-        excess = rival.answer.chi2 / best.answer.chi2 - 1
-        if excess * fit.n_effective >= limits.ambiguous**2:
+        excess, variance = how_much_deeper(best, rival)
+        if variance >= limits.ambiguous**2:
             continue
         if in_another_orientation(best, rival, settings):
             turned.append(rival)
@@ -127,15 +126,39 @@ def _remarks(best: Minimum, turned: Sequence[Minimum]) -> tuple[str, ...]:
     return (ROTATION_DECIDES.format(values=values),)
 
 
+def explained_variance(minimum: Minimum) -> tuple[float, float]:
+    """The share of the frame's variance that a refinement explains, and what it would of pure noise."""
+    region, fit = minimum.region, minimum.fit
+    explained = 1 - fit.sum_of_squares / fit.residual.size / region.variance
+    return explained, (len(fit.names) + len(fit.coefficients)) / fit.residual.size
+
+
+def negative_background(minimum: Minimum) -> float:
+    """How far the fitted background goes below zero, relative to the range of the fitted image."""
+    fit = minimum.fit
+    return -bg.lowest(fit.coefficients[1:]) / max(float(np.ptp(fit.model)), 1e-300)
+
+
+def how_much_deeper(best: Minimum, rival: Minimum) -> tuple[float, float]:
+    """How much larger a rival's χ² is, relatively, and as a variance: the square of standard deviations."""
+    excess = rival.answer.chi2 / best.answer.chi2 - 1
+    return excess, excess * best.fit.n_effective
+
+
 def unexplained(minimum: Minimum, limits: JudgeSettings) -> float:
     """The share of the frame's structure that a refinement leaves."""
+    return structure_of(minimum).share_left(limits.grain)
+
+
+def structure_of(minimum: Minimum) -> Structure:
+    """What varies along rings, in the frame and in what a refinement leaves of it."""
     region, fit = minimum.region, minimum.fit
     radius = region.radius(fit)[region.mask]
     noise = fit.noise.counting(fit.model)
-    return structure_left(region.image[region.mask], fit.residual, radius, noise, limits.grain)
+    return structure_along_rings(region.image[region.mask], fit.residual, radius, noise)
 
 
-def _crystallinity(minimum: Minimum) -> tuple[float, float]:
+def crystal_share(minimum: Minimum) -> tuple[float, float]:
     """The share of the fitted crystal's structure that the frame has, and its standard error."""
     region, fit = minimum.region, minimum.fit
     radius = region.radius(fit)[region.mask]
@@ -159,23 +182,25 @@ def on_bound(minimum: Minimum, library: Library, settings: FitSettings) -> dict[
     found = {}
     fit, own, limit = minimum.fit, settings.bounds, settings.tilt_limit(library)
     t = fit.values["thickness"]
-    near = max(0.02, 0.5 * min(fit.errors.get("thickness", 0.0), 1.0))
+    limits = settings.judging
+    share, most = limits.on_bound_errors
+    near = max(limits.on_bound_thickness, share * min(fit.errors.get("thickness", 0.0), most))
     for bound, what in zip(library.thickness_range, (", or less: vacuum?", ""), strict=True):
         if "thickness" in fit.names and abs(t - bound) < near:
             found["thickness"] = f"thickness = {bound:g} nm{what}"
     if {"tilt_x", "tilt_y"} & set(fit.names):
-        if np.hypot(fit.values["tilt_x"], fit.values["tilt_y"]) > limit - 0.01:
+        if np.hypot(fit.values["tilt_x"], fit.values["tilt_y"]) > limit - limits.on_bound_tilt:
             found["tilt_x"] = found["tilt_y"] = f"tilt = {limit:.3g} mrad"
     for name in (*BOUNDED, *library.structure):
         if name not in fit.names:
             continue
         (low, high), value = fit.bounds[name], fit.values[name]
         nearest = high - value if name == "blur" and low == 0 else min(value - low, high - value)
-        if nearest < 1e-4 * (high - low):
+        if nearest < limits.on_bound_share * (high - low):
             found[name] = name
     for name in set(own) & set(fit.names) - set(found):
         (low, high), value = own[name], fit.values[name]
-        if min(value - low, high - value) < 1e-4 * (high - low):
+        if min(value - low, high - value) < limits.on_bound_share * (high - low):
             found[name] = name
     return found
 

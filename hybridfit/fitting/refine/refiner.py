@@ -27,7 +27,6 @@ Array = NDArray[np.float64]
 
 FIXED_BY_DEFAULT = ("semi_angle",)
 FIXED_WHEN_COARSE = ("ellipticity_a", "ellipticity_b")
-ELSEWHERE = 0.95  # of the room: an answer that has come this far has left the window of its seed
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,9 +151,9 @@ class Refiner:
                 settings=limits,
             )
             answer = region.answer(fit, weights)
-            near = abs(answer.thickness - seed.thickness) < ELSEWHERE * limits.slack * WINDOW[0]
+            near = abs(answer.thickness - seed.thickness) < limits.left * limits.slack * WINDOW[0]
             for a, b in zip(answer.tilt, seed.tilt, strict=True):
-                near &= abs(a - b) < ELSEWHERE * limits.slack * WINDOW[1]
+                near &= abs(a - b) < limits.left * limits.slack * WINDOW[1]
             if near or is_thin(answer.thickness, self.library, limits):
                 break
             seed = answer

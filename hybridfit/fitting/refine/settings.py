@@ -51,6 +51,12 @@ class RefineSettings:
     slack: float = threshold(
         1.5, "windows", "a fit may leave the window by half of it before the window follows", "design"
     )
+    left: float = threshold(
+        0.95,
+        "of this room",
+        "an answer that has moved so far has left the window of its seed, and the window follows",
+        "design",
+    )
     blur_most: float = threshold(3.0, "mrad", "a wider blur leaves no pattern", "design")
     ellipticity_most: float = threshold(0.1, "1", "no projector lens distorts by more", "design")
     scale_room: tuple[float, float] = threshold(
@@ -82,6 +88,11 @@ class RefineSettings:
     )
     thinnest: float = threshold(
         0.25, "nm", "this near to the thinnest of a library counts as next to nothing", "benchmarks.edges"
+    )
+
+    # ---- the curve of χ² in a picture
+    curve_step: float = threshold(
+        1.5, "nm", "between thicknesses of the curve of χ², at most: its minima are wider", "design"
     )
 
     # ---- errors

@@ -15,7 +15,6 @@ from hybridfit.fitting.refine.region import Region
 from hybridfit.frame import Frame
 
 Array = NDArray[np.float64]
-STEP = 1.5  # nm
 
 
 def along_thickness(
@@ -38,7 +37,8 @@ def along_thickness(
     """
     model = refiner.model(frame, minimum.answer, region, fine_pixel)
     low, high = refiner.library.thickness_range
-    count = max(int(np.ceil((high - low) / STEP)), 1)
+    step = refiner.settings.refining.curve_step
+    count = max(int(np.ceil((high - low) / step)), 1)
     answer = minimum.answer.thickness
     thickness = np.union1d(np.linspace(low, high, count + 1), np.clip(answer, low, high))
     problem = Problem(model, region.image[region.mask], np.full(model.n_pixels, 1 / region.variance))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridfit.fitting.judge.crystallinity import crystallinity, structure_left
+from hybridfit.fitting.judge.crystallinity import crystallinity, structure_along_rings
+from hybridfit.fitting.judge.settings import JUDGE
 
 ROW, COL = np.indices((80, 80)) - 39.5
 RADIUS = np.hypot(ROW, COL).ravel()
@@ -15,6 +16,10 @@ PETALS = RADIAL * np.cos(4 * np.arctan2(ROW, COL)).ravel()
 
 def noise(level, seed=0):
     return np.random.default_rng(seed).normal(0, np.sqrt(level), RADIUS.size), np.full(RADIUS.size, level)
+
+
+def structure_left(*arrays):
+    return structure_along_rings(*arrays).share_left(JUDGE.grain)
 
 
 @pytest.mark.parametrize("left", [0.1, 0.5, 1.0])
