@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,11 +11,29 @@ from hybridfit.errors import InputError
 from hybridfit.library.library import Library
 from hybridfit.model import SEMI_ANGLE_ROOM
 from hybridfit.quantities import quantity
+from hybridfit.thresholds import threshold
 
-CENTRE, SCALE, TURN = (-1e5, 1e5), (0.2, 1e4), (-360.0, 360.0)  # px, px/mrad, degrees: no camera has more
-ELLIPTICITY, BLUR = 0.1, 3.0  # 1, mrad: what parameters may be fixed at
-WIDEST_ELLIPTICITY, WIDEST_BLUR = 0.3, 6.0  # what bounds may be widened to
 LIBRARY = ("thickness", "tilt_x", "tilt_y")  # bounds of these end where the library ends, without a word
+
+
+@dataclass(frozen=True)
+class LimitSettings:
+    """What parameters may be fixed at, and how far their bounds may be moved."""
+
+    centre: tuple[float, float] = threshold((-1e5, 1e5), "px", "no frame has its centre beyond", "design")
+    scale: tuple[float, float] = threshold((0.2, 1e4), "px/mrad", "no camera has more or less", "design")
+    rotation: tuple[float, float] = threshold((-360.0, 360.0), "degrees", "one turn either way", "design")
+    ellipticity: float = threshold(0.1, "1", "no projector lens distorts by more", "design")
+    blur: float = threshold(3.0, "mrad", "a wider blur leaves no pattern", "design")
+    widest_ellipticity: float = threshold(
+        0.3, "1", "to which a user may widen the bounds: the discs overlap as ellipses", "design"
+    )
+    widest_blur: float = threshold(
+        6.0, "mrad", "to which a user may widen the bounds: twice what leaves no pattern", "design"
+    )
+
+
+LIMITS = LimitSettings()
 
 
 def check_fixed(fix: Mapping[str, float | None], library: Library, semi_angle: float) -> None:
@@ -28,7 +47,7 @@ def check_fixed(fix: Mapping[str, float | None], library: Library, semi_angle: f
     library : Library
     semi_angle : float, mrad
     """
-    allowed = _limits(library, semi_angle, ELLIPTICITY, BLUR)
+    allowed = _limits(library, semi_angle, LIMITS.ellipticity, LIMITS.blur)
     for name, value in fix.items():
         if name in library.structure:
             if value is not None:
@@ -62,7 +81,7 @@ def check_bounds(bounds: Mapping[str, tuple[float, float]], library: Library, se
     library : Library
     semi_angle : float, mrad
     """
-    limits = _limits(library, semi_angle, WIDEST_ELLIPTICITY, WIDEST_BLUR)
+    limits = _limits(library, semi_angle, LIMITS.widest_ellipticity, LIMITS.widest_blur)
     for name, (low, high) in bounds.items():
         if name in library.structure:
             axis = library.structure[name]
@@ -88,10 +107,10 @@ def _limits(
         "thickness": library.thickness_range,
         "tilt_x": (-tilt, tilt),
         "tilt_y": (-tilt, tilt),
-        "centre_x": CENTRE,
-        "centre_y": CENTRE,
-        "scale": SCALE,
-        "rotation": TURN,
+        "centre_x": LIMITS.centre,
+        "centre_y": LIMITS.centre,
+        "scale": LIMITS.scale,
+        "rotation": LIMITS.rotation,
         "ellipticity_a": (-ellipticity, ellipticity),
         "ellipticity_b": (-ellipticity, ellipticity),
         "semi_angle": (semi_angle - room, min(semi_angle + room, library.semi_angle_max)),

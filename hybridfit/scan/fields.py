@@ -32,7 +32,6 @@ from hybridfit.thresholds import threshold
 
 Array = NDArray[np.float64]
 REST_ENERGY_KV = constants.m_e * constants.c**2 / constants.e / 1e3
-ROUNDS = 50  # of weights at most; ten are usual
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,7 @@ class FieldSettings:
         "larger residuals have no weight; 95 % efficient",
         "Holland & Welsch, Commun. Stat. 6 (1977)",
     )
+    rounds: int = threshold(50, "rounds", "of weights, at most; ten are usual", "design")
 
 
 FIELD = FieldSettings()
@@ -186,7 +186,7 @@ def robust_plane(values: Array, used: NDArray[np.bool_], settings: FieldSettings
     a = a * varies
     plane = np.linalg.lstsq(a, b, rcond=None)[0]
     for weigh, width in ((_huber, settings.huber), (_tukey, settings.tukey)):
-        for _ in range(ROUNDS):
+        for _ in range(settings.rounds):
             residual = np.abs(b - a @ plane)
             sigma = 1.4826 * float(np.median(residual))
             if not sigma > 1e-12:

@@ -12,11 +12,11 @@ from joblib.parallel import get_active_backend
 
 from hybridfit.errors import InputError
 from hybridfit.scan.rows import Rows
+from hybridfit.scan.settings import WORK
 from hybridfit.scan.stopping import end_with
 from hybridfit.scan.worker import Job, Task, work
 
 PATIENCE = "10s"  # with a scheduler
-AHEAD = 2  # tasks prepared for each worker, so that none waits for the network
 
 
 class Workers:
@@ -59,7 +59,7 @@ class Workers:
         """Work on tasks, in any order; tasks are asked for as they are needed."""
         with self._config(job):
             run = joblib.Parallel(
-                return_as="generator_unordered", batch_size=1, pre_dispatch=f"{AHEAD}*n_jobs"
+                return_as="generator_unordered", batch_size=1, pre_dispatch=f"{WORK.ahead}*n_jobs"
             )
             parent = None if self.remote else os.getpid()
             yield from run(joblib.delayed(_work)(parent, job, task) for task in tasks)

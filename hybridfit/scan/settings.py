@@ -90,9 +90,26 @@ class WorkSettings:
     position_bytes: float = threshold(
         4e3, "bytes", "of memory for each position of a map, when it is written", "design"
     )
+    ahead: int = threshold(
+        2, "tasks", "prepared for each worker, so that none waits for the network", "design"
+    )
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """What finished blocks on disk may be, before they are read."""
+
+    largest_manifest: int = threshold(1 << 24, "bytes", "a manifest has some thousand", "design")
+    part_bytes: int = threshold(
+        1 << 20, "bytes", "of a part, beside its positions: no part of a map is larger", "design"
+    )
+    part_position_bytes: int = threshold(
+        1 << 17, "bytes", "of a part for each of its positions: no part of a map is larger", "design"
+    )
 
 
 FIRST_PASS, NEIGHBOURS, WORK = FirstPassSettings(), NeighbourSettings(), WorkSettings()
+STORE = StoreSettings()
 
 
 @dataclass(frozen=True)

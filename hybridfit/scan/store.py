@@ -27,10 +27,9 @@ from hybridfit.io import atomic_path, write_json_atomic
 from hybridfit.scan.lock import Taken, locked
 from hybridfit.scan.positions import At
 from hybridfit.scan.rows import FIELDS, Rows
+from hybridfit.scan.settings import STORE
 
 VERSION = 2
-LARGEST_MANIFEST = 1 << 24  # bytes: one of ours has some thousand
-PART_BYTES, POSITION_BYTES = 1 << 20, 1 << 17  # no part of ours is larger, on its own and by position
 
 
 def digest(settings: dict[str, Any]) -> str:
@@ -132,7 +131,8 @@ class Store:
             return None
         try:
             with zipfile.ZipFile(path) as parts:
-                if sum(part.file_size for part in parts.infolist()) > PART_BYTES + len(at) * POSITION_BYTES:
+                most = STORE.part_bytes + len(at) * STORE.part_position_bytes
+                if sum(part.file_size for part in parts.infolist()) > most:
                     return None
             with np.load(path, allow_pickle=False) as stored:
                 arrays = {key: stored[key] for key in (*Rows.__annotations__, "at", "digest", "name")}
@@ -197,7 +197,7 @@ def _checksum(arrays: dict[str, np.ndarray]) -> str:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > LARGEST_MANIFEST:
+        if path.stat().st_size > STORE.largest_manifest:
             raise ValueError(f"{path.stat().st_size / 1e6:.0f} MB, more than any manifest has")
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
