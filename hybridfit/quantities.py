@@ -129,13 +129,14 @@ def quantity(name: str, unit: str | None = None) -> Quantity:
     ----------
     name : str
     unit : str, optional
-        Of a structural parameter; "1" and None mean that it has none.
+        Of a structural parameter, for people or after the CF conventions; "1" and None mean that it has none.
     """
     known = QUANTITIES.get(name)
     if known is not None:
         return known
     words = name.replace("_", " ")
-    return Quantity(name, "" if unit in (None, "1") else str(unit), words, words)
+    by_cf = {spelling.cf: own for own, spelling in SPELLINGS.items()}
+    return Quantity(name, "" if unit is None else by_cf.get(unit, unit), words, words)
 
 
 def decimals(stderr: float, most: int = 8) -> int:

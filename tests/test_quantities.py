@@ -39,6 +39,7 @@ def test_structural_parameters_have_the_unit_of_their_library():
     shift = quantity("oxygen_shift", "Å")
     assert (shift.unit, shift.attrs["units"], shift.label) == ("Å", "Å", "oxygen shift")
     assert quantity("polarity", "1").dimensionless and quantity("polarity").attrs["units"] == "1"
+    assert quantity("shear", "degree").unit == "°" and quantity("shear", "°").attrs["units"] == "degree"
     assert quantity("thickness", "µm").unit == "nm"  # a fitted quantity keeps its own
 
 

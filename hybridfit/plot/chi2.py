@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from hybridfit.plot.answer import Answer
-from hybridfit.plot.style import BLACK, BLUE, DPI, GREEN, ORANGE, RED, WHITE_HALO
+from hybridfit.plot.answer import Answer, Array, Rival
+from hybridfit.plot.labels import Label, label_points, shrink, size_px
+from hybridfit.plot.settings import PICTURE, PictureSettings
+from hybridfit.plot.style import BLACK, BLUE, GREEN, ORANGE, RED, legend_below
 from hybridfit.plot.words import measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-RIVALS = 4  # other minima that are marked
+LEAST = 1e-6  # χ² drawn at least: the axis is logarithmic
+ROOM = 1.5  # factor of χ² above and below what is drawn
 
 
 class Minimum(NamedTuple):
-    """A minimum of χ² other than the answer's: nm, and relative to the variance."""
+    """A minimum of the χ² curve other than the answer's: nm, and relative to the variance."""
 
     thickness: float
     chi2: float
 
 
-def other_minima(result: Answer, most: int = RIVALS) -> list[Minimum]:
+def other_minima(result: Answer, settings: PictureSettings = PICTURE) -> list[Minimum]:
     """Minima of the χ²(thickness) curve other than the answer's, the deepest first.
 
-    Minima that a ridge of less than 5 % separates from a deeper one are ripples, and left out.
+    A minimum counts when χ² rises by the factor `settings.curve_ridge` on the way to every deeper point of
+    the curve, and when it is at least `settings.curve_apart` (nm) from the answer. At most
+    `settings.rivals` are returned.
     """
     if result.whole_curve is None:
         return []
@@ -40,101 +45,116 @@ def other_minima(result: Answer, most: int = RIVALS) -> list[Minimum]:
         ridges = [
             chi2[min(i, j) : max(i, j) + 1].max() for j in np.flatnonzero(chi2 < chi2[i])
         ]  # on the way to every deeper point
-        if min(ridges, default=np.inf) > 1.05 * chi2[i] and abs(thickness[i] - answer) > 3:
+        if (
+            min(ridges, default=np.inf) > settings.curve_ridge * chi2[i]
+            and abs(thickness[i] - answer) > settings.curve_apart
+        ):
             found.append(Minimum(float(thickness[i]), float(chi2[i])))
-    return sorted(found, key=lambda m: m.chi2)[:most]
+    return sorted(found, key=lambda m: m.chi2)[: settings.rivals]
 
 
-def draw_chi2(axis: Axes, result: Answer) -> None:
-    """χ² of the search against thickness; the answer, its interval, and what else was considered.
+def runners_up(result: Answer, settings: PictureSettings = PICTURE) -> list[Rival]:
+    """Refined candidates other than the answer, each minimum once, the best first.
 
-    A refined candidate is marked on the curve at its thickness, because its own χ² counts every
-    pixel's noise, and the search's does not; its label has the ratio to the answer's instead.
+    Two candidates are one minimum when they agree in thickness within `settings.same_thickness` and in both
+    components of tilt within `settings.same_tilt`. Candidates within `settings.candidate_apart` (nm) of the
+    answer are left out.
+    """
+    answer = result.parameters["thickness"].value
+    known = [c for c in result.candidates if c.chi2 > 0]
+    found: list[Rival] = []
+    for each in sorted(known, key=lambda c: c.chi2):
+        near = abs(each.thickness - answer) <= settings.candidate_apart
+        if not near and not any(_same(each, other, settings) for other in found):
+            found.append(each)
+    return found
+
+
+def _same(one: Rival, other: Rival, settings: PictureSettings) -> bool:
+    tilt = max(abs(one.tilt_x - other.tilt_x), abs(one.tilt_y - other.tilt_y))
+    thickness = abs(one.thickness - other.thickness)
+    return thickness <= settings.same_thickness and tilt <= settings.same_tilt
+
+
+def draw_chi2(axis: Axes, result: Answer, settings: PictureSettings = PICTURE) -> None:
+    """χ² of the search against thickness; the answer, its interval, and its rivals.
+
+    A refined candidate is marked on the curve at its thickness, because its own χ² counts the noise of
+    every pixel, and the search's does not. Its label says how many times the answer's χ² it has.
     """
     t = result.parameters["thickness"]
-    axis.set_title("χ² against thickness", loc="left", fontweight="bold")
+    heading = axis.set_title("χ² against thickness", loc="left", fontweight="bold")
     axis.set_xlabel("thickness (nm)")
     axis.set_ylabel("χ² / variance")
     axis.set_yscale("log")
     axis.grid(axis="y", lw=0.6)
-    rest = [c for c in result.candidates if c.chi2 > 0 and abs(c.thickness - t.value) > 0.5]
+    others = runners_up(result, settings)
+    rivals = others[: settings.rivals]
     best = min((c.chi2 for c in result.candidates if c.chi2 > 0), default=math.nan)
     curve = result.whole_curve
+    curves: list[tuple[Array, Array]] = []
     if curve is not None:
-        thickness, chi2 = curve[0], np.maximum(curve[1], 1e-6)
+        thickness, chi2 = curve[0], np.maximum(curve[1], LEAST)
         label = "search, coarse grid" if result.curve_searched else "at the answer's tilt and camera"
         axis.plot(thickness, chi2, color=BLUE, label=label, zorder=2)
-        axis.set_xlim(float(thickness[0]), float(thickness[-1]))
-        heights = np.interp([c.thickness for c in rest], thickness, chi2).tolist()
-        low, high = float(chi2.min()), float(chi2.max())
+        curves.append((thickness, chi2))
+        heights = np.interp([c.thickness for c in rivals], thickness, chi2).tolist()
+        drawn = [float(chi2.min()), float(chi2.max())]
     else:
-        heights = [c.chi2 for c in rest]
-        low, high = min([best, *heights]), max([best, *heights])
-        axis.margins(x=0.2)
-    colour = GREEN if result.status.name == "converged" else BLACK
+        heights = [c.chi2 for c in rivals]
+        drawn = [v for v in (best, *heights) if math.isfinite(v)]
+    _set_limits(axis, curve, [t.value, *(c.thickness for c in rivals)], drawn)
     if np.isfinite(t.value):
+        colour = GREEN if result.status.name == "converged" else BLACK
         if t.interval95 is not None:
             axis.axvspan(*t.interval95, color=colour, alpha=0.25, lw=0)
         axis.axvline(t.value, color=colour, lw=1.4, label="answer and its 95 % interval", zorder=1.8)
-    minima = [m for m in other_minima(result) if all(abs(m.thickness - c.thickness) > 4 for c in rest)]
+        value = axis.set_title(f"{measured(t)} nm", loc="right", fontweight="bold", color=colour)
+        shrink(value, axis.get_window_extent().width - size_px(heading)[0] - 12)
+        curves.append((np.full(2, t.value), np.array(axis.get_ylim())))
+    minima = [
+        m
+        for m in other_minima(result, settings)
+        if all(abs(m.thickness - c.thickness) > settings.curve_taken for c in others)
+    ]
     if minima:
         at, depth = zip(*minima, strict=True)
-        axis.plot(at, depth, "v", color=RED, ms=7, mec="white", label="other minima")
-    if rest:
+        axis.plot(at, depth, "v", color=RED, ms=7, mec="white", label="other minima", zorder=3)
+    if rivals:
         axis.plot(
-            [c.thickness for c in rest], heights, "D", color=ORANGE, ms=7, mec="white",
-            label="runners-up, refined (× the answer's χ²)", zorder=3,
+            [c.thickness for c in rivals], heights, "D", color=ORANGE, ms=7, mec="white",
+            label="runners-up (× the answer's χ²)", zorder=3,
         )  # fmt: skip
-    if not (0 < low < math.inf and 0 < high < math.inf):
-        low, high = 0.01, 1.0
-    high = min(max(high, 1.5 * low) * 1.7, max(1.5, 1.2 * high))
-    # for the legend, and labels that no curve keeps apart from it, below the least χ²
-    room = (0.06 if curve is not None else 0.16) + 0.065 * len(axis.get_legend_handles_labels()[0])
-    low *= (low / high) ** (room / (1 - room))
-    axis.set_ylim(low, high)
-    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
-    axis.yaxis.set_minor_formatter(NullFormatter())
     labels = [
-        (c.thickness, y, f"{c.thickness:.1f} nm (× {c.chi2 / best:.3g})", BLACK)
-        for c, y in zip(rest[:RIVALS], heights, strict=False)
+        Label(c.thickness, y, f"{c.thickness:.1f} nm (× {_ratio(c.chi2 / best)})", BLACK)
+        for c, y in zip(rivals, heights, strict=True)
     ]
-    labels += [(m.thickness, m.chi2, f"{m.thickness:.0f} nm", RED) for m in minima]
-    _label_apart(axis, labels)
-    if np.isfinite(t.value):
-        right = t.value > np.mean(axis.get_xlim())
-        axis.annotate(
-            f"{measured(t)} nm",
-            (t.value, high),
-            (-6 if right else 6, -4),
-            textcoords="offset points",
-            ha="right" if right else "left",
-            va="top",
-            color=colour,
-            fontweight="bold",
-            path_effects=WHITE_HALO,
-        )
-    if axis.get_legend_handles_labels()[0]:
-        corner: Any = "lower left" if t.value > np.mean(axis.get_xlim()) else "lower right"
-        axis.legend(loc=corner, fontsize=9, frameon=True, framealpha=0.85, edgecolor="none")
+    # of minima with the same thickness and χ², such as those of a crystal and its mirror image, one has words
+    labels = list({each.text: each for each in reversed(labels)}.values())[::-1]
+    labels += [Label(m.thickness, m.chi2, f"{m.thickness:.0f} nm", RED) for m in minima]
+    label_points(axis, labels, curves)
+    legend_below(axis, 2)
 
 
-def _label_apart(axis: Axes, labels: list[tuple[float, float, str, str]]) -> None:
-    """Write labels (x, y, text, colour) below their points, the first ones nearest; none overlap."""
-    height = 12.0  # pt
-    taken: list[tuple[float, float, float, float]] = []
-    left, right = (72 / DPI * axis.transData.transform((x, 1.0))[0] for x in axis.get_xlim())
-    for x, y, text, colour in labels:
-        column, top = 72 / DPI * axis.transData.transform((x, y))
-        half = 3.1 * len(text) + 2
-        middle = float(np.clip(column, left + half, max(right - half, left + half)))
-        for below in (9 + height * line for line in range(4)):
-            box = middle - half, middle + half, top - below - height, top - below
-            if any(box[0] < b[1] and b[0] < box[1] and box[2] < b[3] and b[2] < box[3] for b in taken):
-                continue
-            taken.append(box)
-            axis.annotate(
-                text, (x, y), (middle - column, -below), textcoords="offset points",
-                ha="center", va="top", fontsize=9.5, color=colour, path_effects=WHITE_HALO,
-            )  # fmt: skip
-            break
+def _ratio(times: float) -> str:
+    """How many times the answer's χ², to as many digits as tell it from 1."""
+    return f"{times:.4g}" if times < 1.01 else f"{times:.3g}"
+
+
+def _set_limits(axis: Axes, curve: Array | None, thicknesses: list[float], drawn: list[float]) -> None:
+    """Limits of thickness and χ² that hold what is drawn, and per cent along χ²."""
+    known = [v for v in thicknesses if math.isfinite(v)]
+    room = 0.2
+    if curve is not None:
+        known += [float(curve[0][0]), float(curve[0][-1])]
+        room = 0.02
+    if known:
+        wide = max(known) - min(known) or 5.0
+        axis.set_xlim(min(known) - room * wide, max(known) + room * wide)
+    low, high = (min(drawn), max(drawn)) if drawn else (0.01, 1.0)
+    if not 0 < low <= high < math.inf:
+        low, high = 0.01, 1.0
+    axis.set_ylim(low / ROOM, max(high, 1.5 * low) * ROOM)
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g} %"))
+    axis.yaxis.set_minor_formatter(NullFormatter())

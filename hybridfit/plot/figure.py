@@ -21,13 +21,15 @@ from hybridfit.plot.answer import Answer, Array, Images
 from hybridfit.plot.chi2 import draw_chi2
 from hybridfit.plot.images import draw_images
 from hybridfit.plot.profiles import draw_profiles
-from hybridfit.plot.style import BLACK, DPI, STYLE, styled_figure
-from hybridfit.plot.words import draw_numbers, short
+from hybridfit.plot.settings import PICTURE, PictureSettings
+from hybridfit.plot.style import DPI, SIZE_INCHES, STYLE, styled_figure
+from hybridfit.plot.words import draw_numbers, draw_title, short
 
+IMAGE = 4.1  # inches of the side of an image
 FORMATS = (".png", ".pdf", ".svg")
 
 
-def plot_fit(result: Answer, path: str | Path | None = None) -> Figure:
+def plot_fit(result: Answer, path: str | Path | None = None, settings: PictureSettings = PICTURE) -> Figure:
     """Draw a fit, and save it if a path is given.
 
     Parameters
@@ -36,6 +38,8 @@ def plot_fit(result: Answer, path: str | Path | None = None) -> Figure:
         A FitResult, or any object with the attributes of `Answer`.
     path : str or path, optional
         .png (1600 × 1000 px), .pdf or .svg.
+    settings : PictureSettings, optional
+        Which minima are marked.
 
     Returns
     -------
@@ -49,7 +53,7 @@ def plot_fit(result: Answer, path: str | Path | None = None) -> Figure:
     if path is not None:
         check_suffix(path)
     with styled_figure() as figure:
-        _draw(figure, result)
+        _draw(figure, result, settings)
     if path is not None:
         with atomic_path(path) as temporary:
             save(figure, temporary)
@@ -76,18 +80,23 @@ def save(figure: Figure, path: str | Path) -> None:
         figure.savefig(path, dpi=DPI, metadata=metadata)
 
 
-def _draw(figure: Figure, result: Answer) -> None:
+def _draw(figure: Figure, result: Answer, settings: PictureSettings) -> None:
     title = (
         f"{short(result.source)}   ·   {result.library}   ·   "
         f"semi-angle {result.parameters['semi_angle'].value:.4g} mrad"
     )
-    figure.text(0.045, 0.95, title, fontsize=16, fontweight="bold", color=BLACK, parse_math=False)
+    draw_title(figure, 0.7, 0.55, title)
     shown, units = _in_short_numbers(result.thumbnail)
-    axes = [figure.add_axes((left, 0.475, 0.262, 0.419)) for left in (0.045, 0.33, 0.68)]
+    axes = [figure.add_axes(_share(left, 4.85, IMAGE, IMAGE)) for left in (0.7, 5.05, 10.35)]
     draw_images(figure, axes, result, shown, units)
-    draw_profiles(figure, (0.063, 0.07, 0.244, 0.315), result, shown, units)
-    draw_chi2(figure.add_axes((0.378, 0.07, 0.244, 0.315)), result)
-    draw_numbers(figure.add_axes((0.68, 0.03, 0.305, 0.38)), result)
+    draw_profiles(figure, _share(1.05, 1.35, 3.75, 2.65), result, shown, units, settings)
+    draw_chi2(figure.add_axes(_share(5.85, 1.35, 3.75, 2.65)), result, settings)
+    draw_numbers(figure.add_axes(_share(10.35, 0.3, 5.35, 3.85)), result)
+
+
+def _share(left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
+    """A place on the page in shares of its size, from inches."""
+    return left / SIZE_INCHES[0], bottom / SIZE_INCHES[1], width / SIZE_INCHES[0], height / SIZE_INCHES[1]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The upper row: experiment, fit and residual, with what the fit knows about them drawn on top."""
+"""The upper row: experiment, fit and residual, with disc, crystal axes and zone axis as fitted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from hybridfit.pattern.camera import Camera, to_pixels
 from hybridfit.plot.answer import Answer, Images
-from hybridfit.plot.style import BLACK, DIFFERENCE, GREY, HALO, INTENSITY
+from hybridfit.plot.style import BLACK, DASHES, DIFFERENCE, GREY, HALO, INTENSITY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ RESIDUAL_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # of the intensity scal
 
 
 def draw_images(figure: Figure, axes: list[Axes], result: Answer, shown: Images, units: str) -> None:
-    """Experiment and fit on one colour scale, and their residual on its own."""
+    """Experiment and fit on one colour scale, and their residual on a scale of its own."""
     low, high = _limits(shown)
     residual = shown.experiment - shown.fit
     step, limit = _residual_limit(residual, high - low)
@@ -59,7 +59,9 @@ def draw_images(figure: Figure, axes: list[Axes], result: Answer, shown: Images,
     axes[0].set_ylabel("row (px)")
     _scale_bar(axes[0], result)
     _crystal_axes(axes[1], result)
-    axes[2].set_title(f"colours end at ±{step:.0%} of the other scale", loc="right", fontsize=9.5, color=GREY)
+    axes[2].set_title(
+        f"colours end at ±{100 * step:.0f} % of the other scale", loc="right", fontsize=9.5, color=GREY
+    )
     for axis, mappable, label in (
         (axes[1], drawn[1], "intensity, experiment and fit"),
         (axes[2], drawn[2], "experiment − fit"),
@@ -86,7 +88,7 @@ def _limits(shown: Images) -> tuple[float, float]:
 
 
 def _residual_limit(residual: Array, span: float) -> tuple[float, float]:
-    """The rung of RESIDUAL_STEPS that holds nearly all of the residual, and what it is in frame units."""
+    """The step of RESIDUAL_STEPS that holds nearly all of the residual, and its size in frame units."""
     values = np.abs(residual[np.isfinite(residual)])
     needed = float(np.percentile(values, 99)) / span if values.size else 0.0
     step = next((s for s in RESIDUAL_STEPS if needed <= s), RESIDUAL_STEPS[-1])
@@ -103,7 +105,7 @@ def _direct_disc(axis: Axes, result: Answer, colour: str) -> None:
     centre = result.parameters["centre_x"].value, result.parameters["centre_y"].value
     if np.isfinite([*centre, scale]).all():
         radius = scale * result.parameters["semi_angle"].value
-        axis.add_patch(Circle(centre, radius, fill=False, color=colour, lw=1.1, ls=(0, (4, 3)), alpha=0.85))
+        axis.add_patch(Circle(centre, radius, fill=False, color=colour, lw=1.1, ls=DASHES, alpha=0.85))
 
 
 def _scale_bar(axis: Axes, result: Answer) -> None:
@@ -140,18 +142,22 @@ def _crystal_axes(axis: Axes, result: Answer) -> None:
     low, high = np.minimum(along.min(axis=0), 0) * 1.35, np.maximum(along.max(axis=0), 0) * 1.35
     x0, y0 = left + 0.02 * (right - left) - low[0], bottom - 0.02 * (bottom - top) - high[1]
     for (dx, dy), name in zip(along, "xy", strict=True):
-        axis.annotate(
+        arrow = axis.annotate(
             "",
             (x0 + dx, y0 + dy),
             (x0, y0),
             arrowprops={"arrowstyle": "-|>", "color": BLACK, "lw": 1.6, "shrinkA": 0, "shrinkB": 0},
         )
+        assert arrow.arrow_patch is not None
+        arrow.arrow_patch.set_path_effects(HALO)
         letter = axis.text(x0 + 1.22 * dx, y0 + 1.22 * dy, name, ha="center", va="center", style="italic")
         letter.set_path_effects(HALO)
     col, row = to_pixels(np.array([-tilt[0]]), np.array([-up * tilt[1]]), camera)
-    for colour, width in ((BLACK, 3.2), ("white", 1.5)):
+    inside = left <= col[0] <= right and top <= row[0] <= bottom
+    for colour, width in ((BLACK, 3.2), ("white", 1.5)) if inside else ():
         axis.plot(col, row, marker="+", ms=13, mew=width, color=colour, ls="none")
-    axis.set_title(f"+ zone axis, |τ| = {math.hypot(*tilt):.2f} mrad", loc="right", fontsize=9.5, color=GREY)
+    words = "+ zone axis" if inside else "zone axis outside"
+    axis.set_title(f"{words}, |τ| = {math.hypot(*tilt):.2f} mrad", loc="right", fontsize=9.5, color=GREY)
     _keep_limits(axis, result)
 
 

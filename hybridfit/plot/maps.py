@@ -1,7 +1,8 @@
 """Pictures of a map: a page with all of it, single panels, and the measurement beside the truth.
 
-Positions without a number are grey. Colours end where 1 % of the positions lie beyond, and the bar then
-has a point. Pixels are square, unless a scan is so long that nothing would be seen of it.
+Positions without a number are grey. Colours cover all but 1 % of the positions that converged at either end;
+where other positions lie beyond, the colour bar ends in a point. Pixels are square, unless the scan is so
+long that it would be drawn as a line.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
-from hybridfit.flags import map_status, structural
+from hybridfit.flags import map_status, names_of, structural
 from hybridfit.io import atomic_path
 from hybridfit.plot.figure import check_suffix, save
+from hybridfit.plot.labels import shrink
+from hybridfit.plot.layout import BAR, MARGIN, aspect_of, grid, page_of, table
 from hybridfit.plot.panels import (
     FOOT,
     HEAD,
     SIDE,
-    SIGNED,
     Place,
     azimuth_colours,
     draw_arrows,
@@ -36,8 +38,10 @@ from hybridfit.plot.panels import (
     robust_limits,
     share,
 )
-from hybridfit.plot.style import BLACK, DIFFERENCE, GREY, SIZE_INCHES, styled_figure
-from hybridfit.plot.words import short
+from hybridfit.plot.settings import PICTURE, PictureSettings
+from hybridfit.plot.style import BLACK, DIFFERENCE, DPI, GREY, styled_figure
+from hybridfit.plot.words import draw_title, short
+from hybridfit.quantities import quantity
 
 Array = NDArray[np.float64]
 PANELS = (
@@ -49,25 +53,10 @@ PANELS = (
     "tilt_stderr",
     "residual_fraction",
 )
-TITLES = {
-    "thickness": "thickness",
-    "tilt": "tilt",
-    "tilt_x": "tilt along x",
-    "tilt_y": "tilt along y",
-    "tilt_magnitude": "tilt, magnitude",
-    "tilt_azimuth": "tilt, azimuth",
-    "thickness_stderr": "standard error, thickness",
-    "tilt_stderr": "standard error, tilt",
-    "residual_fraction": "residual / variance",
-    "status": "status",
-}
 NUMBERS = ("thickness", "tilt_magnitude", "thickness_stderr", "tilt_stderr", "residual_fraction")
 PAPER = ("thickness", "tilt_x", "tilt_y", "tilt_magnitude", "tilt_azimuth")
-MOST = 8.0  # height to width of a panel, and the other way round
-MARGIN, TOP = 0.45, 0.75  # inches
-LEGEND, BAR = 1.7, 1.1  # inches that a legend is high, and a colour bar with its words wide
+COLUMN = 1.85  # inches from a name to its numbers, in the table of medians
 PANEL = 6.0  # inches of the longer side of a single panel
-LITTLE_TILT = 0.3  # mrad; the azimuth of less is noise
 
 
 def plot_map(
@@ -100,8 +89,8 @@ def plot_map(
     for name in names:
         _check_panel(dataset, name)
     shape = dataset.sizes["scan_y"], dataset.sizes["scan_x"]
-    places = _grid(len(names) + 1, shape)
-    with styled_figure(_page(places)) as figure:
+    places = grid(len(names) + 1, shape)
+    with styled_figure(page_of(places)) as figure:
         _title(figure, dataset)
         for name, place in zip(names, places, strict=False):
             axis = _draw(figure, place, dataset, name)
@@ -115,7 +104,7 @@ def plot_panel(dataset: xr.Dataset, name: str, path: str | Path | None = None) -
     """Draw one panel of a map alone; arguments as of `plot_map`."""
     _check(dataset, path)
     _check_panel(dataset, name)
-    aspect = _aspect((dataset.sizes["scan_y"], dataset.sizes["scan_x"]))
+    aspect = aspect_of((dataset.sizes["scan_y"], dataset.sizes["scan_x"]))
     width, height = (PANEL, PANEL * aspect) if aspect <= 1 else (PANEL / aspect, PANEL)
     place = Place(0.25, HEAD + 0.05, width, height)
     room = max(height, 1.7)  # for the wheel, and words of the status
@@ -125,18 +114,24 @@ def plot_panel(dataset: xr.Dataset, name: str, path: str | Path | None = None) -
 
 
 def plot_paper_map(
-    dataset: xr.Dataset, truth: xr.Dataset | None = None, path: str | Path | None = None
+    dataset: xr.Dataset,
+    truth: xr.Dataset | None = None,
+    path: str | Path | None = None,
+    settings: PictureSettings = PICTURE,
 ) -> Figure:
-    """Thickness, tilt along x and y, its magnitude and azimuth: as Xu & LeBeau (2018) show them, Figure 9.
+    """Draw thickness, tilt along x and y, its magnitude and azimuth: Figure 9 of Xu & LeBeau (2018).
 
     Parameters
     ----------
     dataset : xarray.Dataset
         A map.
     truth : xarray.Dataset, optional
-        The truth of a simulated scan, of the same shape: drawn beside it, and the difference.
+        The truth of a simulated scan, of the same shape. It is drawn beside the map, and so is the
+        difference.
     path : str or path, optional
         .png (1600 px wide), .pdf or .svg.
+    settings : PictureSettings, optional
+        Below which tilt no azimuths are compared.
 
     Raises
     ------
@@ -154,31 +149,36 @@ def plot_paper_map(
             raise InputError(f"the truth has {there} positions, the map {shape}; give the truth of this scan")
         rows += ["truth", "measured − truth"]
     # quantities side by side, or below each other: whichever shows more
-    across = _table(len(rows), len(PAPER), shape, BAR)
-    down = [list(column) for column in zip(*_table(len(PAPER), len(rows), shape, BAR), strict=True)]
+    across = table(len(rows), len(PAPER), shape, BAR)
+    down = [list(column) for column in zip(*table(len(PAPER), len(rows), shape, BAR), strict=True)]
     places = max(across, down, key=lambda table: table[0][0].width)
-    with styled_figure(_page([place for row in places for place in row])) as figure:
+    with styled_figure(page_of([place for row in places for place in row])) as figure:
         _title(figure, dataset)
         for j, name in enumerate(PAPER):
-            _draw_column(figure, [row[j] for row in places], dataset, truth, name)
+            _draw_column(figure, [row[j] for row in places], dataset, truth, name, settings)
         axes = [axis for axis in figure.axes if axis.get_title(loc="left")]
         draw_scale_bar(axes[0], places[0][0], dataset)
     return _saved(figure, path)
 
 
 def _draw_column(
-    figure: Figure, places: list[Place], dataset: xr.Dataset, truth: xr.Dataset | None, name: str
+    figure: Figure,
+    places: list[Place],
+    dataset: xr.Dataset,
+    truth: xr.Dataset | None,
+    name: str,
+    settings: PictureSettings,
 ) -> None:
     """One quantity: measured, and with a truth that, and their difference."""
     values = dataset[name].values.astype(float)
     colours: Any = {"tilt_x": DIFFERENCE, "tilt_y": DIFFERENCE, "tilt_magnitude": "magma"}.get(
         name, "viridis"
     )
-    limits = _limits(name, values)
+    limits = _limits(dataset, name, values)
     if name == "tilt_azimuth":
         colours = azimuth_colours()
     label = _label(dataset, name)
-    axis = draw_values(figure, places[0], values, TITLES[name], label, limits=limits, colours=colours)
+    axis = draw_values(figure, places[0], values, quantity(name).label, label, limits=limits, colours=colours)
     if name == "tilt_magnitude":
         draw_arrows(axis, places[0], dataset)
     if truth is None:
@@ -189,7 +189,7 @@ def _draw_column(
     difference = values - expected
     if name == "tilt_azimuth":
         difference = (difference + 180) % 360 - 180
-        difference[truth["tilt_magnitude"].values < LITTLE_TILT] = np.nan
+        difference[truth["tilt_magnitude"].values < settings.little_tilt] = np.nan
     limits = robust_limits(difference, signed=True)
     axis = draw_values(
         figure, places[2], difference, "measured − truth", label, limits=limits, colours=DIFFERENCE
@@ -213,10 +213,7 @@ def _panels(dataset: xr.Dataset) -> list[str]:
 
 
 def _draw(figure: Figure, place: Place, dataset: xr.Dataset, name: str) -> Axes:
-    title = TITLES.get(name) or name.replace("_", " ")
-    for suffix, words in (("_stderr", "standard error"), ("_odds", "odds")):
-        if name.endswith(suffix) and name not in TITLES:
-            title = f"{words}, {name.removesuffix(suffix).replace('_', ' ')}"
+    title = _panel_title(name)
     if structural(dataset).get(name, "").endswith("_odds"):
         return draw_discrete(figure, place, dataset, name, title)
     if name == "tilt":
@@ -231,13 +228,21 @@ def _draw(figure: Figure, place: Place, dataset: xr.Dataset, name: str) -> Axes:
         colours = "magma"
     elif name.endswith("_stderr") or name == "residual_fraction":
         colours = "YlOrBr"
-    elif name in SIGNED:
+    elif quantity(name).signed:
         colours = DIFFERENCE
-    label = _label(dataset, name)
-    axis = draw_values(figure, place, values, title, label, limits=_limits(name, values), colours=colours)
+    label, limits = _label(dataset, name), _limits(dataset, name, values)
+    axis = draw_values(figure, place, values, title, label, limits=limits, colours=colours)
     if name == "tilt_magnitude" and _has(dataset, "tilt"):
         draw_arrows(axis, place, dataset)
     return axis
+
+
+def _panel_title(name: str) -> str:
+    """What a panel is called: "standard error, tilt"."""
+    for suffix, words in (("_stderr", "standard error"), ("_odds", "odds")):
+        if name.endswith(suffix):
+            return f"{words}, {quantity(name.removesuffix(suffix)).label}"
+    return quantity(name).label
 
 
 def _values(dataset: xr.Dataset, name: str) -> Array:
@@ -248,13 +253,18 @@ def _values(dataset: xr.Dataset, name: str) -> Array:
     return 100 * values if name == "residual_fraction" else values
 
 
-def _limits(name: str, values: Array) -> tuple[float, float]:
+def _limits(dataset: xr.Dataset, name: str, values: Array) -> tuple[float, float]:
+    """Colour limits that hold nearly all values of the positions that converged; of all if none did."""
+    if "status" in dataset and name not in ("tilt_azimuth", "status"):
+        sure = names_of(dataset["status"]) == "converged"
+        if np.isfinite(values[sure]).any():
+            values = values[sure]
     if name == "tilt_azimuth":
         return -180.0, 180.0
     if name.endswith("_odds"):
         return (0.5 if np.nanmin(values, initial=1.0) >= 0.5 else 0.0), 1.0
     zero = name.endswith("_stderr") or name in ("residual_fraction", "tilt_magnitude")
-    return robust_limits(values, signed=name in SIGNED, from_zero=zero)
+    return robust_limits(values, signed=quantity(name).signed, from_zero=zero)
 
 
 def _label(dataset: xr.Dataset, name: str) -> str:
@@ -263,7 +273,7 @@ def _label(dataset: xr.Dataset, name: str) -> str:
     if name == "residual_fraction":
         return "%"
     units = str(dataset[name].attrs.get("units", "1"))
-    return {"1": "", "degree": "degrees", "V nm-1": "V/nm"}.get(units, units)
+    return quantity(name.removesuffix("_stderr"), units).spelling.words
 
 
 def _has(dataset: xr.Dataset, name: str) -> bool:
@@ -295,39 +305,6 @@ def _saved(figure: Figure, path: str | Path | None) -> Figure:
     return figure
 
 
-def _aspect(shape: tuple[int, int]) -> float:
-    """Height to width of an image of so many rows and columns, as it is drawn."""
-    return min(max(shape[0] / shape[1], 1 / MOST), MOST)
-
-
-def _grid(count: int, shape: tuple[int, int]) -> list[Place]:
-    """Places for so many panels, as large as they can be, row by row."""
-    tables = [_table(-(-count // columns), columns, shape) for columns in range(1, count + 1)]
-    best = max(tables, key=lambda table: table[0][0].width)
-    return [place for row in best for place in row][:count]
-
-
-def _table(rows: int, columns: int, shape: tuple[int, int], side: float = SIDE) -> list[list[Place]]:
-    """Places in rows and columns, with room for what stands about each image."""
-    wide = (SIZE_INCHES[0] - 2 * MARGIN + 0.2) / columns
-    high = (SIZE_INCHES[1] - TOP - 0.1) / rows
-    aspect = _aspect(shape)
-    width = min(wide - side, (high - HEAD - FOOT) / aspect)
-    if width <= 0:  # so many that nothing fits: never the best
-        return [[Place(0, 0, width, -width)] * columns] * rows
-    high = HEAD + max(width * aspect, LEGEND if side == SIDE else 0.0) + FOOT
-    return [
-        [Place(MARGIN + j * wide, TOP + i * high + HEAD, width, width * aspect) for j in range(columns)]
-        for i in range(rows)
-    ]
-
-
-def _page(places: list[Place]) -> tuple[float, float]:
-    """Size of a page that ends below the last row of panels."""
-    last = places[-1]
-    return SIZE_INCHES[0], max(last.top + last.height + FOOT + 0.1, last.top + LEGEND)
-
-
 def _title(figure: Figure, dataset: xr.Dataset) -> None:
     ny, nx = dataset.sizes["scan_y"], dataset.sizes["scan_x"]
     attrs = dataset.attrs
@@ -337,14 +314,11 @@ def _title(figure: Figure, dataset: xr.Dataset) -> None:
         parts.append(f"semi-angle {float(attrs['semi_angle_mrad']):.4g} mrad")
     step = f" of {float(attrs['step_nm']):.3g} nm" if attrs.get("step_nm") else ""
     parts.append(f"{ny} × {nx} positions{step}")
-    figure.text(
-        MARGIN / SIZE_INCHES[0], 1 - 0.5 / figure.get_size_inches()[1], "   ·   ".join(parts), fontsize=15,
-        fontweight="bold", color=BLACK, parse_math=False,
-    )  # fmt: skip
+    draw_title(figure, MARGIN, 0.5, "   ·   ".join(parts))
 
 
 def _numbers(figure: Figure, place: Place, dataset: xr.Dataset) -> None:
-    """Medians, and what 90 % of the positions lie within."""
+    """A table of medians, with the range of 90 % of the positions, and the share that converged."""
     w, h = figure.get_size_inches()
     left, y = place.left / w, 1 - (place.top - 0.1) / h
     figure.text(left, y, "median (5 … 95 %)", fontsize=11, fontweight="bold", color=BLACK)
@@ -360,10 +334,11 @@ def _numbers(figure: Figure, place: Place, dataset: xr.Dataset) -> None:
             continue
         low, middle, high = np.percentile(values, [5, 50, 95])
         y -= 0.23 / h
-        title = TITLES.get(name) or name.replace("_stderr", ", error").replace("_", " ")
-        figure.text(left, y, title, fontsize=9.5, color=GREY)
-        words = f"{middle:.3g} ({low:.3g} … {high:.3g}) {_label(dataset, name)}"
-        figure.text(left + 1.85 / w, y, words, fontsize=9.5, color=BLACK)
+        title = figure.text(left, y, _panel_title(name), fontsize=9.5, color=GREY)
+        shrink(title, (COLUMN - 0.08) * DPI)
+        words = f"{middle:.3g} ({low:.3g} … {high:.3g}) {_label(dataset, name)}".replace("-", "−")
+        numbers = figure.text(left + COLUMN / w, y, words, fontsize=9.5, color=BLACK)
+        shrink(numbers, (min(max(place.width + SIDE, 3.6), w - place.left) - COLUMN - 0.1) * DPI)
     if "status" in dataset:
         counts = map_status(dataset)
         total = sum(counts.values()) or 1

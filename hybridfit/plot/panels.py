@@ -29,7 +29,6 @@ MASKED = "#b5b5b5"
 DISCRETE = (BLUE, RED, GREEN, ORANGE)
 SIDE, HEAD, FOOT = 1.6, 0.34, 0.34  # inches beside, above and below an image
 ARROW = 0.27  # inches between arrows
-SIGNED = ("tilt_x", "tilt_y", "deflection_x", "deflection_y", "field_x", "field_y")
 
 
 class Place(NamedTuple):
@@ -246,7 +245,6 @@ __all__ = [
     "FOOT",
     "HEAD",
     "SIDE",
-    "SIGNED",
     "Place",
     "azimuth_colours",
     "draw_arrows",

@@ -57,15 +57,14 @@ def test_an_old_picture_survives_a_failure(result, tmp_path, monkeypatch):
 
 
 def test_odd_results_are_drawn(result, words):
-    parameters = {name: Parameter(np.nan, None, None) for name in result.parameters}
-    parameters["semi_angle"] = Parameter(12.0, None, None)
+    unknown = dict.fromkeys(result.parameters, np.nan) | {"semi_angle": 12.0}
     shown = result.thumbnail
-    failed = replace(result, parameters=parameters, status=Status.failed, message="…", candidates=())
+    failed = replace(result.with_(**unknown), status=Status.failed, message="…", candidates=())
     structure = {"oxygen_shift": Parameter(0.0213, 0.0031, None)}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plot_fit(replace(result, curve=None)).canvas.draw()
-        plot_fit(replace(result, curve=None, candidates=())).canvas.draw()
+        plot_fit(replace(result, whole_curve=None)).canvas.draw()
+        plot_fit(replace(result, whole_curve=None, candidates=())).canvas.draw()
         plot_fit(replace(failed, thumbnail=replace(shown, fit=shown.fit * np.nan))).canvas.draw()
         plot_fit(replace(result, thumbnail=replace(shown, experiment=shown.fit * 0))).canvas.draw()
         figure = plot_fit(replace(result, structure=structure))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from hybridfit.plot import other_minima, plot_fit
-from hybridfit.plot.profiles import PROFILE_PIXELS, ring_means
+from hybridfit.plot.profiles import ring_means
+from hybridfit.plot.settings import PICTURE
 from hybridfit.plot.words import measured
 
 
@@ -22,7 +23,7 @@ def test_radial_profiles_are_ring_means():
     np.testing.assert_allclose(spread, 0.0, atol=1e-6)
     assert r.max() < 8
     counts = np.histogram(radius[radius < 8], [0, r[0] + r[1]])[0]
-    assert counts[0] >= PROFILE_PIXELS
+    assert counts[0] >= PICTURE.ring_pixels
 
 
 def test_other_minima_are_marked_and_ripples_are_not(result, axes_titled):
@@ -31,12 +32,12 @@ def test_other_minima_are_marked_and_ripples_are_not(result, axes_titled):
     for depth, at, width in ((0.5, 33, 4), (0.3, 71, 4), (0.2, 101, 4), (0.1, 11, 4)):
         curve -= depth * np.exp(-(((t - at) / width) ** 2))
     curve[40] *= 0.99
-    marked = other_minima(replace(result, curve=np.stack([t, curve])))
+    marked = other_minima(replace(result, whole_curve=np.stack([t, curve])))
     assert [m.thickness for m in marked] == [71.0, 101.0, 11.0]
-    figure = plot_fit(replace(result, curve=np.stack([t, curve])))
+    figure = plot_fit(replace(result, whole_curve=np.stack([t, curve])))
     shown = "\n".join(text.get_text() for text in axes_titled(figure, "χ² against thickness").texts)
     assert all(f"{thickness} nm" in shown for thickness in (71, 101, 11))
-    assert other_minima(replace(result, curve=None)) == []
+    assert other_minima(replace(result, whole_curve=None)) == []
 
 
 def test_the_answer_its_interval_and_the_runners_up(result, axes_titled):
@@ -49,5 +50,5 @@ def test_the_answer_its_interval_and_the_runners_up(result, axes_titled):
     assert (span.x0, span.x1) == pytest.approx(t.interval95)
     shown = [text.get_text() for text in axes.texts]
     assert "17.4 nm (× 1.03)" in shown
-    assert f"{measured(t)} nm" in shown
+    assert axes.get_title(loc="right") == f"{measured(t)} nm"
     assert axes.get_yscale() == "log"

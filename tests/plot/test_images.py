@@ -18,7 +18,7 @@ def test_experiment_and_fit_share_a_scale_and_the_residual_is_their_difference(r
     low, high = residual.get_clim()
     assert low == -high
     share = high / (fit.get_clim()[1] - fit.get_clim()[0])
-    assert f"±{share:.0%}" in axes_titled(figure, "residual").get_title(loc="right")
+    assert f"±{100 * share:.0f} % of" in axes_titled(figure, "residual").get_title(loc="right")
     np.testing.assert_allclose(experiment.get_array() - fit.get_array(), residual.get_array())
     np.testing.assert_array_equal(experiment.get_array().filled(np.nan), result.thumbnail.experiment)
     labels = [a.get_ylabel() for axes in figure.axes for a in (axes, *axes.child_axes)]
@@ -40,7 +40,7 @@ def test_zone_axis_axes_disc_and_scale_bar_are_where_the_fit_has_them(result, ax
     fit, experiment = axes_titled(figure, "fit"), axes_titled(figure, "experiment")
 
     crosses = [line for line in fit.lines if line.get_marker() == "+"]
-    tilt = np.array(result.tilt)
+    tilt = np.array([result["tilt_x"].value, result["tilt_y"].value])
     expected = to_pixels(-tilt[:1], -tilt[1:], camera)
     for cross in crosses:
         np.testing.assert_allclose([*cross.get_xdata(), *cross.get_ydata()], np.ravel(expected))

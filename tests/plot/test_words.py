@@ -16,12 +16,11 @@ from hybridfit.plot.words import measured
 
 @pytest.mark.parametrize("status", list(Status))
 def test_every_status_is_said_in_words_and_colour(result, words, status):
-    message = status.value.format(detail="tilt_x, tilt_y at 4.6 mrad")
-    parameters = result.parameters | {"tilt_x": Parameter(4.6, None, None)}
-    figure = plot_fit(replace(result, status=status, message=message, parameters=parameters))
+    message = status.value.format(detail="tilt_x, tilt_y at 4.6 mrad", thinnest=1, thickest=60)
+    figure = plot_fit(replace(result.with_(tilt_x=4.6), status=status, message=message))
     assert message in words(figure).replace("\n", " ")
     boxes = [text.get_bbox_patch() for axes in figure.axes for text in axes.texts if text.get_bbox_patch()]
-    assert [to_hex(box.get_facecolor()) for box in boxes] == [STATUS_COLOURS[status.name]]
+    assert [to_hex(box.get_facecolor()) for box in boxes] == [to_hex(STATUS_COLOURS[status.name])]
     assert ("on its bound" in words(figure)) == (status is Status.at_bound)
 
 
@@ -31,3 +30,5 @@ def test_values_and_errors_are_written_to_the_digits_that_matter():
     assert measured(Parameter(131.4, 12.0, None)) == "131 ± 12"
     assert measured(Parameter(13.6, None, None)) == "13.6"
     assert measured(Parameter(13.6, np.nan, None)) == "13.6"
+    assert measured(Parameter(120.0, 0.001, None)) == "120.0000 ± 0.0010"
+    assert measured(Parameter(13.6, 1e-12, None)).endswith("± 1e−12")
