@@ -1,7 +1,7 @@
-"""What an answer rests on: parts of the pattern masked, sensitivity of the network, its first layers.
+"""What an answer rests on: masked parts of the pattern, sensitivity of the network, and its first layers.
 
-`mask_annulus` and `sweep_mask` ask network and least squares alike; `saliency` and `activations` look
-into the network.  Each has its picture: `plot_sweep`, `plot_saliency`, `plot_activations`.
+`mask_annulus` and `sweep_mask` work for the network and for least squares; `saliency` and `activations` show
+the network's inside. Each result has a picture: `plot_sweep`, `plot_saliency`, `plot_activations`.
 """
 
 from __future__ import annotations

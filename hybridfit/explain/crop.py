@@ -1,4 +1,4 @@
-"""The crop that the network reads, as a linear map of the frame, and back.
+"""The crop that the network reads, as a linear map of the frame, and the way back.
 
 With the overlaps w of `network.crop` as matrices (crop pixels, frame pixels), R along rows and C along
 columns, M the valid pixels:
@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 
 
 class Crop(NamedTuple):
-    """What a network reads of a frame.
+    """The part of a frame that a network reads.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Crop(NamedTuple):
     pixels : (2, CROP, CROP)
         Mean intensity (frame units) and valid share, at `network.crop.axis()`, y downwards.
     camera : Candidate
-        The answer of the network; its centre (px) and scale (px/mrad) are where the crop is cut.
+        The answer of the network; the crop is cut by its centre (px) and scale (px/mrad).
     """
 
     frame: Frame
@@ -67,7 +67,7 @@ class Crop(NamedTuple):
 
 
 def read_crop(frame: Frame | ArrayLike, fitter: Fitter) -> tuple[Crop, Seeder]:
-    """The aligned crop of a frame, and the network's part of a fitter.
+    """The aligned crop of a frame, and the seeder that a fitter holds.
 
     Raises
     ------
@@ -77,14 +77,14 @@ def read_crop(frame: Frame | ArrayLike, fitter: Fitter) -> tuple[Crop, Seeder]:
     seeder = getattr(fitter, "seeder", None)
     if seeder is None:
         raise InputError(
-            "this fitter asks no network (it has none, or hints or its method leave it out); "
+            "this fitter asks no network (it has none, or its hints or its method leave it out); "
             'make one with method="cnn", for a library that has a network'
         )
     frame = frame if isinstance(frame, Frame) else make_frame(frame)
     camera = seeder.seed(frame).candidates[0]
     centre = np.array([[camera.centre_x, camera.centre_y]])
     pixels = crops(frame.image, frame.valid, centre, np.array([camera.scale]))[0]
-    if seeder.per_nm:  # as the network is shown it
+    if seeder.per_nm:  # the network is shown patterns without it
         level = seeder.per_nm * float(frame.image[frame.valid].max())
         pixels[0] -= level * camera.thickness * (pixels[1] > 0)
     return Crop(frame, pixels, camera), seeder

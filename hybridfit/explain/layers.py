@@ -1,4 +1,4 @@
-"""Activations: what the first layers of the network make of a pattern."""
+"""Activations: the outputs of the network's layers for one pattern."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FIRST = ("stem", "stages.0", "stages.1")
 def activations(
     frame: Frame | ArrayLike, fitter: Fitter, *, layers: Sequence[str] = FIRST
 ) -> dict[str, xr.DataArray]:
-    """Feature maps of the network for a frame, aligned, in the orientation in which it was recorded.
+    """Feature maps of the network for the aligned crop of a frame, in the orientation of the frame.
 
     Parameters
     ----------
@@ -33,21 +33,21 @@ def activations(
     fitter : Fitter
         One with a network: method "cnn" or "hybrid".
     layers : sequence of str
-        "input": the channels that the trunk reads (image, aperture, what is seen); "stem": the first layer,
+        "input": the channels that the trunk reads (image, aperture, valid share); "stem": the first layer,
         after its ReLU; "stages.0", "stages.1", …: the convolutions and residual blocks that follow, in
-        order; "squeeze": the last before the heads.
+        order; "squeeze": the last layer before the heads.
 
     Returns
     -------
     dict of str to xarray.DataArray
-        In the order asked for; on (map, y, x), with x and y where the maps' pixels lie (mrad from the direct
-        beam, y downwards as the rows of the frame). Attributes: `centre_x_px`, `centre_y_px`,
-        `scale_px_per_mrad`, which make pixels of the frame of them, and `semi_angle_mrad`.
+        In the given order, on (map, y, x); x and y are the positions of the pixels of a map (mrad from the
+        direct beam, y downwards like the rows of the frame). Attributes: `centre_x_px`, `centre_y_px`,
+        `scale_px_per_mrad`, which turn them into pixels of the frame, and `semi_angle_mrad`.
 
     Raises
     ------
     InputError
-        A layer that there is not, or a fitter without a network.
+        The network has no such layer, or the fitter has no network.
     """
     crop, seeder = read_crop(frame, fitter)
     network = seeder.network
@@ -74,12 +74,12 @@ def layer_names(module: PatternNet) -> tuple[str, ...]:
 
 
 def feature_maps(module: PatternNet, channels: Tensor, semi_angle: Tensor) -> dict[str, Tensor]:
-    """What every layer of a forward pass gives: (n, maps, rows, cols) by name."""
+    """Outputs of every layer in a forward pass, by name: (n, maps, rows, cols)."""
     found = {"input": channels.clone()}
 
     def keep(name: str) -> Any:
         def hook(_module: torch.nn.Module, _inputs: Any, output: Tensor) -> None:
-            found[name] = output.clone()  # what follows may work in place
+            found[name] = output.clone()  # later layers may work in place
 
         return hook
 
@@ -118,7 +118,7 @@ def _array(name: str, maps: Tensor, about: dict[str, Any]) -> xr.DataArray:
 
 
 def _positions(side: int) -> NDArray[np.float64]:
-    """Where the pixels of a map lie (mrad): pairs of the crop's, then every other one of those before."""
+    """Positions of the pixels of a map (mrad): means of pairs of the crop's, then every second of these."""
     at = axis()
     if side < len(at):
         at = at.reshape(-1, 2).mean(axis=1)

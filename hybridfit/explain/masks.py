@@ -1,8 +1,8 @@
-"""An annulus of a pattern, set to its mean or left out: the band-pass mask of Xu & LeBeau (2018).
+"""Masks of an annulus: its pixels are set to their mean, or left out (Xu & LeBeau 2018, band-pass mask).
 
     inner ≤ |pixel − centre|/scale < outer
 
-What is set to its mean still says how bright the annulus is; what is left out says nothing.
+Set to its mean, the annulus still says how bright it is. Left out, it says nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def mask_annulus(
     scale: float,
     how: str = "mean",
 ) -> Frame:
-    """Take the features of an annulus out of a frame.
+    """Remove the features of an annulus from a frame.
 
     Parameters
     ----------
@@ -33,21 +33,21 @@ def mask_annulus(
     centre : (col, row), px
         Of the direct disc.
     inner, outer : float, mrad
-        Radii of the annulus; inner = 0 makes it a disc.
+        Radii of the annulus; with inner = 0 it is a disc.
     scale : float, px/mrad
     how : str
         "mean": its valid pixels are set to their mean, so that the total stays.
-        "exclude": its pixels are not valid any more, and neither network nor fit looks at them.
+        "exclude": its pixels become invalid, so that network and fit leave them out.
 
     Returns
     -------
     Frame
-        A new one; outside the annulus it is the same.
+        A copy that differs within the annulus only.
 
     Raises
     ------
     InputError
-        Radii that bound no annulus, one without a valid pixel, or one that leaves none.
+        The radii bound no annulus, or the annulus holds none or all of the valid pixels.
     """
     frame = frame if isinstance(frame, Frame) else make_frame(frame)
     check_how(how)

@@ -1,4 +1,4 @@
-"""Pictures: a sweep of masks, the saliency of a frame, the first layers of the network."""
+"""Pictures of a mask sweep, of a frame's saliency, and of the network's first layers."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ from numpy.typing import NDArray
 from hybridfit.errors import InputError
 from hybridfit.io import atomic_path
 from hybridfit.plot import check_suffix, save
-from hybridfit.plot.style import BLACK, BLUE, GREY, HALO, INTENSITY, RED, styled_figure
-from hybridfit.plot.words import short
+from hybridfit.plot.style import BLACK, BLUE, DASHES, GREY, HALO, INTENSITY, RED, legend_below, styled_figure
+from hybridfit.plot.words import draw_title, short
 
 Array = NDArray[np.float64]
 
 COLOURS = {"network": BLUE, "fit": RED}
 SALIENCY = "viridis"
 BEYOND = 9.0  # mrad around the direct disc that are shown
-RING = 0.5  # mrad: of the radial means
+RING = 0.5  # mrad: width of a ring of the radial means
 ACROSS = 8  # maps in a row
-DASHES = (0, (4, 3))
 
 
 def plot_sweep(sweep: xr.Dataset, path: str | Path | None = None) -> Figure:
-    """Thickness and tilt against the radius of the masked annulus, less the unmasked answer.
+    """Draw how thickness and tilt change with the radius of the masked annulus.
 
     Parameters
     ----------
@@ -46,7 +45,7 @@ def plot_sweep(sweep: xr.Dataset, path: str | Path | None = None) -> Figure:
     _check(path)
     with styled_figure((8.0, 7.0)) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True)
-        figure.subplots_adjust(left=0.12, right=0.97, bottom=0.09, top=0.88, hspace=0.12)
+        figure.subplots_adjust(left=0.12, right=0.97, bottom=0.15, top=0.88, hspace=0.12)
         radius = sweep.radius.values
         for method in sweep.by.values.tolist():
             one, colour = sweep.sel(by=method), COLOURS[method]
@@ -61,7 +60,7 @@ def plot_sweep(sweep: xr.Dataset, path: str | Path | None = None) -> Figure:
                 alpha=0.18,
             )
             upper.plot(radius, one.thickness_change, "o-", ms=4, color=colour, label=label)
-            lower.plot(radius, one.tilt_change, "o-", ms=4, color=colour, label=method)
+            lower.plot(radius, one.tilt_change, "o-", ms=4, color=colour)
         upper.axhline(0, color=GREY, lw=0.8)
         upper.set_ylabel("change of thickness (nm)")
         lower.set_ylabel("change of tilt (mrad)")
@@ -69,14 +68,11 @@ def plot_sweep(sweep: xr.Dataset, path: str | Path | None = None) -> Figure:
         lower.set_ylim(bottom=0)
         alpha = sweep.attrs["semi_angle_mrad"]
         for axis in (upper, lower):
-            axis.axvline(alpha, color=GREY, lw=1.1, ls=DASHES)
+            rim = axis.axvline(alpha, color=GREY, lw=1.1, ls=DASHES)
             axis.grid(axis="y", lw=0.6)
             axis.margins(x=0.02)
-        lower.text(
-            alpha, 0.95, " rim of the direct disc", transform=lower.get_xaxis_transform(), color=GREY,
-            fontsize=9, va="top",
-        )  # fmt: skip
-        upper.legend(loc="best")
+        rim.set_label("rim of the direct disc")
+        legend_below(lower, 3, upper)
         done = {"mean": "set to its mean", "exclude": "left out"}[sweep.attrs["masked"]]
         title = f"an annulus of {sweep.attrs['width_mrad']:g} mrad {done}"
         _title(figure, sweep.attrs["source"], title)
@@ -84,7 +80,7 @@ def plot_sweep(sweep: xr.Dataset, path: str | Path | None = None) -> Figure:
 
 
 def plot_saliency(saliency: xr.Dataset, path: str | Path | None = None) -> Figure:
-    """The frame, the saliency of thickness and of tilt on its pixels, and their means on rings.
+    """Draw a frame, the saliency of thickness and of tilt on its pixels, and their means on rings.
 
     Parameters
     ----------
@@ -135,14 +131,14 @@ def plot_saliency(saliency: xr.Dataset, path: str | Path | None = None) -> Figur
             bar.set_label(label, fontsize=10)
             axis.tick_params(length=3, labelsize=9, labelleft=axis is axes[0])
         axes[0].set_ylabel("row (px)")
-        _rings(figure.add_axes((0.805, 0.13, 0.185, 0.66)), saliency)
+        _rings(figure.add_axes((0.805, 0.22, 0.185, 0.57)), saliency)
         kind = {"gradient": "gradient", "smooth": "mean of noisy gradients"}[about["method"]]
         _title(figure, about["source"], f"what the network's answer depends on, {kind}")
     return _saved(figure, path)
 
 
 def _rings(axis: Axes, saliency: xr.Dataset) -> None:
-    """Means on rings, of their maxima."""
+    """Means on rings, each over its maximum."""
     alpha = saliency.attrs["semi_angle_mrad"]
     radius = saliency.radius.values
     inside = (radius < alpha + BEYOND) & np.isfinite(saliency.image.values)
@@ -160,13 +156,13 @@ def _rings(axis: Axes, saliency: xr.Dataset) -> None:
     axis.set_ylim(bottom=0)
     axis.margins(x=0.01)
     axis.grid(axis="y", lw=0.6)
-    axis.legend(loc="upper right")
+    legend_below(axis, 3)
 
 
 def plot_activations(
     maps: Mapping[str, xr.DataArray], path: str | Path | None = None, *, most: int = 16
 ) -> Figure:
-    """The maps of each layer that vary the most, each on colours of its own, from its least value.
+    """Draw the maps of each layer that vary the most; each map has a colour scale of its own.
 
     Parameters
     ----------
@@ -175,7 +171,7 @@ def plot_activations(
     path : str or path, optional
         .png, .pdf or .svg.
     most : int
-        Maps of a layer at most.
+        Number of maps of a layer at most.
 
     Returns
     -------
@@ -184,7 +180,7 @@ def plot_activations(
     Raises
     ------
     InputError
-        No maps, or fewer than one of each to draw.
+        There are no maps, or `most` is below 1.
     """
     _check(path)
     if not maps or most < 1:
@@ -209,13 +205,13 @@ def plot_activations(
                 _map(figure.add_axes(place), layer.isel(map=int(index)))
             top -= 1.5 * rows[name]
         source = next(iter(maps.values())).attrs["source"]
-        _title(figure, source, "activations of the network, those that vary the most", 1 - 0.4 / height)
+        _title(figure, source, "activations of the network, those that vary the most", 0.4)
     assert total
     return _saved(figure, path)
 
 
 def strongest(layer: xr.DataArray, most: int) -> NDArray[np.intp]:
-    """Which maps of a layer (map, y, x) vary the most, in order."""
+    """Indices of the maps of a layer (map, y, x) that vary the most, in order."""
     found: NDArray[np.intp] = np.argsort(-layer.values.std(axis=(1, 2)), kind="stable")[:most]
     return found
 
@@ -237,13 +233,13 @@ def _map(axis: Axes, values: xr.DataArray) -> None:
     axis.spines[:].set_visible(False)
 
 
-def _title(figure: Figure, source: str, words: str, y: float = 0.93) -> None:
-    text = f"{short(source)}   ·   {words}"
-    figure.text(0.02, y, text, fontsize=14, fontweight="bold", color=BLACK, parse_math=False)
+def _title(figure: Figure, source: str, words: str, top: float = 0.45) -> None:
+    """The title of a page; inches from its top to the base of the letters."""
+    draw_title(figure, 0.25, top, f"{short(source)}   ·   {words}")
 
 
 def _check(path: str | Path | None) -> None:
-    """Refuse a picture that cannot be written before it is drawn."""
+    """Refuse a picture that cannot be written, before it is drawn."""
     if path is not None:
         check_suffix(path)
 

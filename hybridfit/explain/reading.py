@@ -1,7 +1,7 @@
-"""What the network answers of a crop, as a differentiable function of it.
+"""The answer of the network for a crop, as a differentiable function of the crop.
 
-As in seeding: the crop is looked at in four orientations, and in the mirror where the crystal has one;
-the mean of the probabilities is read near their likeliest value,
+As in seeding, the crop is read in four orientations, and mirrored too where the crystal has a mirror line.
+The probabilities are averaged over these views, and the answer is their mean near the likeliest value,
 
     t = Σ_near p t / Σ_near p,
 
@@ -22,7 +22,7 @@ from hybridfit.network.weights import folded
 
 
 class Near(NamedTuple):
-    """Classes that are averaged: thickness (classes,), tilt (classes, classes) bool."""
+    """The classes that are averaged: thickness (classes,) bool, tilt (classes, classes) bool."""
 
     thickness: Tensor
     tilt: Tensor
@@ -41,7 +41,7 @@ class Reader:
         self.axis = torch.as_tensor(self.network.tilts, dtype=torch.float32, device=self.device)
 
     def probabilities(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """Of thickness (n, classes) and of tilt (n, rows, cols), for crops (n, 2, CROP, CROP)."""
+        """Probabilities of thickness (n, classes) and tilt (n, rows, cols) for crops (n, 2, CROP, CROP)."""
         seen = [crops, crops.flip(2)] if self.mirror else [crops]
         views = torch.cat([torch.rot90(view, k, dims=(2, 3)) for view in seen for k in range(4)])
         alpha = torch.full((len(views),), self.semi_angle, device=self.device)

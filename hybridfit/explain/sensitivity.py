@@ -1,12 +1,12 @@
 """Saliency: how strongly the network's answer depends on each part of a pattern.
 
-The network reads the root of the intensity, r = √(I/Ī) with Ī the mean in the direct disc, which makes
-shot noise equally strong everywhere; so the saliency is the derivative along the root, per solid angle:
+The network reads the root of the intensity, r = √(I/Ī), with Ī the mean in the direct disc. Shot noise is
+equally strong everywhere in r. So the saliency is the derivative along r, per solid angle:
 
     S(k) = |∂t/∂r| per mrad²,        δt = ∫ S δr d²k
 
-for changes δr that all push the answer one way.  For tilt it is the length of the derivatives of both
-components.  The derivative along the intensity itself, ∂t/∂I, comes with it, sign and all.
+for changes δr that all move the answer in one direction. For tilt it is the length of the vector of both
+components' derivatives. The derivative along the intensity itself, ∂t/∂I, is returned with its sign.
 
 Gradients as saliency: Simonyan et al., arXiv:1312.6034; their mean over noisy copies: Smilkov et al.,
 arXiv:1706.03825.
@@ -23,6 +23,7 @@ from torch import Tensor
 from hybridfit.errors import InputError
 from hybridfit.explain.crop import Crop, read_crop
 from hybridfit.explain.reading import Near, Reader
+from hybridfit.explain.settings import SALIENCY, SaliencySettings
 from hybridfit.fitting.fitter import Fitter
 from hybridfit.frame import Frame
 from hybridfit.network.crop import PIXEL, axis
@@ -30,18 +31,21 @@ from hybridfit.network.crop import PIXEL, axis
 Array = NDArray[np.float64]
 
 METHODS = ("gradient", "smooth")
-COPIES, NOISE = 16, 0.05  # of method "smooth"; the noise is of r: 100 electrons per crop pixel
-DARKEST = 0.03  # r: the slope of the root is taken no nearer to zero
 
 
 def saliency(
-    frame: Frame | ArrayLike, fitter: Fitter, *, method: str = "gradient", seed: int = 0
+    frame: Frame | ArrayLike,
+    fitter: Fitter,
+    *,
+    method: str = "gradient",
+    seed: int = 0,
+    settings: SaliencySettings = SALIENCY,
 ) -> xr.Dataset:
     """How the network's thickness and tilt depend on the pixels of a frame.
 
-    The alignment is held: the derivatives are those of the answer that is read from the aligned crop, in
-    all its orientations. The network sees pixels of 0.65 mrad as far as 7.5 mrad beyond the direct disc; on
-    finer frames the maps are as smooth as that, beyond they are 0.
+    The alignment is kept: the derivatives are those of the answer that is read from the aligned crop, in all
+    its orientations. The network sees pixels of 0.65 mrad, to 7.5 mrad beyond the direct disc. So the maps
+    are no finer than that, and they are 0 further out.
 
     Parameters
     ----------
@@ -49,17 +53,19 @@ def saliency(
     fitter : Fitter
         One with a network: method "cnn" or "hybrid".
     method : str
-        "gradient"; "smooth": the mean of 16 gradients at noisy copies of the crop, where a single one is
-        ragged.
+        "gradient": one gradient; "smooth": the mean gradient of 16 noisy copies of the crop, which varies
+        less from pixel to pixel.
     seed : int
-        Of that noise.
+        Seed of that noise.
+    settings : SaliencySettings, optional
+        Number of copies and their noise.
 
     Returns
     -------
     xarray.Dataset
         On the pixels of the frame, (row, col): `thickness` (nm mrad⁻²) and `tilt` (mrad mrad⁻²), the
         saliency; `thickness_gradient` (nm per frame unit) and, on (component, row, col), `tilt_gradient`
-        (mrad per frame unit), of the tilt along columns and rows of the camera; `image`, NaN where the pixel
+        (mrad per frame unit) of the tilt along columns and rows of the camera; `image`, NaN where the pixel
         is not valid; `radius`, the angle of every pixel (mrad). Attributes: the answer (`thickness_nm`,
         `tilt_col_mrad`, `tilt_row_mrad`), `centre_x_px`, `centre_y_px`, `scale_px_per_mrad`,
         `semi_angle_mrad`.
@@ -67,7 +73,7 @@ def saliency(
     Raises
     ------
     InputError
-        An unknown method, or a fitter without a network.
+        The method is unknown, or the fitter has no network.
     """
     if method not in METHODS:
         raise InputError(f"unknown method {method!r} of saliency; the methods are {', '.join(METHODS)}")
@@ -75,8 +81,8 @@ def saliency(
     reader = Reader(seeder)
     level = _level(crop, seeder.semi_angle)
     root = np.sign(crop.pixels[0]) * np.sqrt(np.abs(crop.pixels[0]) / level)
-    values, slopes = _slopes(reader, crop, root, level, method, seed)
-    along_intensity = slopes / (2 * level * np.maximum(np.abs(root), DARKEST))
+    values, slopes = _slopes(reader, crop, root, level, settings, seed if method == "smooth" else None)
+    along_intensity = slopes / (2 * level * np.maximum(np.abs(root), settings.darkest))
     gradient = crop.gradient_on_frame(along_intensity)
     density = np.abs(slopes[0]) / PIXEL**2, np.hypot(slopes[1], slopes[2]) / PIXEL**2
     maps = [crop.carried_onto_frame(values) * crop.frame.valid for values in density]
@@ -91,28 +97,33 @@ def _level(crop: Crop, semi_angle: float) -> float:
 
 
 def _slopes(
-    reader: Reader, crop: Crop, root: Array, level: float, method: str, seed: int
+    reader: Reader, crop: Crop, root: Array, level: float, settings: SaliencySettings, seed: int | None
 ) -> tuple[Array, Array]:
-    """The answer (3,), and its derivatives (3, CROP, CROP) along the root of the crop."""
+    """The answer (3,), and its derivatives (3, CROP, CROP) along the root of the crop.
+
+    With a seed they are means over noisy copies.
+    """
     share = torch.as_tensor(crop.pixels[1], device=reader.device)
     start = torch.as_tensor(root, dtype=torch.float32, device=reader.device)
     near = reader.near(torch.stack([level * start * start.abs(), share]))
-    values, slopes = _derivatives(reader, start[None], share, level, near)
-    if method == "smooth":
+    values, slopes = _derivatives(reader, start[None], share, level, near, settings.darkest)
+    if seed is not None:
         generator = torch.Generator().manual_seed(seed)
-        noise = NOISE * torch.randn(COPIES, *start.shape, generator=generator).to(reader.device)
-        _, slopes = _derivatives(reader, start + noise, share, level, near)
+        noise = settings.noise * torch.randn(settings.copies, *start.shape, generator=generator).to(
+            reader.device
+        )
+        _, slopes = _derivatives(reader, start + noise, share, level, near, settings.darkest)
     return values.mean(axis=0), slopes.mean(axis=1)
 
 
 def _derivatives(
-    reader: Reader, roots: Tensor, share: Tensor, level: float, near: Near
+    reader: Reader, roots: Tensor, share: Tensor, level: float, near: Near, darkest: float
 ) -> tuple[Array, Array]:
     """Answers (n, 3) for roots (n, CROP, CROP), and derivatives (3, n, CROP, CROP)."""
     roots = roots.clone().requires_grad_()
-    dark = torch.where(roots < 0, -DARKEST, DARKEST)
-    # forward the value, backward the identity: √ has no slope at 0
-    lit = roots + (torch.where(roots.abs() < DARKEST, dark, roots) - roots).detach()
+    dark = torch.where(roots < 0, -darkest, darkest)
+    # forward the value, backward the identity, because √ has an infinite slope at 0
+    lit = roots + (torch.where(roots.abs() < darkest, dark, roots) - roots).detach()
     image = level * lit * lit.abs()
     crops = torch.stack([image, share.expand_as(image)], dim=1)
     values = reader.values(crops, near)
