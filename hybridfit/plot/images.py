@@ -49,6 +49,7 @@ def draw_images(figure: Figure, axes: list[Axes], result: Answer, shown: Images,
             )
         )
         axis.set_title(title, loc="left", fontweight="bold")
+        axis.set_anchor("N")
         axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axis.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         axis.tick_params(length=3, labelsize=9)

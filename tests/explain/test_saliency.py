@@ -7,7 +7,8 @@ import pytest
 
 from hybridfit import Fitter
 from hybridfit.errors import InputError
-from hybridfit.explain import saliency, sensitivity
+from hybridfit.explain import saliency
+from hybridfit.explain.settings import SaliencySettings
 from hybridfit.explain.crop import read_crop
 from hybridfit.explain.reading import Reader
 from hybridfit.frame import Frame
@@ -95,12 +96,12 @@ def test_finer_pixels_say_the_same(frame, cnn, maps):
     assert float(again.thickness.sum()) / 4 == pytest.approx(float(maps.thickness.sum()), rel=0.1)
 
 
-def test_smooth_is_the_gradient_but_for_the_noise(frame, cnn, maps, monkeypatch):
-    monkeypatch.setattr(sensitivity, "COPIES", 3)
-    smooth = saliency(frame, cnn, method="smooth")
+def test_smooth_is_the_gradient_but_for_the_noise(frame, cnn, maps):
+    few = SaliencySettings(copies=3)
+    smooth = saliency(frame, cnn, method="smooth", settings=few)
     a, b = smooth.thickness.values.ravel(), maps.thickness.values.ravel()
     assert 0.7 < np.corrcoef(a, b)[0, 1] < 1 and smooth.attrs["method"] == "smooth"
-    again = saliency(frame, cnn, method="smooth")
+    again = saliency(frame, cnn, method="smooth", settings=few)
     assert np.array_equal(again.thickness, smooth.thickness)
 
 

@@ -56,6 +56,20 @@ def test_one_wild_value_does_not_take_all_the_colours(make_map, image_of):
     )
 
 
+def test_colours_cover_what_converged_and_the_bar_shows_that_more_lies_beyond(make_map, image_of):
+    scan = make_map(20, 20, hole=0.0)
+    scan["status"][:], scan["thickness"][:4, :4] = 0, 1.0  # a hole that was fitted as 1 nm
+    scan["thickness_stderr"][:4, :4] = 30.0
+    whole = image_of(plot_panel(scan, "thickness"), "thickness").get_clim()
+    scan["status"][:4, :4] = 3  # poor match
+    sure = image_of(plot_panel(scan, "thickness"), "thickness").get_clim()
+    assert whole[0] < 2 and sure[0] > 15
+    figure = plot_panel(scan, "thickness_stderr")
+    assert image_of(figure, "standard error, thickness").get_clim()[1] < 5
+    scan["status"][:] = 3
+    assert image_of(plot_panel(scan, "thickness"), "thickness").get_clim() == whole
+
+
 def test_tilt_colours_are_fair_to_every_direction():
     phi = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     for m in (0.3, 0.7, 1.0):
