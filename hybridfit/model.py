@@ -28,26 +28,52 @@ from hybridfit.pattern import background as bg
 from hybridfit.pattern.blend import Stack
 from hybridfit.pattern.blur import gaussian_weights
 from hybridfit.pattern.camera import Camera, chain, to_angles
-from hybridfit.pattern.compose import compose, compose_values
+from hybridfit.pattern.compose import compose
 from hybridfit.pattern.expand import Table, at_thickness, unfold, workspace
 from hybridfit.pattern.pool import Pool
 from hybridfit.pattern.raster import Raster
+from hybridfit.thresholds import threshold
 
 Array = NDArray[np.float64]
+NUISANCES = "benchmarks.nuisances"
 
 CAMERA = Camera._fields
 PARAMETERS = ("thickness", "tilt_x", "tilt_y", *CAMERA, "semi_angle", "blur")
 FITTED_BEYOND_DISC = BEYOND_DISC  # mrad around the direct disc that are compared
-SEMI_ANGLE_ROOM = 0.06  # relative: how far a fitted semi-angle may grow beyond the nominal one
-BLUR_MIN_PX = 0.15  # σ of the narrowest kernel
 PIXEL_VARIANCE = 1 / 12  # px²
 EDGE_VARIANCE = 1 / 28  # of the aperture's edge, over its width squared
-STEP = 0.05  # of the steps of a parameter that moves the beams: how far a derivative looks either way
-MOVED = 0.1  # of half the aperture's edge that a beam moves at most for that
-EDGE_WIDTH = 1.25  # fine pixels: a sharper edge is not sampled well, a softer one leaves the rest too sharp
-PADDING = 1.6  # mrad around the compared pixels that are composed for the blur
-FINE_PIXEL = 0.3  # mrad: wider pixels are divided; at 0.42 the blur that is fitted is off by 4 of its errors
-OVERSAMPLING_MOST = 8
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """How finely images are composed."""
+
+    semi_angle_room: float = threshold(
+        0.06, "relative", "how far a fitted semi-angle may grow beyond the nominal one", "design"
+    )
+    narrowest_blur: float = threshold(
+        0.15, "px", "σ of the narrowest kernel: a narrower one moves nothing to a neighbour", "design"
+    )
+    step: float = threshold(
+        0.05, "steps", "how far either way a derivative looks, of a parameter that moves the beams", "design"
+    )
+    moved: float = threshold(
+        0.1, "of half the aperture's edge", "how far a beam moves at most for that", "design"
+    )
+    edge_width: float = threshold(
+        1.25, "fine pixels", "a sharper edge is not sampled well, a softer one moves intensity", NUISANCES
+    )
+    padding: float = threshold(
+        1.6, "mrad", "around the compared pixels that are composed for the blur: its σ is below 0.4", "design"
+    )
+    fine_pixel: float = threshold(
+        0.3, "mrad", "wider pixels are divided; at 0.42 the fitted blur is off by 4 of its errors", NUISANCES
+    )
+    oversampling_most: int = threshold(8, "fine pixels", "across a pixel: more tell nothing new", "design")
+
+
+MODEL = ModelSettings()
+FINE_PIXEL, SEMI_ANGLE_ROOM = MODEL.fine_pixel, MODEL.semi_angle_room  # what fits go by, too
 
 
 def sigma_of_variance(variance: float) -> tuple[float, float]:
@@ -59,10 +85,10 @@ def sigma_of_variance(variance: float) -> tuple[float, float]:
     for _ in range(50):
         value, slope = _kernel_variance(sigma)
         step = (value - variance) / slope
-        sigma = max(sigma - step, BLUR_MIN_PX)
-        if abs(step) < 1e-12 or (sigma == BLUR_MIN_PX and step > 0):
+        sigma = max(sigma - step, MODEL.narrowest_blur)
+        if abs(step) < 1e-12 or (sigma == MODEL.narrowest_blur and step > 0):
             break
-    if sigma == BLUR_MIN_PX:
+    if sigma == MODEL.narrowest_blur:
         return sigma, 0.0
     return sigma, 1 / _kernel_variance(sigma)[1]
 
@@ -165,7 +191,7 @@ class ForwardModel:
         per_nm: float = 0.0,
         origin: tuple[float, float] = (0.0, 0.0),
         pixel: float = 1.0,
-        fine_pixel: float = FINE_PIXEL,
+        fine_pixel: float = MODEL.fine_pixel,
         pool: Pool | None = None,
     ) -> None:
         bg.check(background)
@@ -173,16 +199,16 @@ class ForwardModel:
         self.background = background
         self.per_nm = per_nm if background == "uniform-per-nm" else 0.0
         self.semi_angle = semi_angle
-        self.oversampling = min(int(np.ceil(pixel / camera.scale / fine_pixel)), OVERSAMPLING_MOST)
+        self.oversampling = min(int(np.ceil(pixel / camera.scale / fine_pixel)), MODEL.oversampling_most)
         self._fine = pixel / self.oversampling  # px of the frame
         # the edge of the aperture is as soft as the library's grid, or as fine pixels if they are wider
-        self.half_edge = max(library.step, EDGE_WIDTH * self._fine / camera.scale) / 2
+        self.half_edge = max(library.step, MODEL.edge_width * self._fine / camera.scale) / 2
         self.n_pixels = int(mask.sum())
         self._raster = raster = Raster(
             mask,
             (camera.centre_x, camera.centre_y),
             (semi_angle + FITTED_BEYOND_DISC) * camera.scale,
-            PADDING * camera.scale,
+            MODEL.padding * camera.scale,
             origin=origin,
             pixel=pixel,
             oversampling=self.oversampling,
@@ -190,7 +216,7 @@ class ForwardModel:
         distance = np.hypot(raster.col - camera.centre_x, raster.row - camera.centre_y)
         # room for a scale and a centre that a fit may move
         self._k_max = 1.03 * float(distance.max(initial=0.0)) / camera.scale + 0.5
-        radius = semi_angle * (1 + SEMI_ANGLE_ROOM) + self.half_edge
+        radius = semi_angle * (1 + MODEL.semi_angle_room) + self.half_edge
         self._stack: Stack | None = None
         if library.structure:
             self._stack = library.stack(k_max=self._k_max, semi_angle=radius)
@@ -228,11 +254,10 @@ class ForwardModel:
         tilt, alpha = (values["tilt_x"], values["tilt_y"]), values["semi_angle"]
         room = workspace(table, self._radius, lanes, self._pool)
         unfolded = unfold(table, blend, tilt, alpha, self.half_edge, self._k_max, room, self._pool)
-        kernel = compose if len(names) else compose_values
 
         def composed(begin: int, end: int) -> Array:
             x, y = k[0, begin:end], k[1, begin:end]
-            return kernel(x, y, table, unfolded, *tilt, alpha, self.half_edge)
+            return compose(x, y, table, unfolded, *tilt, alpha, self.half_edge)
 
         partials = np.concatenate(self._pool.shares(composed, k.shape[1]), axis=-1)
         structural = self._structural(k, values, names)
@@ -242,7 +267,7 @@ class ForwardModel:
         columns[1:] = components
         fixed = np.full(self.n_pixels, self.per_nm * t)
         if not len(names):
-            columns[0] = self._raster.record(partials, sigma)
+            columns[0] = self._raster.record(partials[0], sigma)
             return Columns(columns, fixed)
         direct = {
             "thickness": partials[5],
@@ -314,17 +339,17 @@ class ForwardModel:
 
         def composed(begin: int, end: int) -> Array:
             x, y = k[0, begin:end], k[1, begin:end]
-            return compose_values(x, y, table, unfolded, *tilt, alpha, self.half_edge)
+            return compose(x, y, table, unfolded, *tilt, alpha, self.half_edge)[0]
 
         return np.concatenate(self._pool.shares(composed, k.shape[1]))
 
     def _step(self, name: str, values: Mapping[str, float]) -> float:
         """How far either way the derivative along a parameter looks that moves the beams."""
         assert self._stack is not None
-        step = STEP * float(np.diff(self._stack.nodes[name]).min())
+        step = MODEL.step * float(np.diff(self._stack.nodes[name]).min())
         up, down = (self._stack.at({**values, name: values[name] + side}) for side in (step, -step))
         moved = float(np.hypot(*(up.beam_xy - down.beam_xy).T).max()) / 2
-        return step * min(1.0, MOVED * self.half_edge / moved) if moved > 0 else step
+        return step * min(1.0, MODEL.moved * self.half_edge / moved) if moved > 0 else step
 
     def _kernel(self, blur: float, scale: float) -> tuple[float, dict[str, float]]:
         """σ (fine pixels) of the kernel, and its derivatives along blur and scale."""

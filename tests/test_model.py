@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from hybridfit.errors import InputError
-from hybridfit.model import BLUR_MIN_PX, EDGE_WIDTH, PARAMETERS, ForwardModel, sigma_of_variance
+from hybridfit.model import MODEL, PARAMETERS, ForwardModel, sigma_of_variance
 from hybridfit.pattern.background import NAMES, RADIAL_WIDTHS
 from hybridfit.pattern.blur import gaussian_weights
 from hybridfit.pattern.camera import Camera, to_angles
@@ -111,7 +111,7 @@ def test_equals_the_plain_model(model, small_library, mask, seed):
 def test_the_edge_is_as_soft_as_the_grid_or_a_fine_pixel(small_library, mask):
     coarse = ForwardModel(small_library, mask, CAMERA, semi_angle=SEMI_ANGLE, fine_pixel=0.6)
     fine = ForwardModel(small_library, mask, CAMERA._replace(scale=4.0), semi_angle=SEMI_ANGLE)
-    assert coarse.half_edge == EDGE_WIDTH / CAMERA.scale / 2
+    assert coarse.half_edge == MODEL.edge_width / CAMERA.scale / 2
     assert fine.half_edge == small_library.step / 2
 
 
@@ -193,7 +193,7 @@ def test_the_kernel_has_the_variance_asked_for():
 
 @pytest.mark.parametrize("variance", [-0.1, 0.0, 1e-5])
 def test_a_variance_below_the_smallest_is_the_smallest_and_flat(variance):
-    assert sigma_of_variance(variance) == (BLUR_MIN_PX, 0.0)
+    assert sigma_of_variance(variance) == (MODEL.narrowest_blur, 0.0)
 
 
 def test_a_pixel_widens_the_edge_of_a_bare_aperture(small_library, mask):

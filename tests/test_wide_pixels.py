@@ -8,7 +8,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from hybridfit.fitting.refine.least_squares import refine
-from hybridfit.model import PARAMETERS, ForwardModel
+from hybridfit.fitting.refine.settings import REFINE, Effort
+from hybridfit.model import MODEL, PARAMETERS, ForwardModel
 from hybridfit.pattern.camera import Camera, to_angles
 from hybridfit.pattern.compose import pattern_at
 
@@ -79,7 +80,7 @@ def test_the_fitted_parameters_have_no_bias(small_library, scale):
     off = {"thickness": 0.8, "tilt_x": 0.2, "centre_x": 0.3, "blur": -0.15, "scale": 0.005 * scale}
     for name in PARAMETERS:
         params.add(name, value=values[name] + off.get(name, 0.0), vary=name != "semi_angle")
-    found = refine(model, image[mask], params, passes=1).values
+    found = refine(model, image[mask], params, effort=Effort(1, REFINE.tolerance, MODEL.fine_pixel)).values
     assert found["blur"] == pytest.approx(0.4, abs=8e-3)  # the edge is as soft as the small library's grid
     assert found["thickness"] == pytest.approx(50.0, abs=0.05)
     assert found["tilt_x"] == pytest.approx(1.1, abs=0.01)

@@ -49,10 +49,7 @@ def build(
     with Bars(quiet) as bars:
         bars.start(f"library {Path(recipe).stem}")
         library = Library.build(known, device=device, progress=lambda fraction: bars.show("build", fraction))
-    try:
-        library.save(target)
-    except RuntimeError as error:  # netCDF's word for a full disk
-        raise LibraryError(f"{target} cannot be written ({error}); make room or choose another") from None
+    library.save(target)
     if not quiet:
         typer.echo(f"{library!r} is in {target} ({megabytes(target)})")
 
@@ -70,11 +67,19 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE", help=LIBRARY_H
         recipe = _recipe(name)
         path = Library.cached_path(name, recipe)
     table = new_table("", name)
-    if recipe is not None and not path.exists():
+    library, why = None, "no"
+    if recipe is None or path.exists():
+        try:
+            library = Library.open(path)
+        except LibraryError:
+            if recipe is None:
+                raise
+            why = "no longer usable (damaged, or of an older hybridfit)"
+    if library is None:
+        assert recipe is not None
         values, axes = recipe.model_dump(mode="json"), recipe_axes(recipe)
-        table.add_row("built", "no: on first use, or by `hybridfit library build`")
+        table.add_row("built", f"{why}: on first use, or by `hybridfit library build`")
     else:
-        library = Library.open(path)
         data = library.dataset
         values, axes = json.loads(data.attrs["recipe"]), library.structure
         table.add_row("built", f"{path} ({megabytes(path)})")

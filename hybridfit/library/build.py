@@ -47,8 +47,7 @@ def solve(
     progress: Progress | None = None,
 ) -> xr.Dataset:
     """The dataset of a recipe's library; parameters and errors as for `Library.build`."""
-    # torch is slow to import and only needed here
-    from hybridfit.physics import bloch, crystal, holz, scattering
+    from hybridfit.physics import crystal, scattering
     from hybridfit.physics.projection import common_beams, project_all
 
     structure = crystal.Crystal.from_cif(recipe.cif)
@@ -78,6 +77,9 @@ def solve(
     # beams beyond take part, but their discs do not reach what is looked at
     length = np.linalg.norm(beams @ cells, axis=2).min(axis=0)
     stored = int((length <= 2 * recipe.semi_angle_max + BEYOND_DISC + 1e-9).sum())
+
+    # torch is slow to import, and only needed once the recipe is known to be usable
+    from hybridfit.physics import bloch, holz
 
     def solved(i: int) -> NDArray:
         part = None if progress is None else partial(_report, progress, i, len(projections))
@@ -158,7 +160,7 @@ def _check(recipe: Recipe, projections: list[Projection], crystals: int) -> None
 
 def _check_intensities(intensity: NDArray) -> None:
     """Raise a RecipeError where the solve came to nothing; the largest is never above the incident one."""
-    largest = float(np.abs(intensity).max())
+    largest = max(float(intensity.max()), -float(intensity.min()))
     if not 0 < largest < LARGEST_INTENSITY:
         raise RecipeError(
             f"the solve of this crystal failed (largest intensity {largest:.3g} of the incident one); "

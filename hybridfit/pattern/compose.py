@@ -60,12 +60,12 @@ def aperture(r2, alpha, half_edge):
 
 
 @kernel
-def near_rims(c1, c2, low, high, table, offsets, unfolded, near_xy, near_at):
+def near_rims(c1, c2, between, table, offsets, unfolded, near_xy, near_at):
     """Beams whose rim may concern a point of a part (c₁, c₂) of a lattice cell.
 
     Parameters
     ----------
-    low, high : float, mrad²
+    between : (float, float), mrad²
         Squared distances between which a point is concerned.
     near_xy : filled with gx, gy (mrad)
     near_at : filled with the row (of the rows of all beams) and the column of `unfolded` where the beam
@@ -80,7 +80,7 @@ def near_rims(c1, c2, low, high, table, offsets, unfolded, near_xy, near_at):
     x, y = (g[1, 1] * v1 - g[0, 1] * v2) / determinant, (g[0, 0] * v2 - g[1, 0] * v1) / determinant
     ax, ay, bx, by = g[1, 1] * h1, -g[1, 0] * h1, -g[0, 1] * h2, g[0, 0] * h2
     half = max(np.hypot(ax + bx, ay + by), np.hypot(ax - bx, ay - by)) / abs(determinant) + 1e-6
-    near, far = np.sqrt(low) - half, np.sqrt(high) + half
+    near, far = np.sqrt(between[0]) - half, np.sqrt(between[1]) + half
     l1, l2 = int(np.rint(v1 / table.sampling[0])), int(np.rint(v2 / table.sampling[1]))
     o1, o2 = table.beam_at.shape[0] // 2, table.beam_at.shape[1] // 2
     count = 0
@@ -181,13 +181,17 @@ def add_rim(total, flat, rows, row, column, a, lanes):
 
 @kernel
 def compose(kx, ky, table, unfolded, tilt_x, tilt_y, alpha, half_edge):
-    """P and its partial derivatives at the points (kx, ky) (1-D, mrad): rows as in `Partials`.
+    """P at the points (kx, ky) (1-D, mrad), and its partial derivatives if they were unfolded.
 
     unfolded comes from `unfold`, around the tilt.  The interpolation weights of a point are those of
     all its beams, so the stencils are added up first and interpolated once.
+
+    Returns
+    -------
+    (7, n) array, rows as in `Partials`, of what was unfolded with two lanes; (1, n), P alone, with one
     """
-    out = np.zeros((7, kx.size))
-    g = table.to_grid
+    g, lanes = table.to_grid, unfolded.values.shape[2]
+    out = np.zeros((7 if lanes == 2 else 1, kx.size))
     inner, outer = alpha - half_edge, alpha + half_edge
     # closer than low, a beam is in S with all its stencil; farther than high, with nothing
     low = max(min(inner, unfolded.inside - unfolded.stencil), 0.0)
@@ -195,7 +199,7 @@ def compose(kx, ky, table, unfolded, tilt_x, tilt_y, alpha, half_edge):
     inner, outer, low, high = inner * abs(inner), outer * outer, low * low, high * high
     offsets = neighbouring_beams(table, np.sqrt(high))
     near_xy, near_at = np.empty((offsets.shape[0], 2)), np.empty((offsets.shape[0], 2), np.int64)
-    total = np.empty(32, np.float32)
+    total = np.empty(16 * lanes, np.float32)
     cell_1, cell_2, beams = -1 << 40, 0, 0
     flat, rows = unfolded.values.ravel(), unfolded.rows.ravel()
     wu, wv, su, sv = np.empty(4), np.empty(4), np.empty(4), np.empty(4)
@@ -205,7 +209,7 @@ def compose(kx, ky, table, unfolded, tilt_x, tilt_y, alpha, half_edge):
         c2 = int(np.floor(PARTS * (g[1, 0] * x + g[1, 1] * y) / table.sampling[1]))
         if c1 != cell_1 or c2 != cell_2:
             cell_1, cell_2 = c1, c2
-            beams = near_rims(c1, c2, low, high, table, offsets, unfolded, near_xy, near_at)
+            beams = near_rims(c1, c2, (low, high), table, offsets, unfolded, near_xy, near_at)
         u = g[0, 0] * (x + tilt_x) + g[0, 1] * (y + tilt_y)
         v = g[1, 0] * (x + tilt_x) + g[1, 1] * (y + tilt_y)
         m1, m2 = int(np.floor(u)), int(np.floor(v))
@@ -219,6 +223,9 @@ def compose(kx, ky, table, unfolded, tilt_x, tilt_y, alpha, half_edge):
             if low <= r2 < high:
                 a, slope = aperture(r2, alpha, half_edge)
                 row, column = m1 - 1 + near_at[np.uint64(s), 0], m2 - 1 + near_at[np.uint64(s), 1]
+                if lanes == 1:
+                    add_rim(total, flat, rows, row, column, np.float32(a), 1)
+                    continue
                 add_rim(total, flat, rows, row, column, np.float32(a), 2)
                 if inner < r2 < outer:
                     edge = slope * stencil(flat, rows, row, column, wu, wv)
@@ -226,6 +233,11 @@ def compose(kx, ky, table, unfolded, tilt_x, tilt_y, alpha, half_edge):
                     out[1, p] -= edge * rx / r
                     out[2, p] -= edge * ry / r
                     out[6, p] += edge
+        if lanes == 1:
+            for i in range(4):
+                row_u = wv[0] * total[4 * i] + wv[1] * total[4 * i + 1]
+                out[0, p] += wu[i] * (row_u + wv[2] * total[4 * i + 2] + wv[3] * total[4 * i + 3])
+            continue
         value, along_u, along_v, along_t = 0.0, 0.0, 0.0, 0.0
         for i in range(4):
             t0, t1, t2, t3 = total[8 * i], total[8 * i + 2], total[8 * i + 4], total[8 * i + 6]
@@ -241,47 +253,6 @@ def compose(kx, ky, table, unfolded, tilt_x, tilt_y, alpha, half_edge):
         out[3, p] = along_u * g[0, 0] + along_v * g[1, 0]
         out[4, p] = along_u * g[0, 1] + along_v * g[1, 1]
         out[5, p] = along_t
-    return out
-
-
-@kernel
-def compose_values(kx, ky, table, unfolded, tilt_x, tilt_y, alpha, half_edge):
-    """P alone, as `compose` has it, from what was unfolded with one lane."""
-    out = np.zeros(kx.size)
-    g = table.to_grid
-    low = max(min(alpha - half_edge, unfolded.inside - unfolded.stencil), 0.0)
-    high = max(alpha + half_edge, unfolded.inside + unfolded.stencil)
-    low, high = low * low, high * high
-    offsets = neighbouring_beams(table, np.sqrt(high))
-    near_xy, near_at = np.empty((offsets.shape[0], 2)), np.empty((offsets.shape[0], 2), np.int64)
-    total = np.empty(16, np.float32)
-    cell_1, cell_2, beams = -1 << 40, 0, 0
-    flat, rows = unfolded.values.ravel(), unfolded.rows.ravel()
-    wu, wv, slopes = np.empty(4), np.empty(4), np.empty(4)
-    for p in range(kx.size):
-        x, y = kx[p], ky[p]
-        c1 = int(np.floor(PARTS * (g[0, 0] * x + g[0, 1] * y) / table.sampling[0]))
-        c2 = int(np.floor(PARTS * (g[1, 0] * x + g[1, 1] * y) / table.sampling[1]))
-        if c1 != cell_1 or c2 != cell_2:
-            cell_1, cell_2 = c1, c2
-            beams = near_rims(c1, c2, low, high, table, offsets, unfolded, near_xy, near_at)
-        u = g[0, 0] * (x + tilt_x) + g[0, 1] * (y + tilt_y)
-        v = g[1, 0] * (x + tilt_x) + g[1, 1] * (y + tilt_y)
-        m1, m2 = int(np.floor(u)), int(np.floor(v))
-        if not take_sums(total, m1, m2, unfolded):
-            continue
-        for s in range(beams):
-            rx, ry = x - near_xy[np.uint64(s), 0], y - near_xy[np.uint64(s), 1]
-            r2 = rx * rx + ry * ry
-            if low <= r2 < high:
-                a = np.float32(aperture(r2, alpha, half_edge)[0])
-                row, column = m1 - 1 + near_at[np.uint64(s), 0], m2 - 1 + near_at[np.uint64(s), 1]
-                add_rim(total, flat, rows, row, column, a, 1)
-        lagrange(u - m1, wu, slopes)
-        lagrange(v - m2, wv, slopes)
-        for i in range(4):
-            row_u = wv[0] * total[4 * i] + wv[1] * total[4 * i + 1]
-            out[p] += wu[i] * (row_u + wv[2] * total[4 * i + 2] + wv[3] * total[4 * i + 3])
     return out
 
 
@@ -314,7 +285,7 @@ def pattern_at(
     blend = at_thickness(table, thickness, 1)
     unfolded = unfold(table, blend, tilt, semi_angle, half_edge, float(np.hypot(kx, ky).max()), room)
     x, y = kx.ravel(), ky.ravel()
-    return compose_values(x, y, table, unfolded, *tilt, semi_angle, half_edge).reshape(kx.shape)
+    return compose(x, y, table, unfolded, *tilt, semi_angle, half_edge)[0].reshape(kx.shape)
 
 
 def pattern_partials(

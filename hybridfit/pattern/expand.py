@@ -216,7 +216,7 @@ def fetch(table, source, operations, m1, low, high, row):
 
 
 @kernel
-def expand(table, blend, tilt_x, tilt_y, radii, k_max, unfolded, values, sums, begin, step):
+def expand(table, blend, tilt_x, tilt_y, radii, k_max, unfolded, values, sums, begin):
     """Undo the symmetry of beams: fill values and rows, and add to sums.
 
     Parameters
@@ -229,8 +229,8 @@ def expand(table, blend, tilt_x, tilt_y, radii, k_max, unfolded, values, sums, b
         Only directions that end at |q + g − τ| ≤ k_max are wanted.
     unfolded : Unfolded
     values, sums : those of unfolded, of the type of blend
-    begin, step : int
-        Every step-th beam is done.
+    begin : int
+        From this beam on, every SHARES-th is done.
     """
     g = table.to_grid
     determinant = g[0, 0] * g[1, 1] - g[0, 1] * g[1, 0]
@@ -240,7 +240,7 @@ def expand(table, blend, tilt_x, tilt_y, radii, k_max, unfolded, values, sums, b
     first, last = unfolded.first[1], unfolded.first[1] + values.shape[1] // unfolded.rows.shape[1] - 1
     operations = np.empty(table.permutation.shape[0], np.int64)
     source, target, row = blend.ravel(), values.ravel(), np.empty(last - first + 1, blend.dtype)
-    for b in range(begin, table.beam_n.shape[0], step):
+    for b in range(begin, table.beam_n.shape[0], SHARES):
         gx, gy = table.beam_xy[b]
         n1, n2 = table.sampling[0] * table.beam_n[b, 0], table.sampling[1] * table.beam_n[b, 1]
         for r in range(operations.size):
@@ -322,7 +322,7 @@ def unfold(
         for share in range(begin, end):
             mine = Unfolded(values, rows, first, sums[share], sums_first, semi_angle, margin)
             into = _as_one(values), _as_one(sums[share])
-            expand(table, _as_one(blend), *tilt, radii, k_max + margin, mine, *into, share, SHARES)
+            expand(table, _as_one(blend), *tilt, radii, k_max + margin, mine, *into, share)
 
     pool.shares(fill, SHARES)
     total = sums[0]

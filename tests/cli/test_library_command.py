@@ -24,6 +24,12 @@ def test_library_build_show_list(run, small_recipe, small_library, tmp_path):
     shown = run("library", "show", target)
     assert shown.code == 0 and "0 0 1" in shown.out and "1 … 5" in shown.out
     assert run("library", "build", recipe).code == 0  # into the cache
+    cached = Library.cached_path(recipe)
+    whole = cached.read_bytes()
+    cached.write_bytes(whole[:5000])
+    shown = run("library", "show", recipe)
+    assert shown.code == 0 and "no longer usable" in shown.out and "1 … 5" in shown.out
+    cached.write_bytes(whole)
     listed = run("library", "list").out
     assert "SrTiO3_001_200kV" in listed and "tiny" in listed and "small" in listed
 
