@@ -8,9 +8,9 @@ import pytest
 from hybridfit import Fitter
 from hybridfit.errors import InputError
 from hybridfit.explain import saliency
-from hybridfit.explain.settings import SaliencySettings
 from hybridfit.explain.crop import read_crop
 from hybridfit.explain.reading import Reader
+from hybridfit.explain.settings import SaliencySettings
 from hybridfit.frame import Frame
 from hybridfit.network.crop import PIXEL, crops
 
