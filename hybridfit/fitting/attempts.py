@@ -94,6 +94,7 @@ class Attempts:
             progress=progress,
             settings=settings.searching,
             bounds=settings.bounds,
+            finding=settings.seeding.disc,
         )
         self.matchers: list[Matcher] = []
 

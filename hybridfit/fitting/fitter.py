@@ -323,14 +323,14 @@ class Fitter:
         """Search the whole library, or the part of it that hints leave, and refine what is found."""
         attempt = self.attempts.everywhere(frame, clock)
         if not attempt.found:
-            check_bright(frame, self.hints)
+            self._check_bright(frame)
             raise InputError(
                 f"{frame.source}: nothing in the library resembles it at {self.semi_angle:g} mrad; check the "
                 "semi-angle, the library and the frame"
             )
         result = self._finish(frame, attempt.found, attempt.curve, clock, attempt.route)
         if result.poor:
-            check_bright(frame, self.hints)
+            self._check_bright(frame)
         return result
 
     def _finish(
@@ -339,12 +339,17 @@ class Fitter:
         """Refine candidates and judge what they lead to."""
         minima = self.finder.find(frame, found)
         answer = minima.best.answer
-        check_disc(frame, (answer.centre_x, answer.centre_y, answer.scale), self.semi_angle)
+        camera = answer.centre_x, answer.centre_y, answer.scale
+        check_disc(frame, camera, self.semi_angle, self.settings.searching)
         doubt = other_semi_angle(frame, minima)
         self.progress("refine", 1.0)
         clock.lap("refine")
         origin = Origin(route, self.method, found[0], curve, self._remark)
         return make_result(frame, self._seen, minima, doubt, origin, clock.seconds())
+
+    def _check_bright(self, frame: Frame) -> None:
+        """Raise an InputError when what is bright in the frame is cut by its edge."""
+        check_bright(frame, self.hints, self.settings.searching, self.settings.seeding.disc)
 
     def _inward(self, candidate: Candidate) -> Candidate:
         """A candidate of the crystal, in the frame of what the camera has seen; or back."""

@@ -44,7 +44,8 @@ def network_result(refiner: Refiner, frame: Frame, seed: Seed, clock: Clock) -> 
         The disc that the network found is cut by the edge of the frame.
     """
     answer, settings = seed.candidates[0], refiner.settings
-    check_disc(frame, (answer.centre_x, answer.centre_y, answer.scale), refiner.semi_angle)
+    camera = answer.centre_x, answer.centre_y, answer.scale
+    check_disc(frame, camera, refiner.semi_angle, settings.searching)
     held = Refiner(
         refiner.library,
         replace(settings, fix=dict.fromkeys(PARAMETERS), free=(), whole_curve=False, keep_model=False),

@@ -11,13 +11,20 @@ from numpy.typing import NDArray
 from hybridfit.errors import InputError
 from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.search.settings import SEARCH, SearchSettings
-from hybridfit.fitting.seed.disc import bright_edge, quick_disc, rough_discs
+from hybridfit.fitting.seed.disc import DISC, bright_edge, quick_disc, rough_discs
+from hybridfit.fitting.seed.settings import DiscSettings
 from hybridfit.frame import Frame
 
 Array = NDArray[np.float64]
 
 
-def trial_cameras(frame: Frame, hints: Hints, semi_angle: float, settings: SearchSettings = SEARCH) -> Array:
+def trial_cameras(
+    frame: Frame,
+    hints: Hints,
+    semi_angle: float,
+    settings: SearchSettings = SEARCH,
+    finding: DiscSettings = DISC,
+) -> Array:
     """(c, 3) centre_x, centre_y (px) and scale (px/mrad) worth trying: grids about the rims of the frame.
 
     Raises
@@ -31,7 +38,7 @@ def trial_cameras(frame: Frame, hints: Hints, semi_angle: float, settings: Searc
     else:
         discs = [
             (*(hints.centre or (disc.centre_x, disc.centre_y)), hints.scale or disc.radius / semi_angle)
-            for disc in rough_discs(frame.image, frame.valid)
+            for disc in rough_discs(frame.image, frame.valid, settings=finding)
         ]
     if not discs:
         raise InputError(
@@ -65,11 +72,13 @@ def possible(
     return seen & large & (scale * settings.reach(semi_angle) <= widest)
 
 
-def check_bright(frame: Frame, hints: Hints, settings: SearchSettings = SEARCH) -> None:
+def check_bright(
+    frame: Frame, hints: Hints, settings: SearchSettings = SEARCH, finding: DiscSettings = DISC
+) -> None:
     """Raise an InputError when what is bright in the frame is cut by its edge: why nothing fits."""
     if hints.centre is not None and hints.scale is not None:
         return
-    cut = bright_edge(frame.image, frame.valid)
+    cut = bright_edge(frame.image, frame.valid, finding)
     if cut > settings.bright_cut:
         rows, cols = frame.image.shape
         raise InputError(
@@ -78,9 +87,15 @@ def check_bright(frame: Frame, hints: Hints, settings: SearchSettings = SEARCH) 
         )
 
 
-def wide_cameras(frame: Frame, hints: Hints, semi_angle: float, settings: SearchSettings = SEARCH) -> Array:
+def wide_cameras(
+    frame: Frame,
+    hints: Hints,
+    semi_angle: float,
+    settings: SearchSettings = SEARCH,
+    finding: DiscSettings = DISC,
+) -> Array:
     """(c, 3) cameras on a wide grid about what is bright in the frame, for when its rim misleads."""
-    x, y, radius = quick_disc(frame.image, frame.valid)
+    x, y, radius = quick_disc(frame.image, frame.valid, finding)
     scales = (
         np.array([hints.scale]) if hints.scale is not None else settings.wide_scales() * radius / semi_angle
     )

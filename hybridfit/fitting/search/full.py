@@ -27,6 +27,8 @@ from hybridfit.fitting.search.templates import (
     tilt_grid,
 )
 from hybridfit.fitting.search.trials import BinnedFrame, Trials, joined
+from hybridfit.fitting.seed.disc import DISC
+from hybridfit.fitting.seed.settings import DiscSettings
 from hybridfit.frame import Frame
 from hybridfit.library.build import VERSION
 from hybridfit.library.library import Library, cache_folder
@@ -54,6 +56,8 @@ class Searcher:
     settings : SearchSettings
     bounds : mapping of parameter name to (lowest, highest), optional
         Those of thickness and tilt leave the rest of the library out.
+    finding : DiscSettings
+        How the direct disc is found.
 
     Raises
     ------
@@ -71,6 +75,7 @@ class Searcher:
         progress: Progress,
         settings: SearchSettings = SEARCH,
         bounds: Mapping[str, tuple[float, float]] | None = None,
+        finding: DiscSettings = DISC,
     ) -> None:
         if not settings.softness <= semi_angle < np.inf:  # False for NaN
             raise InputError(
@@ -84,6 +89,7 @@ class Searcher:
         self.progress = progress
         self.settings = settings
         self.bounds = {name: pair for name, pair in (bounds or {}).items() if name in BOUNDED}
+        self.finding = finding
         self._templates: Templates | None = None
 
     def search(self, frame: Frame) -> tuple[list[Candidate], Array]:
@@ -97,12 +103,13 @@ class Searcher:
             The frame shows no direct disc, or hints make every camera absurd.
         """
         hints, settings = self.hints, self.settings
-        cameras = trial_cameras(frame, hints, self.semi_angle, settings)
+        cameras = trial_cameras(frame, hints, self.semi_angle, settings, self.finding)
         trials = self.trials(frame, float(np.median(cameras[:, 2])))
         trials.add(cameras, self._progress(0.0, 0.4))
         levels, done = settings.levels, 0.4
         if trials.chi2().min() > settings.misled:
-            trials.add(wide_cameras(frame, hints, self.semi_angle, settings), self._progress(0.4, 0.7))
+            wide = wide_cameras(frame, hints, self.semi_angle, settings, self.finding)
+            trials.add(wide, self._progress(0.4, 0.7))
             levels, done = (settings.wide_level, *levels), 0.7
         for i, (parents, step) in enumerate(levels, 1):
             best = trials.cameras[trials.best_cameras(parents)]
@@ -234,6 +241,7 @@ class LibrarySearcher:
         progress: Progress,
         settings: SearchSettings = SEARCH,
         bounds: Mapping[str, tuple[float, float]] | None = None,
+        finding: DiscSettings = DISC,
     ) -> LibrarySearcher:
         """Searchers for a library.
 
@@ -244,7 +252,7 @@ class LibrarySearcher:
             Continuous ones are searched at this value only.
         fix : mapping of parameter name to value, or to None
             Discrete parameters in it keep their reference value.
-        semi_angle, hints, workers, progress, settings, bounds
+        semi_angle, hints, workers, progress, settings, bounds, finding
             As of `Searcher`.
         """
         discrete = {
@@ -269,6 +277,7 @@ class LibrarySearcher:
                     progress=progress,
                     settings=settings,
                     bounds=bounds,
+                    finding=finding,
                 )
                 for each in crystals
             ]

@@ -68,7 +68,7 @@ class Matcher:
             if alignment.sure:
                 found.append(alignment.camera)
         with contextlib.suppress(InputError):
-            for disc in rough_discs(frame.image, frame.valid, self.settings.rims):
+            for disc in rough_discs(frame.image, frame.valid, self.settings.rims, self.searcher.finding):
                 centre = hints.centre or (disc.centre_x, disc.centre_y)
                 found.append((*centre, hints.scale or disc.radius / semi_angle))
         return found
@@ -130,7 +130,7 @@ class Matcher:
         """The best of many cameras (c, 3), by a share of the library points."""
         s, settings = self.searcher, self.settings
         rough = trials.of(trials.templates.sparse(settings.sparse_thickness, settings.sparse_tilt))
-        rough.add(wide_cameras(frame, s.hints, s.semi_angle, settings))
+        rough.add(wide_cameras(frame, s.hints, s.semi_angle, settings, s.finding))
         return rough.cameras[rough.best_cameras(settings.wide_most)]
 
     def _downhill(self, few: Trials, camera: Array) -> Array:
