@@ -10,6 +10,7 @@ Run with: python -m benchmarks.fuzz_readers [--quick] [--count N] [--seed N]
 from __future__ import annotations
 
 import json
+import os
 import resource
 import selectors
 import subprocess
@@ -123,18 +124,18 @@ def run(folder: Path, seed: int, count: int) -> list[dict[str, Any]]:
     while len(results) < count:
         command = [sys.executable, "-m", "benchmarks.fuzz_readers", "--work", str(folder)]
         command += ["--seed", str(seed), "--first", str(len(results)), "--count", str(count)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert process.stdout is not None
         current: dict[str, Any] = {"case": len(results), "name": "none"}
         with process, selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
-            while selector.select(STUCK) and (line := process.stdout.readline()):
-                try:
-                    current = json.loads(line)
-                except ValueError:  # what a reader prints
-                    continue
-                if "found" in current:
-                    results.append(current)
+            left = b""
+            while selector.select(STUCK) and (new := os.read(process.stdout.fileno(), 2**16)):
+                *lines, left = (left + new).split(b"\n")
+                for line in lines:
+                    if line.startswith(b'{"case"'):  # not what a reader prints
+                        current = json.loads(line)
+                        results += [current] if "found" in current else []
             process.kill()
         if len(results) < count:
             if current["name"] == "none":

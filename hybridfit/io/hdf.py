@@ -17,6 +17,7 @@ from hybridfit.errors import InputError
 from hybridfit.io.hdf_library import check_groups, stored_bytes
 from hybridfit.io.settings import READING
 from hybridfit.io.stack import ONE_BY_ONE, Stack, check_piece, check_stored, stack_of
+from hybridfit.io.trial import try_first
 
 CACHE = 128 * 2**20  # bytes of decoded chunks kept, so that neighbouring reads do not decode them again
 HDF_LOCK = threading.RLock()  # the HDF5 library serves one thread at a time
@@ -24,10 +25,9 @@ HDF_LOCK = threading.RLock()  # the HDF5 library serves one thread at a time
 
 @contextmanager
 def open_netcdf(path: Path) -> Iterator[Any]:
-    """The file as netCDF4 has it, once it is safe to open."""
+    """The file as netCDF4 has it, if its groups are a tree."""
     import netCDF4
 
-    check_classic(path)
     with HDF_LOCK:
         check_groups(path)
         root = netCDF4.Dataset(path)
@@ -41,6 +41,27 @@ def open_netcdf(path: Path) -> Iterator[Any]:
 @contextmanager
 def read_hdf(path: Path, dataset: str | None = None) -> Iterator[Stack]:
     """Frames of the dataset asked for, or of the only one that can be meant."""
+
+    def attempt() -> None:
+        with _stack(path, dataset):
+            pass
+
+    try_hdf(path, attempt, dataset)
+    with _stack(path, dataset) as stack:
+        yield stack
+
+
+def try_hdf(path: Path, attempt: Callable[[], object], *about: object) -> None:
+    """Make an attempt at a netCDF or HDF5 file in a child process first; see `try_first`."""
+    import netCDF4  # noqa: F401 - before the process is copied, so that the child need not
+
+    check_classic(path)
+    with HDF_LOCK:  # no other thread is in the HDF5 library when the process is copied
+        try_first(path, attempt, *about)
+
+
+@contextmanager
+def _stack(path: Path, dataset: str | None) -> Iterator[Stack]:
     with open_netcdf(path) as root:
         with HDF_LOCK:
             variables = dict(walk(root))

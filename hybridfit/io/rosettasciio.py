@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from hybridfit.errors import InputError
 from hybridfit.io.stack import Stack, check_piece, joined, stack_of
+from hybridfit.io.trial import try_first
 
 CHUNK = "8 MiB"  # of a lazy array: one is read as a whole, however little of it is asked for
 
@@ -54,7 +56,7 @@ def load_signals(path: Path, **options: Any) -> list[dict[str, Any]]:
     suffix = path.suffix.lower()
     try:
         plugins = importlib.import_module("rsciio").IO_PLUGINS
-        dask = importlib.import_module("dask")
+        importlib.import_module("dask.array")
     except ImportError as error:
         raise InputError(
             f'{path}: {suffix or "no suffix"} needs RosettaSciIO; pip install "hybridfit[formats]", '
@@ -67,13 +69,21 @@ def load_signals(path: Path, **options: Any) -> list[dict[str, Any]]:
         raise InputError(
             f"{path}: {suffix or 'no suffix'} is not a known format; give shape and dtype if it is raw"
         )
+    reader = importlib.import_module(plugin["api"]).file_reader
+    read = partial(_quietly, reader, path, options)
+    try_first(path, read, *sorted(options.items()))
+    return read()
+
+
+def _quietly(reader: Any, path: Path, options: dict[str, Any]) -> list[dict[str, Any]]:
+    """Read a file without what RosettaSciIO has to say about it."""
+    dask = importlib.import_module("dask")
     log = logging.getLogger("rsciio")
     level = log.level
     with warnings.catch_warnings(), dask.config.set({"array.chunk-size": CHUNK}):
         warnings.simplefilter("ignore")
         try:
             log.setLevel(logging.CRITICAL + 1)  # its complaints would stand between our lines
-            reader = importlib.import_module(plugin["api"]).file_reader
             try:
                 signals: list[dict[str, Any]] = reader(str(path), lazy=True, **options)
             except NotImplementedError:  # a format of small files, which is only read as a whole

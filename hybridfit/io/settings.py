@@ -24,6 +24,8 @@ class ReaderSettings:
         Bytes that a stack or a scan declares over the bytes that the file stores of it.
     objects_at_most, depth_at_most : int
         Groups and datasets of an HDF5 file, and groups inside each other.
+    open_seconds_at_most, open_bytes_at_most : float, int
+        Processor time (s) and memory (bytes) for opening a file and reading its header.
     """
 
     frame_pixels_at_most: int = threshold(
@@ -48,6 +50,12 @@ class ReaderSettings:
         50_000, "1", "opening a file takes 0.1 ms for each; links that go in circles never end", "design"
     )
     depth_at_most: int = threshold(50, "1", "no program nests groups so deeply; circles do", "design")
+    open_seconds_at_most: float = threshold(
+        5.0, "s", "processor time in which a header is read; the largest take a tenth of it", "design"
+    )
+    open_bytes_at_most: int = threshold(
+        2**30, "bytes", "memory in which a header is read; the largest take a tenth of it", "design"
+    )
 
 
 READING = ReaderSettings()

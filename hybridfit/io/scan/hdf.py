@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hybridfit.errors import InputError
-from hybridfit.io.hdf import CACHE, HDF_LOCK, check_size, open_netcdf, walk
+from hybridfit.io.hdf import CACHE, HDF_LOCK, check_size, open_netcdf, try_hdf, walk
 from hybridfit.io.scan.axes import axes_of, axis_order
 from hybridfit.io.scan.calibration import calibration
 from hybridfit.io.scan.source import Block, Layout, Read, check_numbers, frame_by_frame, split_shape
@@ -50,6 +51,11 @@ def hdf_source(path: Path, dataset: str | None) -> HdfSource:
     InputError
         If there is none or more than one, or the one asked for cannot be read.
     """
+    try_hdf(path, partial(_source, path, dataset), "scan", dataset)
+    return _source(path, dataset)
+
+
+def _source(path: Path, dataset: str | None) -> HdfSource:
     with HDF_LOCK, open_netcdf(path) as root:
         name = _chosen(path, dict(walk(root)), dataset)
         check_size(path, root, name, READING.scan_per_stored_at_most)
