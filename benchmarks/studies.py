@@ -29,6 +29,7 @@ ORDER = (
     "scan_maps",
     "scan_sizes",
     "scan_formats",
+    "fuzz_readers",
     "kills",
     "fuzz_maps",
     "library_build",

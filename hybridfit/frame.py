@@ -24,7 +24,7 @@ class Frame:
     Attributes
     ----------
     image : ndarray of float64, (rows, cols)
-        Intensity, finite everywhere; values where `valid` is False mean nothing.
+        Intensity, finite everywhere. Do not use values where `valid` is False.
     valid : ndarray of bool, (rows, cols)
         True where the pixel can be used: not masked, saturated, hot or dead.
     source : str

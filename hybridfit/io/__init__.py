@@ -1,4 +1,4 @@
-"""Frames in, files out: the only package that knows file formats.
+"""Reading frames and scans, and writing files. Only this package knows file formats.
 
 A frame is an array of rows by columns, row 0 at the top, and a map of the pixels that can be trusted. Arrays
 are taken as they are stored, never flipped or transposed; a three-dimensional array is a stack, frame first.

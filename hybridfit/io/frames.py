@@ -1,4 +1,4 @@
-"""Frames in: the reader that a suffix stands for, and one clear line for what cannot be read.
+"""Files of frames: the reader for a suffix, and one line for what cannot be read.
 
 A file is opened once, and its frames are read one at a time. A bad frame does not stop the others.
 """

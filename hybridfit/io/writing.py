@@ -1,4 +1,4 @@
-"""Files out: each is whole, or it is not there."""
+"""Writing files: each is written whole or not at all."""
 
 from __future__ import annotations
 

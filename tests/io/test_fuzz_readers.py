@@ -145,7 +145,7 @@ def test_valid_files_are_read(tmp_path: Path, good, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @settings(
-    max_examples=40,
+    max_examples=20,
     derandomize=True,
     deadline=None,
     database=None,

@@ -1,4 +1,4 @@
-"""What HDF5 and netCDF files say of the axes of a scan, and the order in which they store them.
+"""The axes of a scan in HDF5 and netCDF files: names, units, steps, and the order in which they are stored.
 
 HyperSpy (.hspy), NeXus and netCDF store scan rows, scan columns, frame rows, frame columns; py4DSTEM too,
 whose x is the row. Berkeley (NCEM) EMD as HyperSpy writes it is reversed, x first; Velox EMD has the frame

@@ -45,7 +45,7 @@ class BinarySource:
         return frames.astype(self.layout.dtype, copy=False), present
 
     def _run(self, file: BinaryIO, first: int, run: np.ndarray) -> int:
-        """Fill `run` (frames, rows, cols) with frames from the `first` on; return how many are whole."""
+        """Fill `run` (frames, rows, cols) with frames from the `first` on, and return how many are whole."""
         n, size = len(run), run[0].nbytes
         file.seek(self.offset + first * self.stride)
         if self.stride == size:
@@ -121,7 +121,7 @@ def raw_source(
     offset: int,
     scan_shape: tuple[int, int] | None,
 ) -> BinarySource:
-    """`shape` is that of the whole scan, or of one frame where the size of the file says the rest."""
+    """`shape` is that of the whole scan, or of one frame; the size of the file then gives their number."""
     sizes, number, start = raw_layout(path, shape, dtype, offset, (2, 3, 4))
     frame, room = math.prod(sizes[-2:]) * number.itemsize, path.stat().st_size - start
     if len(sizes) > 2:

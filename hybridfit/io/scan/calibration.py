@@ -1,4 +1,4 @@
-"""What the axes of a file state about the camera and the scan, where they state it plainly."""
+"""Calibration of camera and scan from the axes of a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PLAUSIBLE = {"mrad_per_px": (1e-3, 50.0), "step_nm": (1e-4, 1e5), "semi_angle_mr
 
 
 class Axis(NamedTuple):
-    """One axis of the array as its file describes it: empty, None where it does not."""
+    """One axis of the array as its file describes it. What the file does not state is empty or None."""
 
     name: str = ""
     units: str = ""

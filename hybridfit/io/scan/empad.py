@@ -1,6 +1,6 @@
-"""EMPAD: frames of 130 × 128 float32 of which the last two rows are not pixels, without a header.
+"""EMPAD: files without a header. A frame is 130 × 128 float32, and its last two rows are no pixels.
 
-The scan is told by the name, as in scan_x256_y128.raw, or by the .xml beside the file.
+The shape of the scan stands in the file's name, as in scan_x256_y128.raw, or in the .xml beside it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def is_empad(path: Path) -> bool:
 
 
 def empad_raw(xml: Path) -> Path:
-    """The .raw file of which an EMPAD .xml speaks."""
+    """The .raw file that an EMPAD .xml names."""
     root = _parsed(xml)
     element = None if root is None else root.find(".//raw_file")
     name = "" if element is None else element.get("filename") or element.findtext("filename") or ""
@@ -39,7 +39,7 @@ def empad_raw(xml: Path) -> Path:
 
 
 def empad_source(path: Path, scan_shape: tuple[int, int] | None) -> BinarySource:
-    """Frames of 128 × 128 px; `scan_shape` goes before what name and .xml say."""
+    """Frames of 128 × 128 px. A `scan_shape` that is given replaces what the name and the .xml say."""
     scan = scan_shape or _named(path.name) or _described(path)
     count = max(path.stat().st_size // FRAME, 1)
     shape = (count, SIDE, SIDE) if scan is None else (*scan, SIDE, SIDE)

@@ -1,4 +1,4 @@
-"""4D-STEM scans: a light handle that reads a rectangle of positions at a time and never holds the scan."""
+"""A 4D-STEM scan on disk, of which a rectangle of positions is read at a time."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class ScanFile:
         Raises
         ------
         InputError
-            If the file is gone, or not the one any more that was opened.
+            If the file is gone or was replaced.
         """
         rows, cols = (_span(s, n) for s, n in zip((y, x), self.scan_shape, strict=True))
         try:
@@ -133,7 +133,7 @@ class ScanFile:
         return self._opened[1]
 
     def _read_runs(self, read: Read, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
-        """The file has the positions in other rows than the scan, or in none: read run by run."""
+        """Read run by run: the file stores the positions as a stack, or in rows of another length."""
         sizes = rows.stop - rows.start, cols.stop - cols.start
         frames = np.zeros((*sizes, *self.frame_shape), self.dtype)
         present = np.zeros(sizes, bool)

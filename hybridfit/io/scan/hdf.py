@@ -75,7 +75,7 @@ def _source(path: Path, dataset: str | None) -> HdfSource:
 
 
 def _getter(variable: Any, order: tuple[int, ...]) -> Callable[[Block], np.ndarray]:
-    """Read positions, and turn them the way scans lie; masked values become NaN."""
+    """A function that reads positions with the axes in the order of `order`; masked values become NaN."""
     # Without these attributes netCDF4 would mask its default fill value: 65535 of a 16 bit camera.
     variable.set_auto_mask(bool(ATTRIBUTES & set(variable.ncattrs())))
     if isinstance(variable.chunking(), list):
@@ -95,7 +95,7 @@ def _getter(variable: Any, order: tuple[int, ...]) -> Callable[[Block], np.ndarr
 def _dtype_read(
     path: Path, name: str, get: Callable[[Block], np.ndarray], stored: tuple[int, ...]
 ) -> np.dtype:
-    """The dtype of what is read, from the first frame that can be: first, middle or last."""
+    """The dtype of the values that are read: that of the first, middle or last frame, as can be decoded."""
     complaint = ""
     for part in (0.0, 0.5, 1.0):
         at = [round(part * (n - 1)) for n in stored]

@@ -1,4 +1,4 @@
-"""Opening a 4D-STEM scan: the family that a suffix stands for, and what must be asked for."""
+"""Opening a 4D-STEM scan: the reader for a suffix, and the checks of the options."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def open_scan(
     Raises
     ------
     InputError
-        If the file is no scan, or something must be told about it; the message says what.
+        If the file is no scan, or an option is missing; the message names it.
     """
     path = Path(path)
     _check_path(path)

@@ -1,4 +1,4 @@
-"""What every family of 4D-STEM files gives: a description that travels, and a reader that does not."""
+"""What every reader of 4D-STEM files gives: a description of the file, and a function that reads blocks."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Layout:
     tile : (scan rows, scan cols)
         Positions that lie together in the file: blocks of whole tiles are read fastest.
     counted : bool
-        The number of frames is what the size of the file makes it, so a stack may be cut short.
+        True where the number of frames follows from the size of the file, which may have been cut short.
     scan : (scan rows, scan cols) or None
-        What the file says of the scan, where it is stored as a stack.
+        Shape of the scan, if the file states it but stores a plain stack.
     calibration : dict
         "mrad_per_px", "step_nm", "semi_angle_mrad": those which the file states.
     """
@@ -51,7 +51,10 @@ class Layout:
 
 
 class Source(Protocol):
-    """Where the frames come from: picklable, without data or handles. `open` gives a process its reader."""
+    """Where the frames come from. It holds no data and no open file, so it can be sent to other processes.
+
+    `open` opens the file in this process and returns what reads it.
+    """
 
     @property
     def path(self) -> Path: ...
