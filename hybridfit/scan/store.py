@@ -72,7 +72,8 @@ class Store:
                 "give the settings it was started with, another output, or remove the folder to begin anew"
             )
         common = found.get("common")
-        if common is None or found.get("seal") != self._seal(common):
+        seal = self._seal(common)
+        if seal is None or found.get("seal") != seal:
             return None  # a value that was changed since is found again
         return {str(name): float(value) for name, value in common.items()}
 
