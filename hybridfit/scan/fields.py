@@ -41,16 +41,18 @@ class FieldSettings:
     huber: float = threshold(
         1.345,
         "σ",
-        "larger residuals lose weight; 95 % efficient for normal errors",
-        "Huber, Robust Statistics",
+        "larger residuals lose weight; with this value 95 % efficient for normal errors",
+        "Huber, Robust Statistics (1981)",
     )
     tukey: float = threshold(
         4.685,
         "σ",
-        "larger residuals have no weight; 95 % efficient",
+        "larger residuals have no weight; with this value 95 % efficient for normal errors",
         "Holland & Welsch, Commun. Stat. 6 (1977)",
     )
-    rounds: int = threshold(50, "rounds", "of weights, at most; ten are usual", "design")
+    rounds: int = threshold(
+        50, "rounds", "weights are found in so many rounds at most; ten are usual", "design"
+    )
 
 
 FIELD = FieldSettings()

@@ -54,7 +54,8 @@ def machine_memory() -> float:
 class Blocks(Mapping[str, tuple[At, ...]]):
     """The blocks of a map by name, and the positions of each, made when they are asked for.
 
-    Whole rows are put together until a block has `least` positions; a row of more than `most` is cut.
+    Whole rows are put together until a block has `least` positions; a row of more than `most` is cut.  The
+    positions of all blocks, one after the other, are those of the map row by row.
     """
 
     shape: tuple[int, int]
@@ -120,6 +121,8 @@ class Positions:
             if not (isinstance(value, int | np.integer) and value >= 1):
                 raise InputError(f"{name} = {value!r} cannot be; give a whole number, 1 or more")
         ny, nx = self.file.scan_shape
+        if len(self.region) != 4 or not all(isinstance(v, int | np.integer) for v in self.region):
+            raise InputError(f"roi {self.roi!r} is no region; give (top, bottom, left, right)")
         top, bottom, left, right = self.region
         if not (0 <= top < bottom <= ny and 0 <= left < right <= nx):
             raise InputError(

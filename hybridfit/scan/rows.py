@@ -71,10 +71,6 @@ class Rows:
         """Position i alone."""
         return Rows(*(getattr(self, name)[i : i + 1] for name in type(self).__annotations__))
 
-    def ordered(self, indices: NDArray[np.intp]) -> Rows:
-        """The positions at the indices, in this order."""
-        return Rows(*(getattr(self, name)[indices] for name in type(self).__annotations__))
-
     def put(self, indices: NDArray[np.intp], new: Rows) -> Rows:
         """A copy with the positions at the indices replaced."""
         old = {name: getattr(self, name) for name in type(self).__annotations__}

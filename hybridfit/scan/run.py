@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,10 +124,8 @@ class MapRun:
         )
 
     def _in_order(self, found: Mapping[str, Rows]) -> Rows:
-        """The rows of all blocks, row by row of the map."""
-        rows = Rows.joined([found[name] for name in self.blocks])
-        at = np.array([where for positions in self.blocks.values() for where in positions])
-        return rows.ordered(np.argsort(at[:, 0] * self.positions.shape[1] + at[:, 1], kind="stable"))
+        """The rows of all blocks, which are in the order of the map."""
+        return Rows.joined([found[name] for name in self.blocks])
 
     def _with_common(self) -> tuple[Job, list[Any]]:
         """The job of all positions, and answers that they may start from where there is no network."""
@@ -194,10 +193,15 @@ class MapRun:
         from hybridfit.fitting.seed.network import Seeder
 
         asked = in_frame_pixels(job.fit, self.positions.bin)
-        inside = (asked.mirrored() if asked.flip else asked).held()
-        seen = mirrored(self.library) if asked.flip else self.library
-        reference = seen.at(**reference_values(seen, inside.fix))
-        return Seeder(network, reference, asked.semi_angle, hints=inside.hints, background=asked.background)
+        hints = (asked.mirrored() if asked.flip else asked).held().hints
+        return Seeder(network, self._reference, asked.semi_angle, hints=hints, background=asked.background)
+
+    @cached_property
+    def _reference(self) -> Library:
+        """What the network knows: one value of each structural parameter, mirrored for a flip."""
+        fit = self.settings.fit
+        seen, fix = (mirrored(self.library), fit.mirrored().fix) if fit.flip else (self.library, fit.fix)
+        return seen.at(**reference_values(seen, fix))
 
     # ---------------------------------------------------------------- work
 

@@ -24,20 +24,25 @@ class FirstPassSettings:
     """The first pass: a few positions with everything free, to find what all positions share."""
 
     sampled: int = threshold(
-        25, "positions", "their median is five times as sure as one; it costs a few seconds", "design"
+        25,
+        "positions",
+        "the median of so many positions is five times as sure as one, and costs a few seconds",
+        "design",
     )
-    fewest: int = threshold(3, "positions", "fewer that converged have no median to rely on", "design")
+    fewest: int = threshold(
+        3, "positions", "fewer positions that converged have no median to rely on", "design"
+    )
     scale_scatter: float = threshold(
-        0.01, "of the scale", "a median deviation above this is no common scale", "design"
+        0.01, "of the scale", "values whose median deviation is larger are no common scale", "design"
     )
     rotation_scatter: float = threshold(
-        1.0, "degrees", "a median deviation above this is no common rotation", "design"
+        1.0, "degrees", "values whose median deviation is larger are no common rotation", "design"
     )
     ellipticity_scatter: float = threshold(
-        0.01, "1", "a median deviation above this is no common distortion", "design"
+        0.01, "relative", "values whose median deviation is larger are no common distortion", "design"
     )
     semi_angle_scatter: float = threshold(
-        0.3, "mrad", "a median deviation above this is no common semi-angle", "design"
+        0.3, "mrad", "values whose median deviation is larger are no common semi-angle", "design"
     )
 
     def scatter(self, name: str) -> float:
@@ -58,14 +63,24 @@ class NeighbourSettings:
     sweeps: int = threshold(
         3, "sweeps", "a position that was mended may mend the next; later sweeps find next to none", "design"
     )
-    starts: int = threshold(3, "neighbours", "more start from the same minimum again", "design")
+    starts: int = threshold(
+        3,
+        "neighbours",
+        "a position is fitted from so many neighbours: more start from the same minimum again",
+        "design",
+    )
     unlike: float = threshold(
-        3.0, "nm", "a thickness farther from its neighbours' median is doubted: the search window", "design"
+        3.0,
+        "nm",
+        "a thickness farther from the median of its neighbours is doubted: the search does not reach it",
+        "design",
     )
     agreed: float = threshold(
-        2.0, "nm", "neighbours that spread more than this are an edge, and doubt nothing", "design"
+        2.0, "nm", "neighbours that spread more lie at an edge, and cast no doubt", "design"
     )
-    fewest: int = threshold(3, "neighbours", "fewer that converged make no position unlikely", "design")
+    fewest: int = threshold(
+        3, "neighbours", "fewer neighbours that converged cast no doubt on a position", "design"
+    )
 
 
 @dataclass(frozen=True)
@@ -75,23 +90,26 @@ class WorkSettings:
     block: int = threshold(
         16,
         "positions",
-        "whole rows of about so many: a killed run loses a second of work",
+        "whole rows of about so many positions are one piece of work: a killed run loses a second",
         "design",
     )
     longest: int = threshold(
-        512, "positions", "a longer row of the scan is cut into several blocks", "design"
+        512, "positions", "a longer row of the scan is cut into several pieces", "design"
     )
     block_bytes: float = threshold(
-        5e8, "bytes", "of frames that a worker holds at a time, as it fits them (8 bytes a pixel)", "design"
+        5e8, "bytes", "a worker holds frames of so many bytes at a time, with 8 bytes a pixel", "design"
     )
     deaths: int = threshold(
-        3, "workers", "that die with no block finished in between: the next would die, too", "design"
+        3,
+        "workers",
+        "after so many workers died with no piece finished in between, the next would die, too",
+        "design",
     )
     position_bytes: float = threshold(
-        4e3, "bytes", "of memory for each position of a map, when it is written", "design"
+        4e3, "bytes", "writing a map takes this much memory for each position", "design"
     )
     ahead: int = threshold(
-        2, "tasks", "prepared for each worker, so that none waits for the network", "design"
+        2, "tasks", "so many tasks are prepared for each worker, so that none waits for the network", "design"
     )
 
 
@@ -99,12 +117,14 @@ class WorkSettings:
 class StoreSettings:
     """What finished blocks on disk may be, before they are read."""
 
-    largest_manifest: int = threshold(1 << 24, "bytes", "a manifest has some thousand", "design")
+    largest_manifest: int = threshold(
+        1 << 24, "bytes", "a larger manifest is none: manifests have some thousand bytes", "design"
+    )
     part_bytes: int = threshold(
-        1 << 20, "bytes", "of a part, beside its positions: no part of a map is larger", "design"
+        1 << 20, "bytes", "a part has no more bytes than this, beside those of its positions", "design"
     )
     part_position_bytes: int = threshold(
-        1 << 17, "bytes", "of a part for each of its positions: no part of a map is larger", "design"
+        1 << 17, "bytes", "a part has no more bytes than this for each of its positions", "design"
     )
 
 
