@@ -20,8 +20,8 @@ class WindowSettings:
     half_widths: tuple[float, float] = threshold(
         (3.0, 1.0),
         "nm, mrad",
-        "of the search about a seed or a hint, and of what counts as right: a refinement converges from "
-        "within it, as all of 150 refinements did",
+        "searches cover this window about a seed or a hint, because refinements converge from it:"
+        " all of 150 did",
         "benchmarks.cramer_rao",
     )
 

@@ -21,15 +21,19 @@ class LimitSettings:
     """What parameters may be fixed at, and how far their bounds may be moved."""
 
     centre: tuple[float, float] = threshold((-1e5, 1e5), "px", "no frame has its centre beyond", "design")
-    scale: tuple[float, float] = threshold((0.2, 1e4), "px/mrad", "no camera has more or less", "design")
-    rotation: tuple[float, float] = threshold((-360.0, 360.0), "degrees", "one turn either way", "design")
-    ellipticity: float = threshold(0.1, "1", "no projector lens distorts by more", "design")
+    scale: tuple[float, float] = threshold(
+        (0.2, 1e4), "px/mrad", "no camera has a smaller or a larger scale", "design"
+    )
+    rotation: tuple[float, float] = threshold(
+        (-360.0, 360.0), "degrees", "one turn either way covers every orientation", "design"
+    )
+    ellipticity: float = threshold(0.1, "relative", "no projector lens distorts by more", "design")
     blur: float = threshold(3.0, "mrad", "a wider blur leaves no pattern", "design")
     widest_ellipticity: float = threshold(
-        0.3, "1", "to which a user may widen the bounds: the discs overlap as ellipses", "design"
+        0.3, "relative", "users may widen the bounds so far: discs are plain ellipses there", "design"
     )
     widest_blur: float = threshold(
-        6.0, "mrad", "to which a user may widen the bounds: twice what leaves no pattern", "design"
+        6.0, "mrad", "users may widen the bounds so far, to twice the blur that leaves no pattern", "design"
     )
 
 

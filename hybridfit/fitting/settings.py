@@ -31,41 +31,54 @@ class RouteSettings:
     """Thresholds that decide by which route a frame goes."""
 
     smallest_semi_angle: float = threshold(
-        0.5, "mrad", "a smaller semi-angle is no probe's; it was given in rad, probably", "design"
+        0.5, "mrad", "no probe has a smaller semi-angle, which was probably given in rad", "design"
     )
     wider: tuple[float, float] = threshold(
-        (9.0, 2.0), "nm, mrad", "window where the first one did not hold the answer", "benchmarks.hybrid"
+        (9.0, 2.0),
+        "nm, mrad",
+        "this window is searched where the first one did not hold the answer",
+        "design",
     )
-    wider_most: int = threshold(4, "candidates", "of the wider window that are refined", "benchmarks.hybrid")
+    wider_most: int = threshold(
+        4, "candidates", "so many candidates of the wider window are refined", "design"
+    )
     no_match: float = threshold(
         0.6,
         "of the frame's variance",
-        "a library match that leaves more is not refined",
-        "benchmarks.alignment",
+        "a library match that leaves more is not refined; the full search follows",
+        "design",
     )
     matched_most: int = threshold(
-        5, "candidates", "of a library match that are refined", "benchmarks.alignment"
+        5, "candidates", "so many candidates of a library match are refined at most", "design"
     )
     matched_near: float = threshold(
         0.15,
         "of the frame's variance",
-        "above the best match's χ²: farther ones are left",
-        "benchmarks.alignment",
+        "candidates of a library match that leave this much more than the best one are not refined",
+        "design",
     )
     believed: float = threshold(
-        0.99, "1", "confidence of a network that is believed also where electrons are few", "benchmarks.dose"
+        0.99,
+        "probability",
+        "a network so certain is believed even where electrons are few: at 1e4 electrons it was "
+        "wrong in two of sixty fits with 0.93 and 0.97",
+        "design",
     )
     few_electrons: float = threshold(
-        5e4, "electrons", "with fewer in the frame a network has to be surer", "benchmarks.dose"
+        5e4, "electrons", "in frames of fewer electrons a network has to be surer", "design"
     )
     doubted_most: int = threshold(
-        3, "candidates", "of a match that stands beside a network in doubt", "benchmarks.dose"
+        3,
+        "candidates",
+        "so many candidates of the library match beside a network in doubt are refined at most",
+        "design",
     )
     doubted_near: float = threshold(
         0.03,
         "of the frame's variance",
-        "the same as matched_near where noise is most of χ²",
-        "benchmarks.dose",
+        "candidates of the library match beside a network in doubt that leave this much more than"
+        " the best one are not refined: most of χ² is noise there",
+        "design",
     )
 
 

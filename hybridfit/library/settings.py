@@ -6,37 +6,79 @@ from dataclasses import dataclass
 
 from hybridfit.thresholds import threshold
 
-ACCURACY = "benchmarks.accuracy"
-
 
 @dataclass(frozen=True)
 class BuildSettings:
     """What a build adds to the numbers of a recipe, and what is too large to be built."""
 
     folded: float = threshold(
-        1.6, "g_max", "longer beams, up to here, act through the potential (Bethe): half the error", ACCURACY
+        1.6,
+        "times g_max",
+        "beams up to so many times g_max act through the potential (Bethe), which halves the "
+        "error of a pattern at g_max 2.3 Å⁻¹",
+        "design",
     )
     beyond_disc: float = threshold(
-        7.5, "mrad", "around the direct disc that patterns cover: the region that fits compare", "design"
+        7.5,
+        "mrad",
+        "beams are stored whose discs reach so near to the direct disc: fits compare this region",
+        "design",
     )
     most_thicknesses: int = threshold(
-        20_000, "thicknesses", "1000 nm in steps of 0.05 nm; more is a step that is mistaken", "design"
+        20_000,
+        "thicknesses",
+        "a library of 1000 nm in steps of 0.05 nm has so many; more come from a mistaken step",
+        "design",
     )
     thickest: float = threshold(
-        10_000.0, "nm", "no electron crosses so much without being absorbed", "design"
+        10_000.0, "nm", "no electron crosses so much matter without being absorbed", "design"
     )
-    longest: float = threshold(48.0, "h", "a build that takes longer is a value that is mistaken", "design")
+    longest: float = threshold(
+        48.0, "h", "a build that would take longer comes from a mistaken value", "design"
+    )
     speed: float = threshold(
-        4e10, "operations/s", "of one core while it solves, for a rough time only", "benchmarks.library_build"
+        4e10,
+        "operations/s",
+        "a core solves with about this speed; it gives a rough time only",
+        "benchmarks.library_build",
     )
-    memory_share: float = threshold(0.9, "of the free memory", "the rest is left to what else runs", "design")
+    memory_share: float = threshold(
+        0.9, "of the free memory", "a build may take so much; the rest is left to other programs", "design"
+    )
     # what the one line compares with when it names the value that makes a library too large
-    usual_g_max: float = threshold(2.3, "Å⁻¹", "of the shipped recipes", ACCURACY)
-    usual_sampling: float = threshold(0.26, "mrad", "of the shipped recipes", ACCURACY)
-    usual_semi_angle: float = threshold(20.0, "mrad", "of the shipped recipes", "design")
-    usual_tilt: float = threshold(5.0, "mrad", "of the shipped recipes", "design")
-    usual_thicknesses: int = threshold(125, "thicknesses", "of the shipped recipes", "design")
-    usual_crystals: int = threshold(9, "crystals", "of the shipped recipes", "design")
+    usual_g_max: float = threshold(
+        2.3,
+        "Å⁻¹",
+        "shipped recipes have about this value, with which a message compares a larger one",
+        "design",
+    )
+    usual_sampling: float = threshold(
+        0.26,
+        "mrad",
+        "shipped recipes have about this value, with which a message compares a finer one",
+        "design",
+    )
+    usual_semi_angle: float = threshold(
+        20.0,
+        "mrad",
+        "shipped recipes have about this value, with which a message compares a larger one",
+        "design",
+    )
+    usual_tilt: float = threshold(
+        5.0,
+        "mrad",
+        "shipped recipes have about this value, with which a message compares a larger one",
+        "design",
+    )
+    usual_thicknesses: int = threshold(
+        125,
+        "thicknesses",
+        "shipped recipes have at most so many, with which a message compares more",
+        "design",
+    )
+    usual_crystals: int = threshold(
+        9, "crystals", "shipped recipes have at most so many, with which a message compares more", "design"
+    )
 
 
 @dataclass(frozen=True)
@@ -44,16 +86,22 @@ class FileSettings:
     """What a library file may declare, before memory is taken for it."""
 
     largest_index: int = threshold(
-        4000, "grid steps", "of a direction: finer grids are not solved in a lifetime", "design"
+        4000,
+        "grid steps",
+        "no library has more grid steps along one direction: finer grids cannot be solved",
+        "design",
     )
     most_small: float = threshold(
-        2e8, "bytes", "of everything but the intensities: a few MB in the largest libraries", "design"
+        2e8, "bytes", "everything but the intensities takes a few MB in the largest libraries", "design"
     )
     steepest_basis: float = threshold(
-        1e-4, "of |g₁|·|g₂|", "area of the flattest reciprocal cell; a reduced one has 0.86", "design"
+        1e-4, "of |g₁|·|g₂|", "a flatter reciprocal cell is damaged: a reduced one has 0.86", "design"
     )
     room: float = threshold(
-        8e9, "bytes", "of the grid around a tilt; with more the sampling is damaged", "design"
+        8e9,
+        "bytes",
+        "the grid around a tilt never needs more memory, unless the sampling is damaged",
+        "design",
     )
 
 

@@ -32,7 +32,10 @@ class WeightsSettings:
         "benchmarks.hybrid",
     )
     semi_angle_room: float = threshold(
-        0.01, "1", "a semi-angle is known to about 1 %; a network has not learnt larger differences", "design"
+        0.01,
+        "relative",
+        "a semi-angle is known to about 1 %, and a network has learnt no larger differences",
+        "design",
     )
 
 
@@ -41,23 +44,41 @@ class TrainingSettings:
     """How a training steps, and when it gives up."""
 
     warm_up: float = threshold(
-        0.03, "1", "share of the budget in which the learning rate grows to its largest", "design"
+        0.03,
+        "of the budget",
+        "the learning rate grows to its largest value in this share of the training",
+        "design",
     )
-    weight_decay: float = threshold(0.02, "1", "of the matrices; biases and scales do not decay", "design")
-    clip: float = threshold(2.0, "1", "largest norm of a gradient: an odd batch must not undo many", "design")
+    weight_decay: float = threshold(
+        0.02, "1", "matrices shrink at this rate; biases and scales do not", "design"
+    )
+    clip: float = threshold(
+        2.0,
+        "1",
+        "larger gradients are shortened to this norm, so that one odd batch does not undo many",
+        "design",
+    )
     average: float = threshold(
-        0.9985, "1", "share of the averaged weights that a step keeps: some 700 steps count", "design"
+        0.9985,
+        "of the weights",
+        "the averaged weights keep so much at each step, so that about 700 steps count",
+        "design",
     )
     skipped_in_a_row: int = threshold(
         20,
         "steps",
-        "one batch with a number that is not finite is chance, so many in a row are not: nothing is learnt",
+        "one batch with numbers that are not finite is chance; so many in a row mean that nothing is learnt",
         "design",
     )
     skipped_share: float = threshold(
         0.05,
-        "1",
-        "of all steps: more than chance, and what is left out biases what is learnt",
+        "of all steps",
+        "more skipped steps are no chance, and what is left out biases what is learnt",
         "design",
     )
-    share_after: int = threshold(200, "steps", "before, a few skipped steps are already 5 %", "design")
+    share_after: int = threshold(
+        200,
+        "steps",
+        "the share counts after so many steps: before, a few skipped ones are already 5 %",
+        "design",
+    )

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from hybridfit.thresholds import threshold
 
-ACCURACY = "benchmarks.accuracy"
-
 
 @dataclass(frozen=True)
 class DesignSettings:
@@ -15,39 +13,70 @@ class DesignSettings:
 
     # ---- convergence
     tolerance: float = threshold(
-        1e-3, "of the pattern's maximum", "a change that moves no thickness by 0.1 nm", ACCURACY
+        1e-3,
+        "of the pattern's maximum",
+        "smaller changes of a pattern move no thickness: changes ten times as large move it by 0.05 nm",
+        "benchmarks.accuracy",
     )
     beams: tuple[int, ...] = threshold(
-        (20, 30, 45, 65, 95, 140, 200, 290), "beams", "about how many are tried at first", "design"
+        (20, 30, 45, 65, 95, 140, 200, 290),
+        "beams",
+        "about so many beams are tried, from few to many",
+        "design",
     )
     more_beams: float = threshold(
-        1.45, "times", "the beams of the last trial, while the trials still differ", "design"
+        1.45,
+        "times",
+        "each further trial has so many times the beams, while the trials still differ",
+        "design",
     )
     most_beams: int = threshold(
-        750, "beams", "more take minutes for one trial, and hours for a library", "design"
+        750, "beams", "one trial with more takes minutes, and the library hours", "design"
     )
-    longest: float = threshold(4.0, "Å⁻¹", "no beam is longer: thermal motion leaves little beyond", ACCURACY)
+    longest: float = threshold(
+        4.0, "Å⁻¹", "no beam is longer, because thermal motion leaves little intensity beyond", "design"
+    )
     samplings: tuple[float, ...] = threshold(
         (0.42, 0.34, 0.27, 0.21, 0.17, 0.13),
         "mrad",
-        "that are tried; rims of discs are as soft",
-        ACCURACY,
+        "distances between solved directions that are tried, from coarse to fine",
+        "design",
     )
-    steps: tuple[float, ...] = threshold((1.0, 0.5, 0.25), "nm", "of thickness that are tried", ACCURACY)
-    points: int = threshold(8, "points", "of patterns by which the beams are chosen", "design")
-    fewer_points: int = threshold(3, "points", "by which sampling and step are chosen", "design")
-    thicknesses: int = threshold(10, "thicknesses", "over the whole range, for every point", "design")
-    beyond: float = threshold(3.0, "mrad", "around the direct disc that points are drawn from", "design")
+    steps: tuple[float, ...] = threshold(
+        (1.0, 0.5, 0.25), "nm", "steps of thickness that are tried, from coarse to fine", "design"
+    )
+    points: int = threshold(
+        8, "points", "points of patterns by which the number of beams is chosen", "design"
+    )
+    fewer_points: int = threshold(
+        3, "points", "points of patterns by which the sampling and the step of thickness are chosen", "design"
+    )
+    thicknesses: int = threshold(
+        10, "thicknesses", "thicknesses over the whole range at which each point is compared", "design"
+    )
+    beyond: float = threshold(
+        3.0, "mrad", "points are drawn from the direct disc and so much around it", "design"
+    )
     # ---- what can be asked for
     slack: float = threshold(
-        1.1, "semi-angles", "how far the library reaches, for a semi-angle that is not quite known", "design"
+        1.1,
+        "semi-angles",
+        "the library reaches to so many semi-angles, because the semi-angle is not known exactly",
+        "design",
     )
-    largest: float = threshold(8.0, "GB", "a larger library is loaded by few computers", "design")
+    largest: float = threshold(8.0, "GB", "few computers load a larger library", "design")
     semi_angles: tuple[float, float] = threshold(
-        (1.0, 60.0), "mrad", "that convergent probes of electron microscopes have", "design"
+        (1.0, 60.0),
+        "mrad",
+        "convergent probes of electron microscopes have semi-angles in this range",
+        "design",
     )
-    energies: tuple[float, float] = threshold((20.0, 3000.0), "kV", "of electron microscopes", "design")
-    largest_tilt: float = threshold(50.0, "mrad", "farther off there is no zone axis pattern", "design")
+    energies: tuple[float, float] = threshold(
+        (20.0, 3000.0), "kV", "electron microscopes have voltages in this range", "design"
+    )
+    largest_tilt: float = threshold(
+        50.0, "mrad", "a crystal tilted farther shows no zone axis pattern", "design"
+    )
     thickest: float = threshold(1000.0, "nm", "hardly an electron crosses more", "design")
 
 
@@ -55,29 +84,43 @@ class DesignSettings:
 class TryoutSettings:
     """Which frames a new library is tried with, and what counts as right."""
 
-    frames: int = threshold(20, "frames", "that are fitted: a share is known to a tenth", "design")
-    frames_alone: int = threshold(8, "frames", "without a network, when a fit is slower", "design")
+    frames: int = threshold(
+        20, "frames", "so many frames tell the share of right fits to about a tenth", "design"
+    )
+    frames_alone: int = threshold(
+        8, "frames", "fewer frames are fitted without a network, because such a fit is slower", "design"
+    )
     trained_from: float = threshold(
-        0.85, "semi-angles", "smallest semi-angle that a network learns: room below the nominal", "design"
+        0.85, "semi-angles", "a network learns semi-angles from so much of the nominal one on", "design"
     )
-    size: int = threshold(192, "px", "of the frames, a side", "design")
-    thinnest: float = threshold(
-        5.0, "nm", "below, a pattern hardly says anything of the tilt", "benchmarks.dose"
+    size: int = threshold(192, "px", "frames have this side, as binned camera frames do", "design")
+    thinnest: float = threshold(5.0, "nm", "thinner crystals hardly show their tilt", "design")
+    disc: tuple[float, float] = threshold(
+        (0.3, 0.5), "of the frame", "the diameter of the direct disc lies in this range", "design"
     )
-    disc: tuple[float, float] = threshold((0.3, 0.5), "of the frame", "diameter of the direct disc", "design")
-    off_centre: float = threshold(0.08, "of the frame", "how far the pattern lies off the middle", "design")
-    tilted: float = threshold(0.85, "of the largest tilt", "at the rim a fit has no room", "design")
+    off_centre: float = threshold(
+        0.08, "of the frame", "patterns lie off the middle of the frame by up to this", "design"
+    )
+    tilted: float = threshold(
+        0.85,
+        "of the largest tilt",
+        "tilts go up to this: at the largest tilt of the library a fit has no room",
+        "design",
+    )
     electrons: tuple[float, float] = threshold(
-        (1e6, 1e8), "electrons", "in a frame, as cameras record", "design"
+        (1e6, 1e8), "electrons", "cameras record so many electrons in a frame", "design"
     )
     aligned: float = threshold(
-        0.02, "of scale and radius", "what a network must reach", "benchmarks.alignment"
+        0.02,
+        "of scale and radius",
+        "a network must find the scale, and the centre relative to the radius, this well",
+        "design",
     )
     seen: tuple[float, float] = threshold(
-        (3.0, 1.0), "nm, mrad", "what a network must reach: the window of the search", "benchmarks.hybrid"
+        (3.0, 1.0), "nm, mrad", "a network must be right within the window that the search covers", "design"
     )
     right: tuple[float, float] = threshold(
-        (0.5, 0.1), "nm, mrad", "what a fit must reach: another minimum is farther off", "benchmarks.accuracy"
+        (0.5, 0.1), "nm, mrad", "a fit counts as right within this: other minima are farther off", "design"
     )
 
 

@@ -6,27 +6,34 @@ from dataclasses import dataclass
 
 from hybridfit.thresholds import threshold
 
-HOLZ = "benchmarks.holz"
-
 
 @dataclass(frozen=True)
 class CrystalSettings:
     """What counts as the same, and what no crystal has."""
 
     same_position: float = threshold(
-        1e-3, "of the cell", "coordinates that differ by less are one site: CIFs give four digits", "design"
+        1e-3,
+        "of the cell",
+        "coordinates that differ by less are one site, because CIFs give four digits",
+        "design",
     )
     same_cell: float = threshold(
-        1e-4, "relative", "cells that differ by less are one cell: CIFs give four or five digits", "design"
+        1e-4,
+        "relative",
+        "cells that differ by less are one cell, because CIFs give four or five digits",
+        "design",
     )
     same_value: float = threshold(
-        1e-3, "Å² or 1", "B and occupancies that differ by less are equal: CIFs give three digits", "design"
+        1e-3,
+        "Å² or 1",
+        "B and occupancies that differ by less are equal, because CIFs give three digits",
+        "design",
     )
     largest_strain: float = threshold(
         0.2, "of the cell", "a larger difference is another crystal, with a grid of its own", "design"
     )
     steepest_angles: float = threshold(
-        1e-6, "of a·b·c", "volume of the flattest cell: angles that make a flatter one are mistaken", "design"
+        1e-6, "of a·b·c", "cell angles that make a flatter cell are mistaken", "design"
     )
     lengths: tuple[float, float] = threshold(
         (0.5, 300.0),
@@ -41,16 +48,22 @@ class CrystalSettings:
         "design",
     )
     largest_occupancy: float = threshold(
-        10.0, "1", "above 1 no occupancy makes sense; ten times that is another column of the file", "design"
+        10.0,
+        "1",
+        "an occupancy above 1 makes no sense, and one this large is another column of the file",
+        "design",
     )
     largest_debye_waller: float = threshold(
         100.0,
         "Å²",
-        "at B = 100 Å² atoms scatter no more; larger values are another column of the file",
+        "atoms with this B scatter no more, and a larger one is another column of the file",
         "design",
     )
     largest_zone_index: int = threshold(
-        20, "1", "reflections are searched up to twice the largest index, in a cube: 1 GB at 60", "design"
+        20,
+        "1",
+        "reflections are searched in a cube of twice the largest index, which takes 1 GB at 60",
+        "design",
     )
 
 
@@ -59,25 +72,35 @@ class SolveSettings:
     """How the dynamical problem is solved."""
 
     segment: float = threshold(
-        40.0, "nm", "reach of one Chebyshev expansion: longer ones need more terms in memory", "design"
+        40.0,
+        "nm",
+        "one Chebyshev expansion reaches so far at most: a longer one needs more terms in memory",
+        "design",
     )
     growth: float = threshold(
         5.0,
-        "1",
-        "largest ln |T_k| of absorbed beams: single precision loses two of its seven digits",
+        "ln |T_k|",
+        "absorbed beams grow by no more within an expansion: single precision then loses two of "
+        "its seven digits",
         "design",
     )
     margin: float = threshold(
-        1.05, "of the spectral radius", "with absorption levels lie outside the real interval", "design"
+        1.05,
+        "of the spectral radius",
+        "the interval of the expansion is wider by this, because absorption moves levels out of the real one",
+        "design",
     )
     most_terms: int = threshold(
         10_000,
         "terms",
-        "of an expansion: heavy columns need 1000; more is a potential that no crystal has",
+        "heavy columns need 1000 terms; so many come from a potential that no crystal has",
         "design",
     )
     most_segments: int = threshold(
-        2_000, "expansions", "gold takes one every 10 nm; more is an absorption that no crystal has", "design"
+        2_000,
+        "expansions",
+        "gold takes an expansion every 10 nm; so many come from an absorption that no crystal has",
+        "design",
     )
 
 
@@ -88,30 +111,44 @@ class ZonesSettings:
     longest: float = threshold(
         6.0,
         "Å⁻¹",
-        "reflections of higher zones that act on average: thermal motion leaves little beyond",
-        HOLZ,
+        "longer reflections of higher zones do not count, because thermal motion leaves little of them",
+        "design",
     )
-    highest: float = threshold(3.0, "Å⁻¹", "of g_z of zones that act on average", HOLZ)
+    highest: float = threshold(
+        3.0, "Å⁻¹", "zones that lie higher along g_z do not count on average", "design"
+    )
     near: float = threshold(
-        0.8, "Å⁻²", "|2K s_g| of beams that take part with a line: 0.01 Å⁻¹ of s_g at 200 kV", HOLZ
+        0.8,
+        "Å⁻²",
+        "beams so near to the Ewald sphere take part with a line: |2K s_g| is 0.8 Å⁻² at s_g = "
+        "0.01 Å⁻¹ and 200 kV",
+        "design",
     )
     far: float = threshold(
         6.4,
         "Å⁻²",
-        "|2K s_g| of beams that are folded; more would part those inside from their opposites",
-        HOLZ,
+        "beams up to this |2K s_g| are folded into the potential; with half as much or more the "
+        "lines are worse",
+        "benchmarks.holz",
     )
     longest_line: float = threshold(
-        5.5, "Å⁻¹", "of beams with a line or folded; longer ones change no intensity by 2e-5", HOLZ
+        5.5, "Å⁻¹", "longer beams of higher zones change no intensity by 2e-5", "design"
     )
     weakest: float = threshold(
-        1e-3, "Å⁻²", "coupling to the zero-order zone below which a beam is left out", HOLZ
+        1e-3, "Å⁻²", "beams that couple to the zero-order zone by less are left out", "design"
     )
     directions_per_tile: int = threshold(
-        64, "directions", "larger tiles hold more beams, smaller ones cost more to set up", "design"
+        64,
+        "directions",
+        "so many directions share their beams: larger tiles hold more beams, smaller ones cost "
+        "more to set up",
+        "design",
     )
     widest_tile: float = threshold(
-        0.08, "Å⁻¹", "2 mrad at 200 kV: the folded beams are taken at its middle", HOLZ
+        0.08,
+        "Å⁻¹",
+        "tiles are 2 mrad wide at 200 kV at most, because folded beams are taken at their middle",
+        "design",
     )
 
 

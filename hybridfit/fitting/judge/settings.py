@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from hybridfit.thresholds import threshold
 
-HYBRID, EDGES, MULTISLICE = "benchmarks.hybrid", "benchmarks.edges", "benchmarks.multislice"
-
 
 @dataclass(frozen=True)
 class JudgeSettings:
@@ -17,56 +15,65 @@ class JudgeSettings:
     poor_misfit: float = threshold(
         0.06,
         "of the pattern's variance",
-        "with more misfit a match is poor; measured patterns have 0.016",
+        "a match with more misfit is poor: multislice patterns have 0.006 (median), measured ones no more",
         "design",
     )
     beyond_chance: float = threshold(
-        20.0, "times", "a fit must explain so many times what its parameters explain of pure noise", EDGES
+        20.0,
+        "times",
+        "a fit must explain so many times what as many parameters explain of pure noise",
+        "design",
     )
     structure_left: float = threshold(
         0.18,
         "of the frame's structure",
-        "with more left along rings a match is poor: multislice patterns leave 0.15, other crystals 0.7",
-        MULTISLICE,
+        "a match that leaves more of what varies along rings is poor: multislice patterns leave "
+        "0.15, other crystals 0.7",
+        "benchmarks.multislice",
     )
     grain: float = threshold(
-        4.0, "standard deviations", "structure that stands out of the noise by less counts as none", EDGES
+        4.0, "standard deviations", "structure that stands out of the noise by less counts as none", "design"
     )
     crystalline: float = threshold(
-        0.5, "of the model's structure", "a frame with less of it shows no crystal", EDGES
+        0.5,
+        "of the model's structure",
+        "a frame with less of the fitted crystal's structure shows no crystal",
+        "design",
     )
     seen: float = threshold(
-        3.0, "standard errors", "by which that share must differ from 0, or from `crystalline`", EDGES
+        3.0,
+        "standard errors",
+        "this share of structure must differ by so much from 0, and from `crystalline`, to count",
+        "design",
     )
-    hole: float = threshold(0.3, "of the pattern", "a background that is negative by more is none", EDGES)
+    hole: float = threshold(
+        0.3, "of the pattern's range", "a background that is negative by more is none", "design"
+    )
     suspicious: float = threshold(
-        0.02,
-        "of the frame's structure",
-        "where more is left, another semi-angle is tried",
-        "benchmarks.robustness",
+        0.02, "of the frame's structure", "where more is left, another semi-angle is tried", "design"
     )
     semi_angle_gain: float = threshold(
         0.15,
         "of the sum of squares",
-        "a semi-angle that takes away so much speaks against the given one",
-        "benchmarks.robustness",
+        "another semi-angle that takes away so much speaks against the given one",
+        "design",
     )
     semi_angle_off: float = threshold(
-        0.025,
-        "relative",
-        "a semi-angle that is nearer to the given one does not speak against it",
-        "benchmarks.robustness",
+        0.025, "relative", "another semi-angle nearer to the given one does not speak against it", "design"
     )
     poor_network: float = threshold(
-        0.4, "of the pattern's variance", "with more left the network's answer is a poor match", HYBRID
+        0.4,
+        "of the pattern's variance",
+        "the network's own answer is a poor match where more is left",
+        "design",
     )
 
     # ---- ambiguous
     ambiguous: float = threshold(
         3.0,
         "standard deviations",
-        "a second minimum that is less deep by fewer makes a fit ambiguous",
-        HYBRID,
+        "a fit is ambiguous where a second minimum is less deep by fewer",
+        "design",
     )
     other_rotation: float = threshold(
         20.0, "degrees", "minima of one pattern in two orientations of the crystal differ by more", "design"
@@ -79,8 +86,8 @@ class JudgeSettings:
     on_bound_errors: tuple[float, float] = threshold(
         (0.5, 1.0),
         "1, nm",
-        "a thickness within half its standard error of the end of the library has ended there, too; "
-        "standard errors count up to 1 nm",
+        "a thickness within half its standard error of the end of the library has ended there, "
+        "too; a standard error counts up to 1 nm",
         "design",
     )
     on_bound_tilt: float = threshold(
@@ -92,13 +99,22 @@ class JudgeSettings:
 
     # ---- an answer that holds
     room: tuple[float, float] = threshold(
-        (0.5, 0.2), "nm, mrad", "how far beyond the window about its seed an answer still confirms it", HYBRID
+        (0.5, 0.2),
+        "nm, mrad",
+        "an answer confirms its seed up to so far beyond the window about it",
+        "design",
     )
     as_good: float = threshold(
-        1.005, "ratio of sums of squares", "below it two answers are as good as each other", HYBRID
+        1.005,
+        "ratio of sums of squares",
+        "two answers whose ratio is smaller explain the frame equally well",
+        "design",
     )
     range10: float = threshold(
-        0.1, "of the sum of squares", "rise that defines `thickness_range10`", "Pollock et al. 2017"
+        0.1,
+        "of the sum of squares",
+        "the sum of squares rises by so much at the ends of `thickness_range10`",
+        "Pollock et al. 2017",
     )
 
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from hybridfit.thresholds import threshold
 
-SIZES, HYBRID, STRUCTURE = "benchmarks.accuracy", "benchmarks.hybrid", "benchmarks.structure"
-
 
 @dataclass(frozen=True)
 class RefineSettings:
@@ -15,41 +13,76 @@ class RefineSettings:
 
     # ---- which pixels are compared
     fine_radius: int = threshold(
-        40, "px", "compared radius of the last refinement; more pixels are binned: 2 px/mrad lose 5 %", SIZES
+        40,
+        "px",
+        "frames are binned until the compared disc has this radius in the last refinement; at 2 "
+        "px/mrad that costs 5 % of precision",
+        "design",
     )
     coarse_radius: int = threshold(
-        26, "px", "compared radius while minima are told apart; fewer pixels are quicker", HYBRID
+        26,
+        "px",
+        "frames are binned until the compared disc has this radius while minima are told apart: "
+        "fewer pixels are quicker",
+        "design",
     )
     coarse_pixel: float = threshold(
-        0.5, "mrad", "wider pixels are divided while minima are told apart", "benchmarks.nuisances"
+        0.5, "mrad", "wider pixels are divided while minima are told apart", "design"
     )
     bright: float = threshold(
         5e6,
         "electrons",
-        "from here on pixels are divided finely: the pixel's area tells",
-        "benchmarks.hybrid",
+        "in frames of more electrons pixels are divided finely, because averaging over their area"
+        " then matters",
+        "design",
     )
-    fewest_pixels: int = threshold(200, "px", "with fewer usable pixels than that no fit is made", "design")
+    fewest_pixels: int = threshold(200, "px", "no fit is made with fewer usable pixels", "design")
 
     # ---- when a fit ends
-    passes: int = threshold(4, "rounds", "most rounds of fitting and weighting; weights settle in two", SIZES)
-    evaluations: int = threshold(60, "evaluations", "most evaluations of one round", "design")
-    tolerance: float = threshold(1e-5, "1", "relative change of χ² and parameters that ends a round", SIZES)
-    first_tolerance: float = threshold(
-        1e-2, "1", "the same of the first round, whose weights are yet to come", SIZES
+    passes: int = threshold(
+        4,
+        "rounds",
+        "fitting and weighting alternate for so many rounds at most; weights settle in two",
+        "design",
     )
-    coarse_tolerance: float = threshold(1e-3, "1", "the same while minima are told apart", HYBRID)
-    only_tolerance: float = threshold(1e-2, "1", "the same where there is nothing to tell apart", HYBRID)
+    evaluations: int = threshold(
+        60, "evaluations", "one round evaluates the model so often at most", "design"
+    )
+    tolerance: float = threshold(
+        1e-5, "relative", "a round ends when χ² and all parameters change by less", "design"
+    )
+    first_tolerance: float = threshold(
+        1e-2,
+        "relative",
+        "the first round ends when χ² and all parameters change by less, because its weights are "
+        "only a guess",
+        "design",
+    )
+    coarse_tolerance: float = threshold(
+        1e-3,
+        "relative",
+        "a round ends when χ² and all parameters change by less, while minima are told apart",
+        "design",
+    )
+    only_tolerance: float = threshold(
+        1e-2,
+        "relative",
+        "the coarse round ends when χ² and all parameters change by less, where there is one candidate",
+        "design",
+    )
     settled: float = threshold(
-        0.1, "standard errors", "a fit is settled when its next step is shorter for every parameter", SIZES
+        0.1,
+        "standard errors",
+        "a fit is settled when its next step would be shorter for every parameter",
+        "design",
     )
 
     # ---- how far it may go
     edge: float = threshold(
-        2.0, "nm", "room between the farthest thickness of a window and the bound of the fit", "design"
+        2.0, "nm", "a fit may go so far beyond the room about its window before it meets a bound", "design"
     )
     slack: float = threshold(
-        1.5, "windows", "a fit may leave the window by half of it before the window follows", "design"
+        1.5, "windows", "a fit has so many half-widths of the window as room about its seed", "design"
     )
     left: float = threshold(
         0.95,
@@ -58,36 +91,43 @@ class RefineSettings:
         "design",
     )
     blur_most: float = threshold(3.0, "mrad", "a wider blur leaves no pattern", "design")
-    ellipticity_most: float = threshold(0.1, "1", "no projector lens distorts by more", "design")
+    ellipticity_most: float = threshold(0.1, "relative", "no projector lens distorts by more", "design")
     scale_room: tuple[float, float] = threshold(
-        (0.8, 1.25), "of the seed", "scales beyond are another disc's", "design"
+        (0.8, 1.25), "of the seed", "a scale beyond belongs to another disc", "design"
     )
-    centre_room: float = threshold(3.0, "mrad", "a centre farther from its seed is another disc's", "design")
-    blur_start: float = threshold(0.3, "mrad", "where the blur starts", "design")
+    centre_room: float = threshold(
+        3.0, "mrad", "a centre farther from its seed belongs to another disc", "design"
+    )
+    blur_start: float = threshold(0.3, "mrad", "the fitted blur starts here", "design")
     structural_starts: tuple[float, ...] = threshold(
         (0.5, 1 / 6, 5 / 6),
         "of the range",
-        "where continuous structural parameters start",
-        "benchmarks.structure",
+        "continuous structural parameters start at these places",
+        "design",
     )
 
     # ---- which minima count
     same: tuple[float, float] = threshold(
-        (1.0, 0.3), "nm, mrad", "two refinements that end this close found one minimum", HYBRID
+        (1.0, 0.3), "nm, mrad", "two refinements that end closer found one minimum", "design"
     )
-    same_structural: float = threshold(0.1, "of the range", "the same for structural parameters", STRUCTURE)
-    rivals: int = threshold(3, "minima", "runners-up that are refined to the end", HYBRID)
+    same_structural: float = threshold(
+        0.1,
+        "of the range",
+        "two refinements whose structural parameters end closer found one minimum",
+        "design",
+    )
+    rivals: int = threshold(3, "minima", "so many runners-up are refined to the end", "design")
     rival_chi2: float = threshold(
         50.0,
         "independent pixels",
-        "rise of χ² up to which a runner-up is refined to the end",
-        "benchmarks.hybrid",
+        "a runner-up is refined to the end if its χ² is higher by no more than so many independent pixels",
+        "design",
     )
     nothing: float = threshold(
-        2.0, "nm", "a thinner crystal is next to nothing: its tilt says nothing", "benchmarks.edges"
+        2.0, "nm", "a thinner crystal may be vacuum, and its pattern does not show its tilt", "design"
     )
     thinnest: float = threshold(
-        0.25, "nm", "this near to the thinnest of a library counts as next to nothing", "benchmarks.edges"
+        0.25, "nm", "a thickness this near to the thinnest of a library may be vacuum", "design"
     )
 
     # ---- the curve of χ² in a picture
@@ -98,19 +138,19 @@ class RefineSettings:
     # ---- errors
     misfit_along: float = threshold(
         1.35,
-        "1",
-        "misfit along the parameters leaves no residual: its size over what the residual suggests, from "
-        "multislice patterns with other scattering factors",
+        "times",
+        "misfit along the parameters leaves no residual: it is so many times what the residual "
+        "suggests, in multislice patterns with other scattering factors",
         "benchmarks.multislice",
     )
     faded: float = threshold(
-        0.1, "of the misfit", "correlation below that is taken for none", "benchmarks.multislice"
+        0.1, "of the misfit", "correlation of the residual below this is taken for none", "design"
     )
     taper: float = threshold(
         2.0,
         "distances",
-        "the correlation is summed up to so many times the distance at which it has faded",
-        "benchmarks.multislice",
+        "correlation is summed up to so many times the distance at which it has faded",
+        "design",
     )
 
 

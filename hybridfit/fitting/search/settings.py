@@ -22,10 +22,10 @@ class SearchSettings:
 
     # library points of the full search and of the library match
     thickness_step: float = threshold(
-        2.0, "nm", "between library points: the refinement converges from 3 nm", "design"
+        2.0, "nm", "library points are so far apart: a refinement converges from 3 nm", "design"
     )
     tilt_step: float = threshold(
-        0.5, "mrad", "between library points: the refinement converges from 1 mrad", "design"
+        0.5, "mrad", "library points are so far apart: a refinement converges from 1 mrad", "design"
     )
     beyond_disc: float = threshold(
         5.0, "mrad", "the search compares the direct disc and so much around it", "design"
@@ -33,100 +33,147 @@ class SearchSettings:
     softness: float = threshold(
         0.45,
         "mrad",
-        "half-width of a template's disc edges: what rings resolve; no semi-angle may be smaller",
+        "edges of a template's discs are softened by this either way, as rings resolve no more; "
+        "no semi-angle may be smaller",
         "design",
     )
 
     # frames
     searched_radius_px: int = threshold(
-        36, "px", "radius of the compared disc after binning: 24 rings resolve no more", "design"
+        36,
+        "px",
+        "frames are binned until the compared disc has this radius: 24 rings resolve no more",
+        "design",
     )
     widest_region: float = threshold(
         16.0,
         "sides of the frame",
-        "a wider compared disc means an absurd camera: two of its 24 rings would lie in the frame",
+        "a camera whose compared disc is wider is absurd: two of its 24 rings would lie in the frame",
         "design",
     )
     smallest_disc_px: float = threshold(
-        0.5, "px", "a smaller radius of the direct disc means an absurd camera", "design"
+        0.5, "px", "a camera whose direct disc has a smaller radius is absurd", "design"
     )
     farthest_centre: float = threshold(
-        1.0, "sides of the frame", "a direct disc centred farther outside the frame is absurd", "design"
+        1.0,
+        "sides of the frame",
+        "a camera whose direct disc is centred farther outside the frame is absurd",
+        "design",
     )
     disc_outside: float = threshold(
-        0.03, "of the disc's radius", "the direct disc may be cut by the edge of the frame so far", "design"
+        0.03,
+        "of the disc's radius",
+        "a direct disc that lies farther outside the frame is cut, and the frame is refused",
+        "design",
     )
     bright_cut: float = threshold(
         0.4,
         "of its width",
-        "what is bright is cut by the edge of the frame where more of it lies along the edge",
+        "where nothing fits and more of what is bright lies along one edge, the frame cuts the direct disc",
         "design",
     )
 
     # cameras of the full search
-    shift_step: float = threshold(0.7, "mrad", "between trial centres about a rim of the frame", "design")
-    scale_step: float = threshold(0.05, "1", "relative, between trial scales about a rim", "design")
-    scale_step_hinted: float = threshold(0.02, "1", "the same about a scale that the user gave", "design")
+    shift_step: float = threshold(
+        0.7, "mrad", "trial centres about a rim of the frame are so far apart", "design"
+    )
+    scale_step: float = threshold(
+        0.05, "relative", "trial scales about a rim of the frame are so far apart", "design"
+    )
+    scale_step_hinted: float = threshold(
+        0.02, "relative", "trial scales about one that the user gave are so far apart", "design"
+    )
     levels: tuple[tuple[int, float], ...] = threshold(
         ((3, 0.5), (2, 0.25)),
         "cameras, steps",
-        "the best so many cameras are refined by this share of the steps, level after level",
+        "level after level, so many of the best cameras are refined with this share of the steps",
         "design",
     )
     misled: float = threshold(
         0.3,
         "of the frame's variance",
-        "the best χ² above which the rims are not trusted: cameras all around are tried, too",
+        "where the best match leaves more, the rims are not trusted and cameras all around are tried, too",
         "design",
     )
-    wide_reach: float = threshold(4.2, "mrad", "trial centres lie so near the middle of the bright", "design")
-    wide_shift_step: float = threshold(1.4, "mrad", "between those trial centres", "design")
-    wide_scale_step: float = threshold(0.11, "1", "logarithm of the ratio of their trial scales", "design")
+    wide_reach: float = threshold(
+        4.2, "mrad", "cameras all around have centres within this of the middle of what is bright", "design"
+    )
+    wide_shift_step: float = threshold(1.4, "mrad", "cameras all around have centres so far apart", "design")
+    wide_scale_step: float = threshold(
+        0.11, "ln of the ratio", "cameras all around have scales so far apart", "design"
+    )
     wide_scale_steps: int = threshold(
-        4, "steps", "to either side: the size of the bright is right within a factor of 1.55", "design"
+        4,
+        "steps",
+        "cameras all around have so many scales to either side: what is bright has the right size"
+        " within a factor of 1.55",
+        "design",
     )
     wide_level: tuple[int, float] = threshold(
-        (4, 1.0), "cameras, steps", "an additional first level after cameras all around", "design"
+        (4, 1.0),
+        "cameras, steps",
+        "after cameras all around, so many of the best are refined with this share of the steps first",
+        "design",
     )
 
     # which library points are candidates
     neighbour_tilt: float = threshold(
-        0.8, "mrad", "library points within it are neighbours: 1.6 tilt steps", "design"
+        0.8,
+        "mrad",
+        "library points within this, 1.6 tilt steps, are neighbours, of which the best one is a candidate",
+        "design",
     )
     worth: float = threshold(
         0.25,
         "of what the best explains",
-        "library points that explain less are not refined: refining every start took fits to 10–30 s",
+        "library points that explain less are not refined: with every start refined, fits took 10–30 s",
         "design",
     )
-    most_candidates: int = threshold(12, "candidates", "of one search", "design")
-    hinted_rotation: float = threshold(5.0, "degrees", "searched either way of a known rotation", "design")
+    most_candidates: int = threshold(12, "candidates", "one search has so many candidates at most", "design")
+    hinted_rotation: float = threshold(
+        5.0, "degrees", "rotations within this of a known one are searched", "design"
+    )
 
     # library match
-    rims: int = threshold(1, "rims", "the sharpest ones, tried beside the network's disc", "design")
+    rims: int = threshold(
+        1, "rims", "so many of the sharpest rims are tried beside the network's disc", "design"
+    )
     downhill_points: int = threshold(
-        200, "library points", "the best ones, by which a camera goes downhill", "design"
+        200, "library points", "a camera is optimised with so many of the best library points", "design"
     )
     downhill_steps: tuple[tuple[float, float], ...] = threshold(
         ((0.7, 0.05), (0.35, 0.025), (0.17, 0.012)),
         "mrad, relative",
-        "steps of centre and scale, the wide ones first",
+        "a camera is optimised with these steps of centre and scale, the wide ones first",
         "design",
     )
-    downhill_moves: int = threshold(8, "moves", "at most with each step", "design")
-    rounds: int = threshold(3, "rounds", "of all library points after a camera has moved, at most", "design")
-    sparse_thickness: int = threshold(
-        2, "steps of thickness", "between library points that many cameras are tried with", "design"
+    downhill_moves: int = threshold(8, "moves", "a camera moves so often at most with each step", "design")
+    rounds: int = threshold(
+        3, "rounds", "all library points are tried again so often at most, after a camera has moved", "design"
     )
-    sparse_tilt: int = threshold(3, "tilts", "of which one is tried with many cameras", "design")
-    wide_most: int = threshold(4, "cameras", "of many that go downhill", "design")
+    sparse_thickness: int = threshold(
+        2,
+        "steps of thickness",
+        "many cameras are tried with library points so many steps apart in thickness",
+        "design",
+    )
+    sparse_tilt: int = threshold(3, "tilts", "many cameras are tried with one tilt of so many", "design")
+    wide_most: int = threshold(4, "cameras", "so many of the cameras all around are optimised", "design")
 
     # windowed search
-    window_thickness_step: float = threshold(1.5, "nm", "between library points in a window", "design")
-    window_tilt_step: float = threshold(0.7, "mrad", "between library points in a window", "design")
-    window_shift_step: float = threshold(0.25, "mrad", "between trial centres about the seed's", "design")
-    window_scale_step: float = threshold(0.01, "1", "relative, between trial scales", "design")
-    window_rotation: float = threshold(6.0, "degrees", "searched either way of the seed's", "design")
+    window_thickness_step: float = threshold(
+        1.5, "nm", "library points in a window are so far apart", "design"
+    )
+    window_tilt_step: float = threshold(0.7, "mrad", "library points in a window are so far apart", "design")
+    window_shift_step: float = threshold(
+        0.25, "mrad", "trial centres about the seed's are so far apart", "design"
+    )
+    window_scale_step: float = threshold(
+        0.01, "relative", "trial scales about the seed's are so far apart", "design"
+    )
+    window_rotation: float = threshold(
+        6.0, "degrees", "rotations within this of the seed's are searched", "design"
+    )
 
     def reach(self, semi_angle: float) -> float:
         """Radius (mrad) of the compared disc at a semi-angle (mrad)."""

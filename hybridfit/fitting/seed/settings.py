@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from hybridfit.thresholds import threshold
 
-ALIGNMENT, HYBRID, EDGES = "benchmarks.alignment", "benchmarks.hybrid", "benchmarks.edges"
-
 
 @dataclass(frozen=True)
 class DiscSettings:
@@ -15,51 +13,78 @@ class DiscSettings:
 
     # ---- a first guess from the two profiles
     profile_size: int = threshold(
-        96, "px", "frames are binned to so many across: enough for a centre to 2 % of the radius", ALIGNMENT
+        96,
+        "px",
+        "frames are binned to so many pixels across, which gives a centre to 2 % of the radius",
+        "design",
     )
     profile_radius: float = threshold(
-        1.9, "standard deviations", "radius over the width of a profile: 2 for a uniform disc", ALIGNMENT
+        1.9,
+        "standard deviations",
+        "the radius of the guess over the width of a profile; a uniform disc has 2",
+        "design",
     )
-    least_radius: float = threshold(2.0, "px", "binned; a smaller bright spot is a hot pixel", "design")
+    least_radius: float = threshold(2.0, "binned px", "a smaller bright spot is a hot pixel", "design")
     largest: float = threshold(
         0.52,
         "of the frame's smaller side",
-        "radius of the largest whole disc, and a little",
+        "a disc that lies in the frame whole has at most half its smaller side as radius",
         "design",
     )
     # ---- the sharpest rims near the guess
     rim_radius: int = threshold(
-        50, "px", "the guess is binned to this radius or a smaller one: a rim needs no more", ALIGNMENT
+        50, "px", "frames are binned until the guess has this radius: a rim needs no more pixels", "design"
     )
-    rims_per_radius: int = threshold(40, "1", "trial radii per radius of the guess", ALIGNMENT)
+    rims_per_radius: int = threshold(
+        40, "radii", "so many trial radii are tried per radius of the guess", "design"
+    )
     rim_width: tuple[float, float] = threshold(
         (1.0, 2.0),
         "px",
-        "σ of the ring without noise, and at most: wider rings take neighbouring discs for the rim",
-        ALIGNMENT,
+        "σ of the ring without noise, and at most: a wider ring takes neighbouring discs for the rim",
+        "design",
     )
-    smoothing: float = threshold(0.6, "px", "σ, before slopes are taken: less than the ring's", ALIGNMENT)
+    smoothing: float = threshold(
+        0.6, "px", "the frame is smoothed by this σ before slopes are taken; the ring is wider", "design"
+    )
     radius_range: tuple[float, float] = threshold(
-        (0.45, 1.5), "of the guess", "the profile fit is too wide where the frame cuts the tails", ALIGNMENT
+        (0.45, 1.5),
+        "of the guess",
+        "rims are sought in this range, because the guess is too wide where the frame cuts the tails",
+        "design",
     )
-    shift_range: float = threshold(0.7, "of the guess", "how far the centre may be off", ALIGNMENT)
+    shift_range: float = threshold(
+        0.7, "of the guess", "rims are sought with centres up to so far from the guess", "design"
+    )
     sharp_enough: float = threshold(
-        0.5, "of the sharpest rim", "less sharp rims are left out: they belong to other discs", ALIGNMENT
+        0.5,
+        "of the sharpest rim",
+        "rims that are less sharp belong to other discs and are left out",
+        "design",
     )
-    apart: float = threshold(0.05, "of the radius", "rims nearer than that are one", "design")
-    most: int = threshold(8, "discs", "candidates that are worth their time in a full search", ALIGNMENT)
+    apart: float = threshold(0.05, "of the radius", "rims that differ by less are one", "design")
+    most: int = threshold(8, "discs", "so many rims are worth their time in a full search", "design")
     # ---- what is bright
     quick_size: int = threshold(
-        64, "px", "frames are binned to so many across: a network aligns the rest", HYBRID
+        64, "px", "frames are binned to so many pixels across, because a network aligns the rest", "design"
     )
     bright_percentile: float = threshold(
-        98.0, "percent", "of the pixels are darker than what counts as bright: hot pixels are fewer", HYBRID
+        98.0,
+        "percent",
+        "this percentile is taken as the brightest, because hot pixels are fewer than the rest above",
+        "design",
     )
     half_bright: float = threshold(
-        0.94, "1", "radius of the disc over that of the area that is brighter than half the bright", HYBRID
+        0.94,
+        "of the radius",
+        "the direct disc has this radius relative to the area that is brighter than half the brightest",
+        "design",
     )
     stands_out: float = threshold(
-        3.5, "standard deviations", "of the rest: how far a bright edge must be above it", EDGES
+        3.5,
+        "standard deviations",
+        "what is bright must be brighter than the rest by so many of its standard deviations",
+        "design",
     )
 
 
@@ -68,17 +93,25 @@ class OtherCrystalSettings:
     """How a network of another crystal finds the disc (`other_crystal`)."""
 
     shown: float = threshold(
-        17.0, "mrad", "frames are scaled to this semi-angle: the middle of what was trained", ALIGNMENT
+        17.0,
+        "mrad",
+        "frames are scaled to this semi-angle, the middle of those that the network was trained on",
+        "design",
     )
-    passes: int = threshold(5, "passes", "at most; crops settle in three", ALIGNMENT)
+    passes: int = threshold(
+        5, "passes", "a network aligns a frame in so many passes at most; crops settle in three", "design"
+    )
     still: float = threshold(
-        0.01, "of the radius", "a pass that moves or scales by less is the last", ALIGNMENT
+        0.01, "of the radius", "alignment ends with a pass that moves and scales by less", "design"
     )
     doubtful: float = threshold(
-        0.03, "of the radius", "orientations that differ by more are not sure of the disc", ALIGNMENT
+        0.03,
+        "of the radius",
+        "a disc is not sure where the eight orientations of a crop differ by more",
+        "design",
     )
     other_starts: int = threshold(
-        4, "discs", "that are tried where the first alignment is in doubt", ALIGNMENT
+        4, "discs", "so many rims are tried as starts where the first alignment is in doubt", "design"
     )
 
 
@@ -87,26 +120,62 @@ class SeedSettings:
     """How a network seeds a fit (`network`); the defaults are those that the studies were made with."""
 
     # ---- alignment
-    passes: int = threshold(4, "passes", "at most, before the crop is read in all orientations", HYBRID)
-    still_mrad: float = threshold(0.2, "mrad", "a pass that moves the centre by less is the last", HYBRID)
-    still_size: float = threshold(0.01, "1", "a pass that changes the scale by less is the last", HYBRID)
-    farthest_size: float = threshold(3.0, "times", "a scale that has changed by more is lost", "design")
+    passes: int = threshold(
+        4,
+        "passes",
+        "a network aligns a frame in so many passes at most, before it reads all orientations",
+        "design",
+    )
+    still_mrad: float = threshold(
+        0.2,
+        "mrad",
+        "alignment ends with a pass that moves the centre by less, which is the network's own scatter",
+        "design",
+    )
+    still_size: float = threshold(
+        0.01,
+        "relative",
+        "alignment ends with a pass that changes the scale by less, which is the network's own scatter",
+        "design",
+    )
+    farthest_size: float = threshold(
+        3.0, "times", "a scale that has changed by more since its start is lost", "design"
+    )
     other_starts_below: float = threshold(
-        0.5, "1", "certainty below which the sharpest rims are tried as starts, too", HYBRID
+        0.5,
+        "probability",
+        "where the network is less certain, the sharpest rims are tried as starts, too",
+        "design",
     )
     # ---- candidates
     peak: tuple[float, float] = threshold(
-        (1.5, 0.75), "nm, mrad", "a candidate's share is the probability within this of its peak", HYBRID
+        (1.5, 0.75),
+        "nm, mrad",
+        "the share of a candidate is the probability within this of its peak",
+        "design",
     )
-    least_share: float = threshold(0.02, "1", "probability of a peak that is worth a candidate", HYBRID)
-    most: int = threshold(6, "candidates", "that are worth their time in a windowed search", HYBRID)
+    least_share: float = threshold(
+        0.02, "probability", "a peak with less probability is not worth a candidate", "design"
+    )
+    most: int = threshold(
+        6, "candidates", "so many candidates are worth their time in windowed searches", "design"
+    )
     # ---- how much of the library is searched around them
-    sure: float = threshold(0.9, "1", "certainty from which the first candidate is tried alone", HYBRID)
+    sure: float = threshold(
+        0.9, "probability", "where the network is more certain, its first candidate is tried alone", "design"
+    )
     in_doubt: float = threshold(
-        2.0, "standard deviations", "of the network's probabilities: half-width of the window", HYBRID
+        2.0,
+        "standard deviations",
+        "the window that is searched is so many standard deviations of the network's "
+        "probabilities wide, either way",
+        "design",
     )
     no_doubt: tuple[float, float] = threshold(
-        (1.5, 0.7), "nm, mrad", "a refinement corrects less by itself: no window is searched", HYBRID
+        (1.5, 0.7),
+        "nm, mrad",
+        "where the window is narrower none is searched, because a refinement corrects as much by itself",
+        "design",
     )
     disc: DiscSettings = DiscSettings()
     other_crystal: OtherCrystalSettings = OtherCrystalSettings()
