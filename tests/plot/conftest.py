@@ -142,7 +142,8 @@ def written():
     """written(figure) → all words that are drawn, ticks and legends included, with their boxes in px."""
 
     def find(figure: Figure) -> list[tuple[str, Bbox]]:
-        figure.canvas.draw()
+        if figure.stale:
+            figure.canvas.draw()
         every = [*figure.axes, *(child for axes in figure.axes for child in axes.child_axes)]
         texts = list(figure.texts)
         for axes in every:

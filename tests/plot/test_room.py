@@ -71,7 +71,9 @@ def wavy():
 @pytest.fixture(scope="module", params=list(EVERY))
 def figure(request, result):
     """The picture of each of them."""
-    return plot_fit(EVERY[request.param](result))
+    drawn = plot_fit(EVERY[request.param](result))
+    drawn.canvas.draw()
+    return drawn
 
 
 def test_no_words_are_cut_at_the_edge_of_the_page(figure, written):
@@ -88,7 +90,6 @@ def test_no_words_lie_over_others(figure, written):
 
 
 def test_legends_cover_no_data(figure):
-    figure.canvas.draw()
     legends = [axes.get_legend() for axes in figure.axes if axes.get_legend() is not None]
     assert legends
     for legend, axes in itertools.product(legends, figure.axes):
