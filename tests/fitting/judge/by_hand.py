@@ -1,4 +1,4 @@
-"""Minima, libraries and results that are made by hand: every number in them is known, and nothing is fitted."""
+"""Minima, libraries and results made by hand: every number in them is known, and nothing is fitted."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Made:
     data: np.ndarray = field(default_factory=lambda: RADIAL + PETALS + WHITE)
     model: np.ndarray = field(default_factory=lambda: RADIAL + PETALS)
     residual: np.ndarray = field(default_factory=lambda: WHITE.copy())
-    noise: Noise = Noise(GRAIN**2, 0.0, 0.001)
+    noise: Noise = field(default_factory=lambda: Noise(GRAIN**2, 0.0, 0.001))
     values: dict[str, float] = field(default_factory=dict)
     names: tuple[str, ...] = NAMES
     bounds: dict[str, tuple[float, float]] = field(default_factory=dict)

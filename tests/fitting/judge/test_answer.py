@@ -1,4 +1,4 @@
-"""From minima to a result: values, errors, intervals and candidates, in the canonical frame of the crystal."""
+"""From minima to a result: values, errors, intervals, candidates, in the canonical frame of the crystal."""
 
 from __future__ import annotations
 
@@ -306,14 +306,12 @@ def test_the_covariance_keeps_its_order_whatever_the_order_of_the_names():
     covariance = spread(names, 1)
     result = made(a_minimum(names=names, covariance=covariance, values={"rotation": 102.0}))
     turn = rotation_matrix(90.0)
-    pair = (3, 1)
-    np.testing.assert_allclose(
-        result.covariance[np.ix_(pair, pair)], turn @ covariance[np.ix_(pair, pair)] @ turn.T
-    )
-    np.testing.assert_allclose(
-        result.covariance[np.ix_(pair, (0, 4))], turn @ covariance[np.ix_(pair, (0, 4))]
-    )
-    np.testing.assert_array_equal(result.covariance[np.ix_((0, 2, 4), (0, 2, 4))], covariance[::2, ::2])
+    pair, rest = (3, 1), (0, 2, 4)
+    parts = ((pair, pair), (pair, rest), (rest, rest))
+    among, across, others = (result.covariance[np.ix_(*part)] for part in parts)
+    np.testing.assert_allclose(among, turn @ covariance[np.ix_(pair, pair)] @ turn.T)
+    np.testing.assert_allclose(across, turn @ covariance[np.ix_(pair, rest)])
+    np.testing.assert_array_equal(others, covariance[np.ix_(rest, rest)])
 
 
 def test_one_component_of_tilt_alone_is_not_turned():

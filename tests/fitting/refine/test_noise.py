@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
 from hybridfit.fitting.refine.noise import Noise, effective_pixels, electrons_in, estimate_noise
+from hybridfit.fitting.refine.settings import REFINE
 
 SHAPE = (120, 128)
 ROW, COL = np.indices(SHAPE)
@@ -92,3 +96,174 @@ def test_structure_makes_many_electrons_fewer():
     """The estimate is a lower bound; it only decides whether electrons are few."""
     image = 100.0 * (1 + (ROW + COL) % 2)
     assert electrons_in(image, np.ones(SHAPE, bool)) < 1e3 * image.size
+
+
+# ---------------------------------------------------------------- known answers
+
+
+@pytest.mark.parametrize("constant", [0.0, 30.0, 400.0])
+@pytest.mark.parametrize("gain", [0.0, 0.5, 4.0])
+@pytest.mark.parametrize("size", [0.0, 12.0])
+def test_all_three_parts_of_the_variance_are_recovered(constant, gain, size):
+    """a + b μ + s² of a simulated residual; the mean over seeds, within what 8,000 pixels tell."""
+    found = []
+    for seed in range(3):
+        random = np.random.default_rng(seed)
+        residual = np.sqrt(constant + gain * MODEL) * random.normal(size=MODEL.size)
+        found.append(estimate_noise(residual + size * smooth_field(6.0, seed + 50), MODEL, MASK))
+    a, b, misfit = np.mean(found, axis=0)
+    level = constant + gain * MODEL.mean()
+    assert a + b * MODEL.mean() == pytest.approx(level, abs=0.03 * level + 0.02 * size**2 + 1e-6)
+    assert a == pytest.approx(
+        constant, abs=0.05 * constant + 0.15 * gain * MODEL.min() + 0.02 * size**2 + 1e-6
+    )
+    assert b == pytest.approx(gain, abs=(0.07 * level + 0.02 * size**2 + 1e-6) / MODEL.mean())
+    assert misfit == pytest.approx(size**2, abs=0.03 * level + 0.06 * size**2 + 1e-6)
+
+
+def test_noise_is_what_neighbours_differ_by():
+    """±σ in turn: half the square of every difference is 2σ², whatever the intensity."""
+    residual = (3.0 * (-1.0) ** (ROW + COL))[MASK]
+    found = estimate_noise(residual, MODEL, MASK)
+    assert found.constant == pytest.approx(18.0) and found.per_intensity == pytest.approx(0, abs=1e-9)
+    assert found.misfit == 0.0
+
+
+@pytest.mark.parametrize("along", [COL, ROW])
+def test_differences_are_taken_along_rows_and_along_columns(along):
+    """±σ from column to column: pairs within a row give 2σ², pairs within a column nothing."""
+    model = np.random.default_rng(7).uniform(9, 11, MODEL.size)
+    found = estimate_noise((3.0 * (-1.0) ** along)[MASK], model, MASK)
+    assert found.counting(np.full(1, 10.0))[0] == pytest.approx(9.0, rel=0.03)
+
+
+def test_only_pairs_inside_the_mask_count():
+    """Alone, a row of pixels has no neighbours above and below."""
+    row = np.zeros((40, 200), bool)
+    row[20], row[5, ::2] = True, True
+    residual = np.where(row, 3.0 * (-1.0) ** np.indices(row.shape)[1], 0)
+    residual[5] = 100.0  # these touch no other
+    found = estimate_noise(residual[row], np.full(int(row.sum()), 10.0), row)
+    assert found.counting(np.full(1, 10.0))[0] == pytest.approx(18.0)
+
+
+def test_the_intensity_of_a_pair_is_the_mean_of_the_two():
+    """v = b μ, and μ is 10 or 30 in turn: every pair has a mean of 20, so b·20 = the half square."""
+    model = np.where((ROW + COL) % 2, 10.0, 30.0)[MASK]
+    residual = (3.0 * (-1.0) ** (ROW + COL))[MASK]
+    found = estimate_noise(residual, model, MASK)
+    assert found.constant + 20 * found.per_intensity == pytest.approx(18.0)
+
+
+def test_weak_pixels_are_not_outvoted_by_bright_ones():
+    """The fit of a + b μ is relative: the noise of weak pixels counts as much as that of bright ones."""
+    random = np.random.default_rng(5)
+    model = np.where(COL < 64, 1.0, 1e4)[MASK]
+    residual = np.sqrt(0.5 + 2 * model) * random.normal(size=model.size)
+    found = estimate_noise(residual, model, MASK)
+    assert found.counting(np.array([1.0]))[0] == pytest.approx(2.5, rel=0.1)
+    assert found.counting(np.array([1e4]))[0] == pytest.approx(20000.5, rel=0.1)
+
+
+def test_negative_models_count_as_dark():
+    random = np.random.default_rng(6)
+    model = np.linspace(-300, 300, MODEL.size)
+    residual = np.sqrt(20 + np.maximum(model, 0)) * random.normal(size=model.size)
+    found = estimate_noise(residual, model, MASK)
+    assert found.counting(model).mean() == pytest.approx((20 + np.maximum(model, 0)).mean(), rel=0.05)
+    assert found.misfit == pytest.approx(0, abs=0.03 * (residual**2).mean())
+
+
+def test_binned_pixels_have_less_noise_and_the_same_misfit():
+    assert Noise(8.0, 4.0, 3.0).on_pixels(4.0) == Noise(2.0, 1.0, 3.0)
+    assert Noise(8.0, 4.0, 3.0).on_pixels(0.25) == Noise(32.0, 16.0, 3.0)
+
+
+def test_the_least_noise_is_a_trillionth_of_the_intensity_squared():
+    found = estimate_noise(np.zeros(MODEL.size), MODEL, MASK)
+    assert found.constant == pytest.approx(1e-12 * (MODEL**2).mean()) and found.misfit == 0.0
+    dark = estimate_noise(np.zeros(MODEL.size), np.zeros(MODEL.size), MASK)
+    assert 0 < dark.constant < 1e-200
+
+
+# ---------------------------------------------------------------- electrons, counted by hand
+
+
+def test_electrons_are_pixels_times_squared_mean_over_variance():
+    """Of two columns 4 and 6: pairs within a row differ by 2, those within a column by nothing."""
+    image = np.tile([4.0, 6.0], (10, 1))
+    everywhere = np.ones(image.shape, bool)
+    pairs = 10 * 1 + 9 * 2
+    assert electrons_in(image, everywhere) == pytest.approx(20 * 5.0**2 / (10 * 2.0 / pairs))
+    half = everywhere.copy()
+    half[5:] = False
+    image[5:] = np.nan
+    assert electrons_in(image, half) == pytest.approx(10 * 5.0**2 / (5 * 2.0 / (5 + 8)))
+
+
+def test_a_frame_without_differences_has_more_electrons_than_can_be_counted():
+    assert electrons_in(np.ones((4, 4)), np.ones((4, 4), bool)) > 1e200
+
+
+# ---------------------------------------------------------------- effective pixels, by the definition
+
+
+def by_definition(values, mask, share, settings=REFINE):
+    """n/Σ ρ(Δ) w(Δ), shift by shift."""
+    rows, cols = mask.shape
+    image = np.zeros(mask.shape)
+    image[mask] = values
+    power, n = (values**2).mean(), len(values)
+    rho, pairs = {}, {}
+    for dy in range(-rows + 1, rows):
+        for dx in range(-cols + 1, cols):
+            here = np.s_[max(dy, 0) : rows + min(dy, 0), max(dx, 0) : cols + min(dx, 0)]
+            there = np.s_[max(-dy, 0) : rows + min(-dy, 0), max(-dx, 0) : cols + min(-dx, 0)]
+            pairs[dy, dx] = int((mask[here] & mask[there]).sum())
+            rho[dy, dx] = (image[here] * image[there]).sum() / max(pairs[dy, dx], 1) / power
+    reach = float(max(mask.shape))
+    for shell in range(max(mask.shape) + 1):
+        inside = [d for d in rho if round(math.hypot(*d)) == shell]
+        count = sum(pairs[d] for d in inside)
+        radial = sum(rho[d] * pairs[d] for d in inside) / max(count, 1)
+        if radial < max(settings.faded * share, 2 / np.sqrt(max(count / 2, 1))):
+            reach = settings.taper * shell
+            break
+    total = 0.0
+    for d, value in rho.items():
+        x = min(math.hypot(*d) / reach, 1.0)
+        total += value * (1 - 6 * x**2 + 6 * x**3 if x < 0.5 else 2 * (1 - x) ** 3)  # Parzen's window
+    return min(max(n / max(total, 1.0), 1.0), n)
+
+
+SMALL = np.hypot(*(np.indices((12, 15)) - 5.5)) < 6.5
+SMALL[3, 5:7] = False
+
+
+@pytest.mark.parametrize("sigma", [0.0, 1.0, 3.0])
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_effective_pixels_are_those_of_the_definition(sigma, share):
+    noise = np.random.default_rng(int(sigma)).normal(size=SMALL.shape)
+    values = 3.0 * (gaussian_filter(noise, sigma) if sigma else noise)[SMALL]
+    expected = by_definition(values, SMALL, share)
+    assert effective_pixels(values, SMALL, share) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("changes", [{"taper": 1.0}, {"taper": 3.0}, {"faded": 0.6}])
+def test_the_window_is_that_of_the_settings(changes):
+    values = gaussian_filter(np.random.default_rng(1).normal(size=SMALL.shape), 1.5)[SMALL]
+    settings = replace(REFINE, **changes)
+    found = effective_pixels(values, SMALL, 1.0, settings)
+    assert found == pytest.approx(by_definition(values, SMALL, 1.0, settings), rel=1e-9)
+    assert found != pytest.approx(effective_pixels(values, SMALL, 1.0), rel=1e-3)
+
+
+def test_effective_pixels_lie_between_one_and_all():
+    assert effective_pixels(np.ones(int(SMALL.sum())), SMALL, 1.0) >= 1.0
+    turns = ((-1.0) ** np.indices(SMALL.shape).sum(axis=0))[SMALL]  # neighbours are opposite
+    assert effective_pixels(turns, SMALL, 0.0) == SMALL.sum()
+
+
+def test_white_noise_leaves_all_pixels_independent():
+    counts = [effective_pixels(np.random.default_rng(s).normal(size=MODEL.size), MASK, 0.0) for s in range(2)]
+    assert np.mean(counts) > 0.9 * MODEL.size
