@@ -35,7 +35,6 @@ from hybridfit.pattern.raster import Raster
 from hybridfit.thresholds import threshold
 
 Array = NDArray[np.float64]
-NUISANCES = "benchmarks.nuisances"
 
 CAMERA = Camera._fields
 PARAMETERS = ("thickness", "tilt_x", "tilt_y", *CAMERA, "semi_angle", "blur")
@@ -49,27 +48,32 @@ class ModelSettings:
     """How finely images are composed."""
 
     semi_angle_room: float = threshold(
-        0.06, "relative", "how far a fitted semi-angle may grow beyond the nominal one", "design"
+        0.06, "relative", "a fitted semi-angle may differ so much from the nominal one", "design"
     )
     narrowest_blur: float = threshold(
-        0.15, "px", "σ of the narrowest kernel: a narrower one moves nothing to a neighbour", "design"
+        0.15, "px", "a kernel of a smaller σ moves nothing to a neighbouring pixel", "design"
     )
     step: float = threshold(
-        0.05, "steps", "how far either way a derivative looks, of a parameter that moves the beams", "design"
+        0.05, "steps", "derivatives of parameters that move the beams look so far either way", "design"
     )
     moved: float = threshold(
-        0.1, "of half the aperture's edge", "how far a beam moves at most for that", "design"
+        0.1, "of half the aperture's edge", "beams move no farther for such a derivative", "design"
     )
     edge_width: float = threshold(
-        1.25, "fine pixels", "a sharper edge is not sampled well, a softer one moves intensity", NUISANCES
+        1.25, "fine pixels", "a sharper edge is not sampled well, a softer one moves intensity", "design"
     )
     padding: float = threshold(
-        1.6, "mrad", "around the compared pixels that are composed for the blur: its σ is below 0.4", "design"
+        1.6,
+        "mrad",
+        "so much around the compared pixels is composed, too: the blur has a σ below 0.4",
+        "design",
     )
     fine_pixel: float = threshold(
-        0.3, "mrad", "wider pixels are divided; at 0.42 the fitted blur is off by 4 of its errors", NUISANCES
+        0.3, "mrad", "wider pixels are divided; at 0.42 the fitted blur is off by 4 of its errors", "design"
     )
-    oversampling_most: int = threshold(8, "fine pixels", "across a pixel: more tell nothing new", "design")
+    oversampling_most: int = threshold(
+        8, "fine pixels", "a pixel is divided into no more along a side: more tell nothing new", "design"
+    )
 
 
 MODEL = ModelSettings()
