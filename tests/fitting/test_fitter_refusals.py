@@ -13,8 +13,8 @@ from hybridfit.errors import HybridfitError, InputError, LibraryError
     ("error", "words", "arguments"),
     [
         (LibraryError, r"semi-angle 24 mrad.*at most 14.*semi_angle_max = 24", {"semi_angle": 24.0}),
-        (LibraryError, r"semi-angle 0 mrad", {"semi_angle": 0.0}),
-        (LibraryError, r"semi-angle nan", {"semi_angle": float("nan")}),
+        (InputError, r"semi-angle 0 mrad cannot be right", {"semi_angle": 0.0}),
+        (InputError, r"semi_angle nan is not a number", {"semi_angle": float("nan")}),
         (InputError, r"unknown background 'cubic'.*radial", {"background": "cubic"}),
         (InputError, r"unknown parameter 'thicknes'.*thickness", {"fix": {"thicknes": 20.0}}),
         (InputError, r"unknown parameter 'dose'", {"free": ("dose",)}),
