@@ -23,12 +23,14 @@ from hybridfit.errors import InputError
 from hybridfit.io.settings import READING
 
 _PASSED = b"passed"
-_passed: dict[tuple[Any, ...], None] = {}  # files that passed, the latest last
+_known: dict[
+    tuple[Any, ...], bytes | None
+] = {}  # passed, or None: crashed
 _KEPT = 256
 
 
 def try_first(path: Path, attempt: Callable[[], object], *about: object) -> None:
-    """Make an attempt at a file in a child process, unless it passed before.
+    """Make an attempt at a file in a child process, unless it passed before or crashed its reader.
 
     Parameters
     ----------
@@ -49,9 +51,11 @@ def try_first(path: Path, attempt: Callable[[], object], *about: object) -> None
         return
     stat = path.stat()
     key = (str(path), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, about)
-    if key in _passed:
-        return
-    outcome = _outcome(attempt)
+    outcome = _known[key] if key in _known else _outcome(attempt)
+    if outcome is None or outcome == _PASSED:
+        _known[key] = outcome
+        while len(_known) > _KEPT:
+            del _known[next(iter(_known))]
     if outcome is None:
         raise InputError(
             f"{path} cannot be opened: its reader crashed, or needs more than "
@@ -61,9 +65,6 @@ def try_first(path: Path, attempt: Callable[[], object], *about: object) -> None
     if outcome != _PASSED:
         kind, words = pickle.loads(outcome)
         raise InputError(words) if kind == "InputError" else ValueError(words)
-    _passed[key] = None
-    while len(_passed) > _KEPT:
-        del _passed[next(iter(_passed))]
 
 
 def _outcome(attempt: Callable[[], object]) -> bytes | None:

@@ -72,6 +72,12 @@ def test_what_passed_is_not_tried_again_until_the_file_changes(path: Path) -> No
         try_first(path, crash)
 
 
+def test_what_crashed_is_not_tried_again_either(path: Path) -> None:
+    for attempt in (crash, lambda: None):
+        with pytest.raises(InputError, match="cannot be opened"):
+            try_first(path, attempt)
+
+
 def test_a_child_says_nothing_and_changes_nothing(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     changed = []
 
