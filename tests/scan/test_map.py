@@ -231,7 +231,7 @@ def test_a_killed_worker_costs_what_it_had_in_hand(command, whole, tmp_path):
     next(iter(run.stdout))
     victim, *_ = workers_of(run.pid)
     os.kill(victim, signal.SIGKILL)
-    assert run.wait(timeout=120) == 0
+    assert run.wait(timeout=250) == 0
     assert not alive([victim])
     assert_same(read_map(tmp_path / "map.nc"), whole[0])
 
@@ -244,14 +244,14 @@ def test_a_run_that_is_ended_leaves_no_worker_and_goes_on(command, whole, tmp_pa
     workers = workers_of(run.pid)
     assert workers and alive(workers) == workers
     os.kill(run.pid, number)
-    assert run.wait(timeout=60) != 0
-    deadline = time.monotonic() + 5
+    assert run.wait(timeout=100) != 0
+    deadline = time.monotonic() + 20  # five on a machine that has nothing else to do: benchmarks.kills
     while (left := alive(workers)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not left and not (tmp_path / "map.nc").exists()
     kept = list((tmp_path / "map.nc.parts").glob("*.npz"))
     assert kept
-    assert command(1).wait(timeout=120) == 0
+    assert command(1).wait(timeout=250) == 0
     assert_same(read_map(tmp_path / "map.nc"), whole[0])
 
 
@@ -387,9 +387,11 @@ def assert_same(found, expected):
 
 def workers_of(pid: int) -> list[int]:
     """The processes that do the work of a run."""
-    found = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True)
+    found = subprocess.run(
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True
+    )
     lines = [line.split(maxsplit=1) for line in found.stdout.splitlines()]
-    return [int(number) for number, words in lines if "LokyProcess" in words]
+    return [int(number) for number, words in lines if "popen_loky" in words]
 
 
 def alive(pids: list[int]) -> list[int]:
