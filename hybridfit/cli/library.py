@@ -59,6 +59,7 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE", help=LIBRARY_H
     """Print what a library, or a recipe, covers."""
     import json
 
+    from hybridfit.library.build import estimate
     from hybridfit.library.library import Library
     from hybridfit.library.store import recipe_axes
 
@@ -79,6 +80,7 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE", help=LIBRARY_H
         assert recipe is not None
         values, axes = recipe.model_dump(mode="json"), recipe_axes(recipe)
         table.add_row("built", f"{why}: on first use, or by `hybridfit library build`")
+        table.add_row("size and time, about", str(estimate(recipe)))
     else:
         data = library.dataset
         values, axes = json.loads(data.attrs["recipe"]), library.structure

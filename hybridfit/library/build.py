@@ -24,7 +24,7 @@ from hybridfit.library.crystals import StructuralChange, changes_of, checksum_of
 from hybridfit.library.grid import sampling_of, wedge
 from hybridfit.library.recipe import Recipe
 from hybridfit.library.settings import BUILD
-from hybridfit.library.sizes import check_size, size_of
+from hybridfit.library.sizes import Size, check_size, size_of
 from hybridfit.quantities import quantity
 
 if TYPE_CHECKING:
@@ -54,11 +54,13 @@ def solve(
     changes = changes_of(recipe, structure, parameters or {})
     shape = tuple(len(change.values) for change in changes.values())
     thickness = thicknesses(recipe)
-    _check(recipe, project_all([structure], recipe.zone, recipe.in_plane, holz=recipe.holz), math.prod(shape))
+    # the crystals are many, so their number is checked with the first of them
+    first_of_all = project_all([structure], recipe.zone, recipe.in_plane, holz=recipe.holz)
+    check_size(_size(recipe, first_of_all, math.prod(shape)))
     crystals = crystals_at(structure, changes, order_of(recipe, changes))
     projections = project_all(crystals, recipe.zone, recipe.in_plane, structure, holz=recipe.holz)
     projection = projections[0]
-    _check(recipe, projections, len(crystals))
+    check_size(_size(recipe, projections, len(crystals)))
     to_mrad = 1e3 * scattering.wavelength(recipe.energy_kv)
     beams = common_beams(projections, recipe.g_max)
     if len(beams) == 1:
@@ -148,14 +150,28 @@ def thicknesses(recipe: Recipe) -> NDArray[np.float64]:
     return np.arange(round((stop - start) / step) + 1, dtype=np.float64) * step + start
 
 
-def _check(recipe: Recipe, projections: list[Projection], crystals: int) -> None:
-    """Raise a RecipeError for a library that would be too large, or whose beams are too few."""
+def estimate(recipe: Recipe) -> Size:
+    """How large the library of a recipe will be, about, and how long it will take; nothing is solved.
+
+    Raises
+    ------
+    RecipeError
+        The CIF or the zone axis cannot be used.
+    """
+    from hybridfit.physics.crystal import Crystal
+    from hybridfit.physics.projection import project
+
+    projection = project(Crystal.from_cif(recipe.cif), recipe.zone, recipe.in_plane)
+    return _size(recipe, [projection], math.prod(len(p.values) for p in recipe.parameters.values()))
+
+
+def _size(recipe: Recipe, projections: list[Projection], crystals: int) -> Size:
     from hybridfit.physics.scattering import wavelength
 
     cell = min(abs(float(np.linalg.det(each.basis))) for each in projections)
     count = round((recipe.thickness.stop - recipe.thickness.start) / recipe.thickness.step) + 1
     operations = len(projections[0].symmetry)
-    check_size(size_of(recipe, cell, operations, crystals, count, wavelength(recipe.energy_kv)))
+    return size_of(recipe, cell, operations, crystals, count, wavelength(recipe.energy_kv))
 
 
 def _check_intensities(intensity: NDArray) -> None:

@@ -62,6 +62,13 @@ class Size:
     crystals: int
     holz: bool
 
+    def __str__(self) -> str:
+        """In words, as a table shows it."""
+        return (
+            f"{_count(self.stored_beams)} beams, {_count(self.directions)} directions, "
+            f"{in_words(self.stored)}, {_duration(self.seconds)}"
+        )
+
     def beams(self, longest: float) -> float:
         """How many beams are no longer than that (Å⁻¹)."""
         return float(1 + np.pi * longest**2 / self.cell)

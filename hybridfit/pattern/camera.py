@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridfit.pattern.binning import to_binned
 from hybridfit.pattern.jit import kernel
 
 Array = NDArray[np.float64]
@@ -32,10 +33,9 @@ class Camera(NamedTuple):
 
     def binned(self, factor: int) -> Camera:
         """The same geometry in pixels that are `factor` times as wide."""
-        shift = (factor - 1) / 2
         return self._replace(
-            centre_x=(self.centre_x - shift) / factor,
-            centre_y=(self.centre_y - shift) / factor,
+            centre_x=to_binned(self.centre_x, factor),
+            centre_y=to_binned(self.centre_y, factor),
             scale=self.scale / factor,
         )
 
