@@ -38,18 +38,32 @@ class ReaderSettings:
         2**29, "bytes", "a larger piece and its copies need more than 2 GB", "benchmarks.fuzz_readers"
     )
     positions_at_most: int = threshold(
-        2**24, "1", "a scan of 4096 × 4096; at 1 ms a position it takes five hours to fit", "design"
+        2**24,
+        "positions",
+        "a scan of 4096 × 4096 positions takes five hours to fit at 1 ms a position",
+        "design",
     )
     stack_per_stored_at_most: float = threshold(
-        2000.0, "1", "gzip packs at most 1032 bytes into one; above it most frames were not written", "design"
+        2000.0,
+        "bytes per byte",
+        "gzip packs at most 1032 bytes into one; above this most frames were not written",
+        "design",
     )
     scan_per_stored_at_most: float = threshold(
-        1e7, "1", "a scan that was stopped early holds few of its positions, but not nearly none", "design"
+        1e7,
+        "bytes per byte",
+        "a scan that was stopped early holds few of its positions, but not nearly none",
+        "design",
     )
     objects_at_most: int = threshold(
-        50_000, "1", "opening a file takes 0.1 ms for each; links that go in circles never end", "design"
+        50_000,
+        "objects",
+        "opening a file takes 0.1 ms for each; links that go in circles never end",
+        "design",
     )
-    depth_at_most: int = threshold(50, "1", "no program nests groups so deeply; circles do", "design")
+    depth_at_most: int = threshold(
+        50, "levels", "no program nests groups so deeply; links that go in circles do", "design"
+    )
     open_seconds_at_most: float = threshold(
         5.0, "s", "processor time in which a header is read; the largest take a tenth of it", "design"
     )

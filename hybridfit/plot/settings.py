@@ -15,12 +15,15 @@ class PictureSettings:
     """
 
     rivals: int = threshold(
-        4, "1", "more marks than this hide the curve; the JSON lists all candidates", "design"
+        4, "marks", "more marks would hide the curve; the JSON lists all candidates", "design"
     )
     curve_ridge: float = threshold(
-        1.05, "1", "a minimum is marked when χ² rises by this factor on the way to a deeper one; "
-        "less is the grid of the search", "design",
-    )  # fmt: skip
+        1.05,
+        "times",
+        "a minimum is marked when χ² rises by this factor on the way to a deeper one; less is the "
+        "grid of the search",
+        "design",
+    )
     curve_apart: float = threshold(
         3.0, "nm", "a minimum this near to the answer belongs to it: the curve has steps of 1–2 nm", "design"
     )
@@ -38,10 +41,10 @@ class PictureSettings:
         0.02, "mrad", "candidates that agree in thickness and tilt are one minimum, reached twice", "design"
     )
     ring_width: float = threshold(
-        0.25, "mrad", "width of a ring of the radial profiles: half the edge of a disc", "design"
+        0.25, "mrad", "rings of the radial profiles are half as wide as the edge of a disc", "design"
     )
     ring_pixels: int = threshold(
-        12, "1", "rings with fewer pixels are joined to one disc: their mean is noise", "design"
+        12, "px", "rings with fewer pixels are joined to one disc: their mean is noise", "design"
     )
     little_tilt: float = threshold(
         0.3, "mrad", "the azimuth of a smaller tilt is noise and is left out of a comparison", "design"
