@@ -391,7 +391,7 @@ def workers_of(pid: int) -> list[int]:
         ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True
     )
     lines = [line.split(maxsplit=1) for line in found.stdout.splitlines()]
-    return [int(number) for number, words in lines if "popen_loky" in words]
+    return [int(number) for number, command in lines if "popen_loky" in command]
 
 
 def alive(pids: list[int]) -> list[int]:

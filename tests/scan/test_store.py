@@ -271,6 +271,26 @@ def test_a_part_that_is_not_this_block_is_not_done(store, changes):
     assert store.load("rows-0", AT) is None
 
 
+class Trap:
+    """An object whose pickle runs code when it is read."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def test_a_pickle_in_a_part_is_not_read(store, tmp_path):
+    store.keep("rows-0", AT, rows())
+    path = store.folder / "rows-0.npz"
+    with np.load(path) as old:
+        arrays = {name: old[name] for name in old.files}
+    sprung = tmp_path / "sprung"
+    np.savez(path, **{**arrays, "values": np.array([Trap(str(sprung))], object)})
+    assert store.load("rows-0", AT) is None and not sprung.exists()
+
+
 @pytest.mark.parametrize("name", [*Rows.__annotations__, "at", "digest", "name"])
 def test_a_checksum_covers_every_array(store, name):
     store.keep("rows-0", AT, rows())
