@@ -29,12 +29,11 @@ from hybridfit.library.axes import (
 from hybridfit.library.build import BEYOND_DISC, FOLDED, VERSION, Progress, StructuralChange, solve
 from hybridfit.library.grid import make_table
 from hybridfit.library.integrity import log
+from hybridfit.library.patterns import compose_all
 from hybridfit.library.recipe import Recipe, shipped_names
 from hybridfit.library.store import cache_folder, read_dataset, write_dataset
 from hybridfit.pattern.blend import Stack
-from hybridfit.pattern.compose import pattern_at
 from hybridfit.pattern.expand import Table
-from hybridfit.quantities import quantity
 
 
 class Library:
@@ -366,38 +365,14 @@ class Library:
             )
         extent = semi_angle + BEYOND_DISC
         axis = np.linspace(-extent, extent, 128) if k is None else np.asarray(k, dtype=float)
-        kx, ky = np.meshgrid(axis, axis)
         middle, half = (t.min() + t.max()) / 2, (t.max() - t.min()) / 2
         exact = {name: axis.checked(name, structure[name]) for name, axis in self.structure.items()}
         ranges = {name: (value, value) for name, value in exact.items()}
         window = self.window(
             middle, half_widths=(half, largest), semi_angle=semi_angle, k_max=None, **ranges
         ).at(**exact)
-        table = window.table(k_max=float(np.hypot(kx, ky).max()), semi_angle=semi_angle)
-        out = np.empty((len(t), len(ty), len(tx), *kx.shape))
-        for index in np.ndindex(out.shape[:3]):
-            out[index] = pattern_at(
-                kx,
-                ky,
-                table,
-                thickness=float(t[index[0]]),
-                tilt=(float(tx[index[2]]), float(ty[index[1]])),
-                semi_angle=semi_angle,
-                half_edge=window.step / 2,
-            )
-        return xr.DataArray(
-            out,
-            dims=("thickness", "tilt_y", "tilt_x", "ky", "kx"),
-            coords={
-                "thickness": ("thickness", t, quantity("thickness").attrs),
-                "tilt_y": ("tilt_y", ty, quantity("tilt_y").attrs),
-                "tilt_x": ("tilt_x", tx, quantity("tilt_x").attrs),
-                "ky": ("ky", axis, {"units": "mrad"}),
-                "kx": ("kx", axis, {"units": "mrad"}),
-            },
-            name="pattern",
-            attrs={"semi_angle_mrad": semi_angle, "units": "1"},
-        )
+        table = window.table(k_max=float(np.sqrt(2) * np.abs(axis).max()), semi_angle=semi_angle)
+        return compose_all(table, (t, ty, tx), axis, semi_angle=semi_angle, half_edge=window.step / 2)
 
     def _check_given(self, names: Iterable[str]) -> None:
         """Raise a LibraryError where structural parameters are left open."""

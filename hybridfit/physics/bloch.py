@@ -6,24 +6,26 @@ In the zero-order Laue zone the beam amplitudes ψ_g obey
     M_gh  = U_{g−h} + iU'_{g−h}                     (g ≠ h)
     M_gg  = 2K s_g + iU'_0,      2K s_g = |q|² − |q+g|²,
 
-so ψ(t) = exp(iπMt/K_n) ψ(0).  Beams of other zones (`hybridfit.physics.holz`), g_z along the crystal's
-normal, have
+so ψ(t) = exp(iπMt/K_n) ψ(0).  Symbols: t thickness, q transverse incident wavevector and g, h beams (Å⁻¹),
+U and U' elastic and absorptive structure factors (Å⁻²), K wavevector in the crystal with the normal component
+K_n (Å⁻¹), s_g excitation error (Å⁻¹), I_g = |ψ_g|².
+
+Beams of other zones (`hybridfit.physics.holz`), g_z along the crystal's normal, have
 
     2K s_g = |q|² − |q+g|² − 2K_n(q) g_z − g_z²,        K_n(q) = √(K² − |q|²),
 
 and, because the zones differ in their normal components, M is divided by √(1 + g_z/K) on either side [3].
 
-Only the diagonal of M depends on the direction q; all
-directions share the potential.  The exponential is therefore expanded in Chebyshev
-polynomials of M [1], which need nothing but products of one shared matrix with the block
-of all directions:
+Only the diagonal of M depends on the direction q; all directions share the potential.  The exponential is
+therefore expanded in Chebyshev polynomials of M [1], which need only products of one shared matrix with the
+block of all directions:
 
     exp(iHt) ψ = e^{ict} Σ_k (2 − δ_{k0}) i^k J_k(rt) T_k((H − c)/r) ψ,       H = πM/K_n,
 
 with [c − r, c + r] around the spectrum of Re H.  The series is exact to the precision of
 the arithmetic; one recursion serves every thickness of a segment.  Absorption takes the levels
 E of H off the real axis, where |T_k| grows as ρᵏ, ρ = |z + √(z² − 1)|, z = (E − c)/r: terms that
-must cancel.  Heavy columns absorb so much that segments have to be shorter, then.
+must cancel.  Heavy columns absorb so much that their segments are made shorter.
 
 Beams w far from the Ewald sphere hold little intensity but bend the strong ones s.  Their
 amplitudes follow at once, ψ_w = −(M_ww)⁻¹ M_ws ψ_s, which leaves a smaller problem [2],

@@ -12,8 +12,12 @@ all but a strain keep the cell, so that one may follow the other:
     inverted      r ← v r                            v = −1, 1
     strained      a, b, c ← (1 + v ε) a, b, c        ε along x, y, z of the pattern; x as it is
 
-Sites are named by the labels of the CIF.  Where symmetry makes several atoms of one label, a
-displacement is only unambiguous if all of them are translations of one another.
+Symbols: v value of the parameter, r position, x fractional coordinate (of crystals a and b, parent p and
+child c), d displacement, B Debye–Waller factor, o_E occupancy of element E with the slope s_E, f factor of a
+site, φ angle of crystal b, ε strain.  Sites are named by the labels of the CIF.  Where symmetry makes several
+atoms of one label, a displacement is only unambiguous if all of them are translations of one another.
+
+Source: Nye, Physical Properties of Crystals (1985), chapter VI, for the strain; the others are definitions.
 """
 
 from __future__ import annotations

@@ -1,0 +1,59 @@
+"""Patterns of a library for every combination of thicknesses and tilts, as one array with its coordinates."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from hybridfit.pattern.compose import pattern_at
+from hybridfit.pattern.expand import Table
+
+Array = NDArray[np.float64]
+
+
+def compose_all(
+    table: Table, at: tuple[Array, Array, Array], k: Array, *, semi_angle: float, half_edge: float
+) -> xr.DataArray:
+    """Compose the patterns.
+
+    Parameters
+    ----------
+    table : Table
+    at : thickness (nm), tilt_y and tilt_x (mrad), 1-D arrays
+        The patterns are made for every combination.
+    k : 1-D array, mrad
+        Scattering angles of the columns and of the rows.
+    semi_angle, half_edge : float, mrad
+
+    Returns
+    -------
+    xarray.DataArray
+        (thickness, tilt_y, tilt_x, ky, kx), in units of the incident intensity.
+    """
+    t, ty, tx = at
+    kx, ky = np.meshgrid(k, k)
+    out = np.empty((len(t), len(ty), len(tx), *kx.shape))
+    for index in np.ndindex(out.shape[:3]):
+        out[index] = pattern_at(
+            kx,
+            ky,
+            table,
+            thickness=float(t[index[0]]),
+            tilt=(float(tx[index[2]]), float(ty[index[1]])),
+            semi_angle=semi_angle,
+            half_edge=half_edge,
+        )
+    return xr.DataArray(
+        out,
+        dims=("thickness", "tilt_y", "tilt_x", "ky", "kx"),
+        coords={
+            "thickness": ("thickness", t, {"units": "nm"}),
+            "tilt_y": ("tilt_y", ty, {"units": "mrad"}),
+            "tilt_x": ("tilt_x", tx, {"units": "mrad"}),
+            "ky": ("ky", k, {"units": "mrad"}),
+            "kx": ("kx", k, {"units": "mrad"}),
+        },
+        name="pattern",
+        attrs={"semi_angle_mrad": semi_angle, "units": "1"},
+    )
