@@ -23,9 +23,7 @@ from hybridfit.errors import InputError
 from hybridfit.io.settings import READING
 
 _PASSED = b"passed"
-_known: dict[
-    tuple[Any, ...], bytes | None
-] = {}  # passed, or None: crashed
+_known: dict[tuple[Any, ...], bytes | None] = {}  # passed, or None: crashed
 _KEPT = 256
 
 
