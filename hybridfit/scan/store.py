@@ -73,7 +73,7 @@ class Store:
             )
         common = found.get("common")
         seal = self._seal(common)
-        if seal is None or found.get("seal") != seal:
+        if not isinstance(common, dict) or seal is None or found.get("seal") != seal:
             return None  # a value that was changed since is found again
         return {str(name): float(value) for name, value in common.items()}
 
