@@ -314,6 +314,12 @@ def test_the_covariance_keeps_its_order_whatever_the_order_of_the_names():
     np.testing.assert_array_equal(others, covariance[np.ix_(rest, rest)])
 
 
+def test_a_tilt_that_is_fitted_alone_is_turned():
+    covariance = spread(("tilt_x", "tilt_y"), 3)
+    result = made(a_minimum(names=("tilt_x", "tilt_y"), covariance=covariance, values={"rotation": 102.0}))
+    np.testing.assert_allclose(result.covariance, rotation_matrix(90) @ covariance @ rotation_matrix(90).T)
+
+
 def test_one_component_of_tilt_alone_is_not_turned():
     names = ("thickness", "tilt_x")
     covariance = spread(names, 2)

@@ -507,6 +507,13 @@ def test_any_candidate_may_be_confirmed_but_by_thickness_and_tilt_together():
     assert not holds(a_result(), [], 4, (3.0, 1.0), room=(0.5, 0.2))
 
 
+def test_by_default_the_tilt_counts_and_a_rival_matters():
+    window = [a_candidate()], 4, (3.0, 1.0)
+    assert holds(a_result(), *window, room=(0.5, 0.2))
+    assert not holds(a_result(Status.ambiguous), *window, room=(0.5, 0.2))
+    assert not holds(a_result(tilt=(5.0, 5.0)), *window, room=(0.5, 0.2))
+
+
 # ---------------------------------------------------------------- the better of two
 
 

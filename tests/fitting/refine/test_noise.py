@@ -201,6 +201,15 @@ def test_electrons_are_pixels_times_squared_mean_over_variance():
     assert electrons_in(image, half) == pytest.approx(10 * 5.0**2 / (5 * 2.0 / (5 + 8)))
 
 
+def test_electrons_are_counted_from_neighbours_alone():
+    """Columns 4, 6, 4, 6: three pairs in every row differ by 2, and four in every pair of rows by nothing."""
+    image = np.tile([4.0, 6.0, 4.0, 6.0], (10, 1))
+    pairs = 10 * 3 + 9 * 4
+    for each in (image, image.T):
+        expected = 40 * 5.0**2 / (30 * 2.0 / pairs)
+        assert electrons_in(each, np.ones(each.shape, bool)) == pytest.approx(expected)
+
+
 def test_a_frame_without_differences_has_more_electrons_than_can_be_counted():
     assert electrons_in(np.ones((4, 4)), np.ones((4, 4), bool)) > 1e200
 
@@ -247,6 +256,13 @@ def test_effective_pixels_are_those_of_the_definition(sigma, share):
     values = 3.0 * (gaussian_filter(noise, sigma) if sigma else noise)[SMALL]
     expected = by_definition(values, SMALL, share)
     assert effective_pixels(values, SMALL, share) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_correlation_below_its_own_noise_is_none(seed):
+    """ρ has a standard deviation of 1/√pairs; whether it stands out of that decides the window."""
+    values = gaussian_filter(np.random.default_rng(seed).normal(size=SMALL.shape), 0.45)[SMALL]
+    assert effective_pixels(values, SMALL, 0.0) == pytest.approx(by_definition(values, SMALL, 0.0), rel=1e-9)
 
 
 @pytest.mark.parametrize("changes", [{"taper": 1.0}, {"taper": 3.0}, {"faded": 0.6}])
