@@ -149,7 +149,7 @@ def shifted_frame(shifted):
     )
 
 
-def test_structural_parameters_without_a_network(shifted, shifted_frame, nowhere):
+def test_structural_parameters_without_a_network(shifted, shifted_frame):
     image, truth = shifted_frame
     result = Fitter(shifted, 7.5, workers=2).fit(image)
     assert result.route == "library match" and result.status is Status.converged
