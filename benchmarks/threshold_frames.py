@@ -82,12 +82,17 @@ def library_of(crystal: str, quick: bool) -> Library:
     """A library in memory: the shipped one of the crystal with a network, small ones of the others."""
     if crystal == NETWORK:
         return Library(Library.open(NETWORK).dataset.load())
+    return Library(Library.open(kept(crystal, quick)).dataset.load())
+
+
+def kept(crystal: str, quick: bool) -> Path:
+    """The file of a small library; built where there is none yet."""
     recipe = Recipe.shipped(crystal).model_copy(update=SOLVED | (QUICK if quick else {}))
     path = DATA / f"thresholds-{crystal}-{recipe.checksum()[:12]}-v{library_version}.nc"
     if not path.exists():
         DATA.mkdir(parents=True, exist_ok=True)
         Library.build(recipe).save(path)
-    return Library(Library.open(path).dataset.load())
+    return path
 
 
 def draw(n: int, seed: int, thickest: float, electrons: tuple[float, float] = ELECTRONS) -> list[dict]:

@@ -31,7 +31,7 @@ from rich.table import Table
 
 import hybridfit
 from benchmarks.common import Study, cores, new_parser
-from benchmarks.threshold_frames import CRYSTALS, ELECTRONS, FEW, NETWORK, SEMI_ANGLE
+from benchmarks.threshold_frames import CRYSTALS, ELECTRONS, FEW, NETWORK, SEMI_ANGLE, kept
 from benchmarks.threshold_margins import Margin, margins, refusals
 from benchmarks.threshold_quantities import measured
 from benchmarks.threshold_sensitivity import (
@@ -195,18 +195,22 @@ def _estimate(study: Study, every: Sequence[Trial], usual: dict[str, Fits], n: i
 
 
 def draw(study: Study, each: Sequence[Margin], changes: Sequence[Change]) -> None:
-    """Margins on either side on a logarithmic axis, and the share of answers that change."""
-    keys = list(dict.fromkeys(c.threshold for c in changes))
-    height = 0.19 * max(len(each), len(keys), 8) + 1.2
-    with study.figure(columns=2, size=(6.4, height)) as (_, axes):
+    """Margins on either side on a logarithmic axis, and the thresholds that change answers."""
+    keys = list(dict.fromkeys(c.threshold for c in changes if c.changed))
+    height = 0.2 * max(len(each), len(keys), 8) + 1.2
+    with study.figure(columns=2, size=(6.4, height)) as (figure, axes):
         _draw_margins(axes[0], each)
         _draw_changes(axes[1], keys, changes)
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=2)
+        handles, labels = axes[1].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper right", ncols=2)
 
 
 def _draw_margins(axis: Any, each: Sequence[Margin]) -> None:
     for label, colour, marker, of in (
-        ("good frames", "C0", "o", "to_good"),
-        ("frames to be refused", "C1", "s", "to_others"),
+        ("nearest good frame", "C0", "o", "to_good"),
+        ("nearest of the other frames", "C1", "s", "to_others"),
     ):
         at = [(getattr(m, of), i) for i, m in enumerate(each) if np.isfinite(getattr(m, of))]
         shown = np.clip([x for x, _ in at], 1 / FARTHEST, FARTHEST)
@@ -215,21 +219,19 @@ def _draw_margins(axis: Any, each: Sequence[Margin]) -> None:
     axis.axvline(1, color="k", lw=0.8)
     axis.set(xscale="log", xlim=(1 / FARTHEST, FARTHEST), ylim=(len(each) - 0.4, -0.6))
     axis.set_yticks(range(len(each)), [f"{m.threshold} = {m.value:g}" for m in each], fontsize=7)
-    axis.set_xlabel("margin (×); grey: on the wrong side")
-    if each:
-        axis.legend(loc="upper center", bbox_to_anchor=(0.5, 1.0 + 1.0 / max(len(each), 8)), ncols=2)
+    axis.set_xlabel(f"margin (×), at most {FARTHEST:g}; grey: on the wrong side")
 
 
 def _draw_changes(axis: Any, keys: Sequence[str], changes: Sequence[Change]) -> None:
-    for factor, colour, shift in ((0.8, "C0", -0.2), (1.25, "C1", 0.2)):
-        mine = [c for c in changes if c.factor == factor]
-        share = [100 * c.changed / max(c.answers, 1) for c in mine]
+    for factor, colour, shift in ((0.8, "C2", -0.2), (1.25, "C3", 0.2)):
+        mine = [c for c in changes if c.factor == factor and c.threshold in keys]
+        share = [100 * c.changed / c.answers for c in mine]
         y = [keys.index(c.threshold) + shift for c in mine]
-        axis.barh(y, share, 0.4, color=colour, label=f"× {factor:g}")
-    axis.set(xlim=(0, 100), ylim=(len(keys) - 0.4, -0.6), xlabel="answers that change (%)")
-    axis.set_yticks(range(len(keys)), keys, fontsize=6)
-    if changes:
-        axis.legend(loc="lower right")
+        axis.barh(y, share, 0.4, color=colour, label=f"value × {factor:g}")
+    still = len({c.threshold for c in changes}) - len(keys)
+    axis.set(xlim=(0, 100), ylim=(max(len(keys), 1) - 0.4, -0.6))
+    axis.set_xlabel(f"answers that change (%); {still} other thresholds change none")
+    axis.set_yticks(range(len(keys)), keys, fontsize=7)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -246,6 +248,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     listed = print_list(only) if "list" in parts else []
     if parts == ["list"]:
         return 0
+    for crystal in CRYSTALS:
+        kept(crystal, options.quick)  # before processes share the work
     study = Study("thresholds", quick=options.quick)
     each, rows = all_margins(study, n, only) if "margins" in parts else ([], [])
     changes = all_changes(study, n, tried) if "sensitivity" in parts else []
