@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -62,6 +61,7 @@ from hybridfit.scan.settings import FirstPassSettings
 
 ALIGNED, MISALIGNED = 0.02, 0.05  # of the radius: centre or scale off by less, by more
 ALL_POINTS = replace(SEARCH, worth=0.0, most_candidates=40)
+WRONG_SCALE = 1.2  # of the scale that a network is made to keep
 REFINED = 5  # candidates of a match
 CAMERA_OFF = ((3.0, 0.0, 1.0), (0.0, -3.0, 1.0), (0.0, 0.0, 1.2), (0.0, 0.0, 0.83))  # mrad, mrad, scale
 
@@ -87,8 +87,6 @@ def measured(crystal: str, n: int, quick: bool) -> list[Row]:
         rows.append(_edge(fitter, shown, rng) | _bright(shown))
     for shown in refused(crystal, max(n // 3, 1), 30 + 10 * number, quick):
         rows.append(_judged(fitter, shown))
-        if shown.kind == "noise":
-            rows += _aligned(aligner, shown)
     return rows
 
 
@@ -210,9 +208,9 @@ def _aligned(aligner: Aligner | None, shown: Shown) -> list[Row]:
     x, y, scale = shown.camera
     off = np.hypot(alignment.centre_x - x, alignment.centre_y - y) / (scale * SEMI_ANGLE)
     off = max(off, abs(alignment.scale / scale - 1))
-    kind = shown.kind if shown.kind == "noise" else "aligned" if off <= ALIGNED else "misaligned"
-    if kind == "misaligned" and off < MISALIGNED:
+    if ALIGNED < off < MISALIGNED:
         return []
+    kind = "aligned" if off <= ALIGNED else "misaligned"
     return [{"kind": kind} | quantities(OtherCrystalSettings, doubtful=alignment.doubt)]
 
 
@@ -256,8 +254,10 @@ def _with_network(n: int, quick: bool) -> list[Row]:
             )
     for shown, frame, seed in seeds_of(good(NETWORK, n, 52, quick)):
         rows += _network_left(fitter, shown._replace(kind="network"), frame, seed)
-        wrong = Hints(scale=1.2 * shown.camera[2])
-        rows.append({"kind": "misaligned"} | _certain(_seeder(network, library, wrong).seed(frame)))
+        hints = Hints(scale=WRONG_SCALE * shown.camera[2])
+        misled = Seeder(network, library, SEMI_ANGLE, hints=hints).seed(frame)
+        if not _right(misled.candidates[0], shown, fitter):
+            rows.append({"kind": "misaligned"} | _certain(misled))
     for shown, frame, seed in seeds_of(refused(NETWORK, max(n // 3, 1), 54, quick)):
         rows += _network_left(fitter, shown, frame, seed)
     return rows
@@ -265,10 +265,6 @@ def _with_network(n: int, quick: bool) -> list[Row]:
 
 def _few(n: int, quick: bool) -> list[Shown]:
     return good(NETWORK, n, 51, quick, few=True)
-
-
-def _seeder(network: Network, library: Any, hints: Hints) -> Seeder:
-    return Seeder(network, library, SEMI_ANGLE, hints=hints)
 
 
 def _certain(seed: Seed) -> Row:

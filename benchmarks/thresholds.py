@@ -106,9 +106,9 @@ def all_margins(study: Study, n: int, only: re.Pattern[str]) -> tuple[list[Margi
     each = [margin for margin in margins(rows) if only.search(margin.threshold)]
     for m in each:
         if m.good:
-            study.add(f"{m.threshold}: margin to the nearest of {m.good} good frames", m.to_good, "×")
+            study.add(f"{m.threshold}: margin to the nearest of {m.good} that should pass", m.to_good, "×")
         if m.others:
-            study.add(f"{m.threshold}: margin to the nearest of {m.others} other frames", m.to_others, "×")
+            study.add(f"{m.threshold}: margin to the nearest of {m.others} that should not", m.to_others, "×")
     for kind, by in refusals(rows).items():
         converged = sum(r.get("status") == "converged" for r in rows if r["kind"] == kind)
         if kind == "good":
@@ -134,11 +134,11 @@ def _annotate(study: Study, each: Sequence[Margin]) -> None:
     )
     for m in each:
         for side, margin, wrong, of in (
-            ("good", m.to_good, m.good_on_wrong_side, m.good),
-            ("other", m.to_others, m.others_on_wrong_side, m.others),
+            ("should pass", m.to_good, m.good_on_wrong_side, m.good),
+            ("should not", m.to_others, m.others_on_wrong_side, m.others),
         ):
             if of and margin < THIN:
-                what = f"thin: {m.threshold} = {m.value:g}, {margin:.2f} × to {side} frames"
+                what = f"thin: {m.threshold} = {m.value:g}, {margin:.2f} × to frames that {side}"
                 study.note(f"{what}; {wrong} of {of} on the wrong side")
 
 
@@ -209,8 +209,8 @@ def draw(study: Study, each: Sequence[Margin], changes: Sequence[Change]) -> Non
 
 def _draw_margins(axis: Any, each: Sequence[Margin]) -> None:
     for label, colour, marker, of in (
-        ("nearest good frame", "C0", "o", "to_good"),
-        ("nearest of the other frames", "C1", "s", "to_others"),
+        ("nearest frame that should pass", "C0", "o", "to_good"),
+        ("nearest that should not", "C1", "s", "to_others"),
     ):
         at = [(getattr(m, of), i) for i, m in enumerate(each) if np.isfinite(getattr(m, of))]
         shown = np.clip([x for x, _ in at], 1 / FARTHEST, FARTHEST)
@@ -239,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = new_parser(__doc__)
     parser.add_argument("--part", choices=PARTS, action="append", help="one of the parts; all by default")
     parser.add_argument("--only", help="thresholds whose Class.name has this regular expression")
-    parser.add_argument("--frames", type=int, help=f"of each kind; {FRAMES}, quick: {QUICK_FRAMES}")
+    parser.add_argument("--frames", type=int, help=f"of a way, about; {FRAMES}, quick: {QUICK_FRAMES}")
     options = parser.parse_args(arguments)
     parts = options.part or PARTS
     only = re.compile(options.only or "")
@@ -251,7 +251,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for crystal in CRYSTALS:
         kept(crystal, options.quick)  # before processes share the work
     study = Study("thresholds", quick=options.quick)
-    each, rows = all_margins(study, n, only) if "margins" in parts else ([], [])
+    of_kind = max(2 * n // 3, min(n, 2))
+    each, rows = all_margins(study, of_kind, only) if "margins" in parts else ([], [])
     changes = all_changes(study, n, tried) if "sensitivity" in parts else []
     draw(study, each, changes)
     done = study.finish(
