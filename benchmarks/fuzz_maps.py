@@ -192,9 +192,10 @@ def change_parts(folder: Path, foreign: Path, rng: random.Random) -> str:
         with np.load(part) as stored:
             arrays = {name: stored[name] for name in stored.files}
         name = rng.choice(list(arrays))
-        values = (np.zeros(3), np.zeros((10**6, 30)), np.array("x"), arrays[name][..., :0], arrays[name] + 1)
-        with contextlib.suppress(TypeError, IndexError, np.exceptions.DTypePromotionError):
-            arrays[name] = rng.choice(values[: 3 if arrays[name].dtype.kind == "U" else 5])
+        old = arrays[name]
+        values = [np.zeros(3), np.zeros((10**5, 30)), np.array("x"), np.repeat(old, 2), old.astype("U9")]
+        values += [old + 1] if old.dtype.kind in "if" else [np.char.add(old, "x")]
+        arrays[name] = rng.choice(values)
         np.savez(part, **arrays)
         return f"array {name}"
     if how == 3:
