@@ -154,3 +154,15 @@ def test_a_line_along_the_radius_of_every_ring_is_no_structure():
     with_pieces = crystallinity(data + pieces, model, radius, level, width)
     assert with_pieces == pytest.approx(crystallinity(data, model, radius, level, width), rel=1e-5)
     assert crystallinity(data, pieces, radius, level, width) == (0.0, np.inf)
+
+
+def test_rings_without_pixels_do_no_harm():
+    """A mask may leave rings out; what is there is compared as if it were alone."""
+    data, model, radius, level = some_pixels()
+    gap = (radius < 2) | (radius > 7)
+    found = structure_along_rings(data[gap], model[gap], radius[gap], level[gap])
+    ring_means = less_ring_means(data[gap], radius[gap])
+    assert found.frame == pytest.approx((ring_means**2).mean() - level[gap].mean())
+    m, e = (less_profile(v[gap], radius[gap], 1.0) for v in (model, data))
+    share, _ = crystallinity(data[gap], model[gap], radius[gap], level[gap], 1.0)
+    assert share == pytest.approx((m @ e) / (m @ m), rel=1e-6)
