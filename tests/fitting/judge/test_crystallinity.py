@@ -97,8 +97,8 @@ def test_structure_is_the_variance_about_ring_means_less_the_noise():
         assert value == pytest.approx((less_ring_means(of, radius) ** 2).mean() - level.mean(), rel=1e-9)
     # a variance estimated from n Gaussian numbers of variance v has a variance of 2 v²/n
     assert found.deviation == pytest.approx(np.sqrt(2 * (level**2).mean() / 400))
-    scaled = structure_along_rings(data, residual, 7.3 * radius, level)
-    assert scaled == pytest.approx(found)  # the unit of the radius does not matter
+    for unit in (7.3, 0.01):  # that of the radius does not matter
+        assert structure_along_rings(data, residual, unit * radius, level) == pytest.approx(found)
 
 
 def test_all_pixels_in_one_place_are_one_ring():
