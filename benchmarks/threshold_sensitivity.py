@@ -30,6 +30,7 @@ from hybridfit.thresholds import thresholds_of
 FACTORS = (0.8, 1.25)
 CRYSTAL = "Si_110_200kV"  # of the ways without a network
 MOVED = 0.5  # standard errors
+EVERY = 6  # one frame of so many has few electrons, and one a seed that is off: such fits are slow
 MIDDLE = 60.0  # nm: thicker ones are moved to thinner ones
 OFF = (5.0, 1.4)  # nm, mrad: seeds that the window about them does not hold
 FITS = FitSettings(SEMI_ANGLE)
@@ -174,7 +175,7 @@ def fits(way: str, trial: Trial | None, n: int, quick: bool, templates: str) -> 
     way : str
     trial : Trial, optional
     n : int
-        Frames; half as many of the ways that search a whole library.
+        Frames; a third as many of the ways that search a whole library.
     quick : bool
         Small libraries are smaller.
     templates : str
@@ -199,8 +200,8 @@ def fits(way: str, trial: Trial | None, n: int, quick: bool, templates: str) -> 
 
 
 def frames_in(way: str, n: int) -> int:
-    """How many frames are fitted in a way, of n: half as many where a whole library is searched."""
-    return n if way in ("seeded", "network") else max((n + 1) // 2, 2)
+    """How many frames are fitted in a way, of n: a third where a whole library is searched."""
+    return n if way in ("seeded", "network") else max((n + 2) // 3, 2)
 
 
 def _fitter(way: str, options: dict[str, Any], quick: bool) -> Fitter:
@@ -235,9 +236,9 @@ def _said(result: FitResult) -> tuple[str, float, float]:
 
 @cache
 def frames_of(crystal: str, n: int, quick: bool) -> list[Frame]:
-    """n frames from thin to thick, every third of few electrons."""
+    """n frames from thin to thick, every sixth of few electrons."""
     many, few = good(crystal, n, 90, quick), good(crystal, n, 90, quick, few=True)
-    chosen: list[Shown] = [few[i] if i % 3 == 2 else many[i] for i in range(n)]
+    chosen: list[Shown] = [few[i] if i % EVERY == 2 else many[i] for i in range(n)]
     return [make_frame(each.image) for each in chosen]
 
 
@@ -248,12 +249,12 @@ def _network(quick: bool) -> Network | None:
 
 @cache
 def seeds_of(n: int, quick: bool) -> list[Seed]:
-    """The network's seeds of the frames; every third is moved so far that its window does not hold."""
+    """The network's seeds of the frames; every sixth is moved so far that its window does not hold."""
     network = _network(quick)
     assert network is not None
     seeder = Seeder(network, library_of(NETWORK, quick), SEMI_ANGLE)
     return [
-        _moved(seed) if i % 3 == 1 else seed
+        _moved(seed) if i % EVERY == 1 else seed
         for i, seed in enumerate(seeder.seed_many(frames_of(NETWORK, n, quick)))
     ]
 
