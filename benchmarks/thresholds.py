@@ -52,7 +52,7 @@ FRAMES, QUICK_FRAMES = 12, 2
 # of a quick run: one threshold or two of every way
 QUICK = r"RouteSettings.(wider|matched_near)|SeedSettings.passes|SearchSettings.(scale_step|window_tilt_step)"
 THIN = 1.25  # a margin below is thin
-FARTHEST = 100.0  # in the figure
+FARTHEST, MOVES, SHOWN = 100.0, (1e-4, 1e2), 30  # in the figure
 
 
 def settings_classes() -> dict[type, str]:
@@ -195,8 +195,9 @@ def _estimate(study: Study, every: Sequence[Trial], usual: dict[str, Fits], n: i
 
 
 def draw(study: Study, each: Sequence[Margin], changes: Sequence[Change]) -> None:
-    """Margins on either side on a logarithmic axis, and the thresholds that change answers."""
-    keys = list(dict.fromkeys(c.threshold for c in changes if c.changed))
+    """Margins on either side, and how far the thresholds move answers, on logarithmic axes."""
+    most = sorted(changes, key=lambda c: (c.changed, c.largest), reverse=True)
+    keys = list(dict.fromkeys(c.threshold for c in most))[:SHOWN]
     height = 0.2 * max(len(each), len(keys), 8) + 1.2
     with study.figure(columns=2, size=(6.4, height)) as (figure, axes):
         _draw_margins(axes[0], each)
@@ -223,14 +224,22 @@ def _draw_margins(axis: Any, each: Sequence[Margin]) -> None:
 
 
 def _draw_changes(axis: Any, keys: Sequence[str], changes: Sequence[Change]) -> None:
-    for factor, colour, shift in ((0.8, "C2", -0.2), (1.25, "C3", 0.2)):
+    for factor, colour, marker in ((0.8, "C2", "<"), (1.25, "C3", ">")):
         mine = [c for c in changes if c.factor == factor and c.threshold in keys]
-        share = [100 * c.changed / c.answers for c in mine]
-        y = [keys.index(c.threshold) + shift for c in mine]
-        axis.barh(y, share, 0.4, color=colour, label=f"value × {factor:g}")
-    still = len({c.threshold for c in changes}) - len(keys)
-    axis.set(xlim=(0, 100), ylim=(max(len(keys), 1) - 0.4, -0.6))
-    axis.set_xlabel(f"answers that change (%); {still} other thresholds change none")
+        moves = np.clip([c.largest for c in mine], *MOVES)
+        y = [keys.index(c.threshold) for c in mine]
+        axis.plot(moves, y, marker, color=colour, label=f"value × {factor:g}", clip_on=False, zorder=3)
+    for i, key in enumerate(keys):
+        changed = max(c.changed for c in changes if c.threshold == key)
+        if changed:
+            text = f"{changed} change"
+            axis.text(1.01, i, text, transform=axis.get_yaxis_transform(), va="center", fontsize=7)
+    axis.axvspan(MOVED, MOVES[1], color="0.93", zorder=0)
+    axis.axvline(MOVED, color="k", lw=0.8)
+    axis.set(xscale="log", xlim=MOVES, ylim=(max(len(keys), 1) - 0.4, -0.6))
+    others = len({c.threshold for c in changes}) - len(keys)
+    least = f"; {others} others move less" if others else ""
+    axis.set_xlabel(f"largest move of thickness (standard errors){least}")
     axis.set_yticks(range(len(keys)), keys, fontsize=7)
 
 
