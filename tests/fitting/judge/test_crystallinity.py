@@ -90,13 +90,14 @@ def less_ring_means(values, radius):
     return out
 
 
-def test_structure_is_the_variance_about_ring_means_less_the_noise():
-    data, residual, radius, level = some_pixels()
+@pytest.mark.parametrize("n", [30, 400])
+def test_structure_is_the_variance_about_ring_means_less_the_noise(n):
+    data, residual, radius, level = some_pixels(n)
     found = structure_along_rings(data, residual, radius, level)
     for value, of in ((found.frame, data), (found.left, residual)):
         assert value == pytest.approx((less_ring_means(of, radius) ** 2).mean() - level.mean(), rel=1e-9)
     # a variance estimated from n Gaussian numbers of variance v has a variance of 2 v²/n
-    assert found.deviation == pytest.approx(np.sqrt(2 * (level**2).mean() / 400))
+    assert found.deviation == pytest.approx(np.sqrt(2 * (level**2).mean() / n))
     for unit in (7.3, 0.01):  # that of the radius does not matter
         assert structure_along_rings(data, residual, unit * radius, level) == pytest.approx(found)
 

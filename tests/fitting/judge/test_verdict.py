@@ -240,6 +240,15 @@ def test_a_background_that_is_a_hole_is_poor():
     assert verdict(minimum, hole=0.1).detail == said
 
 
+def test_a_hole_has_no_unit():
+    """Counts or shares of the beam: a hole is as deep."""
+    depths = []
+    for unit in (1.0, 1e-4, 1e4):
+        made = a_minimum(coefficients=(unit, 0.0, -30 * unit, 0.0), model=unit * (RADIAL + PETALS))
+        depths.append(negative_background(made))
+    assert depths == pytest.approx([30.0 / np.ptp(RADIAL + PETALS)] * 3)
+
+
 def test_a_constant_below_zero_is_no_hole():
     assert negative_background(a_minimum(coefficients=(50.0, -80.0, 0.0, 0.0))) == 0
     assert negative_background(a_minimum(coefficients=(50.0, -80.0))) == 0
@@ -330,12 +339,13 @@ def test_orientations_wrap_around():
 
 
 def test_another_orientation_is_a_remark_and_no_ambiguity():
-    best = a_minimum(discrete={"polarity": 1.0, "order": 2.0})
-    other = rival(0.01, discrete={"polarity": -1.0, "order": 2.0}, **turned())
-    again = rival(0.01, discrete={"polarity": -3.0, "order": 2.0}, **turned(192.0))
+    best = a_minimum(discrete={"polarity": 1.0, "order": 2.0, "site": 5.0})
+    other = rival(0.01, discrete={"polarity": -1.0, "order": 3.0, "site": 5.0}, **turned())
+    again = rival(0.01, discrete={"polarity": -1.0, "order": 2.0, "site": 6.0}, **turned(192.0))
     found = verdict(best, other, again)
     assert found.status is Status.converged and found.detail == "" and len(found.remarks) == 1
-    assert "Another orientation of the crystal (polarity -1) gives the same pattern" in found.remarks[0]
+    words = "Another orientation of the crystal (polarity -1, order 3) gives the same pattern"
+    assert words in found.remarks[0]
     assert "--hint-rotation" in found.remarks[0]
     plain = verdict(None, rival(0.01, **turned()))
     assert "Another orientation of the crystal gives the same pattern" in plain.remarks[0]
@@ -443,6 +453,13 @@ def test_structural_parameters_have_the_bounds_of_the_library():
         assert found == ({"strain": "strain"} if on else {})
 
 
+@pytest.mark.parametrize("name", ["angle", "order"])
+def test_a_structural_parameter_of_nothing_is_on_a_bound(name):
+    library = a_library({name: axis(0.0, 1.0)})
+    found = bounded(library, names=(name,), values={name: 0.0}, bounds={name: (0.0, 1.0)})
+    assert found == {name: name}
+
+
 @pytest.mark.parametrize("name", ["thickness", "tilt_x", "rotation"])
 def test_bounds_of_the_user_count_for_every_parameter(name):
     settings = replace(SETTINGS, bounds={name: (-5.0, 35.0), "blur": (0.0, 1.0), "semi_angle": (8.6, 9.0)})
@@ -526,9 +543,10 @@ def test_an_answer_that_explains_the_frame_is_better_than_one_that_does_not(bad)
 
 @pytest.mark.parametrize("status", [Status.converged, Status.poor_match])
 def test_of_two_alike_the_later_one_is_taken_unless_it_leaves_more(status):
-    before = a_result(status, residual_fraction=1.0)
-    for left, earlier in ((0.9, False), (1.0, False), (1.005, False), (1.0051, True)):
-        after = a_result(status, residual_fraction=left)
-        assert better(before, after, 1.005) is (before if earlier else after)
+    for size in (1.0, 0.0625):
+        before = a_result(status, residual_fraction=size)
+        for left, earlier in ((0.9, False), (1.0, False), (1.005, False), (1.0051, True)):
+            after = a_result(status, residual_fraction=size * left)
+            assert better(before, after, 1.005) is (before if earlier else after)
     only = a_result(Status.failed)
     assert better(None, only, 1.005) is only

@@ -174,6 +174,18 @@ def test_negative_models_count_as_dark():
     assert found.misfit == pytest.approx(0, abs=0.03 * (residual**2).mean())
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1e-3, 1e6])
+def test_noise_has_the_units_of_the_frame(unit):
+    """Frames may be counts or shares of the beam: a and s² go with the square of the unit, b with it."""
+    model = MODEL - 300
+    residual = np.sqrt(30 + 0.5 * np.maximum(model, 0)) * np.random.default_rng(8).normal(size=model.size)
+    residual += 9 * smooth_field(6.0)
+    one, other = estimate_noise(residual, model, MASK), estimate_noise(unit * residual, unit * model, MASK)
+    expected = (unit**2 * one.constant, unit * one.per_intensity, unit**2 * one.misfit)
+    assert tuple(other) == pytest.approx(expected, rel=1e-6)
+    assert one.constant > 0 and one.per_intensity > 0 and one.misfit > 0
+
+
 def test_binned_pixels_have_less_noise_and_the_same_misfit():
     assert Noise(8.0, 4.0, 3.0).on_pixels(4.0) == Noise(2.0, 1.0, 3.0)
     assert Noise(8.0, 4.0, 3.0).on_pixels(0.25) == Noise(32.0, 16.0, 3.0)
