@@ -191,8 +191,10 @@ class Positions:
         try:
             raw, present = self.file.read(slice(top, top + n), slice(left, left + n * count))
         except OSError as error:
+            if count > 1:  # one damaged frame does not take its row with it
+                return [frame for i in range(count) for frame in self._run(y, x + i, 1)]
             broken = NoFrame(False, f"{where}: {' '.join(str(error).split())[:160]}")
-            return [broken] * count
+            return [broken]
         return [
             self._frame(raw[:, n * i : n * (i + 1)], present[:, n * i : n * (i + 1)], f"{where}[{y},{x + i}]")
             for i in range(count)

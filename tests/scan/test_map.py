@@ -13,6 +13,7 @@ import time
 from functools import partial
 
 import joblib
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
@@ -118,6 +119,25 @@ def test_a_truncated_file_gives_what_it_has(scan, small_recipe, tmp_path):
     found = mapped(short, small_recipe, roi=(2, 4, 0, 5))
     assert [status(found, 1, x) for x in range(5)] == ["converged"] + 4 * ["unreadable"]
     assert {status(found, 0, x) for x in range(5)} == {"converged"}
+
+
+def test_a_damaged_frame_leaves_the_rest_of_its_row(frames, small_recipe, tmp_path):
+    path = tmp_path / "damaged.nc"
+    with netCDF4.Dataset(path, "w") as file:
+        for name, size in zip("yxrc", frames.shape, strict=True):
+            file.createDimension(name, size)
+        stored = file.createVariable(
+            "data", frames.dtype, tuple("yxrc"), chunksizes=(1, 1, *frames.shape[2:]), fletcher32=True
+        )
+        stored[:] = frames
+    data = bytearray(path.read_bytes())
+    at = data.find(frames[1, 2].tobytes())
+    assert at > 0
+    data[at + 96 * 90 : at + 96 * 92] = b"\xff" * (96 * 2)
+    path.write_bytes(data)
+    found = mapped(path, small_recipe, roi=(1, 2, 1, 4))
+    assert [status(found, 0, x) for x in range(3)] == ["converged", "unreadable", "converged"]
+    assert "damaged.nc" in str(found["message"].values[0, 1])
 
 
 def test_positions_are_averaged_and_frames_binned(scan, small_recipe):

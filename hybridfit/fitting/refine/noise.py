@@ -119,7 +119,7 @@ def effective_pixels(
     radial = np.bincount(shell.ravel(), (rho * overlap).ravel()) / np.maximum(pairs, 1)
     threshold = np.maximum(settings.faded * misfit_share, 2 / np.sqrt(np.maximum(pairs / 2, 1)))
     faded = np.flatnonzero(radial < threshold)
-    reach = settings.taper * float(faded[0]) if len(faded) else float(max(mask.shape))
+    reach = settings.taper * max(float(faded[0]), 1.0) if len(faded) else float(max(mask.shape))
     x = np.clip(distance / reach, 0, 1)
     taper = np.where(x < 0.5, 1 - 6 * x**2 + 6 * x**3, 2 * (1 - x) ** 3)
     return float(np.clip(n / max((rho * taper).sum(), 1.0), 1.0, n))

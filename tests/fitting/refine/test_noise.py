@@ -295,3 +295,11 @@ def test_effective_pixels_lie_between_one_and_all():
 def test_white_noise_leaves_all_pixels_independent():
     counts = [effective_pixels(np.random.default_rng(s).normal(size=MODEL.size), MASK, 0.0) for s in range(2)]
     assert np.mean(counts) > 0.9 * MODEL.size
+
+
+@pytest.mark.parametrize("mask", [MASK, np.ones((1, 1), bool), np.ones((2, 2), bool)])
+def test_a_residual_of_nothing_has_a_count_of_pixels(mask):
+    """A frame without noise that is fitted perfectly leaves zeros."""
+    n = int(mask.sum())
+    assert 1 <= effective_pixels(np.zeros(n), mask, 0.0) <= n
+    assert 1 <= effective_pixels(np.zeros(n), mask, 1.0) <= n
