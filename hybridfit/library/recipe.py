@@ -131,7 +131,8 @@ class Recipe(BaseModel):
             first = error.errors()[0]
             where = ".".join(str(part)[:40] for part in first["loc"][:6]) or "recipe"
             got = _short(first["input"])
-            raise RecipeError(f"{path.name}: {where}: {' '.join(first['msg'].split())} (got {got})") from None
+            what = " ".join(first["msg"].split()).removeprefix("Value error, ")
+            raise RecipeError(f"{path.name}: {where}: {what} (got {got})") from None
         except RecursionError:
             raise RecipeError(f"{path.name}: values are nested too deeply; see the shipped recipes") from None
         cif = path.parent / recipe.cif  # which stays what it is where it is absolute

@@ -193,7 +193,7 @@ def checked(name: str, value: Any, kind: TypeAdapter) -> Any:
         first = error.errors(include_url=False)[0]
         place = ".".join([name, *map(str, first["loc"])])
         given = "" if first["type"] == "missing" else f" = {_short(first['input'])}"
-        raise Unusable(f"{place}{given}: {first['msg']}") from None
+        raise Unusable(f"{place}{given}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def _short(value: Any) -> str:
