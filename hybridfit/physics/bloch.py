@@ -179,11 +179,53 @@ def beam_intensities(
     RecipeError
         The potential, or g_max, is so large that no expansion of a useful length holds it.
     """
+    shape = len(thickness_nm), len(matrix.g) if keep is None else keep, len(q)
+    out = np.empty(shape, np.float32 if dtype == torch.complex64 else float)
+
+    def fill(rows: slice, batch: slice, psi: torch.Tensor) -> None:
+        out[rows, :, batch] = (psi.real**2 + psi.imag**2).cpu().numpy()
+
+    _solve(fill, matrix, q, thickness_nm, shape[1], device, dtype, levels, progress)
+    return out
+
+
+def beam_amplitudes(
+    matrix: DynamicalMatrix,
+    q: Array,
+    thickness_nm: Array,
+    *,
+    device: str = "auto",
+    dtype: torch.dtype = torch.complex64,
+    progress: Callable[[float], None] | None = None,
+) -> NDArray[np.complexfloating]:
+    """Beam amplitudes ψ_g for every thickness, beam and direction: a (m, b, d) complex array.
+
+    Parameters and errors are those of `beam_intensities`.
+    """
+    kind = np.complex64 if dtype == torch.complex64 else np.complex128
+    out = np.empty((len(thickness_nm), len(matrix.g), len(q)), kind)
+
+    def fill(rows: slice, batch: slice, psi: torch.Tensor) -> None:
+        out[rows, :, batch] = psi.cpu().numpy()
+
+    _solve(fill, matrix, q, thickness_nm, len(matrix.g), device, dtype, None, progress)
+    return out
+
+
+def _solve(
+    fill: Callable[[slice, slice, torch.Tensor], None],
+    matrix: DynamicalMatrix,
+    q: Array,
+    thickness_nm: Array,
+    keep: int,
+    device: str,
+    dtype: torch.dtype,
+    levels: NDArray[np.complex128] | None,
+    progress: Callable[[float], None] | None,
+) -> None:
+    """Hand the amplitudes (rows, keep, batch) of runs of thicknesses and batches of directions to `fill`."""
     thickness_nm = np.asarray(thickness_nm, dtype=float)
     where = resolve_device(device)
-    real = torch.float32 if dtype == torch.complex64 else torch.float64
-    keep = len(matrix.g) if keep is None else keep
-    out = np.empty((len(thickness_nm), keep, len(q)), np.float32 if real == torch.float32 else float)
     excitation = matrix.excitation(q)
     hermitian = (matrix.potential + matrix.potential.conj().T) / 2
     bound = np.linalg.eigvalsh(hermitian)
@@ -210,11 +252,9 @@ def beam_intensities(
         for (rows, _), coefficient in zip(segments, coefficients, strict=True):
             psi_t, psi = _propagate(psi, shared, diagonal, coefficient, workspace, keep)
             # an empty run of rows only carries the state on to the next segment
-            wanted = psi_t[: rows.stop - rows.start]
-            out[rows, :, batch] = (wanted.real**2 + wanted.imag**2).cpu().numpy()
+            fill(rows, batch, psi_t[: rows.stop - rows.start])
         if progress is not None:
             progress(batch.stop / len(q))
-    return out
 
 
 def _segment_length(levels: NDArray[np.complex128], centre: float, radius: float, rate: float) -> float:
