@@ -42,6 +42,7 @@ VIEW = 10.0  # mrad beyond the direct disc that frames show
 MARGIN = 3  # grid points of the elastic table beyond the last direction that is needed
 SLICES = 8
 SLAB_SEMI_ANGLE, SLAB_TILT, SLAB_THICKEST = 13.6, 3.0, 60.0  # mrad, mrad, nm: of files of slabs
+SLAB_STEP = 0.4  # mrad
 UP_TO = {
     60.0: (3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 18, 20, 22, 25, 28, 31, 35, 38, 42, 46, 50, 55, 60),
     120.0: (66, 72, 80, 88, 97, 107, 119),
@@ -78,7 +79,7 @@ class Case:
     b_scale: float = 1.0
     polarity: int = 0
     cut: float = 0.0
-    step_mrad: float = 0.4
+    step_mrad: float = 0.5
     coarse_mrad: float = 2.4
     supercell: float = 30.0  # Å
     band: float = 3.2  # Å⁻¹, of the elastic part
@@ -134,7 +135,8 @@ def _titanate(name: str, b_scale: float = 1.0, **changes: Any) -> Case:
 CASES = {
     case.name: case
     for case in (
-        _titanate("SrTiO3", semi_angle_max=19.1, tilt_max=8.0, thickest=120.0),
+        _titanate("SrTiO3", semi_angle_max=19.1, tilt_max=8.0),
+        _titanate("SrTiO3_thick", tilt_max=2.0, thickest=120.0),
         _titanate("SrTiO3_soft", 1.3),
         _titanate("SrTiO3_stiff", 0.75),
         Case(
@@ -269,6 +271,7 @@ def slab_of(case: Case) -> Case:
         semi_angle_max=min(case.semi_angle_max, SLAB_SEMI_ANGLE),
         tilt_max=min(case.tilt_max, SLAB_TILT),
         thickest=min(case.thickest, SLAB_THICKEST),
+        step_mrad=SLAB_STEP,
     )
 
 

@@ -13,14 +13,8 @@ at rest, plane by plane
 vibrating
     plane by plane, f alone, with every atom displaced
 
-Independent atoms (Einstein's model) have displacements that differ from plane to plane, so the mean wave ⟨ψ⟩
-is multislice with the mean of T.  That is a product over the atoms of a plane, and of one atom it is a
-convolution with the Gaussian of its displacements, of standard deviation √⟨u²⟩ along each axis:
-
-    ⟨T⟩ = Π_j {1 + [exp(iφ_j) − 1] ∗ G_j}
-
-`corrections` is log ⟨T⟩ less the exponent of the plane at rest: what the closed form of f', which is of
-second order in φ, leaves out.
+With the exponents of `benchmarks.mean_wave` added to those at rest, the wave is the mean wave of the
+vibrating crystal, without noise.
 
 A slab that begins and ends at a height z₀ has its slices from there on.  A plane of atoms at z₀ is cut in
 half: half of it in the first slice and half in the last.
@@ -38,14 +32,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.mean_wave import correction
 from benchmarks.slab import Cell, absorptive, elastic, lorentz_factor, wavelength
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 G_Z = 8.0  # Å⁻¹: the longest g_z that shapes a slice
-FINE = 0.025  # Å: points of the mean transmission of an atom
-REACH = 5.0  # Å: an atom's potential is taken to be zero further away
-LARGEST = 1.5  # rad: a correction whose phase is larger may be on another branch of the logarithm
 IN_CACHE = 400_000  # points of waves that are carried through the crystal together on a CPU
 
 
@@ -106,10 +98,9 @@ class Stack:
     """What one cell along the beam does to a wave.
 
     transmissions : (slices, nx, ny) complex
-    first, last : (nx, ny) complex or None
-        What comes before the first slice of a slab and after its last one, in place of nothing.  A wave that
-        leaves is multiplied by `last`.
     steps : (slices,) Å, from each slice to the next
+    ends : (nx, ny) complex or None
+        In place of the first slice of a slab, and once more where the wave leaves it: half a plane of atoms.
     """
 
     grid: Grid
@@ -187,47 +178,18 @@ def steps(cell: Cell) -> Array:
 
 
 def corrections(cell: Cell, grid: Grid, energy_kv: float) -> list[Complex]:
-    """log ⟨T⟩ less the exponent at rest, of every plane of atoms: coefficients (nx, ny).
-
-    Raises
-    ------
-    ValueError
-        The logarithm may be on another branch: atoms are too heavy, or the energy is too low.
-    """
-    n = [m * int(np.ceil(length / m / FINE)) for m, length in zip(grid.n, grid.lengths, strict=True)]
-    repeats = [int(np.ceil(2 * REACH / length)) for length in grid.lengths]
-    fine = Grid((n[0], n[1]), grid.lengths)
-    box = Grid(
-        (n[0] * repeats[0], n[1] * repeats[1]),
-        (grid.lengths[0] * repeats[0], grid.lengths[1] * repeats[1]),
-    )
+    """What the mean wave needs beside the exponents at rest: coefficients (nx, ny) of every plane."""
+    gx, gy = grid.g
+    strength = 1j * lorentz_factor(energy_kv) * wavelength(energy_kv) / grid.area
     out = []
     for _, atoms in cell.planes():
-        mean = np.ones(fine.n, complex)
+        total = np.zeros(grid.n, complex)
         for j in atoms:
-            one = mean_transmission(cell, int(j), box, energy_kv)
-            one = 1 + cell.occupancies[j] * (one - 1)
-            mean *= one.reshape(repeats[0], n[0], repeats[1], n[1]).prod(axis=(0, 2))
-        at_rest = fine.values(_exponents(cell, fine, energy_kv, 0.0, atoms))
-        change = np.log(mean / np.exp(at_rest))
-        if np.abs(change.imag).max() > LARGEST:
-            raise ValueError(f"a correction changes the phase by {np.abs(change.imag).max():.2f} rad")
-        full = np.fft.fft2(change) / change.size
-        rows, cols = (
-            np.rint(g.ravel() * length).astype(int) for g, length in zip(grid.g, grid.lengths, strict=True)
-        )
-        out.append(full[np.ix_(rows, cols)])
+            kind = cell.elements[j], float(cell.b_factors[j]), float(cell.occupancies[j])
+            x, y, _ = cell.positions[j] * cell.lengths
+            total += correction(*kind, energy_kv)(grid.g2) * np.exp(-2j * np.pi * (gx * x + gy * y))
+        out.append(strength * total)
     return out
-
-
-def mean_transmission(cell: Cell, atom: int, box: Grid, energy_kv: float) -> Complex:
-    """1 + [exp(iφ) − 1] ∗ G of one atom, at the points of a box."""
-    gx, gy = box.g
-    x, y, _ = cell.positions[atom] * cell.lengths
-    strength = lorentz_factor(energy_kv) * wavelength(energy_kv) / box.area
-    phase = strength * elastic(cell.elements[atom], box.g2) * np.exp(-2j * np.pi * (gx * x + gy * y))
-    change = np.exp(1j * box.values(phase).real) - 1
-    return 1 + np.fft.ifft2(np.fft.fft2(change) * np.exp(-cell.b_factors[atom] * box.g2 / 4))
 
 
 def intensities(
@@ -248,8 +210,6 @@ def intensities(
     batch = max(1, IN_CACHE // (grid.n[0] * grid.n[1])) if device.type == "cpu" else 1024
     through = torch.as_tensor(stack.transmissions).to(device, dtype)
     ends = None if stack.ends is None else torch.as_tensor(stack.ends).to(device, dtype)
-    if ends is not None:  # the lowest plane is cut in half
-        entrance = ends
     for start in range(0, len(q), batch):
         own = q[start : start + batch]
         hops = [propagators(grid, own, step, wave, device, dtype) for step in stack.steps]
@@ -263,7 +223,7 @@ def intensities(
             if done == max(cells):
                 break
             for s, (t, hop) in enumerate(zip(through, hops, strict=True)):
-                u = u * (entrance if ends is not None and done == s == 0 else t)
+                u = u * (ends if ends is not None and done == s == 0 else t)
                 u = torch.fft.ifft2(torch.fft.fft2(u).mul_(hop))
         yield slice(start, start + len(own)), found
         if progress is not None:

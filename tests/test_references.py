@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from benchmarks.directions import Directions
+from benchmarks.mean_wave import correction, mean_transmission
 from benchmarks.reference_patterns import Diffuse, Elastic, Reference, _turned
 from benchmarks.references import CASES, diffuse_pair, elastic_table, make
 from benchmarks.slab import OPERATIONS, Cell, absorptive, elastic, wavelength
@@ -163,6 +164,24 @@ def test_the_mean_of_vibrating_waves_is_the_corrected_slab(titanate):
     exact, closed = (np.abs(np.abs(mean) ** 2 - each).max() for each in found)
     assert exact < 4e-3
     assert exact < closed
+
+
+def test_the_closed_form_is_the_second_order_of_the_mean_wave():
+    """Light atoms need no correction, and it grows as the square of the potential and faster."""
+    g2 = np.linspace(0, 3, 13) ** 2
+    sizes = []
+    for element in ("H", "O", "Sr"):
+        f = elastic(element, g2)
+        sizes.append(np.abs(correction(element, 0.7, 1.0, 200.0)(g2) / f).max())
+    assert sizes[0] < 1e-4
+    assert 1e-4 < sizes[1] < 3e-3
+    assert 3e-3 < sizes[2] < 3e-2
+
+
+def test_half_an_atom_is_a_mixture():
+    half, whole, none = (mean_transmission("Sr", 0.6, o, 200.0) for o in (0.5, 1.0, 0.0))
+    assert half == pytest.approx((whole + none) / 2)
+    assert none == pytest.approx(1)
 
 
 def test_corrections_vanish_with_the_vibration(titanate):
