@@ -20,6 +20,7 @@ import hybridfit
 from hybridfit.errors import InputError
 from hybridfit.flags import meanings, structural
 from hybridfit.io.hdf_library import check_groups
+from hybridfit.model import PARAMETERS
 from hybridfit.scan.positions import Roi, machine_memory
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 TITLE = "hybridfit map"
 DIMS = ("scan_y", "scan_x")
 NEEDED = tuple(
-    f"{name}{end}" for name in ("thickness", "tilt_x", "tilt_y", "tilt_magnitude") for end in ("", "_stderr")
+    f"{name}{end}" for name in (*PARAMETERS, "tilt_magnitude", "tilt_azimuth") for end in ("", "_stderr")
 )
 KEPT = ("method", "semi_angle", "background", "fix", "free", "hint_rotation", "average", "roi", "bin")
 

@@ -103,6 +103,14 @@ def test_a_setting_that_is_missing_is_named(whole, name):
         how_made(whole.assign_attrs(settings=json.dumps(about)))
 
 
+@pytest.mark.parametrize("name", ["thickness", "tilt_y_stderr", "scale", "rotation", "blur", "tilt_azimuth"])
+def test_a_quantity_that_is_missing_is_named(whole, tmp_path, name):
+    path = tmp_path / "map.nc"
+    whole.drop_vars(name).to_netcdf(path)
+    with pytest.raises(InputError, match=f"no whole map: it has no {name}"):
+        read_map(path)
+
+
 @pytest.mark.parametrize("settings", ["", "[1]", "{", "[" * 100_000, 5, None])
 def test_settings_that_are_none(whole, settings):
     with pytest.raises(InputError, match="settings of this map cannot be read"):
