@@ -152,4 +152,24 @@ class ZonesSettings:
     )
 
 
+@dataclass(frozen=True)
+class DiffuseSettings:
+    """How thermal diffuse scattering is computed."""
+
+    orders: int = threshold(
+        4, "derivatives", "derivatives of the phase up to this one count: beyond, B s² is small", "design"
+    )
+    reach: float = threshold(3.0, "Å", "the phase of an atom changes little farther away", "design")
+    spacing: float = threshold(
+        0.12, "Å", "between the points at which waves are multiplied with the phase", "design"
+    )
+    smallest: float = threshold(
+        1e-3, "of the largest", "functions near an atom that hold less of the waves are left out", "design"
+    )
+    sampled: int = threshold(
+        500, "waves", "the functions near an atom are those of so many waves, of all depths", "design"
+    )
+
+
 CRYSTAL, SOLVE, ZONES = CrystalSettings(), SolveSettings(), ZonesSettings()
+DIFFUSE = DiffuseSettings()

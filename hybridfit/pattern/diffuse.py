@@ -1,0 +1,208 @@
+"""Thermal diffuse intensity of a pattern: a table D(p; q, t), averaged over the directions in the aperture.
+
+    P_d(k; τ, t) = ∫_{|κ| < α} d²κ D(k + τ; κ + τ, t)
+
+in units of the intensity of the empty disc.  k scattering angle from the centre of the direct disc, τ tilt, α
+semi-angle, t thickness; q = κ + τ incident and p = k + τ exit direction in the frame of the crystal (mrad).
+D (mrad⁻²) is smooth: few incident directions, and steps of about a milliradian between exits, hold it.
+
+All interpolation is by four-point Lagrange polynomials.  Incident directions are stored in the wedge of the
+symmetry only, D(Rp; Rq) = D(p; q).  Beyond the stored directions the nearest ones stand for them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+
+from hybridfit.pattern.expand import lagrange
+from hybridfit.pattern.jit import kernel
+
+Array = NDArray[np.float64]
+RINGS = 9  # of the quadrature over the aperture; the outermost has 6 RINGS − 3 points
+MARGIN = 3  # nodes around what is stored
+
+
+@dataclass(frozen=True)
+class Image:
+    """Diffuse intensity at points of a pattern, and its derivatives, (n,) each.
+
+    slopes_k : (2, n) along k; slopes_tilt : (2, n)
+    """
+
+    value: Array
+    slopes_k: Array
+    slopes_tilt: Array
+    slope_thickness: Array
+    slope_semi_angle: Array
+
+
+@dataclass(frozen=True, eq=False)
+class DiffuseTable:
+    """D(p; q, t) of a library.
+
+    Attributes
+    ----------
+    intensity : (thickness, incident, exit) float32, mrad⁻²
+    step_nm : float
+        Thicknesses are its multiples, from the first on.
+    incident_n, exit_n : (m, 2), (n, 2) int arrays
+        Directions as multiples of the steps.
+    incident_step, exit_step : (2, 2) arrays, mrad
+        Rows are the steps of the two grids.
+    symmetry : (o, 2, 2) int array
+        Operations R on lattice coordinates; the identity comes first.
+    """
+
+    intensity: NDArray[np.float32]
+    step_nm: float
+    incident_n: NDArray[np.int64]
+    exit_n: NDArray[np.int64]
+    incident_step: Array
+    exit_step: Array
+    symmetry: NDArray[np.int64]
+
+    @cached_property
+    def _incident(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Which (operation, incident) stands for a node of the grid of incident directions; its middle."""
+        m, o = len(self.incident_n), len(self.symmetry)
+        nodes, which = [], []
+        for i in reversed(range(o)):  # q = R⁻¹ of a stored direction; the identity is written last
+            back = np.linalg.inv(self.symmetry[i]).round().astype(np.int64)
+            nodes.append(self.incident_n @ back.T)
+            which.append(i * m + np.arange(m))
+        return _filled(np.concatenate(nodes), np.concatenate(which))
+
+    @cached_property
+    def _exits(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Which stored exit stands for a node of the grid of exits, and its middle."""
+        return _filled(self.exit_n, np.arange(len(self.exit_n)))
+
+    @cached_property
+    def _turned(self) -> NDArray[np.int64]:
+        """(operation, exit): the stored exit that Rp is."""
+        grid, middle = self._exits
+        out = np.empty((len(self.symmetry), len(self.exit_n)), np.int64)
+        for i, r in enumerate(self.symmetry):
+            at = np.clip(self.exit_n @ r.T + middle, 0, np.array(grid.shape) - 1)
+            out[i] = grid[at[:, 0], at[:, 1]]
+        return out
+
+    def at(self, k: Array, thickness: float, tilt: tuple[float, float], semi_angle: float) -> Image:
+        """The diffuse intensity at k (2, n) mrad, and its derivatives."""
+        values, along_t = self._thick(thickness)
+        weights = self._aperture(tilt, semi_angle)  # (4, operation, incident)
+        o, m = len(self.symmetry), len(self.incident_n)
+        by_exit = (weights.reshape(4 * o, m) @ values).reshape(4, o, -1)
+        thicker = (weights[0].reshape(o, m) @ along_t)[None]
+        every = np.concatenate([by_exit, thicker])
+        summed = np.take_along_axis(every, np.broadcast_to(self._turned, every.shape), axis=2).sum(axis=1)
+        grid, middle = self._exits
+        images = np.ascontiguousarray(summed[:, grid])
+        place = np.linalg.inv(self.exit_step).T @ (k + np.array(tilt)[:, None]) + middle[:, None]
+        found, slopes = _interpolated(images, np.ascontiguousarray(place))
+        along_p = np.linalg.inv(self.exit_step) @ slopes
+        return Image(found[0], along_p, along_p + found[1:3], found[4], found[3])
+
+    def _thick(self, thickness: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(incident, exit) at a thickness (nm), and its derivative; there is nothing at none."""
+        x = thickness / self.step_nm
+        first = int(np.clip(np.floor(x), 1, len(self.intensity) - 2))
+        weights, slopes = _lagrange(np.array(x - first))
+        value = np.zeros(self.intensity.shape[1:], np.float32)
+        slope = np.zeros_like(value)
+        for i in range(4):
+            if first - 1 + i > 0:
+                layer = self.intensity[first - 2 + i]
+                value += np.float32(weights[i]) * layer
+                slope += np.float32(slopes[i] / self.step_nm) * layer
+        return value, slope
+
+    def _aperture(self, tilt: tuple[float, float], semi_angle: float) -> NDArray[np.float32]:
+        """Weights (mrad²) of incident directions, and their derivatives along tilt and semi-angle."""
+        grid, middle = self._incident
+        inside, areas = _disc()
+        to_grid = np.linalg.inv(self.incident_step).T
+        place = to_grid @ (semi_angle * inside + np.array(tilt)[:, None]) + middle[:, None]
+        most = np.array(grid.shape)[:, None] - 3
+        base = np.clip(np.floor(place).astype(np.int64), 1, most)
+        x = np.clip(place - base, -1, 2)
+        (wx, sx), (wy, sy) = _lagrange(x[0]), _lagrange(x[1])
+        size = semi_angle**2 * areas
+        both = wx[:, None] * wy  # (4, 4, points)
+        along = np.einsum(
+            "ij,iabn->jabn", to_grid, np.stack([sx[:, None] * wy, wx[:, None] * sy])
+        )  # per mrad
+        outwards = np.einsum("in,iabn->abn", inside, along)
+        parts = [both * size, *(along * size), both * (2 * semi_angle * areas) + outwards * size]
+        span = np.arange(-1, 3)
+        target = grid[base[0] + span[:, None, None], base[1] + span[None, :, None]]
+        count = len(self.symmetry) * len(self.incident_n)
+        sums = [np.bincount(target.ravel(), part.ravel(), count) for part in parts]
+        return np.stack(sums).reshape(4, len(self.symmetry), -1).astype(np.float32)
+
+
+def _lagrange(x: Array) -> tuple[Array, Array]:
+    """Four-point Lagrange weights (4, …) and their derivatives, for nodes −1, 0, 1, 2."""
+    others = [[m for m in (-1, 0, 1, 2) if m != n] for n in (-1, 0, 1, 2)]
+    norms = [np.prod([n - m for m in rest]) for n, rest in zip((-1, 0, 1, 2), others, strict=True)]
+    weights = [(x - a) * (x - b) * (x - c) / norm for (a, b, c), norm in zip(others, norms, strict=True)]
+    slopes = [
+        ((x - a) * (x - b) + (x - a) * (x - c) + (x - b) * (x - c)) / norm
+        for (a, b, c), norm in zip(others, norms, strict=True)
+    ]
+    return np.stack(weights), np.stack(slopes)
+
+
+def _disc() -> tuple[Array, Array]:
+    """Points (2, n) in the unit disc and the area that each stands for."""
+    radii, angles, areas = [], [], []
+    edges = np.arange(RINGS + 1) / RINGS
+    for i in range(RINGS):
+        count = max(1, 6 * i)
+        area = np.pi * (edges[i + 1] ** 2 - edges[i] ** 2)
+        # the radius whose square is the mean over the ring, so that quadratic functions come out right
+        radii += count * [np.sqrt((edges[i + 1] ** 2 + edges[i] ** 2) / 2) if i else 0.0]
+        angles += list(2 * np.pi * (np.arange(count) + 0.5 * (i % 2)) / count)
+        areas += count * [area / count]
+    r, phi = np.array(radii), np.array(angles)
+    return np.stack([r * np.cos(phi), r * np.sin(phi)]), np.array(areas)
+
+
+def _filled(
+    nodes: NDArray[np.int64], values: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """A grid with values at nodes and, elsewhere, the value of the nearest node; and where node 0, 0 is."""
+    middle = np.abs(nodes).max(axis=0) + MARGIN
+    grid = np.full(2 * middle + 1, -1, np.int64)
+    grid[nodes[:, 0] + middle[0], nodes[:, 1] + middle[1]] = values
+    nearest = distance_transform_edt(grid < 0, return_distances=False, return_indices=True)
+    return grid[tuple(nearest)], middle
+
+
+@kernel
+def _interpolated(images, place):
+    """(images, n) values at grid coordinates place (2, n), and the derivatives (2, n) of the first image."""
+    count, n = len(images), place.shape[1]
+    rows, cols = images.shape[1:]
+    out, slopes = np.zeros((count, n)), np.zeros((2, n))
+    wx, wy, sx, sy = np.empty(4), np.empty(4), np.empty(4), np.empty(4)
+    for j in range(n):
+        u = min(max(place[0, j], 1.0), rows - 2.001)
+        v = min(max(place[1, j], 1.0), cols - 2.001)
+        row, col = int(u), int(v)
+        lagrange(u - row, wx, sx)
+        lagrange(v - col, wy, sy)
+        for a in range(4):
+            for b in range(4):
+                w = wx[a] * wy[b]
+                for i in range(count):
+                    out[i, j] += w * images[i, row - 1 + a, col - 1 + b]
+                first = images[0, row - 1 + a, col - 1 + b]
+                slopes[0, j] += sx[a] * wy[b] * first
+                slopes[1, j] += wx[a] * sy[b] * first
+    return out, slopes
