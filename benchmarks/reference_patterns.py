@@ -30,6 +30,7 @@ OVERSAMPLING = 4  # points along a side of a pixel
 FAINT = 1e-7  # beams whose intensity never is larger are left out
 APERTURE_STEP = 0.2  # mrad between the points that the integral over the aperture is made of
 SMOOTHING = 1.0  # samples of p
+SPREAD = 0.5  # px, standard deviation of what a point becomes
 
 
 @numba.njit(cache=True, fastmath=True)
@@ -207,13 +208,17 @@ class Reference:
         self, t: int, camera: Camera, shape: tuple[int, int], tilt: tuple[float, float], semi_angle: float,
         pairs: list[int] | None = None,
     ) -> Array:  # fmt: skip
-        """A camera frame without noise, integrated over pixels: the fraction of the electrons in each."""
+        """A camera frame without noise, integrated over pixels: the fraction of the electrons in each.
+
+        It is blurred by SPREAD, as by a camera and by a source that is not a point.
+        """
         n = OVERSAMPLING
         rows, cols = ((np.indices((shape[0] * n, shape[1] * n)) + 0.5) / n - 0.5).reshape(2, -1)
         k = np.ascontiguousarray(to_angles(cols, rows, camera))
         edge = 1 / (n * camera.scale)
         fine = self.points(t, k, tilt, semi_angle, edge, pairs) / camera.scale**2
-        return np.clip(fine, 0, None).reshape(shape[0], n, shape[1], n).mean(axis=(1, 3))
+        blurred = gaussian_filter(np.clip(fine, 0, None).reshape(shape[0] * n, -1), SPREAD * n)
+        return blurred.reshape(shape[0], n, shape[1], n).mean(axis=(1, 3))
 
 
 def open_reference(elastic: Path, pairs: list[Path]) -> Reference:

@@ -294,8 +294,8 @@ def make(case: Case, pairs: int, device: torch.device, *, slab: bool = False) ->
         print(f"{path.name}: {seconds:.0f} s, {path.stat().st_size / 1e6:.0f} MB", flush=True)
 
 
-def reference(case: Case, *, slab: bool = False) -> Reference:
-    """Open what there is of a case.
+def reference(case: Case, *, slab: bool = False, diffuse: bool = True) -> Reference:
+    """Open what there is of a case; without the diffuse part, what is left is the mean wave.
 
     Raises
     ------
@@ -304,7 +304,7 @@ def reference(case: Case, *, slab: bool = False) -> Reference:
     """
     if slab:
         return open_reference(slab_of(case).path("slab"), [])
-    return open_reference(case.path("elastic"), case.pairs())
+    return open_reference(case.path("elastic"), case.pairs() if diffuse else [])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

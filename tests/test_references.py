@@ -234,8 +234,8 @@ def test_without_a_crystal_a_pattern_is_the_aperture():
     assert frame.sum() == pytest.approx(1, abs=1e-3)
     rows, cols = np.indices(frame.shape)
     radius = np.hypot(cols - 31.2, rows - 32.9)
-    assert frame[radius < 6 * 3.7 - 2] == pytest.approx(1 / (np.pi * (6 * 3.7) ** 2), rel=1e-4)
-    assert np.abs(frame[radius > 6 * 3.7 + 2]).max() == 0
+    assert frame[radius < 6 * 3.7 - 4] == pytest.approx(1 / (np.pi * (6 * 3.7) ** 2), rel=1e-4)
+    assert np.abs(frame[radius > 6 * 3.7 + 4]).max() == 0
 
 
 def test_diffuse_intensity_is_averaged_over_the_aperture():
