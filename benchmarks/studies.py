@@ -15,6 +15,7 @@ ORDER = (
     "multislice_crystals",
     "cramer_rao",
     "dose",
+    "few_electrons",
     "background",
     "masks",
     "explain",

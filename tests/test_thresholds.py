@@ -40,6 +40,16 @@ TECHNICAL = {
         "HARMONICS": "size of an array that files hold",
         "TOGETHER": "memory",
     },
+    "fitting/search/likelihood.py": {
+        "BACKGROUND_HEIGHTS": "shape of a background whose share is tried",
+        "HARMONICS": "size of an array",
+    },
+    "fitting/posterior/maximum.py": {
+        "FLOOR": "against division by zero",
+        "LINEAR_STEPS": "steps of an iteration that has then ended",
+    },
+    "fitting/posterior/nothing.py": {"ROUNDS": "steps of an iteration that has then ended"},
+    "fitting/posterior/gain.py": {"GROUPS": "points of a quantile", "SAMPLED": "time"},
     "fitting/refine/least_squares.py": {"ROUNDING": "rounding of floating-point numbers"},
     "fitting/refine/noise.py": {"BINS": "points of a line fit"},
     "fitting/judge/answer.py": {"NORMAL_95": "a quantile of the normal distribution"},

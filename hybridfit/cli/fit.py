@@ -15,9 +15,11 @@ from hybridfit.cli.options import (
     Dataset,
     Dtype,
     Flip,
+    Gain,
     LibraryName,
     Mask,
     Offset,
+    Posterior,
     Quiet,
     SemiAngle,
     Shape,
@@ -98,6 +100,8 @@ def fit(
             parser=finite, metavar="DEG", help="Angle from the camera's columns to the crystal's x."
         ),
     ] = None,
+    posterior: Posterior = None,
+    gain: Gain = None,
     flip: Flip = False,
     mask: Mask = None,
     dataset: Dataset = None,
@@ -123,13 +127,16 @@ def fit(
 
     with quick_start():
         from hybridfit.fitting.hints import Hints
-        from hybridfit.fitting.settings import check_method, check_semi_angle
+        from hybridfit.fitting.settings import check_gain, check_method, check_semi_angle
         from hybridfit.library.store import check_parameters
         from hybridfit.model import PARAMETERS
         from hybridfit.pattern import background as backgrounds
 
         check_method(method)
         check_semi_angle(semi_angle)
+        check_gain(gain)
+        if posterior is not None and json_path is None:
+            raise InputError("--posterior writes into the file of --json; give one, such as --json out.json")
         backgrounds.check(background)
         check_parameters((*fixed, *bounds, *(free or ())), PARAMETERS, library, fixed)
         hints = Hints(
@@ -160,18 +167,29 @@ def fit(
         fix=fixed,
         free=free or (),
         bounds=bounds,
+        gain=gain,
         whole_curve=bool(plots),
     )
     found = [
         (path, answer) for path, answer in zip(plots, answers, strict=False) if not isinstance(answer, dict)
     ]
-    objects = [answer if isinstance(answer, dict) else answer.to_json() for answer in answers]
+    objects = [answer if isinstance(answer, dict) else _object(answer, posterior) for answer in answers]
     write(found, json=None if json_path is None else (json_path, objects))
     if not quiet and (found or json_path):
         written = [*(path for path, _ in found), *([] if json_path is None else [json_path])]
         typer.echo(f"Written: {', '.join(str(path) for path in written)}")
     if any(answer["status"] in WITHOUT for answer in objects):
         raise typer.Exit(1)
+
+
+def _object(answer: FitResult, posterior: int | None) -> dict[str, Any]:
+    """The JSON of an answer, with so many samples of its posterior where it has error bars."""
+    from hybridfit.fitting.modes import samples_json
+
+    out = answer.to_json()
+    if posterior is not None:
+        out["posterior"] = samples_json(answer.posterior(posterior)) if answer.modes else None
+    return out
 
 
 def _fit_all(

@@ -41,6 +41,18 @@ Dtype = Annotated[str | None, typer.Option(metavar="TYPE", help='Raw files: numb
 Flip = Annotated[
     bool, typer.Option("--flip", help="The camera mirrors its frames, left to right or top to bottom.")
 ]
+Posterior = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, max=100_000, help="Write N samples of what the parameters may be; needs --json."
+    ),
+]
+Gain = Annotated[
+    float | None,
+    typer.Option(
+        parser=finite, metavar="COUNTS", help="Counts per electron; by default estimated from the frame."
+    ),
+]
 Offset = Annotated[int, typer.Option(metavar="BYTES", help="Raw files: bytes before the data.")]
 
 

@@ -16,15 +16,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import WINDOW, Candidate, Seed, obeying
 from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.refine.noise import electrons_in
 from hybridfit.fitting.refine.structural import all_turns, reference_values
 from hybridfit.fitting.route import Route
+from hybridfit.fitting.search.cameras import possible
 from hybridfit.fitting.search.full import LibrarySearcher
 from hybridfit.fitting.search.match import Matcher
 from hybridfit.fitting.search.trials import joined
 from hybridfit.fitting.search.window import search_window
+from hybridfit.fitting.seed.disc import quick_disc
 from hybridfit.fitting.settings import FitSettings
 from hybridfit.frame import Frame
 from hybridfit.library.library import Library
@@ -175,6 +178,29 @@ class Attempts:
             around=[*given, *attempt.around],
             everywhere=True,
         )
+
+    def cameras(self, frame: Frame) -> list[tuple[float, float, float]]:
+        """Where the direct disc of a frame of few electrons may be, without the network of the library.
+
+        Raises
+        ------
+        InputError
+            No camera can be that of the frame.
+        """
+        matcher = self.matchers[0] if self.matchers else Matcher(self.searcher.searchers[0])
+        s = matcher.searcher
+        found = matcher.cameras(frame)
+        x, y, radius = quick_disc(frame.image, frame.valid, s.finding)
+        x, y = s.hints.centre or (x, y)
+        found.append((x, y, s.hints.scale or radius / s.semi_angle))
+        can_be = possible(frame, np.array(found), s.semi_angle, s.settings)
+        out = [camera for camera, ok in zip(found, can_be, strict=True) if ok]
+        if not out:
+            raise InputError(
+                f"{frame.source}: no direct disc that could be that of {s.semi_angle:g} mrad; give "
+                "its centre and scale as hints, or check the semi-angle"
+            )
+        return out
 
     def matched(self, frame: Frame, clock: Clock) -> Iterator[Attempt]:
         """What library matches find, one for every discrete crystal, where the frame can be aligned."""

@@ -14,6 +14,7 @@ other until an answer holds:
     library match       without a network of the library: the disc by a network of another crystal,
                         thickness, tilt and rotation from all library points
     full search         all library points with many cameras; also where no attempt holds
+    few electrons       where counting statistics decide: every minimum of the library, and its odds
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ from hybridfit.fitting.candidates import Candidate, Seed
 from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.judge.answer import Origin, make_result
+from hybridfit.fitting.judge.modes import modes_of_minima
 from hybridfit.fitting.judge.semi_angle import other_semi_angle
 from hybridfit.fitting.judge.status import better, holds
+from hybridfit.fitting.posterior.route import FewElectrons
 from hybridfit.fitting.refine.minima import Finder
 from hybridfit.fitting.refine.refiner import Refiner, is_thin
 from hybridfit.fitting.refine.structural import make_variants, reference_values
@@ -146,6 +149,9 @@ class Fitter:
         self.attempts = Attempts(self._seen, self.reference, self._inside, self.workers, self.progress)
         if alone:
             self.attempts.match_with_shipped_network()
+        self.few = FewElectrons(
+            self._seen, self.refiner, self.attempts, self.seeder, self.method, self._remark
+        )
 
     def _make_seeder(self, network: Network | str | Path | None, beside: Path | None) -> Seeder | None:
         """The network's part; None where the method, the hints or the lack of a network leave it out."""
@@ -211,6 +217,8 @@ class Fitter:
         with self._lock:
             clock = Clock()
             self.hints.check_frame(frame.image.shape, self.semi_angle)
+            if (noise := self.few.noise(frame)) is not None:
+                return self._outward(self.few.fit(frame, noise, clock))
             if self.attempts.matchers:
                 return self._outward(self._settle(frame, self.attempts.matched(frame, clock), clock))
             if self.seeder is None:
@@ -345,7 +353,8 @@ class Fitter:
         self.progress("refine", 1.0)
         clock.lap("refine")
         origin = Origin(route, self.method, found[0], curve, self._remark)
-        return make_result(frame, self._seen, minima, doubt, origin, clock.seconds())
+        result = make_result(frame, self._seen, minima, doubt, origin, clock.seconds())
+        return replace(result, modes=modes_of_minima(result, minima))
 
     def _check_bright(self, frame: Frame) -> None:
         """Raise an InputError when what is bright in the frame is cut by its edge."""

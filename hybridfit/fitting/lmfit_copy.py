@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridfit.errors import InputError
+from hybridfit.fitting.mirroring import MIRRORED
 from hybridfit.fitting.parameter import Parameter
 
 Array = NDArray[np.float64]
@@ -54,3 +56,26 @@ def lmfit_copy(
         p.stderr = float(errors[i])
         p.correl = {other: float(correlations[i, k]) for k, other in enumerate(varied) if other != name}
     return out
+
+
+def profiled(result: Any, options: Mapping[str, Any]) -> Any:
+    """lmfit's confidence intervals of a `FitResult`, with lmfit's options.
+
+    Raises
+    ------
+    InputError
+        The result was made without keep_model.
+    """
+    import lmfit
+
+    if result.fitter is None:
+        raise InputError(
+            "this result is without its model; use hybridfit.fit or Fitter(keep_model=True), "
+            "and ask before the result is pickled"
+        )
+    # the model knows the mirror image of a flipped frame
+    own = result.mirrored() if result.flipped else result
+    found = lmfit.conf_interval(result.fitter, own.minimizer, **options)
+    if result.flipped and isinstance(found, dict) and MIRRORED in found:
+        found[MIRRORED] = [(share, -value) for share, value in reversed(found[MIRRORED])]
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.equality import equal
-from hybridfit.fitting.lmfit_copy import lmfit_copy
+from hybridfit.fitting.lmfit_copy import lmfit_copy, profiled
+from hybridfit.fitting.mirroring import mirrored
+from hybridfit.fitting.modes import Mode, samples_of
 from hybridfit.fitting.parameter import Parameter
 from hybridfit.fitting.route import Route
 from hybridfit.fitting.status import OtherMinimum, Status
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Array = NDArray[np.float64]
-
-MIRRORED = "tilt_y"  # what has the other sign in the frame of the mirror image
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,10 @@ class FitResult:
     seed : Candidate
         Where the refinement started.
     candidates : tuple of Candidate
-        The answer, then the other minima that the search led to, refined, best first.
+        The answer, then the other minima that the search led to, refined, best first.  Where the frame has
+        few electrons their probabilities are known.
+    modes : tuple of Mode
+        Maxima of the posterior and their odds, the answer first; see `posterior`.
     curve : (2, n) array or None
         Thickness (nm) and the least χ² found there by the search, relative to the variance.
     seconds : dict
@@ -139,6 +142,7 @@ class FitResult:
     curve: Array | None
     seconds: Mapping[str, float]
     thumbnail: Thumbnail
+    modes: tuple[Mode, ...] = ()
     flipped: bool = False
     curve_searched: bool = True
     lmfit_result: Any = field(default=None, repr=False, compare=False)
@@ -220,26 +224,25 @@ class FitResult:
 
     def mirrored(self) -> FitResult:
         """The same answer in the frame of the crystal's mirror image, (x, −y): tilt_y has the other sign."""
-        parameters, bounds = dict(self.parameters), dict(self.bounds)
-        p = parameters[MIRRORED]
-        interval = None if p.interval95 is None else (-p.interval95[1], -p.interval95[0])
-        parameters[MIRRORED] = replace(p, value=-p.value, interval95=interval)
-        if MIRRORED in bounds:
-            bounds[MIRRORED] = (-bounds[MIRRORED][1], -bounds[MIRRORED][0])
-        covariance = self.covariance
-        if covariance is not None and MIRRORED in self.varied:
-            sign = np.where(np.array(self.varied) == MIRRORED, -1.0, 1.0)
-            covariance = sign[:, None] * covariance * sign
-        return replace(
-            self,
-            parameters=parameters,
-            bounds=bounds,
-            covariance=covariance,
-            detail=self.detail if isinstance(self.detail, str) else self.detail.mirrored(),
-            seed=self.seed.mirrored(),
-            candidates=tuple(candidate.mirrored() for candidate in self.candidates),
-            flipped=not self.flipped,
-        )
+        return mirrored(self)
+
+    def posterior(self, n: int, *, seed: int | None = 0) -> xr.Dataset:
+        """n samples of the fitted parameters, by name with CF units: how they go together; see `samples_of`.
+
+        `mode` says which minimum a sample is of (0: the answer), `odds` what share of all each minimum has.
+        The same seed gives the same samples, None others each time.
+
+        Raises
+        ------
+        InputError
+            n is no number of samples, or the fit has no error bars.
+        """
+        if not self.modes:
+            raise InputError(
+                f"{self.source}: this answer ({self.status.name}) has no error bars to draw samples from"
+            )
+        units = {name: p.unit for name, p in self.structure.items() if p.unit is not None}
+        return samples_of(self.modes, n, seed, units)
 
     def conf_interval(self, **options: Any) -> Any:
         """lmfit's confidence intervals, by profiling χ²; see `lmfit.conf_interval` for the options.
@@ -252,19 +255,7 @@ class FitResult:
         InputError
             The result was made without keep_model.
         """
-        import lmfit
-
-        if self.fitter is None:
-            raise InputError(
-                "this result is without its model; use hybridfit.fit or Fitter(keep_model=True), "
-                "and ask before the result is pickled"
-            )
-        # the model knows the mirror image of a flipped frame
-        result = self.mirrored() if self.flipped else self
-        found = lmfit.conf_interval(self.fitter, result.minimizer, **options)
-        if self.flipped and isinstance(found, dict) and MIRRORED in found:
-            found[MIRRORED] = [(share, -value) for share, value in reversed(found[MIRRORED])]
-        return found
+        return profiled(self, options)
 
     def report(self) -> str:
         """The answer as text for people."""

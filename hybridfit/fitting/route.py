@@ -17,6 +17,7 @@ class Route(StrEnum):
     full_search = "full search"
     neighbour = "neighbour"  # in a map
     seed_given = "seed given"
+    few_electrons = "few electrons"
 
     @property
     def explanation(self) -> str:
@@ -28,4 +29,5 @@ _EXPLANATIONS = {
     Route.wider_window: "The network's seed was off; a wider window was searched.",
     Route.full_search: "The seed did not hold; the whole library was searched.",
     Route.library_match: "A match of the library found thickness and tilt.",
+    Route.few_electrons: "The frame has few electrons; all minima of the library were weighed.",
 }

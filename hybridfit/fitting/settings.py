@@ -14,6 +14,7 @@ from hybridfit.errors import InputError
 from hybridfit.fitting.hints import Hints, with_fixed
 from hybridfit.fitting.judge.settings import JUDGE, JudgeSettings
 from hybridfit.fitting.limits import check_bounds, check_fixed
+from hybridfit.fitting.posterior.settings import POSTERIOR, PosteriorSettings
 from hybridfit.fitting.refine.settings import REFINE, RefineSettings
 from hybridfit.fitting.search.settings import SEARCH, SearchSettings
 from hybridfit.fitting.seed.settings import SEED, SeedSettings
@@ -101,6 +102,8 @@ class FitOptions(TypedDict, total=False):
     searching: SearchSettings
     refining: RefineSettings
     judging: JudgeSettings
+    gain: float | None
+    posterior: PosteriorSettings
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,10 @@ class FitSettings:
         Results can show χ² over the whole library, also where the search was narrower; they keep the frame.
     keep_model : bool
         Results keep their model (some 20 MB), for `FitResult.conf_interval`.
-    routes, seeding, searching, refining, judging : settings of the stages
+    gain : float, counts per electron, optional
+        Of the camera; by default it is estimated from the noise of the frame.  It says which frames have few
+        electrons, and how sure their answers are.
+    routes, seeding, searching, refining, judging, posterior : settings of the stages
         Thresholds; change them only to study them.
 
     Raises
@@ -158,6 +164,8 @@ class FitSettings:
     searching: SearchSettings = SEARCH
     refining: RefineSettings = REFINE
     judging: JudgeSettings = JUDGE
+    gain: float | None = None
+    posterior: PosteriorSettings = POSTERIOR
 
     def __post_init__(self) -> None:
         check_semi_angle(self.semi_angle, self.routes)
@@ -165,6 +173,7 @@ class FitSettings:
         bg.check(self.background)
         if isinstance(self.free, str) or not isinstance(self.free, Sequence):
             raise InputError(f"free is {self.free!r}; give a list of names, such as ['semi_angle']")
+        check_gain(self.gain)
         if not isinstance(self.hints, Hints | None):
             raise InputError(f"hints is {self.hints!r}; give hybridfit.Hints(thickness=42.3), for instance")
         plain = {
@@ -212,6 +221,16 @@ class FitSettings:
         hints = self.hints if tilt is None else replace(self.hints, tilt=(tilt[0], -tilt[1]))
         expressions = {n: _mirrored_expression(n, e) for n, e in self.expressions.items()}
         return replace(self, fix=fix, bounds=bounds, hints=hints, expressions=expressions)
+
+
+def check_gain(gain: Any) -> None:
+    """Raise an InputError for what is no gain in counts per electron."""
+    if gain is None:
+        return
+    if not isinstance(gain, Real) or isinstance(gain, bool) or not 0 < float(gain) < np.inf:
+        raise InputError(
+            f"gain {gain!r} is none; give counts per electron, above 0, or None to estimate it from the frame"
+        )
 
 
 def check_method(method: str) -> None:

@@ -18,6 +18,12 @@ from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import WINDOW, Candidate
 from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.search.cameras import around, trial_cameras, wide_cameras
+from hybridfit.fitting.search.likelihood import (
+    RingPatterns,
+    load_patterns,
+    make_ring_patterns,
+    ring_patterns,
+)
 from hybridfit.fitting.search.settings import SEARCH, SearchSettings
 from hybridfit.fitting.search.templates import (
     Templates,
@@ -91,6 +97,7 @@ class Searcher:
         self.bounds = {name: pair for name, pair in (bounds or {}).items() if name in BOUNDED}
         self.finding = finding
         self._templates: Templates | None = None
+        self._ring_patterns: RingPatterns | None = None
 
     def search(self, frame: Frame) -> tuple[list[Candidate], Array]:
         """Candidates, best first, and the least χ² found at every thickness (2, n), nm.
@@ -161,6 +168,28 @@ class Searcher:
                 series, thickness, tilts, self.semi_angle, self.settings.beyond_disc
             )
         return self._templates
+
+    def ring_patterns(self) -> RingPatterns:
+        """The library points of `templates` as they are, for frames of few electrons; made once."""
+        if self._ring_patterns is None:
+            thickness, tilts = self._points()
+            whole = self.hints.thickness is None and self.hints.tilt is None and not self.bounds
+            path = cache_folder() / f"patterns-on-{self._file_name()}"
+            values = load_patterns(path, len(thickness) * len(tilts)) if whole else None
+            if values is None:
+                values = make_ring_patterns(
+                    self.library,
+                    self.semi_angle,
+                    thickness,
+                    tilts,
+                    workers=self.workers,
+                    progress=lambda fraction: self.progress("templates", fraction),
+                    settings=self.settings,
+                )
+                if whole:
+                    save_quietly(path, values)
+            self._ring_patterns = ring_patterns(values, thickness, tilts, self.semi_angle, self.settings)
+        return self._ring_patterns
 
     def _points(self) -> tuple[Array, Array]:
         """Thicknesses (n,) and tilts (m, 2) that are searched."""

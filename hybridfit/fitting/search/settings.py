@@ -198,3 +198,59 @@ class SearchSettings:
 
 
 SEARCH = SearchSettings()
+
+
+@dataclass(frozen=True)
+class LikelihoodSettings:
+    """How frames of few electrons are compared with the whole library (`likelihood`)."""
+
+    shares: tuple[float, ...] = threshold(
+        (0.02, 0.05, 0.1, 0.18, 0.3, 0.45),
+        "of the electrons",
+        "backgrounds that are tried; a refinement finds the rest",
+        "design",
+    )
+    rounds: int = threshold(
+        3, "rounds", "all library points are tried again so often at most, after a camera has moved", "design"
+    )
+    downhill_points: int = threshold(
+        60, "library points", "a camera is optimised with so many of the likeliest library points", "design"
+    )
+    downhill_steps: tuple[tuple[float, float], ...] = threshold(
+        ((1.0, 0.06), (0.5, 0.03), (0.25, 0.015)),
+        "mrad, relative",
+        "a camera is optimised with these steps of centre and scale, the wide ones first",
+        "design",
+    )
+    uncovered: float = threshold(
+        0.1,
+        "of the compared disc",
+        "a camera whose compared disc loses more of the pixels than at its start is not tried: an electron "
+        "that is not seen says nothing",
+        "design",
+    )
+    pixels_beyond: float = threshold(
+        1.3, "compared discs", "pixels up to so far from a trial centre are compared", "design"
+    )
+    downhill_moves: int = threshold(10, "moves", "a camera moves so often at most with each step", "design")
+    neighbour_thickness: float = threshold(
+        2.1, "nm", "library points within one step of thickness are neighbours", "design"
+    )
+    neighbour_tilt: float = threshold(
+        0.8, "mrad", "library points within this, 1.6 tilt steps, are neighbours", "design"
+    )
+    neighbour_rotation: float = threshold(
+        12.0, "degrees", "orientations within this, three of the angles, are neighbours", "design"
+    )
+    most_peaks: int = threshold(
+        3000, "orientations", "so many orientations of library points are compared with each other", "design"
+    )
+    most_maxima: int = threshold(
+        40,
+        "maxima",
+        "so many maxima of the likelihood are refined at most",
+        "design",
+    )
+
+
+LIKELIHOOD = LikelihoodSettings()

@@ -203,7 +203,7 @@ def load_quietly(path: Path, count: int) -> NDArray[np.float32] | None:
     return None
 
 
-def save_quietly(path: Path, series: NDArray[np.float32]) -> None:
+def save_quietly(path: Path, series: NDArray[np.floating]) -> None:
     """Keep templates in the cache, unless the disk is full or read-only."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,383 @@
+"""The Poisson likelihood of every library point in every orientation, for frames of few electrons.
+
+A library point T predicts where the electrons of a frame arrive: with a share s of them in a background b,
+
+    q_T(r, φ) = (1 − s) P_T(r, φ)/ΣP_T + s b(r)/Σb.
+
+With n(r, φ) electrons counted on rings about a trial camera, m(r) pixels on each ring, N electrons on the
+rings, and N' electrons in M' pixels outside, the log-likelihood of T turned by ρ is, with the best
+intensities,
+
+    ln L_T(ρ) = Σ_{r,φ} n(r, φ + ρ) ln q_T(r, φ) + N ln(N/Σ_r m(r) ⟨q_T⟩(r)) + N' ln(N'/M').
+
+The first sum is a correlation along φ: a product of the frame with all library points for every angular
+frequency, and an inverse Fourier transform.  Inside and outside together are the same pixels for every
+camera, so cameras can be compared, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from hybridfit.fitting.candidates import Candidate, canonical
+from hybridfit.fitting.search.settings import LIKELIHOOD, SEARCH, LikelihoodSettings, SearchSettings
+from hybridfit.fitting.search.templates import ANGLES, RINGS, TOGETHER, ring_radii
+from hybridfit.library.library import Library
+from hybridfit.pattern.background import basis
+from hybridfit.pattern.series import compose_series, side_by_side
+
+Array = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+
+BACKGROUND_HEIGHTS = (0.15, 1.0, 0.5)  # of the constant and the two Gaussians of a radial background
+HARMONICS = 33  # of ln q along φ
+
+
+@dataclass(frozen=True, eq=False)
+class RingPatterns:
+    """Patterns of library points on rings.
+
+    Attributes
+    ----------
+    values : (t, ring, angle) float16 array
+        P, in units of the incident intensity.
+    thickness, tilt_x, tilt_y : (t,) arrays, nm and mrad
+    semi_angle : float, mrad
+    beyond_disc : float, mrad
+        The rings reach so far beyond the direct disc.
+    """
+
+    values: NDArray[np.float16]
+    thickness: Array
+    tilt_x: Array
+    tilt_y: Array
+    semi_angle: float
+    beyond_disc: float = SEARCH.beyond_disc
+    _logarithms: dict[float, tuple[NDArray[np.complex64], Float32]] = field(default_factory=dict, repr=False)
+
+    @property
+    def radii(self) -> Array:
+        """Radii of the rings (mrad)."""
+        return ring_radii(self.semi_angle, self.beyond_disc)
+
+    def logarithms(self, share: float) -> tuple[NDArray[np.complex64], Float32]:
+        """ln q as a conjugate Fourier series along φ, (harmonic, t, ring), and ⟨q⟩ on every ring, (t, ring).
+
+        Kept: frames of one camera have the same backgrounds.
+        """
+        if share not in self._logarithms:
+            self._logarithms[share] = self._at_share(share)
+        return self._logarithms[share]
+
+    def _at_share(self, share: float) -> tuple[NDArray[np.complex64], Float32]:
+        radii = self.radii
+        components, _, _ = basis("radial", np.stack([radii, np.zeros(RINGS)]), self.semi_angle)
+        background = np.array(BACKGROUND_HEIGHTS) @ components
+        area = radii / ANGLES
+        background = (share / (background * area * ANGLES).sum() * background).astype(np.float32)
+        count = len(self.thickness)
+        series = np.empty((HARMONICS, count, RINGS), np.complex64)
+        mean = np.empty((count, RINGS), np.float32)
+        for begin in range(0, count, 512):  # so many that they stay in the cache
+            some = slice(begin, begin + 512)
+            p = np.maximum(self.values[some].astype(np.float32), 0)
+            scale = (1 - share) / np.maximum(np.einsum("tra,r->t", p, area), 1e-12)
+            q = p * scale[:, None, None].astype(np.float32) + background[:, None]
+            mean[some] = q.mean(axis=2)
+            np.log(q, out=q)
+            series[:, some] = np.moveaxis(fft.rfft(q, axis=2)[:, :, :HARMONICS].conj(), 2, 0)
+        return series, mean
+
+    def part(self, index: NDArray[np.int64]) -> RingPatterns:
+        """Some of them."""
+        kept = {
+            share: (np.ascontiguousarray(series[:, index]), mean[index])
+            for share, (series, mean) in self._logarithms.items()
+        }
+        return RingPatterns(
+            self.values[index],
+            self.thickness[index],
+            self.tilt_x[index],
+            self.tilt_y[index],
+            self.semi_angle,
+            self.beyond_disc,
+            kept,
+        )
+
+
+def make_ring_patterns(
+    library: Library,
+    semi_angle: float,
+    thickness: Array,
+    tilts: Array,
+    *,
+    workers: int = 1,
+    progress: Callable[[float], None] | None = None,
+    settings: SearchSettings = SEARCH,
+) -> NDArray[np.float16]:
+    """Compose every combination of thicknesses (n,), nm, and tilts (m, 2), mrad: (n · m, ring, angle)."""
+    radii = ring_radii(semi_angle, settings.beyond_disc)
+    phi = 2 * np.pi * np.arange(ANGLES) / ANGLES
+    kx, ky = np.outer(radii, np.cos(phi)).ravel(), np.outer(radii, np.sin(phi)).ravel()
+    table = library.table(k_max=float(radii[-1]), semi_angle=semi_angle + settings.softness)
+    values = np.empty((len(thickness), len(tilts), RINGS, ANGLES), np.float32)
+    for begin in range(0, len(thickness), TOGETHER):
+        some = slice(begin, begin + TOGETHER)
+        beams = side_by_side(table, thickness[some])
+
+        def work(indices: Iterable[int], beams: Float32 = beams, some: slice = some) -> None:
+            for j in indices:
+                rings = compose_series(
+                    kx, ky, table, beams, tilts[j, 0], tilts[j, 1], semi_angle, settings.softness
+                )
+                values[some, j] = rings.T.reshape(-1, RINGS, ANGLES)
+                if progress is not None:
+                    progress((some.start * len(tilts) + j + 1) / (len(thickness) * len(tilts)))
+
+        shares = [range(start, len(tilts), workers) for start in range(workers)]
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(work, shares))
+    return values.reshape(-1, RINGS, ANGLES).astype(np.float16)
+
+
+def load_patterns(path: Path, count: int) -> NDArray[np.float16] | None:
+    """So many patterns from the cache, or None where it has none that can be read."""
+    with contextlib.suppress(OSError, ValueError):
+        values = np.load(path, allow_pickle=False)
+        if values.shape == (count, RINGS, ANGLES) and values.dtype == np.float16:
+            return values
+    return None
+
+
+def ring_patterns(
+    values: NDArray[np.float16],
+    thickness: Array,
+    tilts: Array,
+    semi_angle: float,
+    settings: SearchSettings = SEARCH,
+) -> RingPatterns:
+    """Patterns ordered by thickness (n,), then by tilt (m, 2)."""
+    x, y = (np.tile(tilt, len(thickness)) for tilt in tilts.T)
+    return RingPatterns(values, np.repeat(thickness, len(tilts)), x, y, semi_angle, settings.beyond_disc)
+
+
+@dataclass(frozen=True, eq=False)
+class Electrons:
+    """The pixels of a frame that are compared, and the electrons in each.
+
+    Attributes
+    ----------
+    col, row : (n,) arrays, px of the frame
+    counts : (n,) array
+        Electrons; the frame over its gain.
+    width : float, px of the frame
+        Of a pixel, where several were added up.
+    """
+
+    col: Array
+    row: Array
+    counts: Array
+    width: float = 1.0
+
+    def on_rings(self, camera: Sequence[float], radii: Array) -> tuple[Array, Array, float]:
+        """n(r, φ) and m(r), each pixel in the nearest cell, and N' ln(N'/M'): (ring, angle), (ring,), float.
+
+        Parameters
+        ----------
+        camera : centre_x, centre_y (px), scale (px/mrad)
+        radii : (ring,) array, mrad
+        """
+        x0, y0, scale = camera
+        x, y = (self.col - x0) / scale, (self.row - y0) / scale
+        ring = np.minimum(np.hypot(x, y) / (radii[1] - radii[0]), RINGS).astype(np.int64)
+        pixels = np.bincount(ring, minlength=RINGS + 1)[:RINGS].astype(float)
+        hit = (self.counts != 0) & (ring < RINGS)
+        angle = np.rint(np.arctan2(y[hit], x[hit]) * (ANGLES / (2 * np.pi))).astype(np.int64) % ANGLES
+        n = np.bincount(ring[hit] * ANGLES + angle, self.counts[hit], RINGS * ANGLES)
+        left, rest = float(self.counts.sum() - n.sum()), len(ring) - float(pixels.sum())
+        outside = left * np.log(left / rest) if left > 1e-9 and rest > 0 else 0.0
+        return n.reshape(RINGS, ANGLES).astype(float), pixels, float(outside)
+
+    def covered(self, camera: Sequence[float], radii: Array) -> float:
+        """The share of a camera's rings that lies on these pixels; all of it is about 1."""
+        x0, y0, scale = camera
+        reach = scale * (radii[-1] + (radii[1] - radii[0]) / 2)
+        inside = np.hypot(self.col - x0, self.row - y0) <= reach
+        return float(inside.sum() * self.width**2 / (np.pi * reach**2))
+
+
+def log_likelihood(
+    electrons: Electrons, patterns: RingPatterns, camera: Sequence[float], share: float
+) -> Float32:
+    """(t, angle): ln L of every library point, turned by multiples of 360°/96.
+
+    Parameters
+    ----------
+    electrons : Electrons
+    patterns : RingPatterns
+    camera : centre_x, centre_y (px), scale (px/mrad)
+    share : float
+        Of the electrons in the background.
+    """
+    n, pixels, outside = electrons.on_rings(camera, patterns.radii)
+    series, mean = patterns.logarithms(share)
+    own = np.ascontiguousarray(fft.rfft(n, axis=1)[:, :HARMONICS].T.astype(np.complex64))
+    product = np.matmul(series, own[:, :, None])[:, :, 0].T
+    correlation = fft.irfft(product, ANGLES, axis=1)
+    inside = float(n.sum())
+    norm = inside * np.log(np.maximum(mean @ pixels, 1e-30) / max(inside, 1e-9)) - outside
+    return (correlation - norm[:, None]).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Best:
+    """The best camera of a frame, its background, and ln L of all library points there, (t, angle)."""
+
+    camera: tuple[float, float, float]
+    share: float
+    log_likelihood: Float32
+
+
+def settle(
+    electrons: Electrons,
+    patterns: RingPatterns,
+    starts: Sequence[Sequence[float]],
+    allowed: NDArray[np.bool_],
+    held: tuple[bool, bool] = (False, False),
+    settings: LikelihoodSettings = LIKELIHOOD,
+) -> tuple[Best, ...]:
+    """The likeliest camera and background: all library points at a start, the best of them downhill, again.
+
+    Rings resolve a camera to some 0.5 mrad only, so what the first start says by itself is returned as well.
+
+    Parameters
+    ----------
+    electrons : Electrons
+    patterns : RingPatterns
+    starts : sequence of (centre_x, centre_y, scale), px and px/mrad; at least one
+    allowed : (angle,) bool array
+        Rotations that are searched.
+    held : (bool, bool)
+        Whether centre and scale are known and stay.
+    settings : LikelihoodSettings
+    """
+    best: Best | None = None
+    first: Best | None = None
+    for start in starts:
+        camera, share = tuple(float(v) for v in start), settings.shares[len(settings.shares) // 2]
+        ahead = log_likelihood(electrons, patterns, camera, share)
+        first = first or Best((camera[0], camera[1], camera[2]), share, ahead)
+        for _ in range(settings.rounds):
+            order = np.argsort(-ahead[:, allowed].max(axis=1))[: settings.downhill_points]
+            few = patterns.part(order)
+            moved, own = _downhill(electrons, few, camera, share, allowed, held, settings)
+            if (moved, own) == (camera, share):
+                break
+            camera, share = moved, own
+            ahead = log_likelihood(electrons, patterns, camera, share)
+        if best is None or ahead[:, allowed].max() > best.log_likelihood[:, allowed].max():
+            best = Best((camera[0], camera[1], camera[2]), share, ahead)
+    assert best is not None and first is not None
+    return (best,) if best.camera == first.camera else (best, first)
+
+
+def _downhill(
+    electrons: Electrons,
+    few: RingPatterns,
+    camera: tuple[float, ...],
+    share: float,
+    allowed: NDArray[np.bool_],
+    held: tuple[bool, bool],
+    settings: LikelihoodSettings,
+) -> tuple[tuple[float, ...], float]:
+    """The camera and the share of the background that a few library points lead to."""
+
+    least = electrons.covered(camera, few.radii) - settings.uncovered
+
+    def at(camera: tuple[float, ...], share: float) -> float:
+        if electrons.covered(camera, few.radii) < least:
+            return -np.inf
+        return float(log_likelihood(electrons, few, camera, share)[:, allowed].max())
+
+    aside = (-1, 0), (1, 0), (0, -1), (0, 1)
+    now = at(camera, share)
+    for shift, size in settings.downhill_steps:
+        for _ in range(settings.downhill_moves):
+            x, y, scale = camera
+            step = shift * scale
+            trials: list[tuple[tuple[float, ...], float]] = []
+            if not held[0]:
+                trials += [((x + dx * step, y + dy * step, scale), share) for dx, dy in aside]
+            if not held[1]:
+                trials += [((x, y, scale * (1 + sign * size)), share) for sign in (-1, 1)]
+            place = settings.shares.index(share)
+            trials += [(camera, s) for s in settings.shares[max(place - 1, 0) : place + 2] if s != share]
+            found = [at(*trial) for trial in trials]
+            if not found or max(found) <= now:
+                break
+            now, (camera, share) = max(found), trials[int(np.argmax(found))]
+    return camera, share
+
+
+def maxima(
+    best: Best,
+    patterns: RingPatterns,
+    order: int,
+    allowed: NDArray[np.bool_],
+    within: float,
+    settings: LikelihoodSettings = LIKELIHOOD,
+) -> list[Candidate]:
+    """Library points and rotations whose likelihood no neighbour exceeds, the likeliest first.
+
+    Parameters
+    ----------
+    best : Best
+    patterns : RingPatterns
+    order : int
+        n of the n-fold axis of the projection.
+    allowed : (angle,) bool array
+    within : float
+        Those whose ln L is lower than the largest by more are left out.
+    settings : LikelihoodSettings
+
+    Returns
+    -------
+    list of Candidate
+        chi2 is −2 ln L over that of the best.
+    """
+    table = np.where(allowed[None], best.log_likelihood, -np.inf)
+    left, right = np.roll(table, 1, axis=1), np.roll(table, -1, axis=1)
+    top = float(table.max())
+    point, angle = np.nonzero((table >= left) & (table > right) & (table >= top - within))
+    value = table[point, angle]
+    first = np.argsort(-value)[: settings.most_peaks]
+    point, angle, value = point[first], angle[first], value[first]
+    rotation = angle * (360 / ANGLES)
+    t = patterns.thickness[point]
+    tau = (patterns.tilt_x[point] + 1j * patterns.tilt_y[point]) * np.exp(1j * np.deg2rad(rotation))
+    sector = 360 / order
+    kept: list[int] = []
+    for i in range(len(value)):
+        apart = np.abs((rotation[:i] - rotation[i] + sector / 2) % sector - sector / 2)
+        near = (np.abs(t[:i] - t[i]) <= settings.neighbour_thickness) & (
+            np.abs(tau[:i] - tau[i]) <= settings.neighbour_tilt
+        )
+        if not (near & (apart <= settings.neighbour_rotation)).any():
+            kept.append(i)
+        if len(kept) == settings.most_maxima:
+            break
+    out = []
+    for i in kept:
+        x, y, turned = canonical(
+            float(patterns.tilt_x[point[i]]), float(patterns.tilt_y[point[i]]), float(rotation[i]), order
+        )
+        out.append(Candidate(float(t[i]), x, y, *best.camera, turned, float(2 * (top - value[i]))))
+    return out
