@@ -13,6 +13,7 @@ from benchmarks.exact import problem
 from benchmarks.reference_patterns import Elastic, Reference
 from benchmarks.references import CASES
 from benchmarks.slab import OPERATIONS
+from benchmarks.slab_shift import shifts
 from hybridfit.library.library import Library
 from hybridfit.library.recipe import Recipe
 from hybridfit.physics import bloch, crystal
@@ -90,3 +91,10 @@ def test_recipes_reach_as_far_as_their_cases(name):
     )
     assert recipe.tilt_max > case.tilt_max and recipe.semi_angle_max >= case.semi_angle_max
     assert recipe.thickness.stop > case.cells_along()[-1] * case.cell.height / 10 + 1
+
+
+def test_a_shift_of_the_thickness_is_found():
+    rng = np.random.default_rng(3)
+    known, slope = rng.random((2, 3, 40))
+    found = 1.02 * known + slope * np.array([[0.01], [-0.02], [0.03]])
+    assert shifts(found, known, slope) == pytest.approx([0.01, -0.02, 0.03])
