@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +28,7 @@ from numpy.typing import NDArray
 from hybridfit.library.library import BEYOND_DISC, Library
 from hybridfit.pattern import background as bg
 from hybridfit.pattern.blend import Stack
-from hybridfit.pattern.blur import gaussian_weights
+from hybridfit.pattern.blur import sigma_of_variance as of_variance
 from hybridfit.pattern.camera import Camera, chain, to_angles
 from hybridfit.pattern.compose import compose
 from hybridfit.pattern.expand import Table, at_thickness, unfold, workspace
@@ -40,6 +42,7 @@ CAMERA = Camera._fields
 PARAMETERS = ("thickness", "tilt_x", "tilt_y", *CAMERA, "semi_angle", "blur")
 FITTED_BEYOND_DISC = BEYOND_DISC  # mrad around the direct disc that are compared
 PIXEL_VARIANCE = 1 / 12  # px²
+REST_ENERGY_KV = 510.99895  # of the electron
 EDGE_VARIANCE = 1 / 28  # of the aperture's edge, over its width squared
 
 
@@ -81,26 +84,8 @@ FINE_PIXEL, SEMI_ANGLE_ROOM = MODEL.fine_pixel, MODEL.semi_angle_room  # what fi
 
 
 def sigma_of_variance(variance: float) -> tuple[float, float]:
-    """σ (px) of the pixel-integrated Gaussian whose weights have this variance (px²), and dσ/dvariance.
-
-    Below the variance of the narrowest kernel, that kernel, and no slope.
-    """
-    sigma = np.sqrt(max(variance - PIXEL_VARIANCE, 0.05))
-    for _ in range(50):
-        value, slope = _kernel_variance(sigma)
-        step = (value - variance) / slope
-        sigma = max(sigma - step, MODEL.narrowest_blur)
-        if abs(step) < 1e-12 or (sigma == MODEL.narrowest_blur and step > 0):
-            break
-    if sigma == MODEL.narrowest_blur:
-        return sigma, 0.0
-    return sigma, 1 / _kernel_variance(sigma)[1]
-
-
-def _kernel_variance(sigma: float) -> tuple[float, float]:
-    weights, slopes = gaussian_weights(sigma)
-    square = (np.arange(len(weights)) - len(weights) // 2) ** 2
-    return float(square @ weights), float(square @ slopes)
+    """`pattern.blur.sigma_of_variance` with the narrowest kernel of a model."""
+    return of_variance(variance, MODEL.narrowest_blur)
 
 
 @dataclass(frozen=True)
@@ -145,6 +130,14 @@ class Columns:
                 if name in CAMERA:
                     out[i] += slopes[CAMERA.index(name)]
         return out
+
+
+class Composed(NamedTuple):
+    """A pattern at points: k (2, n) in mrad, rows as of `pattern.compose` (·, n), and the camera."""
+
+    k: Array
+    partials: Array
+    camera: Camera
 
 
 class ForwardModel:
@@ -208,15 +201,17 @@ class ForwardModel:
         # the edge of the aperture is as soft as the library's grid, or as fine pixels if they are wider
         self.half_edge = max(library.step, MODEL.edge_width * self._fine / camera.scale) / 2
         self.n_pixels = int(mask.sum())
-        self._raster = raster = Raster(
+        make = partial(
+            Raster,
             mask,
             (camera.centre_x, camera.centre_y),
             (semi_angle + FITTED_BEYOND_DISC) * camera.scale,
             MODEL.padding * camera.scale,
             origin=origin,
             pixel=pixel,
-            oversampling=self.oversampling,
         )
+        self._raster = raster = make(oversampling=self.oversampling)
+        self._undivided, self._pixel = make, pixel
         distance = np.hypot(raster.col - camera.centre_x, raster.row - camera.centre_y)
         # room for a scale and a centre that a fit may move
         self._k_max = 1.03 * float(distance.max(initial=0.0)) / camera.scale + 0.5
@@ -227,6 +222,9 @@ class ForwardModel:
             self._table = self._stack.table
         else:
             self._table = library.table(k_max=self._k_max, semi_angle=radius)
+        self._slopes = partial(library.slopes, k_max=self._k_max, semi_angle=radius)
+        self._energy_kv = float(library.dataset.attrs["energy_kv"])
+        self._last: tuple[dict[str, float], Composed] | None = None
         self.parameters = (*PARAMETERS, *library.structure)
         self._pool = pool or Pool()
         self._radius = radius
@@ -246,24 +244,9 @@ class ForwardModel:
         names : sequence of str
             Parameters whose derivatives are wanted; none by default.
         """
-        camera = Camera(*(values[name] for name in CAMERA))
-        k = to_angles(self._raster.col, self._raster.row, camera)
-        table, t = self._table, values["thickness"]
-        lanes = 2 if len(names) else 1
-        if self._stack is None:
-            blend = at_thickness(table, t, lanes, self._pool)
-        else:
-            table, blend = self._stack.at(values), self._stack.blend(t, values, lanes, self._pool)
+        t = values["thickness"]
+        k, partials, camera = self._composed_at(values, 2 if len(names) else 1)
         sigma, sigma_slopes = self._kernel(values["blur"], camera.scale)
-        tilt, alpha = (values["tilt_x"], values["tilt_y"]), values["semi_angle"]
-        room = workspace(table, self._radius, lanes, self._pool)
-        unfolded = unfold(table, blend, tilt, alpha, self.half_edge, self._k_max, room, self._pool)
-
-        def composed(begin: int, end: int) -> Array:
-            x, y = k[0, begin:end], k[1, begin:end]
-            return compose(x, y, table, unfolded, *tilt, alpha, self.half_edge)
-
-        partials = np.concatenate(self._pool.shares(composed, k.shape[1]), axis=-1)
         structural = self._structural(k, values, names)
         k_fit = to_angles(self._raster.pixel_col, self._raster.pixel_row, camera)
         components, along_x, along_y = bg.basis(self.background, k_fit, self.semi_angle)
@@ -310,6 +293,56 @@ class ForwardModel:
         background = (k_fit, along_x, along_y)
         return Columns(columns, fixed, tuple(names), slopes, fixed_slopes, background, camera)
 
+    def assumption_slopes(self, values: Mapping[str, float]) -> dict[str, Array]:
+        """Derivatives (n,) of the pattern's column along ln of what a fit takes for granted.
+
+        "semi_angle"; "debye_waller" and "energy" where the library has slopes.  With the energy the
+        wavelength changes, and every angle that the library has in mrad with it: at a fixed camera,
+
+            dP/dln E = ∂P/∂ln E |_q + dln λ/dln E · (s ∂P/∂s − τ·∂P/∂τ − α ∂P/∂α),
+
+        s the scale, τ the tilt, α the semi-angle, dln λ/dln E = −(E + mc²)/(E + 2mc²).
+        """
+        names = ("semi_angle", "tilt_x", "tilt_y")
+        slopes = self.evaluate(values, names).pattern_slopes
+        assert slopes is not None
+        along = {name: values[name] * slope for name, slope in zip(names, slopes, strict=True)}
+        out = {"semi_angle": along["semi_angle"]}
+        found = self._slopes()
+        if found is None:
+            return out
+        # these slopes are known to a few per cent: undivided pixels will do
+        raster = self._raster if self.oversampling == 1 else self._undivided(oversampling=1)
+        camera = Camera(*(values[name] for name in CAMERA))
+        k = to_angles(raster.col, raster.row, camera)
+        own = [*found.values]
+        lanes = [found.blend(name, values["thickness"], values) for name in (own * 2)[:2]]
+        table = found.at(self._table if self._stack is None else self._stack.at(values))
+        rows = self._composed(k, table, np.stack(lanes, axis=-1), values)
+        sigma, _ = self._kernel(values["blur"], camera.scale, self._pixel / raster.oversampling)
+        for name, row in zip(own, (0, 5), strict=False):  # the second lane is where ∂I/∂t is otherwise
+            out[name] = raster.record(rows[row], sigma)
+        if "energy" in out:
+            rest = REST_ENERGY_KV / (self._energy_kv + 2 * REST_ENERGY_KV)
+            out["energy"] += (1 - rest) * sum(along.values())
+        return out
+
+    def _composed_at(self, values: Mapping[str, float], lanes: int) -> Composed:
+        """The pattern at the points that pixels need, and, of two lanes, its partial derivatives."""
+        if lanes == 2 and self._last is not None and self._last[0] == values:
+            return self._last[1]
+        camera = Camera(*(values[name] for name in CAMERA))
+        k = to_angles(self._raster.col, self._raster.row, camera)
+        table, t = self._table, values["thickness"]
+        if self._stack is None:
+            blend = at_thickness(table, t, lanes, self._pool)
+        else:
+            table, blend = self._stack.at(values), self._stack.blend(t, values, lanes, self._pool)
+        out = Composed(k, self._composed(k, table, blend, values), camera)
+        if lanes == 2:
+            self._last = dict(values), out
+        return out
+
     def _structural(self, k: Array, values: Mapping[str, float], names: Sequence[str]) -> dict[str, Array]:
         """Derivatives of the pattern at the points k along structural parameters.
 
@@ -323,12 +356,12 @@ class ForwardModel:
             if name not in stack.moving:
                 out[name] = self._composed(
                     k, stack.at(values), stack.slope(t, values, name, self._pool), values
-                )
+                )[0]
                 continue
             step = self._step(name, values)
             sides = [{**values, name: values[name] + side} for side in (step, -step)]
             up, down = (
-                self._composed(k, stack.at(at), stack.blend(t, at, 1, self._pool), values) for at in sides
+                self._composed(k, stack.at(at), stack.blend(t, at, 1, self._pool), values)[0] for at in sides
             )
             out[name] = (up - down) / (2 * step)
         return out
@@ -336,16 +369,16 @@ class ForwardModel:
     def _composed(
         self, k: Array, table: Table, blend: NDArray[np.float32], values: Mapping[str, float]
     ) -> Array:
-        """What a blend (beam, direction, 1) gives at the points k."""
+        """What a blend (beam, direction, lanes) gives at the points k: rows as of `pattern.compose`."""
         tilt, alpha = (values["tilt_x"], values["tilt_y"]), values["semi_angle"]
-        room = workspace(table, self._radius, 1, self._pool)
+        room = workspace(table, self._radius, blend.shape[2], self._pool)
         unfolded = unfold(table, blend, tilt, alpha, self.half_edge, self._k_max, room, self._pool)
 
         def composed(begin: int, end: int) -> Array:
             x, y = k[0, begin:end], k[1, begin:end]
-            return compose(x, y, table, unfolded, *tilt, alpha, self.half_edge)[0]
+            return compose(x, y, table, unfolded, *tilt, alpha, self.half_edge)
 
-        return np.concatenate(self._pool.shares(composed, k.shape[1]))
+        return np.concatenate(self._pool.shares(composed, k.shape[1]), axis=-1)
 
     def _step(self, name: str, values: Mapping[str, float]) -> float:
         """How far either way the derivative along a parameter looks that moves the beams."""
@@ -355,12 +388,13 @@ class ForwardModel:
         moved = float(np.hypot(*(up.beam_xy - down.beam_xy).T).max()) / 2
         return step * min(1.0, MODEL.moved * self.half_edge / moved) if moved > 0 else step
 
-    def _kernel(self, blur: float, scale: float) -> tuple[float, dict[str, float]]:
+    def _kernel(self, blur: float, scale: float, fine: float | None = None) -> tuple[float, dict[str, float]]:
         """σ (fine pixels) of the kernel, and its derivatives along blur and scale."""
-        per_mrad = scale / self._fine
+        fine = self._fine if fine is None else fine
+        per_mrad = scale / fine
         edge = EDGE_VARIANCE * (2 * self.half_edge) ** 2
         sigma, slope = sigma_of_variance(PIXEL_VARIANCE + (blur**2 - edge) * per_mrad**2)
         return sigma, {
             "blur": slope * 2 * blur * per_mrad**2,
-            "scale": slope * 2 * (blur**2 - edge) * per_mrad / self._fine,
+            "scale": slope * 2 * (blur**2 - edge) * per_mrad / fine,
         }

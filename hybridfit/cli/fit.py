@@ -23,10 +23,12 @@ from hybridfit.cli.options import (
     Quiet,
     SemiAngle,
     Shape,
+    Sigma,
     assignment,
     finite,
     pair,
     range_of,
+    relative,
     sizes,
 )
 from hybridfit.cli.starting import quick_start
@@ -69,6 +71,7 @@ def fit(
         list[str] | None,
         typer.Option(metavar="NAME", help="Fit a parameter that is held by default: semi_angle."),
     ] = None,
+    sigma: Sigma = None,
     background: Annotated[
         str, typer.Option(metavar="NAME", help="radial, uniform, uniform-per-nm or none.")
     ] = "radial",
@@ -121,11 +124,13 @@ def fit(
     """
     fixed = dict(assignment(text) for text in fix or ())
     bounds = dict(range_of(text) for text in bound or ())
+    sigmas = dict(relative(text) for text in sigma or ())
     tilt = pair(hint_tilt, "hint-tilt", "X,Y in mrad, such as 1.3,-0.7")
     centre = pair(hint_centre, "hint-centre", "COL,ROW in px, such as 131.4,121.8")
     whole = sizes(shape)
 
     with quick_start():
+        from hybridfit.fitting.assumptions import checked_sigma
         from hybridfit.fitting.hints import Hints
         from hybridfit.fitting.settings import check_gain, check_method, check_semi_angle
         from hybridfit.library.store import check_parameters
@@ -137,6 +142,7 @@ def fit(
         check_gain(gain)
         if posterior is not None and json_path is None:
             raise InputError("--posterior writes into the file of --json; give one, such as --json out.json")
+        checked_sigma(sigmas)
         backgrounds.check(background)
         check_parameters((*fixed, *bounds, *(free or ())), PARAMETERS, library, fixed)
         hints = Hints(
@@ -168,6 +174,7 @@ def fit(
         free=free or (),
         bounds=bounds,
         gain=gain,
+        sigma=sigmas,
         whole_curve=bool(plots),
     )
     found = [

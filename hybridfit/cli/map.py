@@ -21,10 +21,12 @@ from hybridfit.cli.options import (
     Offset,
     Quiet,
     SemiAngle,
+    Sigma,
     assignment,
     finite,
     numbers,
     range_of,
+    relative,
 )
 from hybridfit.errors import InputError
 
@@ -91,6 +93,7 @@ def map_command(
         float | None,
         typer.Option(parser=finite, metavar="DEG", help="From the crystal's x to columns, roughly."),
     ] = None,
+    sigma: Sigma = None,
     background: Annotated[
         str, typer.Option(metavar="NAME", help="radial, uniform, uniform-per-nm or none.")
     ] = "radial",
@@ -131,6 +134,7 @@ def map_command(
     region = _region(roi)
     fixed = dict(assignment(text) for text in fix or ())
     bounds = dict(range_of(text) for text in bound or ())
+    sigmas = dict(relative(text) for text in sigma or ())
     names = () if common.strip() == "none" else tuple(name.strip() for name in common.split(","))
     positions = None if scan_shape is None else _sizes(scan_shape, "scan-shape", (2,))
     whole = None if shape is None else _sizes(shape, "shape", (2, 3, 4))
@@ -161,6 +165,7 @@ def map_command(
             background=background,
             fix=fixed,
             bounds=bounds,
+            sigma=sigmas,
             free=free or (),
             common=names,
             hint_rotation=hint_rotation,

@@ -41,6 +41,14 @@ Dtype = Annotated[str | None, typer.Option(metavar="TYPE", help='Raw files: numb
 Flip = Annotated[
     bool, typer.Option("--flip", help="The camera mirrors its frames, left to right or top to bottom.")
 ]
+Sigma = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE",
+        help="How well is known what the fit takes for granted: debye_waller (15% by default), "
+        "energy (0.3%), semi_angle (1%); 0 for exact.",
+    ),
+]
 Posterior = Annotated[
     int | None,
     typer.Option(
@@ -72,6 +80,16 @@ def range_of(text: str) -> tuple[str, tuple[float, float]]:
         raise InputError(f"--bound {text!r} has no values; give {wanted}")
     low, high = numbers(value, f"bound {name}=", wanted, (2,))
     return name.strip(), (low, high)
+
+
+def relative(text: str) -> tuple[str, float]:
+    """NAME=VALUE, the value in per cent or as a share."""
+    wanted = "NAME=VALUE, such as debye_waller=5% or energy=0.001"
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InputError(f"--sigma {text!r} has no value; give {wanted}")
+    value, percent = value.strip().removesuffix("%"), value.strip().endswith("%")
+    return name.strip(), _number(value, f"--sigma {text}", wanted) / (100 if percent else 1)
 
 
 def pair(text: str | None, option: str, wanted: str) -> tuple[float, float] | None:

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
+from hybridfit.fitting.assumptions import BUDGET_PARTS, Assumed
+from hybridfit.fitting.budget_words import budget_lines, budget_variables
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.equality import equal
 from hybridfit.fitting.lmfit_copy import lmfit_copy, profiled
@@ -75,6 +77,13 @@ class FitResult:
         Of the fitted ones.
     bounds : dict of str to (float, float)
         Of the fitted ones.
+    budget : dict of str to dict of str to float
+        What the standard errors of thickness, tilt and structural parameters contain: of each the parts
+        by name (counting, misfit, vibration, energy, semi_angle), whose squares add up to its square.
+    assumed : dict of str to Assumed
+        What the pattern says of what was taken for granted (debye_waller, energy, semi_angle).
+    budget_lacks : tuple of str
+        Parts that the budget lacks, because the library does not know them.
     thickness_range10 : (float, float) or None
         Thicknesses (nm) whose sum of squares stays within 10 % of the least one: the precision in
         the sense of Pollock et al., Ultramicroscopy 181 (2017) 86.
@@ -142,6 +151,9 @@ class FitResult:
     curve: Array | None
     seconds: Mapping[str, float]
     thumbnail: Thumbnail
+    budget: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    assumed: Mapping[str, Assumed] = field(default_factory=dict)
+    budget_lacks: tuple[str, ...] = ()
     modes: tuple[Mode, ...] = ()
     flipped: bool = False
     curve_searched: bool = True
@@ -275,6 +287,7 @@ class FitResult:
                 4 if p.stderr is None else int(np.clip(1 - math.floor(math.log10(p.stderr + 1e-30)), 0, 6))
             )
             lines.append(f"  {name:14s} {p.value:10.{digits}f}{error} {unit}{interval}")
+        lines += budget_lines(self.budget, self.assumed, self.budget_lacks)
         lines.append(
             f"  residual {self.residual_fraction:.2%} of the pattern's variance "
             f"(misfit {self.misfit_fraction:.2%}), reduced χ² {self.reduced_chi2:.3g}, "
@@ -306,6 +319,9 @@ class FitResult:
             "residual_fraction": self.residual_fraction,
             "misfit_fraction": self.misfit_fraction,
             "reduced_chi2": self.reduced_chi2,
+            "budget": {quantity(name).json_key: dict(parts) for name, parts in self.budget.items()},
+            "budget_lacks": list(self.budget_lacks),
+            "assumed": {name: vars(each).copy() for name, each in self.assumed.items()},
             "candidates": [
                 {
                     "thickness_nm": c.thickness,
@@ -335,6 +351,9 @@ class FitResult:
                 out = out.assign_coords(
                     {f"{name}_value": (f"{name}_value", list(p.odds), {"units": known.attrs["units"]})}
                 )
+        out = out.assign(budget_variables(self.budget)).assign_coords(
+            {"part": ("part", list(BUDGET_PARTS))} if self.budget else {}
+        )
         out["status"] = ((), list(Status).index(self.status), {
             "flag_values": list(range(len(Status))),
             "flag_meanings": " ".join(s.name for s in Status),

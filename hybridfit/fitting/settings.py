@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from hybridfit.errors import InputError
+from hybridfit.fitting.assumptions import checked_sigma
 from hybridfit.fitting.hints import Hints, with_fixed
 from hybridfit.fitting.judge.settings import JUDGE, JudgeSettings
 from hybridfit.fitting.limits import check_bounds, check_fixed
@@ -92,6 +93,7 @@ class FitOptions(TypedDict, total=False):
     free: Sequence[str]
     bounds: Mapping[str, tuple[float, float]] | None
     expressions: Mapping[str, str] | None
+    sigma: Mapping[str, float] | None
     hints: Hints | None
     flip: bool
     thorough: bool
@@ -125,6 +127,9 @@ class FitSettings:
         In place of the default bounds; thickness, tilt and semi-angle end where the library ends.
     expressions : mapping of parameter name to expression
         Ties a parameter to others, as in lmfit: ``{"ellipticity_b": "-ellipticity_a"}``.
+    sigma : mapping of name to relative standard deviation
+        How well is known what the fit takes for granted (`hybridfit.fitting.assumptions`): ``debye_waller``
+        (0.15 by default), ``energy`` (0.003), ``semi_angle`` (0.01).  0 says that a value is exact.
     hints : Hints
         A thickness, tilt or rotation that is known makes the search one around it, without the network.
     flip : bool
@@ -154,6 +159,7 @@ class FitSettings:
     free: Sequence[str] = ()
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     expressions: Mapping[str, str] = field(default_factory=dict)
+    sigma: Mapping[str, float] = field(default_factory=dict)
     hints: Hints = field(default_factory=Hints)
     flip: bool = False
     thorough: bool = True
@@ -182,6 +188,7 @@ class FitSettings:
             "free": tuple(self.free),
             "bounds": _bounds(_mapping("bounds", self.bounds, "{'blur': (0.0, 1.0)}")),
             "expressions": _mapping("expressions", self.expressions, "{'ellipticity_b': '-ellipticity_a'}"),
+            "sigma": checked_sigma(self.sigma),
             "hints": self.hints or Hints(),
         }
         for name, value in plain.items():

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hybridfit.errors import LibraryError
 from hybridfit.library.build import HALO
 from hybridfit.library.contents import ORDERS
+from hybridfit.library.slopes import blended_slopes
 from hybridfit.pattern.blend import node_weights
 from hybridfit.pattern.expand import pick_last
 
@@ -140,8 +141,9 @@ def take(dataset: xr.Dataset, values: Mapping[str, float]) -> xr.Dataset:
         blends = ("intensity", *(("basis", "qx", "qy") if name in part.basis.dims else ()))
         blended = {key: _blended(part[key], name, weights[used]) for key in blends}
         q = {key: blended.pop(key) for key in ("qx", "qy") if key in blends}
-        dataset = part.drop_vars([*blends, ORDERS, name])
-        dataset = dataset.assign({**blended, ORDERS: (rest, orders)}).assign_coords(q)
+        slopes = blended_slopes(part, name, weights[used])
+        dataset = part.drop_vars([*blends, *slopes, ORDERS, name])
+        dataset = dataset.assign({**blended, **slopes, ORDERS: (rest, orders)}).assign_coords(q)
     if not values:
         return dataset
     order = int(np.gcd.reduce(dataset[ORDERS].values, axis=None))

@@ -25,6 +25,7 @@ from hybridfit.library.grid import sampling_of, wedge
 from hybridfit.library.recipe import Recipe
 from hybridfit.library.settings import BUILD
 from hybridfit.library.sizes import Size, check_size, size_of
+from hybridfit.library.slopes import solve_slopes, with_slopes
 from hybridfit.quantities import quantity
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def solve(
     parameters: Mapping[str, StructuralChange] | None = None,
     *,
     device: str = "auto",
+    slopes: bool = True,
     progress: Progress | None = None,
 ) -> xr.Dataset:
     """The dataset of a recipe's library; parameters and errors as for `Library.build`."""
@@ -83,8 +85,10 @@ def solve(
     # torch is slow to import, and only needed once the recipe is known to be usable
     from hybridfit.physics import bloch, holz
 
+    share = 1 / (1 + 3 / BUILD.coarser**2) if slopes else 1.0  # of the time
+
     def solved(i: int) -> NDArray:
-        part = None if progress is None else partial(_report, progress, i, len(projections))
+        part = None if progress is None else partial(_report, progress, share, i, len(projections))
         q = directions @ (bases[i] / sampling[:, None]) / to_mrad
         if recipe.holz:
             lines = holz.HolzMatrix.of(projections[i], every, len(beams), recipe.energy_kv, q)
@@ -105,9 +109,10 @@ def solve(
     orders = np.array([each.rotation_order for each in projections]).reshape(shape)
     moving, basis = _varying(dict(zip(changes, shape, strict=True)), bases)
     q = directions @ (basis / sampling[:, None])
+    counts = len(beams), stored
     beams = beams[:stored]
     hkl = beams @ projection.basis_hkl
-    return xr.Dataset(
+    dataset = xr.Dataset(
         {
             "intensity": (
                 (*changes, "thickness", "beam", "direction"),
@@ -142,6 +147,22 @@ def solve(
             "rotation_order": int(np.gcd.reduce(orders, axis=None)),
         },
     )
+    if not slopes:
+        return dataset
+    steps = [sampling_of(each, projection.symmetry, BUILD.coarser * recipe.sampling) for each in cells]
+    coarse = np.max(steps, axis=0)
+    where = _directions(cells / coarse[:, None], projection.symmetry, recipe.semi_angle_max + recipe.tilt_max)
+    found = solve_slopes(
+        projections,
+        every,
+        counts,
+        recipe.energy_kv,
+        [where @ (each / coarse[:, None]) / to_mrad for each in bases],
+        thickness,
+        device=device,
+        progress=None if progress is None else partial(_rest, progress, share),
+    )
+    return with_slopes(dataset, found, coarse, where)
 
 
 def thicknesses(recipe: Recipe) -> NDArray[np.float64]:
@@ -221,8 +242,12 @@ def _about(name: str, change: StructuralChange) -> dict[str, str]:
     return {**quantity(name, change.unit).attrs, "kind": str(change.kind)}
 
 
-def _report(progress: Progress, done: int, count: int, fraction: float) -> None:
-    progress((done + fraction) / count)
+def _report(progress: Progress, share: float, done: int, count: int, fraction: float) -> None:
+    progress(share * (done + fraction) / count)
+
+
+def _rest(progress: Progress, share: float, fraction: float) -> None:
+    progress(share + (1 - share) * fraction)
 
 
 def _formula(elements: tuple[str, ...], occupancies: NDArray) -> str:

@@ -15,6 +15,9 @@ from hybridfit.library.settings import FILE, FileSettings
 
 ORDERS = "rotation_orders"  # of the projection at every combination of structural parameters
 CUBE = ("thickness", "beam", "direction")
+# slopes along what a library takes for granted (`library.slopes`): the variable of each
+SLOPES = {"debye_waller": "slope_debye_waller", "energy": "slope_energy"}
+BULK = ("intensity", *SLOPES.values())
 ROTATIONS = (1, 2, 3, 4, 6)
 LISTED = ("zone", "energy_kv", "thickness", "semi_angle_max", "tilt_max", "g_max", "sampling", "in_plane")
 
@@ -26,6 +29,7 @@ def check_contents(dataset: xr.Dataset, path: Path, settings: FileSettings = FIL
         _check_attributes(dataset.attrs)
         parameters = _check_parameters(dataset)
         _check_lattice(dataset, parameters, settings)
+        _check_slopes(dataset, settings)
         _check_axes(dataset, parameters)
         _check_room(dataset, settings)
     except (KeyError, AttributeError, TypeError, ValueError, OverflowError, np.linalg.LinAlgError) as error:
@@ -118,6 +122,31 @@ def _check_lattice(dataset: xr.Dataset, parameters: dict[str, int], settings: Fi
         _require(largest <= settings.largest_index, f"{name} has an index of {largest}")
         _require(len(np.unique(indices, axis=0)) == count, f"{name} has indices twice")
     _require(not dataset.beam_n.values[0].any() and beams > 1, "beam_n does not begin with the direct beam")
+
+
+def unit_of(name: str) -> str:
+    """The variable with what one step of a variable of slopes is."""
+    return f"{name}_unit"
+
+
+def _check_slopes(dataset: xr.Dataset, settings: FileSettings) -> None:
+    """Slopes, of which a library may have all, some or none."""
+    present = [name for name in SLOPES.values() if name in dataset.variables]
+    if not present:
+        return
+    intensity = dataset.variables["intensity"]
+    count = dataset.sizes["slope_direction"]
+    sampling, indices = _integers(dataset, "slope_sampling", (2,)), _integers(dataset, "slope_n", (count, 2))
+    _require((sampling >= 1).all() and (sampling <= dataset.sampling.values).all(), "slope_sampling is fine")
+    _require(int(np.abs(indices).max()) <= settings.largest_index, "slope_n has too large an index")
+    _require(len(np.unique(indices, axis=0)) == count, "slope_n has indices twice")
+    for name in present:
+        variable = dataset.variables[name]
+        _require(variable.dims == (*intensity.dims[:-1], "slope_direction"), f"{name} has other dimensions")
+        _require(variable.dtype == np.int16, f"{name} has type {variable.dtype}")
+        unit = _reals(dataset, unit_of(name), intensity.shape[:-1])
+        _require(dataset.variables[unit_of(name)].dims == intensity.dims[:-1], f"{name} has another unit")
+        _require((unit >= 0).all(), f"the unit of {name} is negative")
 
 
 def _check_axes(dataset: xr.Dataset, parameters: dict[str, int]) -> None:

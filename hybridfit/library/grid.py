@@ -48,7 +48,42 @@ def make_table(data: xr.Dataset, beams: int) -> Table:
     LibraryError
         The symmetry leads from one of the beams to one that is not there.
     """
-    basis, sampling = data.basis.values, data.sampling.values.astype(np.int64)
+    return layout(
+        data,
+        beams,
+        data.basis.values,
+        data.sampling.values.astype(np.int64),
+        data.direction_n.values.astype(np.int64),
+        np.ascontiguousarray(data.intensity.values, dtype=np.float32),
+    )
+
+
+def layout(
+    data: xr.Dataset,
+    beams: int,
+    basis: NDArray,
+    sampling: NDArray[np.int64],
+    directions: NDArray[np.int64],
+    intensity: NDArray[np.float32],
+) -> Table:
+    """A table on a grid of directions.
+
+    Parameters
+    ----------
+    data : xarray.Dataset
+        Of the library: its beams, thicknesses and symmetry.
+    beams : int
+    basis : (2, 2) array, mrad
+    sampling : (2,) int array
+        Grid steps per basis vector.
+    directions : (d, 2) int array
+    intensity : (thickness, beam, d) float32
+
+    Raises
+    ------
+    LibraryError
+        As of `make_table`.
+    """
     beam_n = data.beam_n.values.astype(np.int64)[:beams]
     thickness = data.thickness.values
     beam_at = _index_map(beam_n, np.arange(len(beam_n)))
@@ -56,7 +91,6 @@ def make_table(data: xr.Dataset, beams: int) -> Table:
     permutation = np.stack([_look_up(beam_at, beam_n @ r.T) for r in symmetry])
     if (permutation < 0).any():
         raise LibraryError("the beams of this library are not closed under its symmetry; build it again")
-    directions = data.direction_n.values.astype(np.int64)
     images, numbers, operations = [], [], []
     for i, r in enumerate(symmetry):  # R q = wedge, so q = R⁻¹ wedge
         images.append(directions @ np.linalg.inv(r).round().astype(np.int64).T)
@@ -65,7 +99,7 @@ def make_table(data: xr.Dataset, beams: int) -> Table:
     to_grid, beam_xy = lattice_of(basis, sampling, beam_n)
     where = np.concatenate(images[::-1])  # the identity is written last: it wins on the wedge's own edge
     return Table(
-        intensity=np.ascontiguousarray(data.intensity.values, dtype=np.float32),
+        intensity=intensity,
         thickness_first=float(thickness[0]),
         thickness_step=float(thickness[1] - thickness[0]),
         to_grid=to_grid,

@@ -1,7 +1,7 @@
 """Checks of what a library file holds, made as it is read.
 
-Each chunk of intensities, one thickness of one crystal, has a digest: a multilinear hash of its 64-bit words
-u_ij, in rows of 4096,
+Each chunk of intensities or slopes, one thickness of one crystal, has a digest: a multilinear hash of its
+64-bit words u_ij, in rows of 4096,
 
     d = Σ_i v_i Σ_j w_j u_ij  +  w_0 n        (mod 2⁶⁴),
 
@@ -18,6 +18,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,16 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from hybridfit.errors import LibraryError
+from hybridfit.library.contents import BULK
 from hybridfit.library.memory import free_memory, in_words
 from hybridfit.library.settings import BUILD
 
-STORAGE = 2  # of the file; the numbers in it have a version of their own (`build.VERSION`)
+# of the file; the numbers in it have a version of their own (`build.VERSION`)
+STORAGE = 3
+READ = (2, STORAGE)  # files of 2 have no slopes
 DIGESTS, CONTENTS = "intensity_digest", "contents"
 WORDS = 4096  # in a row
-Repair = Callable[[], xr.Variable]
+Repair = Callable[[str], xr.Variable]
 log = logging.getLogger("hybridfit")
 
 
@@ -50,31 +54,31 @@ def _weights(seed: int, count: int) -> NDArray[np.uint64]:
 W = _weights(1, WORDS)
 
 
-def digest_of(chunk: NDArray[np.float32]) -> int:
+def digest_of(chunk: NDArray) -> int:
     """The digest of a chunk."""
-    flat = np.ascontiguousarray(chunk, dtype="<f4").reshape(-1)
-    rows, rest = divmod(flat.size, 2 * WORDS)
-    last = np.zeros(2 * WORDS, "<f4")
+    flat = np.ascontiguousarray(chunk, dtype=chunk.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
+    rows, rest = divmod(flat.size, 8 * WORDS)
+    last = np.zeros(8 * WORDS, np.uint8)
     last[:rest] = flat[flat.size - rest :]
-    sums = np.append(flat[: rows * 2 * WORDS].view("<u8").reshape(rows, WORDS) @ W, last.view("<u8") @ W)
+    sums = np.append(flat[: rows * 8 * WORDS].view("<u8").reshape(rows, WORDS) @ W, last.view("<u8") @ W)
     with np.errstate(over="ignore"):
         return int((sums * _weights(2, rows + 1)).sum() + W[0] * np.uint64(flat.nbytes))
 
 
-def digests_of(intensity: NDArray[np.float32]) -> NDArray[np.uint64]:
-    """Those of all chunks of intensities (…, beam, direction)."""
+def digests_of(intensity: NDArray) -> NDArray[np.uint64]:
+    """Those of all chunks of intensities or slopes (…, beam, direction)."""
     shape = intensity.shape[:-2]
     return np.array([digest_of(intensity[i]) for i in np.ndindex(shape)], np.uint64).reshape(shape)
 
 
 def contents_digest(dataset: xr.Dataset) -> str:
-    """The digest of everything but the intensities themselves."""
+    """The digest of everything but the intensities and slopes themselves."""
     out = hashlib.sha256()
     for name in sorted(map(str, dataset.variables)):
         variable = dataset.variables[name]
         about = (name, variable.dims, variable.dtype.str, variable.shape, _plain(variable.attrs))
         out.update(json.dumps(about, sort_keys=True).encode())
-        if name != "intensity":
+        if name not in BULK:
             out.update(np.ascontiguousarray(variable.values).tobytes())
     attrs = {key: value for key, value in dataset.attrs.items() if key != CONTENTS}
     out.update(json.dumps(_plain(attrs), sort_keys=True).encode())
@@ -90,39 +94,49 @@ def _plain(attrs: Any) -> dict[str, Any]:
     return out
 
 
+def digests_name(name: str) -> str:
+    """The variable with the digests of another."""
+    return f"{name}_digest"
+
+
 def sealed(dataset: xr.Dataset) -> xr.Dataset:
     """A dataset with its digests, to be written."""
-    intensity = dataset.intensity
-    digests = digests_of(intensity.values)
-    out = dataset.assign({DIGESTS: (intensity.dims[:-2], digests)}).assign_attrs(storage=STORAGE)
+    bulk = [dataset[name] for name in BULK if name in dataset]
+    out = dataset.assign({digests_name(str(v.name)): (v.dims[:-2], digests_of(v.values)) for v in bulk})
+    out = out.assign_attrs(storage=STORAGE)
     return out.assign_attrs({CONTENTS: contents_digest(out)})
 
 
 def unsealed(dataset: xr.Dataset, path: Path, repair: Repair | None = None) -> xr.Dataset:
-    """A dataset that was read, without its digests: intensities are checked against them when they are read.
+    """A dataset that was read, without its digests: its chunks are checked against them when they are read.
 
     Parameters
     ----------
     dataset : xarray.Dataset, as it is in the file
     path : Path
     repair : callable, optional
-        Gives the intensities anew where they are damaged.
+        Gives the variable of a name anew where it is damaged.
 
     Raises
     ------
     LibraryError
-        Something else than the intensities is damaged.
+        Something else than the intensities and slopes is damaged.
     """
     if contents_digest(dataset) != dataset.attrs[CONTENTS]:
         raise LibraryError(damaged(path))
-    source = dataset.variables["intensity"]
-    array = CheckedArray(source, dataset.variables[DIGESTS], path, repair)
-    lazy: Any = indexing.LazilyIndexedArray(array)
-    kept = indexing.MemoryCachedArray(indexing.CopyOnWriteArray(lazy))
-    checked = xr.Variable(source.dims, kept, source.attrs, source.encoding)
-    out = dataset.drop_vars(DIGESTS).assign(intensity=checked)
-    for name in ("storage", CONTENTS):
-        del out.attrs[name]
+    out = dataset
+    for name in BULK:
+        if name not in dataset.variables:
+            continue
+        source = dataset.variables[name]
+        digests = dataset.variables[digests_name(name)]
+        array = CheckedArray(source, digests, path, None if repair is None else partial(repair, name))
+        lazy: Any = indexing.LazilyIndexedArray(array)
+        kept = indexing.MemoryCachedArray(indexing.CopyOnWriteArray(lazy))
+        checked = xr.Variable(source.dims, kept, source.attrs, source.encoding)
+        out = out.drop_vars(digests_name(name)).assign({name: checked})
+    for attribute in ("storage", CONTENTS):
+        del out.attrs[attribute]
     out.encoding = dict(dataset.encoding)
     out.set_close(dataset.close)
     return out
@@ -137,9 +151,15 @@ def damaged(path: Path, what: str = "") -> str:
 
 
 class CheckedArray(BackendArray):
-    """Intensities in a file, of which whole chunks are read and checked."""
+    """Intensities or slopes in a file, of which whole chunks are read and checked."""
 
-    def __init__(self, source: xr.Variable, digests: xr.Variable, path: Path, repair: Repair | None) -> None:
+    def __init__(
+        self,
+        source: xr.Variable,
+        digests: xr.Variable,
+        path: Path,
+        repair: Callable[[], xr.Variable] | None,
+    ) -> None:
         self.shape, self.dtype = source.shape, source.dtype
         self._source = source
         self._digests: xr.Variable | None = digests
@@ -150,7 +170,7 @@ class CheckedArray(BackendArray):
         outer = indexing.IndexingSupport.OUTER
         return indexing.explicit_indexing_adapter(key, self.shape, outer, self._read)
 
-    def _read(self, key: tuple[Any, ...]) -> NDArray[np.float32]:
+    def _read(self, key: tuple[Any, ...]) -> NDArray:
         try:
             return self._checked(key)
         except _Damaged as error:
@@ -160,10 +180,10 @@ class CheckedArray(BackendArray):
             self._source, self._digests = self._repair(), None
             return self._checked(key)
 
-    def _checked(self, key: tuple[Any, ...]) -> NDArray[np.float32]:
+    def _checked(self, key: tuple[Any, ...]) -> NDArray:
         *outer, beams, directions = key
         chunks = self._source[(*outer, slice(None), slice(None))]
-        needed, free = float(4 * chunks.size), BUILD.memory_share * free_memory()
+        needed, free = float(chunks.nbytes), BUILD.memory_share * free_memory()
         if needed > free:
             raise LibraryError(
                 f"{self._path} needs {in_words(needed)} of memory and {in_words(free)} are free; close other "

@@ -28,9 +28,10 @@ from hybridfit.library.axes import (
 )
 from hybridfit.library.build import BEYOND_DISC, FOLDED, VERSION, Progress, StructuralChange, solve
 from hybridfit.library.grid import make_table
-from hybridfit.library.integrity import log
+from hybridfit.library.integrity import STORAGE, log
 from hybridfit.library.patterns import compose_all
 from hybridfit.library.recipe import Recipe, shipped_names
+from hybridfit.library.slopes import Slopes, slopes_of, without_slopes
 from hybridfit.library.store import cache_folder, read_dataset, write_dataset
 from hybridfit.pattern.blend import Stack
 from hybridfit.pattern.expand import Table
@@ -59,6 +60,7 @@ class Library:
         self.path = path
         self._tables: dict[int, Table] = {}
         self._stacks: dict[int, Stack] = {}
+        self._slopes: dict[int, Slopes | None] = {}
 
     # ---------------------------------------------------------------- making
 
@@ -69,6 +71,7 @@ class Library:
         *,
         parameters: Mapping[str, StructuralChange] | None = None,
         device: str = "auto",
+        slopes: bool = True,
         progress: Progress | None = None,
     ) -> Library:
         """Solve the recipe.
@@ -80,6 +83,8 @@ class Library:
             Structural parameters made in Python, after those of the recipe.
         device : str
             A torch device, or "auto": a GPU if there is one.
+        slopes : bool
+            Whether it is to say how intensities depend on vibration and energy, for error bars.
         progress : callable, optional
             Called with the fraction done.
 
@@ -89,7 +94,7 @@ class Library:
             The CIF or the zone axis cannot be used, g_max leaves no diffracted beam, or a structural
             parameter does not go with the crystal.
         """
-        return cls(solve(recipe, parameters, device=device, progress=progress))
+        return cls(solve(recipe, parameters, device=device, slopes=slopes, progress=progress))
 
     @classmethod
     def open(cls, name: str | Path, *, progress: Progress | None = None) -> Library:
@@ -139,14 +144,7 @@ class Library:
 
     @staticmethod
     def cached_path(name: str | Path, recipe: Recipe | None = None) -> Path:
-        """Where `open` looks for the library of a recipe, and keeps it; there may be nothing yet.
-
-        Parameters
-        ----------
-        name : str or path
-            A `.toml` recipe, or the name of a shipped recipe.
-        recipe : Recipe, optional
-            What the name stands for, where it has been read already.
+        """Where `open` keeps the library of a recipe, by file or shipped name; there may be nothing yet.
 
         Raises
         ------
@@ -159,7 +157,7 @@ class Library:
             recipe = recipe or Recipe.read(path)
         else:
             recipe = recipe or Recipe.shipped(label)
-        return cache_folder() / f"{label}-{recipe.checksum()[:12]}-v{VERSION}.nc"
+        return cache_folder() / f"{label}-{recipe.checksum()[:12]}-v{VERSION}.{STORAGE}.nc"
 
     def save(self, path: str | Path) -> None:
         """Write the library: whole, or not at all. A thickness of a crystal is a chunk of its own."""
@@ -311,6 +309,13 @@ class Library:
             self._stacks[beams] = Stack(table, intensity, nodes, moving, self.dataset.basis.values)
         return self._stacks[beams]
 
+    def slopes(self, *, k_max: float | None = None, semi_angle: float | None = None) -> Slopes | None:
+        """Slopes along vibration and energy, None where there are none; parameters as for `table`."""
+        beams = self._beams_within(k_max, semi_angle)
+        if beams not in self._slopes:
+            self._slopes[beams] = slopes_of(self.dataset, beams)
+        return self._slopes[beams]
+
     def patterns(
         self,
         *,
@@ -368,9 +373,9 @@ class Library:
         middle, half = (t.min() + t.max()) / 2, (t.max() - t.min()) / 2
         exact = {name: axis.checked(name, structure[name]) for name, axis in self.structure.items()}
         ranges = {name: (value, value) for name, value in exact.items()}
-        window = self.window(
-            middle, half_widths=(half, largest), semi_angle=semi_angle, k_max=None, **ranges
-        ).at(**exact)
+        window, widths = Library(without_slopes(self.dataset)), (half, largest)
+        window = window.window(middle, half_widths=widths, semi_angle=semi_angle, k_max=None, **ranges)
+        window = window.at(**exact)
         table = window.table(k_max=float(np.sqrt(2) * np.abs(axis).max()), semi_angle=semi_angle)
         return compose_all(table, (t, ty, tx), axis, semi_angle=semi_angle, half_edge=window.step / 2)
 
@@ -385,11 +390,11 @@ class Library:
             )
 
 
-def _rebuilt(recipe: Recipe, cached: Path) -> xr.Variable:
-    """Intensities of a library in the cache that is damaged, which is replaced."""
+def _rebuilt(recipe: Recipe, cached: Path, name: str) -> xr.Variable:
+    """A variable of a library in the cache that is damaged, which is replaced."""
     library = Library.build(recipe)
     library.save(cached)
-    return library.dataset.intensity.variable
+    return library.dataset[name].variable
 
 
 __all__ = ["BEYOND_DISC", "FOLDED", "Library", "cache_folder"]

@@ -45,6 +45,24 @@ class BuildSettings:
     memory_share: float = threshold(
         0.9, "of the free memory", "a build may take so much; the rest is left to other programs", "design"
     )
+    coarser: float = threshold(
+        2.0,
+        "samplings",
+        "directions of slopes are so far apart; error bars need slopes to a few per cent only",
+        "benchmarks.budget",
+    )
+    vibration_step: float = threshold(
+        0.03,
+        "relative",
+        "slopes along B are a difference over this step; over 0.1 they are off by 9 %",
+        "benchmarks.budget",
+    )
+    energy_step: float = threshold(
+        0.02,
+        "relative",
+        "slopes along the energy are a difference over this step: intensities round at 1e-5",
+        "design",
+    )
     # what the one line compares with when it names the value that makes a library too large
     usual_g_max: float = threshold(
         2.3,

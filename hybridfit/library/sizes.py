@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.errors import RecipeError
+from hybridfit.library.contents import SLOPES
 from hybridfit.library.memory import free_memory, in_words
 from hybridfit.library.recipe import Recipe
 from hybridfit.library.settings import BUILD, BuildSettings
@@ -91,8 +92,9 @@ class Size:
 
     @property
     def stored(self) -> float:
-        """Bytes of the library."""
-        return 4.0 * self.crystals * self.thicknesses * self.stored_beams * self.directions
+        """Bytes of the library, its slopes included."""
+        one = self.crystals * self.thicknesses * self.stored_beams * self.directions
+        return 4.0 * one * (1 + len(SLOPES) / (2 * BUILD.coarser**2))
 
     @property
     def memory(self) -> float:
@@ -109,7 +111,8 @@ class Size:
         terms = 50 + 0.5 * (self.g_max + q) ** 2 * np.pi * 10 * self.thickest * self.wavelength
         work = 8 * strong**2 * self.directions * terms * self.crystals
         folded = 30 * self.beams(BUILD.folded * self.g_max) ** 3 * self.crystals
-        return float((work * (SLOWER_WITH_LINES if self.holz else 1) + folded) / BUILD.speed)
+        slopes = work * (1 + len(SLOPES)) / BUILD.coarser**2
+        return float((work * (SLOWER_WITH_LINES if self.holz else 1) + slopes + folded) / BUILD.speed)
 
 
 def size_of(

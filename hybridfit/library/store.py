@@ -14,8 +14,16 @@ from hybridfit.errors import HybridfitError, InputError, LibraryError
 from hybridfit.io import atomic_path
 from hybridfit.library.axes import StructuralAxis, axes_of
 from hybridfit.library.build import FORMAT, VERSION
-from hybridfit.library.contents import check_contents
-from hybridfit.library.integrity import CONTENTS, DIGESTS, STORAGE, Repair, damaged, sealed, unsealed
+from hybridfit.library.contents import BULK, check_contents
+from hybridfit.library.integrity import (
+    CONTENTS,
+    READ,
+    Repair,
+    damaged,
+    digests_name,
+    sealed,
+    unsealed,
+)
 from hybridfit.library.memory import in_words
 from hybridfit.library.recipe import Recipe
 from hybridfit.library.settings import FILE
@@ -33,7 +41,7 @@ def read_dataset(path: Path, repair: Repair | None = None) -> xr.Dataset:
     ----------
     path : Path
     repair : callable, optional
-        Gives intensities anew that turn out to be damaged when they are read.
+        Gives intensities or slopes anew that turn out to be damaged when they are read.
 
     Raises
     ------
@@ -65,17 +73,19 @@ def _checked(dataset: xr.Dataset, path: Path, repair: Repair | None) -> xr.Datas
             f"{path} has library format {attrs.get('version')}, this hybridfit reads format {VERSION}; "
             "build it again"
         )
-    if not _is(attrs.get("storage"), STORAGE) or CONTENTS not in attrs or DIGESTS not in dataset:
+    bulk = [name for name in BULK if name in dataset.variables]
+    digests = all(digests_name(name) in dataset.variables for name in bulk)
+    if not any(_is(attrs.get("storage"), one) for one in READ) or CONTENTS not in attrs or not digests:
         raise LibraryError(
             f"{path} has no digests to check its numbers by, as files of an older hybridfit; "
             f"build it again with `hybridfit library build RECIPE -o {path}`"
         )
-    declared = dataset.intensity.nbytes
-    compressed = dataset.intensity.encoding.get("zlib", False)
+    declared = sum(dataset.variables[name].nbytes for name in bulk)
+    compressed = any(dataset.variables[name].encoding.get("zlib", False) for name in bulk)
     if declared > path.stat().st_size and not compressed:
         raise LibraryError(damaged(path, f"(it declares {in_words(declared)} of intensities)"))
     try:
-        small = sum(v.nbytes for name, v in dataset.variables.items() if name != "intensity")
+        small = sum(v.nbytes for name, v in dataset.variables.items() if name not in BULK)
         if small > FILE.most_small:
             raise LibraryError(damaged(path, f"(it declares {in_words(small)} beside its intensities)"))
         checked = unsealed(dataset, path, repair)
@@ -156,11 +166,12 @@ def write_dataset(dataset: xr.Dataset, path: Path) -> None:
         The disk is full, or refuses.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    *others, nb, nd = dataset.intensity.shape
-    chunks = (*(1 for _ in others), nb, nd)
     dataset = sealed(dataset)
     encoding: dict[str, dict[str, object]] = {str(name): {"_FillValue": None} for name in dataset.variables}
-    encoding["intensity"] |= {"chunksizes": chunks, "zlib": False}
+    for name in BULK:
+        if name in dataset:
+            *others, nb, nd = dataset[name].shape
+            encoding[name] |= {"chunksizes": (*(1 for _ in others), nb, nd), "zlib": False}
     try:
         with atomic_path(path) as temporary:
             dataset.to_netcdf(temporary, engine="netcdf4", encoding=encoding)

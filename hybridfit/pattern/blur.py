@@ -30,3 +30,26 @@ def gaussian_weights(sigma):
             out[0, i + n] += sign * erf(x) / 2
             out[1, i + n] -= sign * x * np.exp(-x * x) / (np.sqrt(np.pi) * sigma)
     return out
+
+
+def sigma_of_variance(variance: float, narrowest: float) -> tuple[float, float]:
+    """σ (px) of the pixel-integrated Gaussian whose weights have this variance (px²), and dσ/dvariance.
+
+    Below the variance of the kernel of σ = narrowest, that kernel, and no slope.
+    """
+    sigma = np.sqrt(max(variance - 1 / 12, 0.05))
+    for _ in range(50):
+        value, slope = _kernel_variance(sigma)
+        step = (value - variance) / slope
+        sigma = max(sigma - step, narrowest)
+        if abs(step) < 1e-12 or (sigma == narrowest and step > 0):
+            break
+    if sigma == narrowest:
+        return sigma, 0.0
+    return sigma, 1 / _kernel_variance(sigma)[1]
+
+
+def _kernel_variance(sigma: float) -> tuple[float, float]:
+    weights, slopes = gaussian_weights(sigma)
+    square = (np.arange(len(weights)) - len(weights) // 2) ** 2
+    return float(square @ weights), float(square @ slopes)

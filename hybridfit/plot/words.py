@@ -21,6 +21,8 @@ MESSAGE_PT = (10.5, 9.0, 8.0, 7.0)  # sizes of the message: the first that leave
 MESSAGE_SHARE = 0.42  # of the panel's height that the message may take
 ROW_PT = 11.5  # size of the numbers, where there is room
 ROW_IN, LEAST_ROW_IN = 0.28, 0.10  # inches from one row of numbers to the next
+BUDGET_ROWS = 0.85  # heights of a row of numbers that a line of what an error bar contains takes
+SMALLEST_PART = 0.1  # of the error bar: smaller parts are not named
 MAIN = ("thickness", "tilt_x", "tilt_y")  # in bold
 LABEL, VALUE, ERROR, UNIT = 0.0, 0.55, 0.57, 0.83  # where the columns are, in widths of the panel
 
@@ -48,7 +50,8 @@ def draw_numbers(axis: Axes, result: Answer) -> None:
         if not (name.startswith("ellipticity") and p.stderr is None and p.value == 0)
     ]
     inches = y * box.height / DPI
-    step = min(ROW_IN, max(inches / (len(shown) + 1.2), LEAST_ROW_IN))
+    contents = budget_words(result)
+    step = min(ROW_IN, max(inches / (len(shown) + 1.2 + BUDGET_ROWS * len(contents)), LEAST_ROW_IN))
     size = min(ROW_PT, 72 * step * 0.72)
     for name, p in shown:
         _draw_row(axis, y, size, name, p, on_bound=result.status.name == "at_bound" and name in result.varied)
@@ -57,8 +60,28 @@ def draw_numbers(axis: Axes, result: Answer) -> None:
         f"residual {_per_cent(result.residual_fraction)} of the variance "
         f"(misfit {_per_cent(result.misfit_fraction)}), reduced χ² {_two_decimals(result.reduced_chi2)}"
     )
-    text = axis.text(0.0, y - 0.01, quality, va="top", fontsize=min(10, size), color=GREY)
-    shrink(text, box.width)
+    for words in (quality, *contents):
+        text = axis.text(0.0, y - 0.01, words, va="top", fontsize=min(10, size), color=GREY)
+        shrink(text, box.width)
+        y -= BUDGET_ROWS * step * DPI / box.height
+
+
+def budget_words(result: Answer) -> list[str]:
+    """What the error bars of thickness and of the less certain tilt component contain, largest first."""
+    budget = result.budget
+    tilts = [name for name in ("tilt_x", "tilt_y") if name in budget]
+    named = ["thickness"] if "thickness" in budget else []
+    if tilts:
+        named.append(max(tilts, key=lambda name: math.hypot(*budget[name].values())))
+    out = []
+    for name in named:
+        parts = sorted(budget[name].items(), key=lambda part: -part[1])
+        total = math.hypot(*budget[name].values())
+        seen = [(part, number) for part, number in parts if number > SMALLEST_PART * total]
+        known, digits = quantity(name), decimals(total) if total > 0 else 2
+        words = ", ".join(f"{part.replace('_', '-')} {number:.{digits}f}" for part, number in seen)
+        out.append(f"± of {known.label} ({known.unit}): {words}")
+    return out
 
 
 def _draw_message(axis: Axes, result: Answer) -> float:

@@ -9,11 +9,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridfit.fitting.assumptions import BUDGET_PARTS
 from hybridfit.library.axes import StructuralAxis
 from hybridfit.model import PARAMETERS
 from hybridfit.quantities import quantity
 from hybridfit.scan.positions import Positions
-from hybridfit.scan.rows import COLUMN, FIGURES, ROUTES, STATUSES, Rows
+from hybridfit.scan.rows import BUDGETED, COLUMN, FIGURES, ROUTES, STATUSES, Rows
 
 Array = NDArray[np.float64]
 DIMS = ("scan_y", "scan_x")
@@ -49,6 +50,8 @@ def map_dataset(
         _add(out, name, value, error, shape)
     for i, (name, axis) in enumerate(structure.items()):
         _add_structural(out, name, axis, rows.structure[:, i], shape)
+    for name in BUDGETED:
+        _add_budget(out, name, rows.values, shape)
     for name in FIGURES:
         _add(out, name, rows.values[:, COLUMN[name]], None, shape)
     out["status"] = _flags(rows.status, STATUSES, shape, "how the fit ended")
@@ -69,6 +72,15 @@ def _add(out: xr.Dataset, name: str, value: Array, error: Array | None, shape: t
     out[name] = (DIMS, value.reshape(shape), known.attrs)
     if error is not None:
         out[f"{name}_stderr"] = (DIMS, error.reshape(shape), known.stderr_attrs)
+
+
+def _add_budget(out: xr.Dataset, name: str, values: Array, shape: tuple[int, int]) -> None:
+    """The parts of the standard error of a parameter, on a dimension of their own."""
+    known = quantity(name)
+    parts = np.stack([values[:, COLUMN[f"{name}_budget_{part}"]].reshape(shape) for part in BUDGET_PARTS])
+    about = {"units": known.attrs["units"], "long_name": f"parts of the {known.stderr_attrs['long_name']}"}
+    out[f"{name}_budget"] = (("part", *DIMS), parts, about)
+    out.coords["part"] = ("part", list(BUDGET_PARTS), {"long_name": "what a standard error contains"})
 
 
 def _add_structural(

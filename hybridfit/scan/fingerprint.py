@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hybridfit.fitting.assumptions import checked_sigma
 from hybridfit.library.library import Library
 from hybridfit.scan.positions import Positions
 from hybridfit.scan.settings import MapSettings
@@ -42,6 +43,8 @@ def inputs_of(
     }
     if settings.flip:
         known["flip"] = True
+    if fit.sigma != checked_sigma(None):
+        known["sigma"] = dict(fit.sigma)
     for name in ("bounds", "expressions"):
         if getattr(fit, name):
             known[name] = dict(getattr(fit, name))

@@ -56,6 +56,7 @@ class Made:
     free: tuple[str, ...] = ()
     bounds: dict[str, tuple[float, float]] = field(default_factory=dict)
     expressions: dict[str, str] = field(default_factory=dict)
+    sigma: dict[str, float] = field(default_factory=dict)
     hint_rotation: float | None = None
     flip: bool = False
     opened: dict[str, Any] = field(default_factory=dict)
@@ -69,7 +70,7 @@ def attributes(
     zone = " ".join(str(int(i)) for i in np.atleast_1d(attrs["zone"]))
     kept = store.settings
     used = {key: kept[key] for key in KEPT}
-    used |= {key: kept.get(key, {}) for key in ("bounds", "expressions")}
+    used |= {key: kept.get(key, {}) for key in ("bounds", "expressions", "sigma")}
     used |= {
         "common": store.common or {},
         "flip": bool(kept.get("flip", False)),
@@ -201,7 +202,7 @@ def how_made(found: xr.Dataset) -> Made:
             )
     top, bottom, left, right = values.pop("roi")
     values |= {"free": tuple(values["free"]), "flip": bool(values["flip"])}
-    values |= {name: values[name] or {} for name in ("bounds", "expressions")}
+    values |= {name: values[name] or {} for name in ("bounds", "expressions", "sigma")}
     return Made(**values, roi=(top, bottom, left, right))
 
 
@@ -252,6 +253,7 @@ _CHECKS: dict[str, tuple[Any, str]] = {
     "free": (lambda v: isinstance(v, list) and all(isinstance(n, str) for n in v), "a list of names"),
     "bounds": (lambda v: v is None or (isinstance(v, dict) and all(map(_pair, v.values()))), "pairs by name"),
     "expressions": (lambda v: v is None or _texts(v), "texts by name"),
+    "sigma": (lambda v: v is None or (_held(v) and None not in v.values()), "numbers by name"),
     "hint_rotation": (lambda v: v is None or _is_number(v), "a number of degrees"),
     "flip": (lambda v: v is None or isinstance(v, bool), "true or false"),
     "opened": (_opened, "options of open_scan"),

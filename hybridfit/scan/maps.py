@@ -80,7 +80,7 @@ def map_scan(
     progress : callable(MapReport), optional
     settings : MapSettings, optional
         All of the following at once; those that are given by name as well replace them.
-    method, background, fix, free, bounds, expressions, flip
+    method, background, fix, free, bounds, expressions, sigma, flip
         As for `Fitter`; scale and centre are in pixels of the camera, whatever the binning.
     common : names of parameters that all positions share, default scale, rotation and ellipticity
         Found in a first pass over a few positions, then held.
@@ -259,6 +259,7 @@ def fit_at(found: xr.Dataset, y: int, x: int, library: Library | None = None) ->
         free=made.free,
         bounds=made.bounds,
         expressions=made.expressions,
+        sigma=made.sigma,
         hints=Hints(rotation=made.hint_rotation),
         flip=made.flip,
         keep_model=True,

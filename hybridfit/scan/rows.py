@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridfit.fitting.assumptions import BUDGET_PARTS
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.result import FitResult, Status
 from hybridfit.fitting.route import Route
@@ -25,8 +26,10 @@ ROUTES = (
     Route.library_match,
 )
 FIGURES = ("intensity_factor", "residual_fraction", "misfit_fraction", "reduced_chi2")
+BUDGETED = ("thickness", "tilt_x", "tilt_y")
+BUDGET = tuple(f"{name}_budget_{part}" for name in BUDGETED for part in BUDGET_PARTS)
 # the covariance of the two components of tilt is what the errors of magnitude and azimuth need
-FIELDS = (*PARAMETERS, *(f"{name}_stderr" for name in PARAMETERS), "tilt_covariance", *FIGURES)
+FIELDS = (*PARAMETERS, *(f"{name}_stderr" for name in PARAMETERS), "tilt_covariance", *FIGURES, *BUDGET)
 COLUMN = {name: i for i, name in enumerate(FIELDS)}
 GOOD = (STATUSES.index("converged"), STATUSES.index("at_bound"))
 # nothing fits, a second minimum is as deep, or the fit failed: another start may do better
@@ -112,6 +115,10 @@ def row_of(result: FitResult, pixel: int = 1, structural: Sequence[str] = ()) ->
             error = p[name].stderr
             values[0, COLUMN[f"{name}_stderr"]] = math.nan if error is None else error
         values[0, COLUMN["tilt_covariance"]] = result.covariance_of("tilt_x", "tilt_y")
+        for name, parts in result.budget.items():
+            if name in BUDGETED:
+                for part, number in parts.items():
+                    values[0, COLUMN[f"{name}_budget_{part}"]] = number
         for name in FIGURES:
             values[0, COLUMN[name]] = getattr(result, name)
         _to_camera(values[0], pixel)

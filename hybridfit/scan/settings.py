@@ -160,6 +160,7 @@ class MapSettings:
     free: Sequence[str] = ()
     bounds: Mapping[str, tuple[float, float]] | None = None
     expressions: Mapping[str, str] | None = None
+    sigma: Mapping[str, float] | None = None
     common: Sequence[str] = COMMON
     hint_rotation: float | None = None
     average: int = 1
@@ -196,6 +197,7 @@ class MapSettings:
             free=self.free,
             bounds=self.bounds or {},
             expressions=self.expressions or {},
+            sigma=self.sigma or {},
             hints=Hints(rotation=self.hint_rotation),
             flip=self.flip,
         )
@@ -210,6 +212,7 @@ class MapOptions(TypedDict, total=False):
     free: Sequence[str]
     bounds: Mapping[str, tuple[float, float]] | None
     expressions: Mapping[str, str] | None
+    sigma: Mapping[str, float] | None
     common: Sequence[str]
     hint_rotation: float | None
     average: int

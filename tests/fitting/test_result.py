@@ -39,7 +39,10 @@ CONTRACT = PARAMETER_KEYS | {
     "candidates",
     "seconds",
 }
-BEYOND_THE_CONTRACT = {"route", "library", "misfit_fraction", "ellipticity_a", "ellipticity_b"}
+BEYOND_THE_CONTRACT = {
+    *("route", "library", "misfit_fraction", "ellipticity_a", "ellipticity_b"),
+    *("budget", "budget_lacks", "assumed"),
+}
 
 
 @pytest.fixture(scope="module")

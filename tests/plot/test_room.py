@@ -26,6 +26,8 @@ EVERY = {
     "structure": lambda r: replace(r, structure=STRUCTURE, message=LONG, status=Status.ambiguous),
     "long names": lambda r: replace(r, source="a" * 90 + ".tif", library="LaSrMnO3 with vacancies " * 4),
     "flipped": lambda r: replace(r, flipped=True),
+    "budget": lambda r: replace(r, budget=BUDGET),
+    "budget, long message": lambda r: replace(r, budget=BUDGET, message=LONG, structure=STRUCTURE),
     "nothing known": lambda r: replace(
         r.with_(**(dict.fromkeys(r.parameters, np.nan) | {"semi_angle": 12.0})),
         whole_curve=None,
@@ -39,6 +41,17 @@ LONG = (
     "library do not agree. Another orientation of the crystal (polarity −1) gives the same pattern at this "
     "thickness: the rotation decides between them, and with it the sign of the tilt (--hint-rotation)."
 )
+BUDGET = {
+    "thickness": {
+        "counting": 0.004,
+        "misfit": 0.012,
+        "vibration": 0.028,
+        "energy": 0.0043,
+        "semi_angle": 0.0001,
+    },
+    "tilt_x": {"counting": 0.004, "misfit": 0.011, "vibration": 0.001, "energy": 0.001, "semi_angle": 0.0},
+    "tilt_y": {"counting": 0.004, "misfit": 0.01, "vibration": 0.001, "energy": 0.001, "semi_angle": 0.0},
+}
 STRUCTURE = {
     "polarity": Parameter(-1.0, None, None, "1", {-1.0: 0.981, 1.0: 0.019}),
     "oxygen_octahedral_rotation": Parameter(3.14159, 0.00012, None, "degree"),

@@ -32,3 +32,12 @@ def test_values_and_errors_are_written_to_the_digits_that_matter():
     assert measured(Parameter(13.6, np.nan, None)) == "13.6"
     assert measured(Parameter(120.0, 0.001, None)) == "120.0000 ± 0.0010"
     assert measured(Parameter(13.6, 1e-12, None)).endswith("± 1e−12")
+
+
+def test_the_parts_of_an_error_bar_are_named_the_largest_first(result, words):
+    parts = {"counting": 0.004, "misfit": 0.012, "vibration": 0.028, "energy": 0.003, "semi_angle": 0.0001}
+    tilts = {"tilt_x": {"counting": 0.002}, "tilt_y": {"counting": 0.004, "misfit": 0.003}}
+    shown = words(plot_fit(replace(result, budget={"thickness": parts, **tilts})))
+    assert "± of thickness (nm): vibration 0.028, misfit 0.012, counting 0.004\n" in shown
+    assert "± of tilt y (mrad): counting 0.0040, misfit 0.0030" in shown and "of tilt x" not in shown
+    assert "± of" not in words(plot_fit(result))

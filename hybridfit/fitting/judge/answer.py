@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridfit.fitting.assumptions import PARTS
 from hybridfit.fitting.candidates import Candidate, canonical
 from hybridfit.fitting.judge.status import Verdict, in_another_orientation, judge, on_bound
 from hybridfit.fitting.parameter import Parameter
+from hybridfit.fitting.refine.budget import Marginal, marginalise
 from hybridfit.fitting.refine.least_squares import Refinement
 from hybridfit.fitting.refine.minima import Minima
 from hybridfit.fitting.refine.refiner import Minimum
@@ -22,10 +24,20 @@ from hybridfit.fitting.route import Route
 from hybridfit.fitting.settings import FitSettings
 from hybridfit.frame import Frame
 from hybridfit.library.library import Library
+from hybridfit.library.slopes import knows_vibration
 
 Array = NDArray[np.float64]
 
 NORMAL_95 = 1.96
+WORDS = {
+    "debye_waller": "Debye–Waller factors",
+    "energy": "an energy",
+    "semi_angle": "a semi-angle",
+}
+OTHER_THAN_ASSUMED = (
+    "The pattern wants {what} of {factor:.3g} ± {stderr:.1g} times what was taken: correct the recipe "
+    "or the option, or widen --sigma."
+)
 
 
 @dataclass(frozen=True)
@@ -78,8 +90,11 @@ def make_result(
     """
     best, refiner, settings = minima.best, minima.refiner, minima.refiner.settings
     region, fit, own = best.region, best.fit, refiner.library
-    values, covariance, errors, bounds = _canonical(fit, own.rotation_order)
     bounded = on_bound(best, own, settings)
+    told = _told(own, settings, fit)
+    known = marginalise(fit, settings.sigma, told, held=bool(bounded), settings=settings.refining)
+    marginal, bounds = _canonical(known, fit.bounds, own.rotation_order)
+    values, covariance, errors = marginal.values, marginal.covariance, marginal.errors
     verdict = judge(best, minima.rivals, bounded, doubt, settings)
     parameters, structure = {}, {}
     for name, value in values.items():
@@ -96,7 +111,9 @@ def make_result(
     t = parameters["thickness"]
     # χ²(t) is a parabola whose naive standard error is its half-width at Δχ² = 1
     rise = settings.judging.range10
-    half = None if t.stderr is None else t.stderr / fit.inflation * np.sqrt(rise * fit.chi2)
+    half = None
+    if t.stderr is not None:
+        half = fit.errors["thickness"] / fit.inflation * np.sqrt(rise * fit.chi2)
     freedom = max(fit.residual.size - len(fit.names) - len(fit.coefficients), 1)
     look = None
     if settings.whole_curve and origin.route is not Route.full_search and origin.method != "cnn":
@@ -109,11 +126,14 @@ def make_result(
         route=origin.route,
         status=verdict.status,
         detail=verdict.detail,
-        remarks=_remarks(verdict, origin),
+        remarks=_remarks(verdict, origin, marginal),
         parameters=parameters,
         structure={name: structure[name] for name in library.structure if name in structure},
         varied=fit.names,
         covariance=covariance,
+        budget=_budget(marginal, own, bounded),
+        assumed=marginal.assumed,
+        budget_lacks=tuple(PARTS[name] for name in marginal.lacking),
         bounds=bounds,
         thickness_range10=None if half is None else (float(t.value - half), float(t.value + half)),
         library_range=own.thickness_range,
@@ -124,7 +144,7 @@ def make_result(
         misfit_fraction=float(fit.noise.misfit / region.variance),
         n_effective=fit.n_effective,
         seed=origin.seed,
-        candidates=_candidates(minima, settings) if candidates is None else tuple(candidates),
+        candidates=_candidates(minima, settings, marginal) if candidates is None else tuple(candidates),
         curve=origin.curve,
         seconds=dict(seconds),
         thumbnail=_thumbnail(best),
@@ -135,7 +155,7 @@ def make_result(
     )
 
 
-def _candidates(minima: Minima, settings: FitSettings) -> tuple[Candidate, ...]:
+def _candidates(minima: Minima, settings: FitSettings, marginal: Marginal) -> tuple[Candidate, ...]:
     """The answer, then the other minima, best first, each once."""
     best, order, same = minima.best, minima.refiner.library.rotation_order, settings.refining.same
     kept = [best.answer]
@@ -145,35 +165,60 @@ def _candidates(minima: Minima, settings: FitSettings) -> tuple[Candidate, ...]:
             rivals.append(rival)
     kept += [rival.answer for rival in rivals]
     kept += [c for c in minima.left if not any(c.same_as(other, order, same) for other in kept)]
-    return (kept[0], *sorted(kept[1:], key=lambda c: c.chi2))
+    answer = kept[0]
+    if marginal.assumed:
+        names = ("thickness", "tilt_x", "tilt_y", "centre_x", "centre_y", "scale", "rotation")
+        answer = replace(answer, **{name: marginal.values[name] for name in names})
+    return (answer, *sorted(kept[1:], key=lambda c: c.chi2))
+
+
+def _told(library: Library, settings: FitSettings, fit: Refinement) -> set[str]:
+    """What is fitted, or known to the user, of what is taken for granted otherwise."""
+    out = {"debye_waller"} if knows_vibration(library.dataset.attrs, library.structure) else set()
+    if "semi_angle" in (*fit.names, *settings.fix, *settings.expressions):
+        out.add("semi_angle")
+    return out
+
+
+def _budget(marginal: Marginal, library: Library, bounded: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """The parts of the error bars of what a user reads."""
+    names = ("thickness", "tilt_x", "tilt_y", *library.structure)
+    parts = {name: marginal.parts(name) for name in names if name not in bounded}
+    return {name: each for name, each in parts.items() if each}
 
 
 def _canonical(
-    fit: Refinement, order: int
-) -> tuple[dict[str, float], Array | None, dict[str, float], dict[str, tuple[float, float]]]:
-    """Values, covariance, errors and bounds with the rotation in (−180/n, 180/n]; the tilt turns along."""
-    values, errors, bounds = dict(fit.values), dict(fit.errors), dict(fit.bounds)
-    covariance, names = fit.covariance, list(fit.names)
+    marginal: Marginal, limits: Mapping[str, tuple[float, float]], order: int
+) -> tuple[Marginal, dict[str, tuple[float, float]]]:
+    """An answer and its bounds with the rotation in (−180/n, 180/n]; the tilt turns along."""
+    values, errors, bounds = dict(marginal.values), dict(marginal.errors), dict(limits)
+    names = list(marginal.names)
     x, y, rotation = canonical(values["tilt_x"], values["tilt_y"], values["rotation"], order)
     angle = np.deg2rad(values["rotation"] - rotation)
-    if abs(angle) > 1e-9 and {"tilt_x", "tilt_y"} <= set(names) and covariance is not None:
+    if abs(angle) > 1e-9 and {"tilt_x", "tilt_y"} <= set(names) and marginal.covariance is not None:
         c, s = np.cos(angle), np.sin(angle)
         i, j = names.index("tilt_x"), names.index("tilt_y")
         turn = np.eye(len(names))
         turn[i, i], turn[i, j], turn[j, i], turn[j, j] = c, -s, s, c
-        covariance = turn @ covariance @ turn.T
+        marginal = marginal.turned(turn)
+        assert marginal.covariance is not None
         for name, index in (("tilt_x", i), ("tilt_y", j)):
-            errors[name] = float(np.sqrt(covariance[index, index]))
+            errors[name] = float(np.sqrt(marginal.covariance[index, index]))
     for name, value in (("tilt_x", x), ("tilt_y", y), ("rotation", rotation)):
         values[name] = float(value)
         if name in bounds:
             reach = max(abs(value), *(abs(bound) for bound in bounds[name]))
             bounds[name] = (-reach, reach)
-    return values, covariance, errors, bounds
+    return replace(marginal, values=values, errors=errors), bounds
 
 
-def _remarks(verdict: Verdict, origin: Origin) -> tuple[str, ...]:
-    return tuple(remark for remark in (*verdict.remarks, origin.remark) if remark)
+def _remarks(verdict: Verdict, origin: Origin, marginal: Marginal) -> tuple[str, ...]:
+    known = [
+        OTHER_THAN_ASSUMED.format(what=WORDS[name], factor=1 + a.offset, stderr=a.stderr)
+        for name, a in marginal.assumed.items()
+        if a.told and abs(a.offset) > NORMAL_95 * a.sigma
+    ]
+    return tuple(remark for remark in (*verdict.remarks, *known, origin.remark) if remark)
 
 
 def _name(library: Library) -> str:

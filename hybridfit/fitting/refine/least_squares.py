@@ -73,6 +73,8 @@ class Refinement:
         Number of independent pixels that the residual amounts to.
     lmfit_result, minimizer : MinimizerResult, Minimizer
         lmfit's own, as lmfit left them.
+    problem : Problem or None
+        Model, data and the last weights.
     """
 
     values: Mapping[str, float]
@@ -91,6 +93,7 @@ class Refinement:
     n_effective: float
     lmfit_result: Any = field(repr=False)
     minimizer: Any = field(repr=False)
+    problem: Problem | None = field(default=None, repr=False)
 
     @property
     def sum_of_squares(self) -> float:
@@ -141,7 +144,7 @@ class Problem:
         """Columns with their derivatives; the Levenberg–Marquardt step asks for both at one point."""
         values = params.valuesdict()
         if self._last is None or not _same(self._last[0], values):
-            self._last = dict(values), self.model.evaluate(values, [*_fitted(params), *_tied(params)])
+            self._last = dict(values), self.model.evaluate(values, [*_fitted(params), *tied_names(params)])
         return self._last[1]
 
     def sensitivity(self, params: lmfit.Parameters) -> Array:
@@ -150,7 +153,7 @@ class Problem:
         if self._slopes is None or self._slopes[0] is not columns:
             coefficients, _, q = self.linear(columns)
             slopes = columns.sensitivity(coefficients)
-            if _tied(params):
+            if tied_names(params):
                 p = len(_fitted(params))
                 slopes = slopes[:p] + tie_slopes(params).T @ slopes[p:]
             slopes *= self.root_weights
@@ -169,14 +172,14 @@ def _fitted(params: lmfit.Parameters) -> list[str]:
     return [name for name, p in params.items() if p.vary]
 
 
-def _tied(params: lmfit.Parameters) -> list[str]:
+def tied_names(params: lmfit.Parameters) -> list[str]:
     """Names of the parameters that an expression ties to others."""
     return [name for name, p in params.items() if p.expr]
 
 
 def tie_slopes(params: lmfit.Parameters) -> Array:
     """(tied, fitted): derivatives of the tied parameters, by central differences of their expressions."""
-    fitted, tied = _fitted(params), _tied(params)
+    fitted, tied = _fitted(params), tied_names(params)
     trial = copy.deepcopy(params)
     for name in fitted:  # a bound would cut the step
         trial[name].set(min=-np.inf, max=np.inf)
@@ -258,12 +261,12 @@ def refine(
             break
     covariance, inflation, n_effective = None, 1.0, float(model.n_pixels)
     if effort.errors and names:
-        covariance, inflation, n_effective = _honest_covariance(problem, params, residual, found, settings)
+        covariance, inflation, n_effective = honest_covariance(problem, params, residual, found, settings)
     return Refinement(
         values={name: float(p.value) for name, p in params.items()},
         names=tuple(names),
         covariance=covariance,
-        errors=_errors(params, covariance),
+        errors=errors_of(params, covariance),
         bounds={name: (float(params[name].min), float(params[name].max)) for name in names},
         settled=settled or bool(getattr(result, "success", False)),
         evaluations=int(getattr(result, "nfev", 0) or 0),
@@ -276,6 +279,7 @@ def refine(
         n_effective=n_effective,
         lmfit_result=result,
         minimizer=fitter,
+        problem=problem if effort.errors else None,
     )
 
 
@@ -287,11 +291,19 @@ def _settled(problem: Problem, params: lmfit.Parameters, within: float) -> bool:
     return bool((np.abs(step) <= within * np.sqrt(np.maximum(np.diag(inverse), 0))).all())
 
 
-def _honest_covariance(
-    problem: Problem, params: lmfit.Parameters, residual: Array, noise: Noise, settings: RefineSettings
+def honest_covariance(
+    problem: Problem,
+    params: lmfit.Parameters,
+    residual: Array,
+    noise: Noise,
+    settings: RefineSettings = REFINE,
+    more: int = 0,
 ) -> tuple[Array, float, float]:
-    """Covariance of the fitted parameters, the inflation of their standard errors, and N_eff."""
-    n, p = problem.model.n_pixels, len(_fitted(params))
+    """Covariance of the fitted parameters, the inflation of their standard errors, and N_eff.
+
+    more is the number of parameters that have been fitted besides.
+    """
+    n, p = problem.model.n_pixels, len(_fitted(params)) + more
     j = problem.sensitivity(params)
     inverse = np.linalg.pinv(j @ j.T, rcond=1e-14, hermitian=True)
     standardised = problem.root_weights * residual
@@ -304,13 +316,13 @@ def _honest_covariance(
     return np.asarray(inverse * inflation, float), float(np.sqrt(inflation)), n_effective
 
 
-def _errors(params: lmfit.Parameters, covariance: Array | None) -> dict[str, float]:
+def errors_of(params: lmfit.Parameters, covariance: Array | None) -> dict[str, float]:
     """Standard errors of the fitted parameters, and of those that are tied to them."""
     if covariance is None:
         return {}
     errors = np.sqrt(np.maximum(np.diag(covariance), 0))
     out = {name: float(error) for name, error in zip(_fitted(params), errors, strict=True)}
-    if tied := _tied(params):
+    if tied := tied_names(params):
         slopes = tie_slopes(params)
         spread = np.sqrt(np.maximum(np.einsum("ti,ij,tj->t", slopes, covariance, slopes), 0))
         out |= {name: float(error) for name, error in zip(tied, spread, strict=True)}

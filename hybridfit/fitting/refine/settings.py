@@ -136,6 +136,25 @@ class RefineSettings:
     )
 
     # ---- errors
+    slope_accuracy: float = threshold(
+        0.1,
+        "of a shift",
+        "how far vibration and energy shift an answer is known so well: slopes are differences, on a coarse"
+        " grid, and patterns are not quite linear in them",
+        "benchmarks.budget",
+    )
+    joint_near: float = threshold(
+        0.003,
+        "relative",
+        "where the semi-angle is not farther from what was taken, the model is not evaluated again",
+        "benchmarks.budget",
+    )
+    joint_passes: int = threshold(
+        2,
+        "rounds",
+        "what is taken for granted and the weights of pixels are found in turn for so many rounds",
+        "benchmarks.budget",
+    )
     misfit_along: float = threshold(
         1.35,
         "times",

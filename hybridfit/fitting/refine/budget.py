@@ -1,0 +1,158 @@
+"""What an error bar contains: noise, misfit, and what the library and the user took for granted.
+
+The covariance of an answer is λ (JᵀJ)⁻¹ + B V Bᵀ (see `joint`).  Its parts are
+
+    counting    (JᵀJ)⁻¹ Jᵀ R J (JᵀJ)⁻¹, R the share of counting in each pixel's variance,
+    misfit      the rest of λ (JᵀJ)⁻¹,
+    others      B V Bᵀ, shared out in proportion to B_j² V_jj.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import lmfit
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridfit.fitting.assumptions import COUNTING, MISFIT, PARTS, Assumed
+from hybridfit.fitting.refine.joint import together
+from hybridfit.fitting.refine.least_squares import Problem, Refinement, errors_of
+from hybridfit.fitting.refine.settings import REFINE, RefineSettings
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Marginal:
+    """An answer with what was taken for granted marginalised.
+
+    Attributes
+    ----------
+    values : mapping of parameter name to value
+    names : tuple of str
+        The p fitted ones.
+    covariance : (p, p) array or None
+    errors : mapping of parameter name to standard error
+    counting, honest : (p, p) arrays or None
+        Covariance of counting noise, and of noise and misfit.
+    bias : (p, q) array
+        B, of the q nuisances.
+    spread : (q, q) array
+        V.
+    assumed : mapping of the name of each nuisance to what the pattern says of it
+    lacking : tuple of str
+        Names of nuisances that the library knows no slopes of.
+    """
+
+    values: Mapping[str, float]
+    names: tuple[str, ...]
+    covariance: Array | None
+    errors: Mapping[str, float]
+    counting: Array | None
+    honest: Array | None
+    bias: Array
+    spread: Array
+    assumed: Mapping[str, Assumed]
+    lacking: tuple[str, ...]
+
+    def turned(self, turn: Array) -> Marginal:
+        """The same where other parameters, turn (p, p) times these, are the fitted ones."""
+        if self.covariance is None:
+            return self
+        covariance, counting, honest = (
+            None if c is None else turn @ c @ turn.T for c in (self.covariance, self.counting, self.honest)
+        )
+        bias = turn @ self.bias
+        return replace(self, bias=bias, covariance=covariance, counting=counting, honest=honest)
+
+    def parts(self, name: str) -> dict[str, float]:
+        """Standard errors of a fitted parameter by what they come from; their squares add up."""
+        if self.counting is None or self.honest is None or name not in self.names:
+            return {}
+        i = self.names.index(name)
+        honest = max(float(self.honest[i, i]), 0.0)
+        counting = float(np.clip(self.counting[i, i], 0, honest))
+        out = {COUNTING: counting, MISFIT: honest - counting}
+        shares = self.bias[i] ** 2 * np.diag(self.spread)
+        whole = max(float(self.bias[i] @ self.spread @ self.bias[i]), 0.0)
+        total = float(shares.sum())
+        for nuisance, share in zip(self.assumed, shares, strict=True):
+            out[PARTS[nuisance]] = whole * float(share) / total if total > 0 else 0.0
+        return {part: float(np.sqrt(variance)) for part, variance in out.items()}
+
+
+def marginalise(
+    fit: Refinement,
+    sigma: Mapping[str, float],
+    told: Iterable[str] = (),
+    *,
+    held: bool = False,
+    settings: RefineSettings = REFINE,
+) -> Marginal:
+    """The answer of a fit with what it took for granted marginalised.
+
+    Parameters
+    ----------
+    fit : Refinement
+    sigma : mapping of nuisance name to its relative standard deviation
+        Those of 0 are exact, and do not take part.
+    told : names of nuisances that are fitted, or that the user knows
+    held : bool
+        Leave the values where they are, and the nuisances to their priors: a parameter is on a bound.
+    settings : RefineSettings
+    """
+    none = np.zeros((len(fit.names), 0))
+    plain = Marginal(
+        fit.values,
+        fit.names,
+        fit.covariance,
+        fit.errors,
+        None,
+        None,
+        none,
+        none[:0],
+        {},
+        (),
+    )
+    problem = fit.problem
+    if problem is None or fit.covariance is None:
+        return plain
+    params = fit.lmfit_result.params
+    plain = replace(plain, counting=_counting(problem, params, fit), honest=fit.covariance)
+    wanted = [name for name, s in sigma.items() if s > 0 and name not in set(told)]
+    if not wanted:
+        return plain
+    slopes = problem.model.assumption_slopes(params.valuesdict())
+    lacking = tuple(name for name in wanted if name not in slopes)
+    names = [name for name in wanted if name in slopes]
+    if not names:
+        return replace(plain, lacking=lacking)
+    used = {name: sigma[name] for name in names}
+    joint = together(fit, used, slopes, held=held, settings=settings)
+    bias, spread = joint.bias, joint.spread
+    covariance = joint.honest + bias @ spread @ bias.T
+    assumed = {
+        name: Assumed(sigma[name], float(sigma[name] * s), float(sigma[name] * np.sqrt(v)))
+        for name, s, v in zip(names, joint.shift, np.diag(spread), strict=True)
+    }
+    return replace(
+        plain,
+        values={**fit.values, **joint.values},
+        covariance=covariance,
+        counting=joint.counting,
+        honest=joint.honest,
+        errors=errors_of(params, covariance),
+        bias=bias,
+        spread=spread,
+        assumed=assumed,
+        lacking=lacking,
+    )
+
+
+def _counting(problem: Problem, params: lmfit.Parameters, fit: Refinement) -> Array:
+    """Covariance of the fitted parameters from counting noise alone."""
+    j = problem.sensitivity(params)
+    half = np.linalg.pinv(j @ j.T, rcond=1e-14, hermitian=True) @ j
+    return np.asarray(half * (fit.noise.counting(fit.model) / fit.noise.variance(fit.model)) @ half.T, float)

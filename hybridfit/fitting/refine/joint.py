@@ -1,0 +1,168 @@
+"""Parameters and what is taken for granted, found together from where a fit ended.
+
+Let J be the projected, weighted Jacobian of the fitted parameters and D that of the nuisances s (vibration,
+energy, semi-angle) in units of their prior standard deviations.  With residual r and λ the inflation that
+makes naive variances honest (`least_squares`), the log-posterior of a step (δ, Δs) from (θ, s) is
+
+    −½ |r − J δ − D Δs|²/λ − ½ |s + Δs|²,
+
+so that the prior counts in the units of the inflated noise.  With B = (JᵀJ)⁻¹ JᵀD, by which the nuisances
+move the answer, D⊥ = D − J B, what no parameter can imitate, and S = D⊥ᵀD⊥ + λ,
+
+    Δs = S⁻¹ (D⊥ᵀ r − λ s),              δ = (JᵀJ)⁻¹ Jᵀ (r − D Δs),
+    V = cov(s) = λ S⁻¹,                  cov(θ) = λ (JᵀJ)⁻¹ + B V Bᵀ.
+
+Where the data are silent, V = 1 and the answer stays; where they speak, V is small, and the answer is that of
+the crystal that they show.  Misfit that the nuisances explain is none: noise and weights are estimated again
+from the residual that a step leaves.  The first step is made from the answer of the fit; where it moves rims
+far, which is not linear, the next one is made from where it led.  Vibration and energy stay linear,
+with slopes that are good to `RefineSettings.slope_accuracy`: that share of a shift is added to its standard
+error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import lmfit
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridfit.fitting.refine.least_squares import Problem, Refinement, honest_covariance, tied_names
+from hybridfit.fitting.refine.noise import estimate_noise
+from hybridfit.fitting.refine.settings import REFINE, RefineSettings
+
+Array = NDArray[np.float64]
+OWN = "semi_angle"  # a parameter of the model
+
+
+class Joint(NamedTuple):
+    """An answer of p parameters and q nuisances.
+
+    values : mapping of the fitted and the tied parameters to their values
+    shift : (q,) array, in units of the priors
+    bias : (p, q) array, B
+    spread : (q, q) array, V
+    counting, honest : (p, p) arrays
+        Covariance of counting noise alone, and of noise and misfit, at fixed nuisances.
+    """
+
+    values: Mapping[str, float]
+    shift: Array
+    bias: Array
+    spread: Array
+    counting: Array
+    honest: Array
+
+
+def together(
+    fit: Refinement,
+    sigma: Mapping[str, float],
+    slopes: Mapping[str, Array],
+    *,
+    held: bool = False,
+    settings: RefineSettings = REFINE,
+) -> Joint:
+    """Find parameters and nuisances together.
+
+    Parameters
+    ----------
+    fit : Refinement
+        With its problem.
+    sigma : mapping of nuisance name to its relative standard deviation
+    slopes : mapping of the same names to (n,) derivatives of the pattern's column along ln of each
+    held : bool
+        Leave everything where it is, and the nuisances to their priors.
+    settings : RefineSettings
+    """
+    old = fit.problem
+    assert old is not None
+    params: lmfit.Parameters = fit.lmfit_result.params
+    before = {name: float(p.value) for name, p in params.items()}
+    try:
+        return _together(fit, old, params, sigma, slopes, held, settings)
+    finally:  # lmfit's own result says where the fit ended
+        _set(params, before)
+
+
+def _together(
+    fit: Refinement,
+    old: Problem,
+    params: lmfit.Parameters,
+    sigma: Mapping[str, float],
+    slopes: Mapping[str, Array],
+    held: bool,
+    settings: RefineSettings,
+) -> Joint:
+    """`together`; the values of params are changed."""
+    names = [*sigma]
+    q, own = len(names), names.index(OWN) if OWN in names else None
+    along = np.stack([fit.coefficients[0] * sigma[name] * slopes[name] for name in names])
+    linear = along.copy()  # what a shift adds to the image beside what the model does
+    if own is not None:
+        linear[own] = 0
+    given = old.root_weights**2 * fit.noise.variance(fit.model)
+    noise, problem, inflation = fit.noise, old, fit.inflation
+    honest = np.asarray(fit.covariance)
+    s, ds, step, spread = np.zeros(q), np.zeros(q), np.zeros(len(fit.names)), np.eye(q)
+    moved = False
+    for turn in range(1 if held else settings.joint_passes):
+        columns = problem.columns(params)
+        coefficients, image, basis = problem.linear(columns)
+        j = problem.sensitivity(params)
+        half = np.linalg.pinv(j @ j.T, rcond=1e-14, hermitian=True) @ j
+        if own is not None and moved and turn == 1:  # where the first step led
+            rim = problem.model.evaluate(params.valuesdict(), (OWN,)).pattern_slopes
+            assert rim is not None
+            along[own] = coefficients[0] * sigma[OWN] * fit.values[OWN] * rim[0]
+        d = along * problem.root_weights
+        d -= (d @ basis) @ basis.T
+        bias = half @ d.T
+        if held:
+            break
+        r = problem.root_weights * (problem.data - image)
+        alone = d - bias.T @ j
+        normal = alone @ alone.T + inflation**2 * np.eye(q)
+        ds = np.linalg.solve(normal, alone @ r - inflation**2 * s)
+        step = half @ (r - ds @ d)
+        spread = inflation**2 * np.linalg.inv(normal)
+        left = (r - ds @ d - step @ j) / problem.root_weights
+        noise = estimate_noise(left, image, problem.model.mask)
+        problem = problem.weighted(given / noise.variance(fit.model))
+        honest, inflation, _ = honest_covariance(problem, params, left, noise, settings, q)
+        if turn == 0 and own is not None and abs(ds[own]) * sigma[OWN] > settings.joint_near:
+            moved, s = True, s + ds
+            _move(fit, params, step)
+            params[OWN].value = fit.values[OWN] * (1 + sigma[OWN] * s[own])
+            problem = Problem(problem.model, old.data - s @ linear, problem.root_weights**2)
+            ds, step = np.zeros(q), np.zeros(len(fit.names))
+    counting = noise.counting(fit.model) / noise.variance(fit.model)
+    slack = np.array([0.0 if name == OWN else settings.slope_accuracy for name in names]) * (s + ds)
+    _move(fit, params, step)
+    return Joint(
+        {name: float(params[name].value) for name in (*fit.names, *tied_names(params))},
+        s + ds,
+        bias,
+        spread + np.diag(slack**2),
+        half * counting @ half.T,
+        honest,
+    )
+
+
+def _move(fit: Refinement, params: lmfit.Parameters, step: Array) -> None:
+    """Move the fitted parameters by a step, within their bounds; tied ones follow."""
+    new = {}
+    for name, by in zip(fit.names, step, strict=True):
+        low, high = fit.bounds[name]
+        new[name] = float(np.clip(params[name].value + by, low, high))
+    if step.any():
+        _set(params, new)
+
+
+def _set(params: lmfit.Parameters, values: Mapping[str, float]) -> None:
+    """Give parameters values; those with an expression follow from the others."""
+    for name, value in values.items():
+        if not params[name].expr:
+            params[name].value = value
+    params.update_constraints()
