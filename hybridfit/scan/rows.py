@@ -23,7 +23,7 @@ STATUSES = (*(status.name for status in Status), "unusable", "unreadable", "not_
 ROUTES = (
     *(Route.network, Route.neighbour, Route.wider_window, Route.full_search, Route.seed_given),
     "none",
-    Route.library_match,
+    *(Route.library_match, Route.few_electrons),
 )
 FIGURES = ("intensity_factor", "residual_fraction", "misfit_fraction", "reduced_chi2")
 BUDGETED = ("thickness", "tilt_x", "tilt_y")

@@ -62,6 +62,7 @@ def minimum_of(weigher: Weigher, weighed: Weighed, point: Point, covariance: Arr
         chi2=float((residual**2 / variance).sum()),
         inflation=1.0,
         n_effective=float(len(residual)),
+        problem=None,  # counting outweighs vibration and energy, which have no part in the modes
     )
     return Minimum(region, fit, at)
 
