@@ -63,7 +63,8 @@ def test_a_picture_gets_chi2_over_the_whole_library(small_library, frame):
     np.testing.assert_array_equal(sent.whole_curve, seen[1].whole_curve)
     assert seen[0].curve_searched and not (seen[1].curve_searched or sent.curve_searched)
     np.testing.assert_array_equal(seen[1].to_dataset()["searched_thickness"], thickness)
-    assert thickness[chi2.argmin()] == pytest.approx(seen[1].thickness)
+    # the answer lies beside the least χ² by what vibration, energy and semi-angle move it
+    assert thickness[chi2.argmin()] == pytest.approx(seen[1].thickness, abs=0.1)
     assert chi2.min() == pytest.approx(seen[1].residual_fraction, rel=0.3)
     assert seen[1].thickness == seen[0].thickness
 

@@ -135,9 +135,11 @@ def test_a_crystal_that_cannot_be_is_refused_with_the_name_of_the_parameter(crys
 
 
 def test_progress_runs_over_all_values():
-    seen: list[float] = []
-    Library.build(Recipe(**VALUES, parameters={"warmth": WARMTH}), progress=seen.append)
-    assert seen == sorted(seen) and seen[-1] == 1 and 0.5 in seen
+    for slopes in (False, True):
+        seen: list[float] = []
+        Library.build(Recipe(**VALUES, parameters={"warmth": WARMTH}), slopes=slopes, progress=seen.append)
+        assert seen == sorted(seen) and seen[-1] == pytest.approx(1)
+        assert slopes or 0.5 in seen
 
 
 # ---------------------------------------------------------------- values
