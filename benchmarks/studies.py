@@ -37,6 +37,7 @@ ORDER = (
     "fuzz_readers",
     "kills",
     "fuzz_library",
+    "fuzz_network",
     "fuzz_maps",
     "library_build",
     "accuracy",
