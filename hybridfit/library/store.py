@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import xarray as xr
 
 from hybridfit.errors import HybridfitError, InputError, LibraryError
 from hybridfit.io import atomic_path
+from hybridfit.io.trial import try_first
 from hybridfit.library.axes import StructuralAxis, axes_of
 from hybridfit.library.build import FORMAT, VERSION
 from hybridfit.library.contents import BULK, check_contents
@@ -52,7 +54,10 @@ def read_dataset(path: Path, repair: Repair | None = None) -> xr.Dataset:
     if not path.is_file():
         raise LibraryError(f"there is no library file {path}; `hybridfit library list` shows what there is")
     try:
+        try_first(path, partial(_looked_at, path), "library")
         dataset = xr.open_dataset(path, engine="netcdf4", mask_and_scale=False, decode_times=False)
+    except InputError as error:  # the trial did not end
+        raise LibraryError(f"{error}, or build it again") from None
     except (OSError, ValueError, RuntimeError, AttributeError, KeyError, TypeError) as error:
         words = " ".join(str(error).split())[:200]
         raise LibraryError(f"{path} cannot be read as a library ({words}); build it again") from None
@@ -61,6 +66,14 @@ def read_dataset(path: Path, repair: Repair | None = None) -> xr.Dataset:
     except BaseException:
         dataset.close()
         raise
+
+
+def _looked_at(path: Path) -> None:
+    """Open a library and read a number of each large variable; with a damaged file this may never end."""
+    with xr.open_dataset(path, engine="netcdf4", mask_and_scale=False, decode_times=False) as dataset:
+        for name in BULK:
+            if name in dataset.variables:
+                _ = dataset.variables[name][(-1,) * dataset.variables[name].ndim].values
 
 
 def _checked(dataset: xr.Dataset, path: Path, repair: Repair | None) -> xr.Dataset:

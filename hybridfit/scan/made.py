@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ import hybridfit
 from hybridfit.errors import InputError
 from hybridfit.flags import meanings, structural
 from hybridfit.io.hdf_library import check_groups
+from hybridfit.io.trial import try_first
 from hybridfit.model import PARAMETERS
 from hybridfit.scan.positions import Roi, machine_memory
 
@@ -107,6 +109,7 @@ def read_map(path: str | Path) -> xr.Dataset:
     try:
         if Path(path).is_file():
             check_groups(Path(path))
+            try_first(Path(path), partial(_looked_at, Path(path)), "map")
         with xr.open_dataset(path, engine="netcdf4") as stored:
             if stored.attrs.get("title") != TITLE:
                 raise InputError(f"{path} is no map of hybridfit; give the output of `hybridfit map`")
@@ -127,6 +130,13 @@ def read_map(path: str | Path) -> xr.Dataset:
     if wrong:
         raise InputError(f"{path} is no whole map: {wrong}; copy it again, or make it again")
     return found
+
+
+def _looked_at(path: Path) -> None:
+    """Open a map and read a number of each variable; with a damaged file this may never end."""
+    with xr.open_dataset(path, engine="netcdf4") as stored:
+        for variable in stored.variables.values():
+            _ = variable[(0,) * variable.ndim].values if variable.size else None
 
 
 def _sizes(dataset: xr.Dataset) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 
 import numpy as np
@@ -152,6 +153,17 @@ def test_files_without_digests_are_refused_with_a_remedy(file):
     data.to_netcdf(path)
     with pytest.raises(LibraryError, match="older hybridfit; build it again with `hybridfit library build"):
         Library.open(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="files are tried in a child process on Linux only")
+def test_a_file_that_ends_its_reader_is_refused_or_built_again(file, recipe, monkeypatch, caplog):
+    """The library of HDF5 may loop for ever, or crash, on a damaged file."""
+    monkeypatch.setattr(store, "_looked_at", lambda path: os.abort())
+    with pytest.raises(LibraryError, match=r"given\.nc cannot be opened: its reader crashed.*build it again"):
+        Library.open(file[0])
+    with caplog.at_level(logging.WARNING):
+        assert np.isfinite(Library.open(recipe).dataset.intensity.values).all()
+    assert "is built again" in caplog.text
 
 
 def test_a_library_too_large_for_the_memory_says_so(file, monkeypatch):

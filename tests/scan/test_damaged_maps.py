@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -162,6 +163,14 @@ def test_a_map_that_is_cut_off(whole, tmp_path, share):
     data = (tmp_path / "whole.nc").read_bytes()
     (tmp_path / "map.nc").write_bytes(data[: int(share * len(data))])
     use(tmp_path / "map.nc")
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="files are tried in a child process on Linux only")
+def test_a_map_that_ends_its_reader_is_refused(whole, tmp_path, monkeypatch):
+    whole.to_netcdf(tmp_path / "map.nc")
+    monkeypatch.setattr("hybridfit.scan.made._looked_at", lambda path: os.abort())
+    with pytest.raises(InputError, match=r"map\.nc cannot be opened: its reader crashed"):
+        read_map(tmp_path / "map.nc")
 
 
 def test_a_map_of_more_values_than_memory_is_refused(whole, tmp_path, monkeypatch):
