@@ -109,7 +109,8 @@ def test_the_curve_of_a_mirrored_frame_is_least_at_the_answer(library, frame):
     result = Fitter(library, 7.5, method="lsf", flip=True, whole_curve=True).refine(frame, start)
     thickness, chi2 = result.whole_curve
     assert not result.curve_searched
-    assert thickness[np.argmin(chi2)] == pytest.approx(result.thickness, abs=1e-6)
+    # beside the answer by what vibration, energy and semi-angle move it
+    assert thickness[np.argmin(chi2)] == pytest.approx(result.thickness, abs=0.05)
     assert chi2.min() == pytest.approx(result.residual_fraction, rel=0.5)
 
 

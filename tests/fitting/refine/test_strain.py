@@ -97,9 +97,13 @@ def test_a_length_must_be_known(stretched, between):
     """The known length is the radius of the discs, or the scale if the semi-angle is free."""
     image, truth = frame(between.at(strain=0.0065))
     options = {"workers": 1, "hints": Hints(rotation=TURN - 1)}
-    wrong = Fitter(stretched, 0.99 * SEMI_ANGLE, **options)
+    exact = dict.fromkeys(("debye_waller", "energy", "semi_angle"), 0.0)
+    wrong = Fitter(stretched, 0.99 * SEMI_ANGLE, sigma=exact, **options)
     away = wrong.refine(image, at_truth(truth)).structure["strain"].value - 0.0065
     assert 0.003 < away < 0.014
+    doubted = Fitter(stretched, 0.99 * SEMI_ANGLE, **options)
+    strain = doubted.refine(image, at_truth(truth)).structure["strain"]
+    assert abs(strain.value - 0.0065) < 3 * strain.stderr
     right = Fitter(stretched, 0.99 * SEMI_ANGLE, fix={"scale": SCALE}, free=["semi_angle"], **options)
     found = right.refine(image, at_truth(truth)).structure["strain"]
     assert abs(found.value - 0.0065) < 3 * found.stderr < 0.003
