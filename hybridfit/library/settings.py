@@ -49,13 +49,13 @@ class BuildSettings:
         2.0,
         "samplings",
         "directions of slopes are so far apart; error bars need slopes to a few per cent only",
-        "benchmarks.budget",
+        "design",
     )
     vibration_step: float = threshold(
         0.03,
         "relative",
         "slopes along B are a difference over this step; over 0.1 they are off by 9 %",
-        "benchmarks.budget",
+        "design",
     )
     energy_step: float = threshold(
         0.02,

@@ -141,19 +141,19 @@ class RefineSettings:
         "of a shift",
         "how far vibration and energy shift an answer is known so well: slopes are differences, on a coarse"
         " grid, and patterns are not quite linear in them",
-        "benchmarks.budget",
+        "design",
     )
     joint_near: float = threshold(
         0.003,
         "relative",
         "where the semi-angle is not farther from what was taken, the model is not evaluated again",
-        "benchmarks.budget",
+        "design",
     )
     joint_passes: int = threshold(
         2,
         "rounds",
         "what is taken for granted and the weights of pixels are found in turn for so many rounds",
-        "benchmarks.budget",
+        "design",
     )
     misfit_along: float = threshold(
         1.35,
