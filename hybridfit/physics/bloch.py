@@ -52,8 +52,9 @@ from scipy.special import jv
 from hybridfit.errors import RecipeError
 from hybridfit.physics.higher_zones import higher_zone_potential
 from hybridfit.physics.projection import Projection
-from hybridfit.physics.scattering import structure_factors, wavelength
+from hybridfit.physics.scattering import wavelength
 from hybridfit.physics.settings import SOLVE
+from hybridfit.physics.structure_factors import structure_factors
 
 Array = NDArray[np.float64]
 AMPLITUDES_PER_BATCH = 14_000  # beams × directions in flight: what stays in a CPU's cache

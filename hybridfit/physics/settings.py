@@ -171,5 +171,22 @@ class DiffuseSettings:
     )
 
 
+@dataclass(frozen=True)
+class MeanWaveSettings:
+    """How the mean transmission of an atom is computed."""
+
+    farthest: float = threshold(9.0, "Å", "the phase of an atom is nothing farther away", "design")
+    longest: float = threshold(14.0, "Å⁻¹", "an atom that vibrates scatters nothing beyond", "design")
+    panels: int = threshold(
+        120, "panels", "of eight points: both transforms are exact to 1e-6 with so many", "design"
+    )
+    near_zero: float = threshold(
+        0.05,
+        "1",
+        "where a mean transmission is nearer to zero, its phase cannot be followed: the closed form is taken",
+        "design",
+    )
+
+
 CRYSTAL, SOLVE, ZONES = CrystalSettings(), SolveSettings(), ZonesSettings()
-DIFFUSE = DiffuseSettings()
+DIFFUSE, MEAN_WAVE = DiffuseSettings(), MeanWaveSettings()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from hybridfit.physics.crystal import Crystal
-from hybridfit.physics.scattering import elastic_structure_factors, wavelength
+from hybridfit.physics.scattering import wavelength
+from hybridfit.physics.structure_factors import elastic_structure_factors
 
 POINTS, SLICES = 64, 16  # of a cell
 
