@@ -1,6 +1,6 @@
 """The forward model: parameters → image and its derivatives.
 
-    image = f · mean(blur(P(k(fine pixel)))) + Σ_j b_j B_j(k(pixel)) + fixed(t)
+    image = f · [mean(blur(P(k(fine pixel)))) + P_d(k(pixel))] + Σ_j b_j B_j(k(pixel)) + fixed(t)
 
 A pixel averages over its area.  P is evaluated at s × s points of every pixel, the centres of the
 fine pixels that it is divided into; their mean is taken after the blur (`pattern.raster`).  What a
@@ -11,7 +11,8 @@ a kernel of the variance that is missing (fine pixels squared),
     v = (blur · fine pixels per mrad)² + 1/12 − w²/28.
 
 P is composed from a library table (`pattern.compose`), k(pixel) is the camera geometry
-(`pattern.camera`), B_j the background (`pattern.background`).  f and b_j are linear: the model
+(`pattern.camera`), P_d the thermal diffuse part where the library has one (`pattern.diffuse`, too
+smooth to be blurred or divided), B_j the background (`pattern.background`).  f and b_j are linear: the model
 delivers the columns that they multiply, and whoever fits profiles them out.
 """
 
@@ -31,6 +32,7 @@ from hybridfit.pattern.blend import Stack
 from hybridfit.pattern.blur import sigma_of_variance as of_variance
 from hybridfit.pattern.camera import Camera, chain, to_angles
 from hybridfit.pattern.compose import compose
+from hybridfit.pattern.diffuse import Image
 from hybridfit.pattern.expand import Table, at_thickness, unfold, workspace
 from hybridfit.pattern.pool import Pool
 from hybridfit.pattern.raster import Raster
@@ -222,6 +224,7 @@ class ForwardModel:
             self._table = self._stack.table
         else:
             self._table = library.table(k_max=self._k_max, semi_angle=radius)
+        self._diffuse = library.diffuse
         self._slopes = partial(library.slopes, k_max=self._k_max, semi_angle=radius)
         self._energy_kv = float(library.dataset.attrs["energy_kv"])
         self._last: tuple[dict[str, float], Composed] | None = None
@@ -255,6 +258,8 @@ class ForwardModel:
         fixed = np.full(self.n_pixels, self.per_nm * t)
         if not len(names):
             columns[0] = self._raster.record(partials[0], sigma)
+            if self._diffuse is not None:
+                columns[0] += self._diffuse_at(k_fit, values).value
             return Columns(columns, fixed)
         direct = {
             "thickness": partials[5],
@@ -290,8 +295,21 @@ class ForwardModel:
                 slopes[i] += by_sigma * sigma_slopes[name]
             elif name == "thickness":
                 fixed_slopes[i] = self.per_nm
+        if self._diffuse is not None:
+            found = self._diffuse_at(k_fit, values)
+            columns[0] += found.value
+            along = found.slopes(chain(k_fit, found.slopes_k[0], found.slopes_k[1], camera), CAMERA)
+            for i, name in enumerate(names):
+                if name in along:
+                    slopes[i] += along[name]
         background = (k_fit, along_x, along_y)
         return Columns(columns, fixed, tuple(names), slopes, fixed_slopes, background, camera)
+
+    def _diffuse_at(self, k: Array, values: Mapping[str, float]) -> Image:
+        """The thermal diffuse part at the pixels k."""
+        assert self._diffuse is not None
+        tilt = values["tilt_x"], values["tilt_y"]
+        return self._diffuse.at(k, values["thickness"], tilt, values["semi_angle"])
 
     def assumption_slopes(self, values: Mapping[str, float]) -> dict[str, Array]:
         """Derivatives (n,) of the pattern's column along ln of what a fit takes for granted.

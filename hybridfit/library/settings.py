@@ -63,6 +63,22 @@ class BuildSettings:
         "slopes along the energy are a difference over this step: intensities round at 1e-5",
         "design",
     )
+    diffuse_incident: float = threshold(
+        3.2,
+        "mrad",
+        "incident directions of the diffuse table are at most so far apart: it is smooth, and summed over an "
+        "aperture",
+        "design",
+    )
+    diffuse_exit: float = threshold(
+        1.3, "mrad", "directions in which diffuse electrons leave are at most so far apart", "design"
+    )
+    diffuse_step: float = threshold(
+        2.5, "nm", "thicknesses of the diffuse table are no farther apart", "design"
+    )
+    diffuse_beat: float = threshold(
+        0.2, "extinction distances", "nor farther than so much of the shortest of these", "design"
+    )
     # what the one line compares with when it names the value that makes a library too large
     usual_g_max: float = threshold(
         2.3,
@@ -108,6 +124,9 @@ class FileSettings:
         "grid steps",
         "no library has more grid steps along one direction: finer grids cannot be solved",
         "design",
+    )
+    largest_diffuse_index: int = threshold(
+        400, "grid steps", "directions of diffuse tables are a milliradian or more apart", "design"
     )
     most_small: float = threshold(
         2e8, "bytes", "everything but the intensities takes a few MB in the largest libraries", "design"

@@ -159,12 +159,15 @@ class DiffuseSettings:
     orders: int = threshold(
         4, "derivatives", "derivatives of the phase up to this one count: beyond, B s² is small", "design"
     )
-    reach: float = threshold(3.0, "Å", "the phase of an atom changes little farther away", "design")
+    reach: float = threshold(2.2, "Å", "the phase of an atom changes little farther away", "design")
     spacing: float = threshold(
-        0.12, "Å", "between the points at which waves are multiplied with the phase", "design"
+        0.14, "Å", "between the points at which waves are multiplied with the phase", "design"
     )
     smallest: float = threshold(
-        1e-3, "of the largest", "functions near an atom that hold less of the waves are left out", "design"
+        0.04,
+        "of the largest",
+        "functions near an atom that hold less of the waves are left out: 0.2 % of the intensity",
+        "design",
     )
     sampled: int = threshold(
         500, "waves", "the functions near an atom are those of so many waves, of all depths", "design"

@@ -203,14 +203,21 @@ def _composed(library: Library, frame: FrameSettings, camera: Camera) -> NDArray
     fine = ndimage.gaussian_filter(fine, sigma, truncate=BLUR_REACH)
     blocks = fine.reshape(rows // s, s, cols // s, s)
     binned = blocks.mean(axis=(1, 3))[margin:-margin, margin:-margin]
+    if window.diffuse is not None:
+        found = window.diffuse.at(pixel_angles(frame.shape, camera), frame.thickness, frame.tilt, semi_angle)
+        binned = binned + found.value.reshape(frame.shape)
     return np.maximum(binned, 0.0)  # interpolation may fall a hair short of zero
+
+
+def pixel_angles(shape: tuple[int, int], camera: Camera) -> NDArray[np.float64]:
+    """k (2, n) of all pixels of a frame (mrad)."""
+    cols, rows = np.indices(shape)[::-1]
+    return to_angles(cols.ravel().astype(float), rows.ravel().astype(float), camera)
 
 
 def glow_at(semi_angle: float, shape: tuple[int, int], camera: Camera) -> NDArray[np.float64]:
     """The background B, to some scale: a constant and two Gaussians of |k|."""
-    rows, cols = (v.ravel().astype(float) for v in np.indices(shape))
-    k = to_angles(cols, rows, camera)
-    k2 = (k**2).sum(axis=0)
+    k2 = (pixel_angles(shape, camera) ** 2).sum(axis=0)
     constant, *heights = BACKGROUND_HEIGHTS
     glow = np.full(k2.shape, constant)
     for height, width in zip(heights, BACKGROUND_WIDTHS, strict=True):
