@@ -76,6 +76,12 @@ class ModelSettings:
     fine_pixel: float = threshold(
         0.3, "mrad", "wider pixels are divided; at 0.42 the fitted blur is off by 4 of its errors", "design"
     )
+    diffuse_growth: float = threshold(
+        0.7,
+        "power of B",
+        "the diffuse part grows with the vibrations so fast: 0.6 to 0.75 in SrTiO3, 0.75 to 0.85 in Si",
+        "design",
+    )
     oversampling_most: int = threshold(
         8, "fine pixels", "a pixel is divided into no more along a side: more tell nothing new", "design"
     )
@@ -340,6 +346,9 @@ class ForwardModel:
         sigma, _ = self._kernel(values["blur"], camera.scale, self._pixel / raster.oversampling)
         for name, row in zip(own, (0, 5), strict=False):  # the second lane is where ∂I/∂t is otherwise
             out[name] = raster.record(rows[row], sigma)
+        if self._diffuse is not None and "debye_waller" in out:
+            pixels = to_angles(self._raster.pixel_col, self._raster.pixel_row, camera)
+            out["debye_waller"] += MODEL.diffuse_growth * self._diffuse_at(pixels, values).value
         if "energy" in out:
             rest = REST_ENERGY_KV / (self._energy_kv + 2 * REST_ENERGY_KV)
             out["energy"] += (1 - rest) * sum(along.values())
