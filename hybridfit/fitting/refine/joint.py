@@ -15,7 +15,7 @@ move the answer, D⊥ = D − J B, what no parameter can imitate, and S = D⊥�
 Where the data are silent, V = 1 and the answer stays; where they speak, V is small, and the answer is that of
 the crystal that they show.  Misfit that the nuisances explain is none: noise and weights are estimated again
 from the residual that a step leaves.  The first step is made from the answer of the fit; where it moves rims
-far, which is not linear, the next one is made from where it led.  Vibration and energy stay linear,
+far, which is not linear, the next one is made, with slopes anew, from where it led.  Vibration and energy stay linear,
 with slopes that are good to `RefineSettings.slope_accuracy`: that share of a shift is added to its standard
 error.
 """
@@ -113,9 +113,8 @@ def _together(
         j = problem.sensitivity(params)
         half = np.linalg.pinv(j @ j.T, rcond=1e-14, hermitian=True) @ j
         if own is not None and moved and turn == 1:  # where the first step led
-            rim = problem.model.evaluate(params.valuesdict(), (OWN,)).pattern_slopes
-            assert rim is not None
-            along[own] = coefficients[0] * sigma[OWN] * fit.values[OWN] * rim[0]
+            there = problem.model.assumption_slopes(params.valuesdict())
+            along = np.stack([coefficients[0] * sigma[name] * there[name] for name in names])
         d = along * problem.root_weights
         d -= (d @ basis) @ basis.T
         bias = half @ d.T
