@@ -80,6 +80,8 @@ def solve(
         cells / sampling[:, None], projection.symmetry, recipe.semi_angle_max + recipe.tilt_max
     )
     every = common_beams(projections, FOLDED * recipe.g_max)
+    enough = max(BUILD.slope_beams * recipe.g_max, min(recipe.g_max, BUILD.slope_g_max))
+    fewer = common_beams(projections, enough)
     # beams beyond take part, but their discs do not reach what is looked at
     length = np.linalg.norm(beams @ cells, axis=2).min(axis=0)
     stored = int((length <= 2 * recipe.semi_angle_max + BEYOND_DISC + 1e-9).sum())
@@ -113,6 +115,7 @@ def solve(
     moving, basis = _varying(dict(zip(changes, shape, strict=True)), bases)
     q = directions @ (basis / sampling[:, None])
     counts = len(beams), stored
+    coarser = max(len(fewer), stored), stored  # what slopes are solved with
     beams = beams[:stored]
     hkl = beams @ projection.basis_hkl
     dataset = xr.Dataset(
@@ -162,7 +165,7 @@ def solve(
     found = solve_slopes(
         projections,
         every,
-        counts,
+        coarser,
         recipe.energy_kv,
         [where @ (each / coarse[:, None]) / to_mrad for each in bases],
         thickness,

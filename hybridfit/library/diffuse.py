@@ -68,7 +68,9 @@ def with_diffuse(
             at = at.take([int(np.abs(axis.values - axis.reference).argmin())], axis=i)
     discrete = [name for name, axis in axes.items() if not axis.continuous]
     matrices = [
-        DynamicalMatrix.of(projections[int(i)], every, recipe.energy_kv, higher_zones=True).folded(strong)
+        DynamicalMatrix.of(projections[int(i)], every, recipe.energy_kv, higher_zones=True)
+        .folded(strong)
+        .at(np.zeros(2))
         for i in at.ravel()
     ]
     grids = _Grids.of(recipe, projections[int(at.flat[0])], projections[0].symmetry, matrices)

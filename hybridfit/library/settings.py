@@ -51,6 +51,15 @@ class BuildSettings:
         "directions of slopes are so far apart; error bars need slopes to a few per cent only",
         "design",
     )
+    slope_beams: float = threshold(
+        0.85,
+        "times g_max",
+        "slopes are needed to a few per cent only: fewer beams are strong in them",
+        "design",
+    )
+    slope_g_max: float = threshold(
+        2.0, "Å⁻¹", "but not fewer than those up to this, if there are so many", "design"
+    )
     vibration_step: float = threshold(
         0.03,
         "relative",

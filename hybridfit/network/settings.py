@@ -30,7 +30,7 @@ class WeightsSettings:
         (
             OtherPhysics(
                 Physics("c1c6ca107d2f8305ec7e4184d052a40c0d7222733125cb4622f26a62e9f39497", 3),
-                Physics("473191945ef59d2542c8ec013f2eb255cdc60036781626ce877ac4731b54eb6b", 5),
+                Physics("5d4689bc05dd8fa0ec22a787242a72c7acb0edaafd7400954135140b12557fbc", 5),
             ),
         ),
         "checksum and version",

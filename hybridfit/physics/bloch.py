@@ -32,7 +32,7 @@ amplitudes follow at once, ψ_w = −(M_ww)⁻¹ M_ws ψ_s, which leaves a small
 
     M_ss → M_ss − M_sw (M_ww)⁻¹ M_ws,
 
-with M_ww taken at q = 0, so that the potential stays common to all directions.
+with M_ww taken at the middle of each batch of neighbouring directions, which share the potential.
 
 .. [1] Tal-Ezer & Kosloff, J. Chem. Phys. 81 (1984) 3967.
 .. [2] Bethe, Ann. Phys. 392 (1928) 55; Ichimiya, Jpn. J. Appl. Phys. 22 (1983) 176.
@@ -74,12 +74,15 @@ class DynamicalMatrix:
         Normal component of the wavevector inside the crystal, taken as K = √(λ⁻² + U_0) (Å⁻¹).
     g_z : (b,) array, optional
         Of beams of other zones; the potential then is the one that has been divided (see above).
+    whole : DynamicalMatrix, optional
+        Of a folded one: the matrix with the weak beams.
     """
 
     potential: NDArray[np.complex128]
     g: Array
     k_n: float
     g_z: Array | None = None
+    whole: DynamicalMatrix | None = None
 
     @classmethod
     def of(
@@ -111,13 +114,29 @@ class DynamicalMatrix:
     def folded(self, keep: int) -> DynamicalMatrix:
         """The matrix of the first `keep` beams, with the others folded into its potential at q = 0.
 
-        All of them are of the zero-order zone.
+        All of them are of the zero-order zone.  A solve folds them again at the directions it is about.
         """
+        return DynamicalMatrix(self._folded_at(keep, np.zeros(2)), self.g[:keep], self.k_n, whole=self)
+
+    def at(self, q: Array) -> DynamicalMatrix:
+        """A folded matrix with the weak beams folded at a direction q (2,), Å⁻¹, once and for all."""
+        if self.whole is None:
+            return self
+        potential = self.whole._folded_at(len(self.g), np.asarray(q, float))
+        return DynamicalMatrix(potential, self.g, self.k_n)
+
+    def _folded_at(self, keep: int, q: Array) -> NDArray[np.complex128]:
         strong, weak = slice(keep), slice(keep, None)
-        m_ww = self.potential[weak, weak] - np.diag((self.g[weak] ** 2).sum(axis=1))
+        g2 = (self.g[weak] ** 2).sum(axis=1)
+        # q so large that weak beams are excited: their amplitudes do not follow the strong ones
+        coupling = float(np.abs(self.potential - np.diag(np.diag(self.potential))).max(initial=0.0))
+        nearest = max(SOLVE.nearest * float(g2.min(initial=np.inf)), SOLVE.nearest_coupled * coupling)
+        against = -2 * self.g[weak] @ q
+        room = (np.maximum(g2 - nearest, 0) / np.where(against > 0, against, np.inf))[against > 0]
+        q = q * min(1.0, float(room.min(initial=1.0)))
+        m_ww = self.potential[weak, weak] - np.diag(g2 + 2 * self.g[weak] @ q)
         through = np.linalg.solve(m_ww, self.potential[weak, strong])
-        potential = self.potential[strong, strong] - self.potential[strong, weak] @ through
-        return DynamicalMatrix(potential, self.g[strong], self.k_n)
+        return np.asarray(self.potential[strong, strong] - self.potential[strong, weak] @ through)
 
     def excitation(self, q: Array) -> Array:
         """2K s_g for directions q (d, 2) in Å⁻¹, divided as the potential is: a (b, d) array (Å⁻²)."""
@@ -183,7 +202,7 @@ def beam_intensities(
     shape = len(thickness_nm), len(matrix.g) if keep is None else keep, len(q)
     out = np.empty(shape, np.float32 if dtype == torch.complex64 else float)
 
-    def fill(rows: slice, batch: slice, psi: torch.Tensor) -> None:
+    def fill(rows: slice, batch: NDArray[np.intp], psi: torch.Tensor) -> None:
         out[rows, :, batch] = (psi.real**2 + psi.imag**2).cpu().numpy()
 
     _solve(fill, matrix, q, thickness_nm, shape[1], device, dtype, levels, progress)
@@ -206,7 +225,7 @@ def beam_amplitudes(
     kind = np.complex64 if dtype == torch.complex64 else np.complex128
     out = np.empty((len(thickness_nm), len(matrix.g), len(q)), kind)
 
-    def fill(rows: slice, batch: slice, psi: torch.Tensor) -> None:
+    def fill(rows: slice, batch: NDArray[np.intp], psi: torch.Tensor) -> None:
         out[rows, :, batch] = psi.cpu().numpy()
 
     _solve(fill, matrix, q, thickness_nm, len(matrix.g), device, dtype, None, progress)
@@ -214,7 +233,7 @@ def beam_amplitudes(
 
 
 def _solve(
-    fill: Callable[[slice, slice, torch.Tensor], None],
+    fill: Callable[[slice, NDArray[np.intp], torch.Tensor], None],
     matrix: DynamicalMatrix,
     q: Array,
     thickness_nm: Array,
@@ -228,9 +247,8 @@ def _solve(
     thickness_nm = np.asarray(thickness_nm, dtype=float)
     where = resolve_device(device)
     excitation = matrix.excitation(q)
-    hermitian = (matrix.potential + matrix.potential.conj().T) / 2
-    bound = np.linalg.eigvalsh(hermitian)
-    low, high = excitation.min() + bound[0], excitation.max() + bound[-1]
+    low, high = _bounds(matrix, q)
+    low, high = excitation.min() + low, excitation.max() + high
     c, r = (low + high) / 2, SOLVE.margin * (high - low) / 2
     rate = np.pi / matrix.k_n * 10  # Å⁻² → rad/nm
     levels = matrix.levels() if levels is None else levels
@@ -238,15 +256,19 @@ def _solve(
     _check_length(length, rate * r, float(thickness_nm[-1]))
     segments = _segments(thickness_nm, length)
     coefficients = [_coefficients(times, rate * c, rate * r, dtype, where) for _, times in segments]
-    # twice the shifted and scaled matrix: T_{k+1} = 2X T_k − T_{k−1}
-    shared = torch.as_tensor(2 * matrix.potential / r).to(where, dtype)
     batch_size = max(16, AMPLITUDES_PER_BATCH // len(matrix.g)) if where.type == "cpu" else 4096
+    if matrix.whole is not None:
+        batch_size = min(batch_size, SOLVE.folded_together)
     terms = max(2, *(coefficient.shape[1] for coefficient in coefficients))
-    workspace = torch.empty(0)
-    for start in range(0, len(q), batch_size):
-        batch = slice(start, min(start + batch_size, len(q)))
+    workspace, shared = torch.empty(0), None
+    done = 0
+    for batch in _batches(q, batch_size, matrix.whole is not None):
+        if shared is None or matrix.whole is not None:
+            # twice the shifted and scaled matrix: T_{k+1} = 2X T_k − T_{k−1}
+            potential = matrix.at(q[batch].mean(axis=0)).potential
+            shared = torch.as_tensor(2 * potential / r).to(where, dtype)
         diagonal = torch.as_tensor(2 * (excitation[:, batch] - c) / r).to(where, dtype)
-        if start == 0 or diagonal.shape[1] != workspace.shape[2]:  # fresh pages cost more than the algebra
+        if not done or diagonal.shape[1] != workspace.shape[2]:  # fresh pages cost more than the algebra
             workspace = torch.empty((terms, *diagonal.shape), dtype=dtype, device=where)
         psi = torch.zeros(diagonal.shape, dtype=dtype, device=where)
         psi[0] = 1
@@ -254,8 +276,42 @@ def _solve(
             psi_t, psi = _propagate(psi, shared, diagonal, coefficient, workspace, keep)
             # an empty run of rows only carries the state on to the next segment
             fill(rows, batch, psi_t[: rows.stop - rows.start])
+        done += len(batch)
         if progress is not None:
-            progress(batch.stop / len(q))
+            progress(done / len(q))
+
+
+def _batches(q: Array, size: int, compact: bool) -> list[NDArray[np.intp]]:
+    """Indices of directions (d, 2), so many at a time; of neighbours, where they are to be compact."""
+    order = np.arange(len(q))
+    if not compact:
+        return np.split(order, range(size, len(q), size))
+    # halved across the longer side until they are small enough
+    parts, out = [order], []
+    while parts:
+        part = parts.pop()
+        if len(part) <= size:
+            out.append(part)
+            continue
+        extent = np.ptp(q[part], axis=0)
+        along = part[np.argsort(q[part, int(np.argmax(extent))], kind="stable")]
+        middle = size * max(1, round(len(part) / size / 2))
+        parts += [along[middle:], along[:middle]]
+    return out
+
+
+def _bounds(matrix: DynamicalMatrix, q: Array) -> tuple[float, float]:
+    """The lowest and the highest level of the potential (Å⁻²), at all directions q (d, 2)."""
+    levels = np.linalg.eigvalsh((matrix.potential + matrix.potential.conj().T) / 2)
+    low, high = float(levels[0]), float(levels[-1])
+    if matrix.whole is not None:  # it changes most where q is largest, in any azimuth
+        turns = np.arange(8) * np.pi / 4
+        far = np.unique([q[int(np.argmax(q @ (np.cos(a), np.sin(a))))] for a in turns], axis=0)
+        for each in np.concatenate([far, far / 2]):
+            change = matrix.at(each).potential - matrix.potential
+            size = SOLVE.margin * float(np.linalg.norm((change + change.conj().T) / 2, 2))
+            low, high = min(low, levels[0] - size), max(high, levels[-1] + size)
+    return low, high
 
 
 def _segment_length(levels: NDArray[np.complex128], centre: float, radius: float, rate: float) -> float:

@@ -71,6 +71,21 @@ class CrystalSettings:
 class SolveSettings:
     """How the dynamical problem is solved."""
 
+    nearest: float = threshold(
+        0.35,
+        "of g²",
+        "weak beams are folded where none is nearer to the Ewald sphere than that, of the shortest",
+        "design",
+    )
+    nearest_coupled: float = threshold(
+        4.0, "of the largest |U|", "nor nearer than that: there their amplitudes diverge", "design"
+    )
+    folded_together: int = threshold(
+        64,
+        "directions",
+        "so many neighbours, over 2 mrad, share the potential that weak beams are folded into",
+        "design",
+    )
     segment: float = threshold(
         40.0,
         "nm",

@@ -15,9 +15,9 @@ move the answer, D⊥ = D − J B, what no parameter can imitate, and S = D⊥�
 Where the data are silent, V = 1 and the answer stays; where they speak, V is small, and the answer is that of
 the crystal that they show.  Misfit that the nuisances explain is none: noise and weights are estimated again
 from the residual that a step leaves.  The first step is made from the answer of the fit; where it moves rims
-far, which is not linear, the next one is made, with slopes anew, from where it led.  Vibration and energy stay linear,
-with slopes that are good to `RefineSettings.slope_accuracy`: that share of a shift is added to its standard
-error.
+far, which is not linear, the next one is made, with slopes anew, from where it led.  Vibration and energy
+stay linear, with slopes that are good to `RefineSettings.slope_accuracy`: that share of a shift is added to
+its standard error.
 """
 
 from __future__ import annotations
