@@ -24,6 +24,7 @@ ORDER = (
     "calibration",
     "robustness",
     "budget",
+    "cameras",
     "thresholds",
     "hybrid",
     "rivals",

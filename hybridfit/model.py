@@ -219,7 +219,7 @@ class ForwardModel:
             pixel=pixel,
         )
         self._raster = raster = make(oversampling=self.oversampling)
-        self._undivided, self._pixel = make, pixel
+        self._undivided, self.pixel = make, pixel
         distance = np.hypot(raster.col - camera.centre_x, raster.row - camera.centre_y)
         # room for a scale and a centre that a fit may move
         self._k_max = 1.03 * float(distance.max(initial=0.0)) / camera.scale + 0.5
@@ -343,7 +343,7 @@ class ForwardModel:
         lanes = [found.blend(name, values["thickness"], values) for name in (own * 2)[:2]]
         table = found.at(self._table if self._stack is None else self._stack.at(values))
         rows = self._composed(k, table, np.stack(lanes, axis=-1), values)
-        sigma, _ = self._kernel(values["blur"], camera.scale, self._pixel / raster.oversampling)
+        sigma, _ = self._kernel(values["blur"], camera.scale, self.pixel / raster.oversampling)
         for name, row in zip(own, (0, 5), strict=False):  # the second lane is where ∂I/∂t is otherwise
             out[name] = raster.record(rows[row], sigma)
         if self._diffuse is not None and "debye_waller" in out:

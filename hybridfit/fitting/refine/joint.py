@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from hybridfit.fitting.refine.least_squares import Problem, Refinement, honest_covariance, tied_names
 from hybridfit.fitting.refine.noise import estimate_noise
 from hybridfit.fitting.refine.settings import REFINE, RefineSettings
+from hybridfit.fitting.refine.spread import covariance_of
 
 Array = NDArray[np.float64]
 OWN = "semi_angle"  # a parameter of the model
@@ -129,14 +130,14 @@ def _together(
         left = (r - ds @ d - step @ j) / problem.root_weights
         noise = estimate_noise(left, image, problem.model.mask)
         problem = problem.weighted(given / noise.variance(fit.model))
-        honest, inflation, _ = honest_covariance(problem, params, left, noise, settings, q)
+        honest, inflation, _ = honest_covariance(problem, params, left, image, noise, settings, q)
         if turn == 0 and own is not None and abs(ds[own]) * sigma[OWN] > settings.joint_near:
             moved, s = True, s + ds
             _move(fit, params, step)
             params[OWN].value = fit.values[OWN] * (1 + sigma[OWN] * s[own])
             problem = Problem(problem.model, old.data - s @ linear, problem.root_weights**2)
             ds, step = np.zeros(q), np.zeros(len(fit.names))
-    counting = noise.counting(fit.model) / noise.variance(fit.model)
+    shared = half * np.sqrt(noise.share(fit.model))
     slack = np.array([0.0 if name == OWN else settings.slope_accuracy for name in names]) * (s + ds)
     _move(fit, params, step)
     return Joint(
@@ -144,7 +145,7 @@ def _together(
         s + ds,
         bias,
         spread + np.diag(slack**2),
-        half * counting @ half.T,
+        covariance_of(shared, problem.model.mask, noise.correlation),
         honest,
     )
 
