@@ -32,7 +32,7 @@ amplitudes follow at once, ψ_w = −(M_ww)⁻¹ M_ws ψ_s, which leaves a small
 
     M_ss → M_ss − M_sw (M_ww)⁻¹ M_ws,
 
-with M_ww taken at the middle of each batch of neighbouring directions, which share the potential.
+with M_ww taken at the middle of a tile of neighbouring directions, which share the potential.
 
 .. [1] Tal-Ezer & Kosloff, J. Chem. Phys. 81 (1984) 3967.
 .. [2] Bethe, Ann. Phys. 392 (1928) 55; Ichimiya, Jpn. J. Appl. Phys. 22 (1983) 176.
@@ -57,6 +57,7 @@ from hybridfit.physics.settings import SOLVE
 from hybridfit.physics.structure_factors import structure_factors
 
 Array = NDArray[np.float64]
+EDGE = 1e-5  # tiles: so far off the middle between them are their edges
 AMPLITUDES_PER_BATCH = 14_000  # beams × directions in flight: what stays in a CPU's cache
 
 
@@ -128,15 +129,27 @@ class DynamicalMatrix:
     def _folded_at(self, keep: int, q: Array) -> NDArray[np.complex128]:
         strong, weak = slice(keep), slice(keep, None)
         g2 = (self.g[weak] ** 2).sum(axis=1)
-        # q so large that weak beams are excited: their amplitudes do not follow the strong ones
-        coupling = float(np.abs(self.potential - np.diag(np.diag(self.potential))).max(initial=0.0))
-        nearest = max(SOLVE.nearest * float(g2.min(initial=np.inf)), SOLVE.nearest_coupled * coupling)
-        against = -2 * self.g[weak] @ q
-        room = (np.maximum(g2 - nearest, 0) / np.where(against > 0, against, np.inf))[against > 0]
-        q = q * min(1.0, float(room.min(initial=1.0)))
+        q = q * self._room(keep, q)
         m_ww = self.potential[weak, weak] - np.diag(g2 + 2 * self.g[weak] @ q)
         through = np.linalg.solve(m_ww, self.potential[weak, strong])
         return np.asarray(self.potential[strong, strong] - self.potential[strong, weak] @ through)
+
+    def _room(self, keep: int, q: Array) -> float:
+        """The share of q at which beams from `keep` on may be folded: at more, some are excited."""
+        g = self.g[keep:]
+        g2 = (g**2).sum(axis=1)
+        coupling = float(np.abs(self.potential - np.diag(np.diag(self.potential))).max(initial=0.0))
+        nearest = max(SOLVE.nearest * float(g2.min(initial=np.inf)), SOLVE.nearest_coupled * coupling)
+        against = -2 * g @ q
+        room = np.maximum(g2 - nearest, 0)[against > 0] / against[against > 0]
+        return float(room.min(initial=1.0))
+
+    def follows(self, q: Array) -> bool:
+        """Whether weak beams are to be folded at every direction q (d, 2), not at q = 0."""
+        if self.whole is None:
+            return False
+        rim = _outermost(q)
+        return min(self.whole._room(len(self.g), each) for each in rim) >= SOLVE.least_room
 
     def excitation(self, q: Array) -> Array:
         """2K s_g for directions q (d, 2) in Å⁻¹, divided as the potential is: a (b, d) array (Å⁻²)."""
@@ -247,7 +260,8 @@ def _solve(
     thickness_nm = np.asarray(thickness_nm, dtype=float)
     where = resolve_device(device)
     excitation = matrix.excitation(q)
-    low, high = _bounds(matrix, q)
+    follows = matrix.follows(q)
+    low, high = _bounds(matrix, _outermost(q) if follows else q[:0])
     low, high = excitation.min() + low, excitation.max() + high
     c, r = (low + high) / 2, SOLVE.margin * (high - low) / 2
     rate = np.pi / matrix.k_n * 10  # Å⁻² → rad/nm
@@ -257,16 +271,14 @@ def _solve(
     segments = _segments(thickness_nm, length)
     coefficients = [_coefficients(times, rate * c, rate * r, dtype, where) for _, times in segments]
     batch_size = max(16, AMPLITUDES_PER_BATCH // len(matrix.g)) if where.type == "cpu" else 4096
-    if matrix.whole is not None:
-        batch_size = min(batch_size, SOLVE.folded_together)
     terms = max(2, *(coefficient.shape[1] for coefficient in coefficients))
-    workspace, shared = torch.empty(0), None
+    workspace, shared, folded_at = torch.empty(0), None, None
     done = 0
-    for batch in _batches(q, batch_size, matrix.whole is not None):
-        if shared is None or matrix.whole is not None:
+    for batch, tile in _batches(q, batch_size, SOLVE.tile if follows else None):
+        if shared is None or tile != folded_at:
             # twice the shifted and scaled matrix: T_{k+1} = 2X T_k − T_{k−1}
-            potential = matrix.at(q[batch].mean(axis=0)).potential
-            shared = torch.as_tensor(2 * potential / r).to(where, dtype)
+            potential = matrix.potential if tile is None else matrix.at(np.array(tile)).potential
+            shared, folded_at = torch.as_tensor(2 * potential / r).to(where, dtype), tile
         diagonal = torch.as_tensor(2 * (excitation[:, batch] - c) / r).to(where, dtype)
         if not done or diagonal.shape[1] != workspace.shape[2]:  # fresh pages cost more than the algebra
             workspace = torch.empty((terms, *diagonal.shape), dtype=dtype, device=where)
@@ -281,36 +293,41 @@ def _solve(
             progress(done / len(q))
 
 
-def _batches(q: Array, size: int, compact: bool) -> list[NDArray[np.intp]]:
-    """Indices of directions (d, 2), so many at a time; of neighbours, where they are to be compact."""
+def _batches(
+    q: Array, size: int, tile: float | None
+) -> list[tuple[NDArray[np.intp], tuple[float, float] | None]]:
+    """Indices of directions (d, 2), so many at most; and the middle of the tile (Å⁻¹) that they are in.
+
+    Where a tile is does not depend on which directions there are: neither do results.
+    """
     order = np.arange(len(q))
-    if not compact:
-        return np.split(order, range(size, len(q), size))
-    # halved across the longer side until they are small enough
-    parts, out = [order], []
-    while parts:
-        part = parts.pop()
-        if len(part) <= size:
-            out.append(part)
-            continue
-        extent = np.ptp(q[part], axis=0)
-        along = part[np.argsort(q[part, int(np.argmax(extent))], kind="stable")]
-        middle = size * max(1, round(len(part) / size / 2))
-        parts += [along[middle:], along[:middle]]
+    if tile is None:
+        return [(part, None) for part in np.split(order, range(size, len(q), size))]
+    # the axis is in the middle of a tile, and no direction of a symmetric grid on an edge
+    place = np.floor(q / tile + 0.5 + EDGE).astype(int)
+    out: list[tuple[NDArray[np.intp], tuple[float, float] | None]] = []
+    where, inverse = np.unique(place, axis=0, return_inverse=True)
+    for i, (x, y) in enumerate(where):
+        mine = order[inverse.ravel() == i]
+        middle = float(x * tile), float(y * tile)
+        out += [(part, middle) for part in np.split(mine, range(size, len(mine), size))]
     return out
 
 
-def _bounds(matrix: DynamicalMatrix, q: Array) -> tuple[float, float]:
-    """The lowest and the highest level of the potential (Å⁻²), at all directions q (d, 2)."""
+def _outermost(q: Array) -> Array:
+    """Of directions (d, 2) those that are farthest out in eight azimuths."""
+    turns = np.arange(8) * np.pi / 4
+    return np.unique([q[int(np.argmax(q @ (np.cos(a), np.sin(a))))] for a in turns], axis=0)
+
+
+def _bounds(matrix: DynamicalMatrix, far: Array) -> tuple[float, float]:
+    """The lowest and the highest level of the potential (Å⁻²), out to directions far (n, 2)."""
     levels = np.linalg.eigvalsh((matrix.potential + matrix.potential.conj().T) / 2)
     low, high = float(levels[0]), float(levels[-1])
-    if matrix.whole is not None:  # it changes most where q is largest, in any azimuth
-        turns = np.arange(8) * np.pi / 4
-        far = np.unique([q[int(np.argmax(q @ (np.cos(a), np.sin(a))))] for a in turns], axis=0)
-        for each in np.concatenate([far, far / 2]):
-            change = matrix.at(each).potential - matrix.potential
-            size = SOLVE.margin * float(np.linalg.norm((change + change.conj().T) / 2, 2))
-            low, high = min(low, levels[0] - size), max(high, levels[-1] + size)
+    for each in np.concatenate([far, far / 2]):
+        change = matrix.at(each).potential - matrix.potential
+        size = SOLVE.margin * float(np.linalg.norm((change + change.conj().T) / 2, 2))
+        low, high = min(low, levels[0] - size), max(high, levels[-1] + size)
     return low, high
 
 

@@ -18,7 +18,7 @@ the smeared phase φ̄ (Hermite's expansion):
 In a thin crystal it is the kinematic f² (1 − e^{−2Bs²}).  φ is a sum of Gaussians: its derivatives are known.
 
 The integral over R is taken on points around the atom.  Both waves are projected there on a few functions
-that hold them (a singular value decomposition), which makes it a product of small matrices.
+that hold plane waves (their principal components), which makes it a product of small matrices.
 
 Symbols: q, p transverse wavevectors (Å⁻¹), B (Å²), s = g/2.  Sources: Hall & Hirsch, Proc. R. Soc. A 286
 (1965) 158; Rossouw & Bursill, Acta Cryst. A41 (1985) 320; Forbes et al., Phys. Rev. B 82 (2010) 104103.
@@ -156,12 +156,13 @@ def _add(
     points = _points()
     kernels = phase_derivatives(site, energy_kv, orders, points)
     weight = np.sqrt((kernels**2).sum(axis=0)) ** 0.5
-    psi, basis = _projected(site, matrix, points, weight, before)
-    chi, basis_after = _projected(site, matrix, points, weight, after)
+    functions = _functions(points, weight, float(np.linalg.norm(matrix.g, axis=1).max()))
+    psi = _projected(site, matrix, points, weight, before, functions)
+    chi = _projected(site, matrix, points, weight, after, functions)
     area = DIFFUSE.spacing**2
     source = np.zeros((*psi.shape[:2], chi.shape[2] ** 2), np.float32)
     for kernel in kernels:
-        inner = ((basis_after * (kernel / weight**2 * area)) @ basis.T).astype(np.complex64)
+        inner = ((functions * (kernel / weight**2 * area)) @ functions.T).astype(np.complex64)
         source += _pairs(psi @ inner.T, 1.0)  # (depth, incident, pair of functions)
     # the trapezoidal rule: half weight at the entrance, and at the exit
     source[0] *= 0.5
@@ -223,26 +224,35 @@ def phase_derivatives(
     return out
 
 
+def _functions(points: Array, weight: Array, longest: float) -> Complex:
+    """(function, point): what holds weighted plane waves to a length (Å⁻¹), whatever the crystal.
+
+    They have the symmetry of the points: crystals that are each other's images have images as results.
+    """
+    n = np.arange(-int(longest / DIFFUSE.wave_step), int(longest / DIFFUSE.wave_step) + 1)
+    kappa = DIFFUSE.wave_step * np.stack(np.meshgrid(n, n, indexing="ij"), axis=-1).reshape(-1, 2)
+    length = np.linalg.norm(kappa, axis=1)
+    kappa, length = kappa[length <= longest], length[length <= longest]
+    height = 1 / (1 + (length / DIFFUSE.wave_width) ** 2)
+    waves = height[:, None] * np.exp(2j * np.pi * (kappa @ points.T)) * weight
+    overlap = (waves.T @ waves.conj()).real  # (point, point): the waves of κ and −κ add to a real matrix
+    levels, vectors = np.linalg.eigh(overlap)
+    return np.asarray(vectors[:, levels > DIFFUSE.smallest**2 * levels[-1]].T, np.complex64)
+
+
 def _projected(
     site: Site,
     matrix: DynamicalMatrix,
     points: Array,
     weight: Array,
     waves: tuple[Complex, Array],
-) -> tuple[Complex, Complex]:
-    """Waves near an atom, weighted, in a few functions that hold them.
-
-    Returns (depth, direction, function) coefficients and (function, point) functions.
-    """
+    functions: Complex,
+) -> Complex:
+    """Coefficients (depth, direction, function) of waves near an atom, weighted."""
     amplitudes, q = waves
     places = points + site.at
     lattice = np.exp(2j * np.pi * (matrix.g @ places.T)).astype(np.complex64)  # (beam, point)
     drift = (np.exp(2j * np.pi * (q @ places.T)) * weight).astype(np.complex64)  # (direction, point)
-    chosen = np.unique(np.linspace(0, amplitudes[..., 0].size - 1, DIFFUSE.sampled).astype(int))
-    depth, direction = np.divmod(chosen, len(q))
-    rows = (amplitudes[depth, direction] @ lattice) * drift[direction]
-    _, levels, functions = np.linalg.svd(rows, full_matrices=False)
-    functions = functions[levels > DIFFUSE.smallest * levels[0]]
     back = functions.T.conj()  # (point, function)
     out = np.empty((*amplitudes.shape[:2], len(functions)), np.complex64)
     for first in range(0, len(q), DIRECTIONS):
@@ -251,4 +261,4 @@ def _projected(
         moved = (drift[part, :, None] * back).transpose(1, 0, 2).reshape(len(points), -1)
         by_beam = (lattice @ moved).reshape(len(lattice), -1, len(functions)).transpose(1, 0, 2)
         out[:, part] = np.matmul(amplitudes[:, part].transpose(1, 0, 2), by_beam).transpose(1, 0, 2)
-    return out, functions
+    return out

@@ -80,10 +80,17 @@ class SolveSettings:
     nearest_coupled: float = threshold(
         4.0, "of the largest |U|", "nor nearer than that: there their amplitudes diverge", "design"
     )
-    folded_together: int = threshold(
-        64,
-        "directions",
-        "so many neighbours, over 2 mrad, share the potential that weak beams are folded into",
+    least_room: float = threshold(
+        0.5,
+        "of q",
+        "where weak beams can be folded at less than that of the farthest direction, too few are strong: "
+        "all are folded on the axis",
+        "design",
+    )
+    tile: float = threshold(
+        0.06,
+        "Å⁻¹",
+        "directions of a tile of this width, 1.5 mrad at 200 kV, share what weak beams are folded into",
         "design",
     )
     segment: float = threshold(
@@ -181,11 +188,14 @@ class DiffuseSettings:
     smallest: float = threshold(
         0.04,
         "of the largest",
-        "functions near an atom that hold less of the waves are left out: 0.2 % of the intensity",
+        "functions near an atom that hold less of the waves are left out: 1 % of the diffuse intensity",
         "design",
     )
-    sampled: int = threshold(
-        500, "waves", "the functions near an atom are those of so many waves, of all depths", "design"
+    wave_step: float = threshold(
+        0.15, "Å⁻¹", "the functions near an atom are those that hold plane waves on such a grid", "design"
+    )
+    wave_width: float = threshold(
+        0.5, "Å⁻¹", "with amplitudes 1/(1 + (κ/width)²), as waves in crystals have, about", "design"
     )
 
 
