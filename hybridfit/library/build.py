@@ -101,7 +101,10 @@ def solve(
             return holz.intensities(lines, q, thickness, keep=stored, device=device, progress=part)
         matrix = bloch.DynamicalMatrix.of(projections[i], every, recipe.energy_kv, higher_zones=True)
         matrix = matrix.folded(len(beams))
-        return bloch.beam_intensities(matrix, q, thickness, keep=stored, device=device, progress=part)
+        like = directions @ (bases[0] / sampling[:, None]) / to_mrad
+        return bloch.beam_intensities(
+            matrix, q, thickness, keep=stored, device=device, like=like, progress=part
+        )
 
     intensity = solved(0)
     if shape:

@@ -134,22 +134,27 @@ class DynamicalMatrix:
         through = np.linalg.solve(m_ww, self.potential[weak, strong])
         return np.asarray(self.potential[strong, strong] - self.potential[strong, weak] @ through)
 
+    def _coupling(self) -> float:
+        """The largest |U + iU'| between two beams (Å⁻²)."""
+        return float(np.abs(self.potential - np.diag(np.diag(self.potential))).max(initial=0.0))
+
     def _room(self, keep: int, q: Array) -> float:
         """The share of q at which beams from `keep` on may be folded: at more, some are excited."""
         g = self.g[keep:]
         g2 = (g**2).sum(axis=1)
-        coupling = float(np.abs(self.potential - np.diag(np.diag(self.potential))).max(initial=0.0))
-        nearest = max(SOLVE.nearest * float(g2.min(initial=np.inf)), SOLVE.nearest_coupled * coupling)
+        nearest = max(SOLVE.nearest * float(g2.min(initial=np.inf)), SOLVE.nearest_coupled * self._coupling())
         against = -2 * g @ q
         room = np.maximum(g2 - nearest, 0)[against > 0] / against[against > 0]
         return float(room.min(initial=1.0))
 
     def follows(self, q: Array) -> bool:
         """Whether weak beams are to be folded at every direction q (d, 2), not at q = 0."""
-        if self.whole is None:
+        keep, whole = len(self.g), self.whole
+        if whole is None or len(whole.g) == keep:
             return False
-        rim = _outermost(q)
-        return min(self.whole._room(len(self.g), each) for each in rim) >= SOLVE.least_room
+        if (whole.g[keep:] ** 2).sum(axis=1).min() < SOLVE.weak * whole._coupling():
+            return False
+        return min(whole._room(keep, each) for each in _outermost(q)) >= SOLVE.least_room
 
     def excitation(self, q: Array) -> Array:
         """2K s_g for directions q (d, 2) in Å⁻¹, divided as the potential is: a (b, d) array (Å⁻²)."""
@@ -183,6 +188,7 @@ def beam_intensities(
     device: str = "auto",
     dtype: torch.dtype = torch.complex64,
     levels: NDArray[np.complex128] | None = None,
+    like: Array | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.float32] | Array:
     """Beam intensities for every thickness, beam and direction.
@@ -200,6 +206,8 @@ def beam_intensities(
         of the incident intensity; complex128 gives float64.
     levels : complex array, optional
         `DynamicalMatrix.levels`, where they are known already.
+    like : (d, 2) array, optional
+        The same directions of a crystal that this one is a strained one of: both have the same tiles.
     progress : callable, optional
         Called with the fraction done.
 
@@ -218,7 +226,17 @@ def beam_intensities(
     def fill(rows: slice, batch: NDArray[np.intp], psi: torch.Tensor) -> None:
         out[rows, :, batch] = (psi.real**2 + psi.imag**2).cpu().numpy()
 
-    _solve(fill, matrix, q, thickness_nm, shape[1], device, dtype, levels, progress)
+    _solve(
+        fill,
+        matrix,
+        (q, q if like is None else like),
+        thickness_nm,
+        shape[1],
+        device,
+        dtype,
+        levels,
+        progress,
+    )
     return out
 
 
@@ -241,14 +259,14 @@ def beam_amplitudes(
     def fill(rows: slice, batch: NDArray[np.intp], psi: torch.Tensor) -> None:
         out[rows, :, batch] = psi.cpu().numpy()
 
-    _solve(fill, matrix, q, thickness_nm, len(matrix.g), device, dtype, None, progress)
+    _solve(fill, matrix, (q, q), thickness_nm, len(matrix.g), device, dtype, None, progress)
     return out
 
 
 def _solve(
     fill: Callable[[slice, NDArray[np.intp], torch.Tensor], None],
     matrix: DynamicalMatrix,
-    q: Array,
+    directions: tuple[Array, Array],
     thickness_nm: Array,
     keep: int,
     device: str,
@@ -257,6 +275,8 @@ def _solve(
     progress: Callable[[float], None] | None,
 ) -> None:
     """Hand the amplitudes (rows, keep, batch) of runs of thicknesses and batches of directions to `fill`."""
+    q, like = directions
+    to_own = np.linalg.lstsq(like, q, rcond=None)[0] if like is not q else np.eye(2)
     thickness_nm = np.asarray(thickness_nm, dtype=float)
     where = resolve_device(device)
     excitation = matrix.excitation(q)
@@ -274,10 +294,10 @@ def _solve(
     terms = max(2, *(coefficient.shape[1] for coefficient in coefficients))
     workspace, shared, folded_at = torch.empty(0), None, None
     done = 0
-    for batch, tile in _batches(q, batch_size, SOLVE.tile if follows else None):
+    for batch, tile in _batches(like, batch_size, SOLVE.tile if follows else None):
         if shared is None or tile != folded_at:
             # twice the shifted and scaled matrix: T_{k+1} = 2X T_k − T_{k−1}
-            potential = matrix.potential if tile is None else matrix.at(np.array(tile)).potential
+            potential = matrix.potential if tile is None else matrix.at(np.array(tile) @ to_own).potential
             shared, folded_at = torch.as_tensor(2 * potential / r).to(where, dtype), tile
         diagonal = torch.as_tensor(2 * (excitation[:, batch] - c) / r).to(where, dtype)
         if not done or diagonal.shape[1] != workspace.shape[2]:  # fresh pages cost more than the algebra

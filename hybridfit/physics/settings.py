@@ -80,6 +80,12 @@ class SolveSettings:
     nearest_coupled: float = threshold(
         4.0, "of the largest |U|", "nor nearer than that: there their amplitudes diverge", "design"
     )
+    weak: float = threshold(
+        20.0,
+        "times the largest |U|",
+        "where g² of weak beams is less, they are strong, and folding them is no approximation",
+        "design",
+    )
     least_room: float = threshold(
         0.5,
         "of q",
