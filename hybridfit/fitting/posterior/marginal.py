@@ -107,11 +107,11 @@ def marginal(
             top = max(top, found[-1][1])
             if found[-1][1] < top - settings.fallen:
                 break
-    x, logs = (np.array(each) for each in zip(*sorted(found), strict=True))
-    if len(x) < 3:
-        return middle, sigma, np.stack([x, logs])
-    fine = np.linspace(x[0], x[-1], FINE)
-    weights = np.exp(interpolate.PchipInterpolator(x, logs - logs.max())(fine))
+    at, logs = (np.array(each) for each in zip(*sorted(found), strict=True))
+    if len(at) < 3:
+        return middle, sigma, np.stack([at, logs])
+    fine = np.linspace(at[0], at[-1], FINE)
+    weights = np.exp(interpolate.PchipInterpolator(at, logs - logs.max())(fine))
     weights /= weights.sum()
     mean = float(weights @ fine)
-    return mean, float(np.sqrt(weights @ (fine - mean) ** 2)), np.stack([x, logs])
+    return mean, float(np.sqrt(weights @ (fine - mean) ** 2)), np.stack([at, logs])
