@@ -4,6 +4,7 @@ The covariance of an answer is λ (JᵀJ)⁻¹ + B V Bᵀ (see `joint`).  Its pa
 
     counting    (JᵀJ)⁻¹ Jᵀ R J (JᵀJ)⁻¹, R the share of counting in each pixel's variance,
     misfit      the rest of λ (JᵀJ)⁻¹,
+    library     a variance of the thickness: what the library approximates,
     others      B V Bᵀ, shared out in proportion to B_j² V_jj.
 """
 
@@ -16,7 +17,7 @@ import lmfit
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridfit.fitting.assumptions import COUNTING, MISFIT, PARTS, POINT_SPREAD, Assumed
+from hybridfit.fitting.assumptions import COUNTING, LIBRARY, MISFIT, PARTS, POINT_SPREAD, Assumed
 from hybridfit.fitting.refine.joint import together
 from hybridfit.fitting.refine.least_squares import Problem, Refinement, errors_of
 from hybridfit.fitting.refine.settings import REFINE, RefineSettings
@@ -49,6 +50,8 @@ class Marginal:
         Names of the q nuisances; beside those of assumed the tails of a point spread (`spread.tails_of`).
     tail : Assumed or None
         What the pattern says of the share of the light in them.
+    library : (p, p) array or None
+        Covariance of what the library approximates.
     """
 
     values: Mapping[str, float]
@@ -63,6 +66,7 @@ class Marginal:
     lacking: tuple[str, ...]
     nuisances: tuple[str, ...] = ()
     tail: Assumed | None = None
+    library: Array | None = None
 
     def turned(self, turn: Array) -> Marginal:
         """The same where other parameters, turn (p, p) times these, are the fitted ones."""
@@ -72,7 +76,10 @@ class Marginal:
             None if c is None else turn @ c @ turn.T for c in (self.covariance, self.counting, self.honest)
         )
         bias = turn @ self.bias
-        return replace(self, bias=bias, covariance=covariance, counting=counting, honest=honest)
+        library = None if self.library is None else turn @ self.library @ turn.T
+        return replace(
+            self, bias=bias, covariance=covariance, counting=counting, honest=honest, library=library
+        )
 
     def parts(self, name: str) -> dict[str, float]:
         """Standard errors of a fitted parameter by what they come from; their squares add up."""
@@ -88,7 +95,18 @@ class Marginal:
         for nuisance, share in zip(self.nuisances, shares, strict=True):
             part = PARTS.get(nuisance, POINT_SPREAD)
             out[part] = out.get(part, 0.0) + (whole * float(share) / total if total > 0 else 0.0)
+        if self.library is not None:
+            out[LIBRARY] = float(self.library[i, i])
         return {part: float(np.sqrt(variance)) for part, variance in out.items()}
+
+    def with_library(self, fit: Refinement, sigma: float) -> Marginal:
+        """The same with a standard deviation (nm) of the thickness for what the library approximates."""
+        if self.covariance is None or sigma == 0:
+            return self
+        library = np.diag([sigma**2 if name == "thickness" else 0.0 for name in self.names])
+        covariance = self.covariance + library
+        errors = errors_of(fit.lmfit_result.params, covariance)
+        return replace(self, covariance=covariance, errors=errors, library=library)
 
 
 def marginalise(
@@ -104,13 +122,20 @@ def marginalise(
     Parameters
     ----------
     fit : Refinement
-    sigma : mapping of nuisance name to its relative standard deviation
+    sigma : mapping of nuisance name to its standard deviation, relative; of the library in nm
         Those of 0 are exact, and do not take part.
     told : names of nuisances that are fitted, or that the user knows
     held : bool
         Leave the values where they are, and the nuisances to their priors: a parameter is on a bound.
     settings : RefineSettings
     """
+    found = _marginalised(fit, sigma, {*told, POINT_SPREAD, LIBRARY}, held, settings)
+    return found.with_library(fit, sigma.get(LIBRARY, 0.0))
+
+
+def _marginalised(
+    fit: Refinement, sigma: Mapping[str, float], told: set[str], held: bool, settings: RefineSettings
+) -> Marginal:
     none = np.zeros((len(fit.names), 0))
     plain = Marginal(
         fit.values,
@@ -129,7 +154,7 @@ def marginalise(
         return plain
     params = fit.lmfit_result.params
     plain = replace(plain, counting=_counting(problem, params, fit), honest=fit.covariance)
-    wanted = [name for name, s in sigma.items() if s > 0 and name not in {*told, POINT_SPREAD}]
+    wanted = [name for name, s in sigma.items() if s > 0 and name not in told]
     slopes = problem.model.assumption_slopes(params.valuesdict()) if wanted else {}
     lacking = tuple(name for name in wanted if name not in slopes)
     names = [name for name in wanted if name in slopes]
