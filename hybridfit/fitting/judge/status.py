@@ -16,12 +16,21 @@ from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.settings import FitSettings
 from hybridfit.fitting.status import OtherMinimum, Status
 from hybridfit.library.library import Library
-from hybridfit.model import PARAMETERS
+from hybridfit.model import AVERAGING, PARAMETERS
 from hybridfit.pattern import background as bg
 
 Array = NDArray[np.float64]
 
-BOUNDED = ("scale", "centre_x", "centre_y", "semi_angle", "blur", "ellipticity_a", "ellipticity_b")
+BOUNDED = (
+    "scale",
+    "centre_x",
+    "centre_y",
+    "semi_angle",
+    "blur",
+    "ellipticity_a",
+    "ellipticity_b",
+    *AVERAGING,
+)
 ROTATION_DECIDES = (
     "Another orientation of the crystal{values} gives the same pattern at this thickness: "
     "the rotation decides between them, and with it the sign of the tilt (--hint-rotation)."
@@ -170,7 +179,7 @@ def crystal_share(minimum: Minimum) -> tuple[float, float]:
 
 def _structure(minimum: Minimum) -> dict[str, float]:
     """Structural parameters of a minimum."""
-    values = {name: v for name, v in minimum.fit.values.items() if name not in PARAMETERS}
+    values = {name: v for name, v in minimum.fit.values.items() if name not in (*PARAMETERS, *AVERAGING)}
     return values | dict(minimum.discrete)
 
 
@@ -191,11 +200,12 @@ def on_bound(minimum: Minimum, library: Library, settings: FitSettings) -> dict[
     if {"tilt_x", "tilt_y"} & set(fit.names):
         if np.hypot(fit.values["tilt_x"], fit.values["tilt_y"]) > limit - limits.on_bound_tilt:
             found["tilt_x"] = found["tilt_y"] = f"tilt = {limit:.3g} mrad"
-    for name in (*BOUNDED, *library.structure):
+    for name in (*BOUNDED, *AVERAGING, *library.structure):
         if name not in fit.names:
             continue
         (low, high), value = fit.bounds[name], fit.values[name]
-        nearest = high - value if name == "blur" and low == 0 else min(value - low, high - value)
+        natural = name in ("blur", *AVERAGING) and low == 0  # there is no less than none
+        nearest = high - value if natural else min(value - low, high - value)
         if nearest < limits.on_bound_share * (high - low):
             found[name] = name
     for name in set(own) & set(fit.names) - set(found):

@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 
 from hybridfit.fitting.refine.noise import Noise, effective_pixels, estimate_noise
 from hybridfit.fitting.refine.settings import REFINE, Effort, RefineSettings
-from hybridfit.model import FINE_PIXEL, Columns, ForwardModel
+from hybridfit.model import FINE_PIXEL, ForwardModel
+from hybridfit.pattern.columns import Columns
 
 Array = NDArray[np.float64]
 
