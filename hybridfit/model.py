@@ -96,6 +96,8 @@ class ForwardModel:
     parameters : tuple of str
         What `evaluate` takes: PARAMETERS, then the structural parameters of the library.  Those of AVERAGING
         are 0 unless they are given.
+    thickness_range : (float, float), nm
+        Of the library.
 
     Notes
     -----
@@ -152,7 +154,7 @@ class ForwardModel:
             self._table = self._stack.table
         else:
             self._table = library.table(k_max=self._k_max, semi_angle=radius)
-        self._thickness_range = library.thickness_range
+        self.thickness_range = library.thickness_range
         self._reach = library.tilt_max + library.semi_angle_max
         self._slopes = partial(library.slopes, k_max=self._k_max, semi_angle=radius)
         self._energy_kv = float(library.dataset.attrs["energy_kv"])
@@ -295,7 +297,7 @@ class ForwardModel:
         self, blend: Callable[[float], NDArray[np.float32]], values: Mapping[str, float]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         spread = values.get("thickness_spread", 0.0)
-        return over_thickness(blend, values["thickness"], spread, self._thickness_range)
+        return over_thickness(blend, values["thickness"], spread, self.thickness_range)
 
     def _structural(self, k: Array, values: Mapping[str, float], names: Sequence[str]) -> dict[str, Array]:
         """Derivatives of the pattern at the points k along structural parameters.

@@ -94,6 +94,9 @@ def judge(
         return Verdict(
             Status.poor_match, f"it takes a background that is negative by {hole:.0%} of the pattern"
         )
+    vacuum = fit.values.get("vacuum", 0.0) if "vacuum" in fit.names else 0.0
+    if vacuum > limits.vacuum_most:
+        return Verdict(Status.poor_match, f"{vacuum:.0%} of the area is vacuum")
     if not fit.settled:
         return Verdict(Status.failed, f"it has not settled after {fit.evaluations} evaluations of the model")
     if bounded:
