@@ -1,29 +1,32 @@
 """What averaging brings in: vacuum, two crystals, spreads; converged but wrong, and what is recovered.
 
 Simulated frames with any thickness, tilt and camera, 1e5–1e7 electrons, of an area that is not one flat
-crystal: a part of it empty; twins, turned by 90° (a crystal with a two-fold axis) or 45° (with a four-fold one);
-two tilts; two thicknesses; no crystal at all (discs, blobs).  Beside them correct frames, which must converge
-and stay as accurate as without the check, and frames with a spread of thickness or of tilt, fitted with the
-spread freed.  The simulation composes on finer points than the model that is fitted, with a sharper edge and
-another background.
+crystal: a part of it empty; twins, turned by 90° (a crystal with a two-fold axis) or by 45° (with a four-fold
+one); two tilts; two thicknesses; no crystal at all (discs and blobs of 2e4–1e7 electrons).  Beside them
+correct frames, which must converge, and frames with a spread of thickness or of tilt, fitted with the spread
+freed.  The simulation composes on finer points than the model that is fitted, with a sharper edge and another
+background.
 
-An answer is wrong if it is off by more than 3 stated errors and more than 1 nm or 0.3 mrad: of one crystal from
-its truth, of two from both of them.  Thresholds may be set on frames of TUNING_SEED only; the study reports on
-those of SEED.
+An answer is wrong if it is off by more than 3 stated errors and more than 1 nm or 0.3 mrad: of one crystal
+from its truth, of two from both of them.  Thresholds may be set on frames of TUNING_SEED only; the study
+reports on those of SEED.
 
 Run with: python -m benchmarks.averaging [--frames N] [--seed S] [--kinds …] [--quick]
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
+from joblib import Parallel, delayed
 
-from benchmarks.errors import Row, judged
+from benchmarks.common import Study, cores, new_parser
+from benchmarks.errors import NAMES, Row, column, judged, rms, statuses
 from benchmarks.few_electrons import smooth
 from hybridfit import Fitter, Library, make_frame
 from hybridfit.errors import HybridfitError
@@ -54,6 +57,7 @@ KINDS = {
     "thickness_spread": "a spread of thickness, freed",
     "tilt_spread": "a spread of tilt, freed",
 }
+SMOOTH, SMOOTH_LEAST = ("disc", "blob"), 2e4  # electrons
 BAD = ("vacuum", "twins90", "twins45", "tilts", "thicknesses")
 
 
@@ -177,10 +181,19 @@ def _spread(
     ]
 
 
+def _smooth(kind: str, i: int, seed: int) -> tuple[np.ndarray, float]:
+    """A disc or a blob without structure that does not have few electrons."""
+    for turn in range(100):
+        image, electrons = smooth(kind, i + 1000 * turn, seed)
+        if electrons >= SMOOTH_LEAST:
+            break
+    return image, electrons
+
+
 def fitted(kind: str, i: int, seed: int) -> Row:
     """The fit of one frame, compared with what is in it."""
-    if kind in ("disc", "blob"):
-        image, electrons = smooth(kind, i, seed)
+    if kind in SMOOTH:
+        image, electrons = _smooth(kind, i, seed)
         row: Row = {"kind": kind, "electrons": electrons}
         try:
             result = _fitter(NAME).fit(make_frame(image))
@@ -209,3 +222,92 @@ def fitted(kind: str, i: int, seed: int) -> Row:
             if name in truths[0]:
                 row[f"{name}_true"] = truths[0][name]
     return row
+
+
+# ---------------------------------------------------------------- table
+
+
+def share(part: int | float, of: int | float) -> float:
+    """Percentage; NaN of nothing."""
+    return 100 * part / of if of else float("nan")
+
+
+def report(study: Study, kind: str, rows: list[Row]) -> None:
+    """The rows of one kind of frames."""
+    words = KINDS[kind]
+    sure = [row for row in rows if row["status"] == "converged"]
+    study.note(f"{words}, {len(rows)} frames: " + ", ".join(f"{n} {s}" for s, n in statuses(rows).items()))
+    if kind in SMOOTH:
+        study.add(f"{words}: converged", len(sure), "frames", at_most=0)
+        return
+    wrong = sum(row["misled"] for row in sure)
+    study.add(f"{words}: converged and wrong", share(wrong, len(rows)), "%", at_most=1)
+    least = 98.0 if kind in ("correct", "other") else None
+    study.add(f"{words}: converged", share(len(sure), len(rows)), "%", at_least=least)
+    if kind in ("twins90", "twins45", "tilts", "thicknesses") or not sure:
+        return
+    for name in NAMES:
+        pulls = column(sure, f"{name}_pull")
+        study.add(f"{words}: error of {name}, rms", rms(column(sure, name)), _unit(name))
+        study.add(f"{words}: error of {name} over the stated one, rms", rms(pulls), "")
+    if kind in ("vacuum", *SPREADS):
+        own = [row for row in sure if row.get(f"{kind}_error")]
+        away = column(own, f"{kind}_found") - column(own, f"{kind}_true")
+        study.add(f"{words}: error of {kind}, rms", rms(away), _unit(kind))
+        study.add(
+            f"{words}: error of {kind} over the stated one, rms", rms(away / column(own, f"{kind}_error")), ""
+        )
+    study.add(f"{words}: one frame, median", float(np.median(column(rows, "seconds"))), "s")
+
+
+def _unit(name: str) -> str:
+    return "" if name == "vacuum" else "nm" if name.startswith("thickness") else "mrad"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the study."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--frames", type=int, help=f"of each kind; {FRAMES}, quick: {QUICK_FRAMES}")
+    parser.add_argument("--correct", type=int, help=f"correct frames; {CORRECT}, quick: {QUICK_FRAMES}")
+    parser.add_argument("--seed", type=int, default=SEED, help=f"{SEED}; for tuning: {TUNING_SEED}")
+    parser.add_argument("--kinds", nargs="*", default=[*KINDS], choices=[*KINDS], help="which frames")
+    parser.add_argument("--workers", type=int, default=cores())
+    options = parser.parse_args(arguments)
+    study = Study("averaging", quick=options.quick)
+    n = options.frames or (QUICK_FRAMES if options.quick else FRAMES)
+    correct = options.correct or (QUICK_FRAMES if options.quick else CORRECT)
+    counts = {kind: correct if kind in ("correct", "other") else n for kind in options.kinds}
+    wanted = [(kind, i, options.seed) for kind in options.kinds for i in range(counts[kind])]
+    from benchmarks import averaging as own  # by its name: workers cannot find what __main__ keeps
+
+    rows: list[Row] = Parallel(n_jobs=options.workers)(delayed(own.fitted)(*each) for each in wanted)
+    for kind in options.kinds:
+        report(study, kind, [row for row in rows if row["kind"] == kind])
+    bad = [row for row in rows if row["kind"] in BAD]
+    if bad:
+        wrong = sum(row["misled"] for row in bad)
+        study.add(
+            "vacuum, twins, two tilts or thicknesses: converged and wrong",
+            share(wrong, len(bad)),
+            "%",
+            at_most=1,
+        )
+    study.note(f"seed {options.seed}; frames of seed {TUNING_SEED} are for tuning")
+    draw(study, rows)
+    return 0 if study.finish(frames=rows) else 1
+
+
+def draw(study: Study, rows: list[Row]) -> None:
+    """What was found against what was there."""
+    with study.figure(columns=3, size=(3.6, 3.2)) as (_, axes):
+        for axis, name in zip(axes, ("vacuum", *SPREADS), strict=True):
+            own = [row for row in rows if row["kind"] == name and row.get(f"{name}_error")]
+            truth, found = column(own, f"{name}_true"), column(own, f"{name}_found")
+            axis.errorbar(truth, found - truth, yerr=1.96 * column(own, f"{name}_error"), fmt="o", lw=0.8)
+            axis.axhline(0, color="k", lw=0.8)
+            label = f"{name} ({_unit(name)})" if _unit(name) else name
+            axis.set(xlabel=f"true {label}", ylabel="error, 95 %")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -35,6 +35,8 @@ At = Callable[..., Array]  # the pattern with some parameters changed
 
 VACUUM, TURNED = "vacuum", "turned"
 THICKNESS, TILT = "thickness_spread", "tilt_spread"
+TILTS = ("tilt_x", "tilt_y")
+FIRST = (*TILTS, VACUUM)
 
 
 @dataclass(frozen=True)
@@ -143,16 +145,19 @@ class Averaged:
         limits = self.finder.refiner.settings.judging
         all_of_them = tested(frame, minima)
         vacuum = next((e for e in all_of_them if e.name == VACUUM), None)
-        if vacuum is not None and vacuum.drop >= limits.averaging_drop and vacuum.gain >= limits.vacuum_gain:
+        least = max(
+            limits.averaging_drop, limits.vacuum_among * max((e.drop for e in all_of_them), default=0)
+        )
+        if vacuum is not None and vacuum.drop >= least and vacuum.gain >= limits.vacuum_gain:
             # without vacuum another minimum may have been the deepest
             other = self.with_vacuum.find(frame, found)
-            least = (1 - limits.averaging_gain) * excess(minima.best.fit)
-            if excess(other.best.fit) < least and other.best.fit.values[VACUUM] >= limits.vacuum_matters:
+            most = (1 - limits.averaging_gain) * excess(minima.best.fit)
+            if excess(other.best.fit) < most and other.best.fit.values[VACUUM] >= limits.vacuum_matters:
                 minima = other
                 all_of_them = tested(frame, minima)
         asked = [e for e in all_of_them if _asked(e, limits)]
-        most = max(asked, key=lambda e: e.drop, default=None)
-        return minima, "" if most is None else str(most)
+        first = max(asked, key=lambda e: e.drop, default=None)
+        return minima, "" if first is None else str(first)
 
 
 def excess(fit: Refinement) -> float:
@@ -174,8 +179,9 @@ def tested(frame: Frame, minima: Minima) -> list[Extension]:
     fit, limits = best.fit, refiner.settings.judging
     if fit.problem is None or fit.covariance is None or fit.coefficients[0] <= 0:
         return []
-    # differences of patterns need no finely divided pixels
-    model = refiner.model(frame, best.answer, best.region, refiner.settings.refining.coarse_pixel)
+    model = fit.problem.model
+    if model.oversampling > 1:  # differences of patterns need no finely divided pixels
+        model = refiner.model(frame, best.answer, best.region, refiner.settings.refining.coarse_pixel)
     found = extensions(model, fit, refiner.library.rotation_order, limits)
     known = {*fit.names, *refiner.settings.fix, *refiner.settings.expressions}
     return [e for e in found if e.name not in known]
@@ -212,33 +218,33 @@ def extensions(model: ForwardModel, fit: Refinement, order: int, limits: JudgeSe
     def at(**changes: float) -> Array:
         return model.evaluate({**values, **changes}).columns[0]
 
-    plain = at()
-    out = [_vacuum(test, model, values), _tilt(test, at, values, plain, limits)]
-    out += _turned(test, at, values, plain, order)
+    first = model.evaluate(values, FIRST)
+    assert first.pattern_slopes is not None
+    plain = first.columns[0]
+    drop, gain, (share,) = test([first.pattern_slopes[FIRST.index(VACUUM)]])
+    tilt = _tilt(test, model, values, first.pattern_slopes[: len(TILTS)], limits.tilt_step)
+    out = [Extension(VACUUM, drop, gain, float(share)), tilt]
     if excess(fit) > limits.averaging_excess:
+        out += _turned(test, at, values, plain, order)
         out += _thickness(test, at, values, plain, model.thickness_range, limits)
     return [each for each in out if np.isfinite(each.drop) and each.size > 0]
 
 
-def _vacuum(test: ScoreTest, model: ForwardModel, values: Mapping[str, float]) -> Extension:
-    slopes = model.evaluate(values, ("vacuum",)).pattern_slopes
-    assert slopes is not None
-    drop, gain, (share,) = test([slopes[0]])
-    return Extension(VACUUM, drop, gain, float(share))
-
-
 def _tilt(
-    test: ScoreTest, at: At, values: Mapping[str, float], plain: Array, limits: JudgeSettings
+    test: ScoreTest, model: ForwardModel, values: Mapping[str, float], here: Array, step: float
 ) -> Extension:
-    """Second differences along three directions, from which all others follow: D has a column for each."""
-    x, y, step = values["tilt_x"], values["tilt_y"], limits.tilt_step
-    columns = []
-    for azimuth in np.pi / 3 * np.arange(3):
-        dx, dy = step * np.cos(azimuth), step * np.sin(azimuth)
-        both = at(tilt_x=x + dx, tilt_y=y + dy) + at(tilt_x=x - dx, tilt_y=y - dy)
-        columns.append(both / 2 - plain)
-    drop, gain, variances = test(columns)
-    return Extension(TILT, drop, gain, step * float(np.sqrt(max(variances.sum() / 2, 0.0))))
+    """The Hessian along the tilt, of differences of slopes: D has a column for each of its three elements.
+
+    here are the slopes (2, n) at the values.
+    """
+    second = []
+    for name in TILTS:
+        ahead = model.evaluate({**values, name: values[name] + step}, TILTS).pattern_slopes
+        assert ahead is not None
+        second.append((ahead - here) / step)
+    (xx, xy), (yx, yy) = second
+    drop, gain, (along_x, _, along_y) = test([xx / 2, (xy + yx) / 2, yy / 2])
+    return Extension(TILT, drop, gain, float(np.sqrt(max(along_x + along_y, 0.0) / 2)))
 
 
 def _turned(

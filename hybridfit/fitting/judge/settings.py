@@ -81,10 +81,16 @@ class JudgeSettings:
         "where vacuum would take so much, the fit is made with it: another minimum may then be the deepest",
         "benchmarks.averaging",
     )
+    vacuum_among: float = threshold(
+        0.7,
+        "of the largest drop",
+        "and no other extension takes much more away",
+        "benchmarks.averaging",
+    )
     averaging_excess: float = threshold(
         2.0,
         "standard deviations",
-        "a second thickness is looked for where the residual is larger than noise by so much",
+        "a twin or a second thickness is looked for where the residual is larger than noise by so much",
         "benchmarks.averaging",
     )
     vacuum_matters: float = threshold(
@@ -102,9 +108,7 @@ class JudgeSettings:
     tilt_spread_matters: float = threshold(
         0.15, "mrad", "a smaller spread of tilt is not asked for: its mean is right", "benchmarks.averaging"
     )
-    tilt_step: float = threshold(
-        0.3, "mrad", "second differences along the tilt are taken over so much either way", "design"
-    )
+    tilt_step: float = threshold(0.2, "mrad", "slopes along the tilt are compared over so much", "design")
     thickness_step: float = threshold(
         2.0, "nm", "second differences along the thickness are taken over so much either way", "design"
     )
