@@ -36,6 +36,9 @@ class LimitSettings:
     tilt_spread: float = threshold(
         1.5, "mrad", "a wider spread is not averaged over closely enough", "design"
     )
+    least_spread: float = threshold(
+        0.02, "nm, mrad", "a fitted spread is no smaller: at 0 a pattern has no slope along it", "design"
+    )
     widest_ellipticity: float = threshold(
         0.3, "relative", "users may widen the bounds so far: discs are plain ellipses there", "design"
     )

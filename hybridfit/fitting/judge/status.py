@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hybridfit.fitting.candidates import Candidate, tilt_distance
 from hybridfit.fitting.judge.crystallinity import Structure, crystallinity, structure_along_rings
 from hybridfit.fitting.judge.settings import JudgeSettings
+from hybridfit.fitting.limits import LIMITS
 from hybridfit.fitting.refine.refiner import Minimum
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.settings import FitSettings
@@ -207,7 +208,8 @@ def on_bound(minimum: Minimum, library: Library, settings: FitSettings) -> dict[
         if name not in fit.names:
             continue
         (low, high), value = fit.bounds[name], fit.values[name]
-        natural = name in ("blur", *AVERAGING) and low == 0  # there is no less than none
+        # there is no less than none
+        natural = name in ("blur", *AVERAGING) and low <= LIMITS.least_spread
         nearest = high - value if natural else min(value - low, high - value)
         if nearest < limits.on_bound_share * (high - low):
             found[name] = name

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import WINDOW, Candidate, canonical, obeying, turn
-from hybridfit.fitting.limits import averaging_bounds
+from hybridfit.fitting.limits import LIMITS, averaging_bounds
 from hybridfit.fitting.refine.least_squares import Refinement, refine
 from hybridfit.fitting.refine.noise import Noise
 from hybridfit.fitting.refine.region import Region
@@ -21,6 +21,7 @@ from hybridfit.frame import Frame
 from hybridfit.library.library import Library
 from hybridfit.model import AVERAGING, FINE_PIXEL, PARAMETERS, SEMI_ANGLE_ROOM, ForwardModel
 from hybridfit.pattern import background as bg
+from hybridfit.pattern.averaging import SPREADS
 from hybridfit.pattern.camera import Camera
 from hybridfit.pattern.pool import Pool
 
@@ -241,6 +242,9 @@ class Refiner:
                 continue
             low, high = (min(max(each, lowest), highest) for each in bounds[name])
             bounds[name] = (low, high) if low < high else (lowest, highest)
+        for name in SPREADS:
+            low, high = bounds[name]
+            bounds[name] = max(low, min(LIMITS.least_spread, high / 2)), high
         return bounds
 
     def _model_at(self, frame: Frame, seed: Candidate, region: Region, fine_pixel: float) -> ForwardModel:
