@@ -31,7 +31,7 @@ from benchmarks.few_electrons import smooth
 from hybridfit import Fitter, Library, make_frame
 from hybridfit.errors import HybridfitError
 from hybridfit.pattern.averaging import bare_disc
-from hybridfit.simulate.frame import FineGrid, fine_half_edge, fine_pattern, glow_at, recorded
+from hybridfit.simulate.frame import FineGrid, diffuse_part, fine_half_edge, fine_pattern, glow_at, recorded
 from hybridfit.simulate.settings import FrameSettings
 
 NAME, OTHER = "SrTiO3_001_200kV", "Si_110_200kV"  # a four-fold axis, a two-fold one
@@ -146,7 +146,8 @@ def composed(library: Library, parts: Sequence[tuple[float, FrameSettings]], vac
     if vacuum:
         edge = fine_half_edge(library, first.camera.scale)
         fine += vacuum * bare_disc(grid.k, first.semi_angle, edge, 1)[0].reshape(grid.shape)
-    return recorded(grid, fine, first.blur * first.camera.scale)
+    diffuse = [weight * diffuse_part(library, frame) for weight, frame in parts]
+    return recorded(grid, fine, first.blur * first.camera.scale) + (1 - vacuum) * sum(diffuse)
 
 
 def _truth(frame: FrameSettings) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import gemmi
 import numpy as np
 
 from benchmarks.bloch_problem import BlochProblem
-from hybridfit.physics import scattering
+from hybridfit.physics.structure_factors import structure_factors
 
 ENVIRONMENT = Path(__file__).parent / "data" / "env-py4dstem"
 PACKAGES = ("py4DSTEM>=0.14,<0.15", "numpy<2")
@@ -55,7 +55,7 @@ def bloch_waves(name: str, directions: int) -> dict[str, Any]:
     python, given = interpreter(), BlochProblem.of(name, directions)
     structure, recipe = given.structure, given.recipe
     u_hkl = np.unique((given.hkl[:, None] - given.hkl[None, :]).reshape(-1, 3), axis=0)
-    elastic, absorptive = scattering.structure_factors(structure, -u_hkl, recipe.energy_kv)
+    elastic, absorptive = structure_factors(structure, -u_hkl, recipe.energy_kv)
     numbers = np.array([gemmi.Element(element).atomic_number for element in structure.elements])
     sigma_z, first = np.unique(numbers, return_index=True)
     asked = {

@@ -25,6 +25,7 @@ ORDER = (
     "calibration",
     "robustness",
     "budget",
+    "cameras",
     "thresholds",
     "hybrid",
     "rivals",

@@ -1,6 +1,6 @@
 """The forward model: parameters → image and its derivatives.
 
-    image = f · mean(blur(P(k(fine pixel)))) + Σ_j b_j B_j(k(pixel)) + fixed(t)
+    image = f · [mean(blur(P(k(fine pixel)))) + P_d(k(pixel))] + Σ_j b_j B_j(k(pixel)) + fixed(t)
 
 A pixel averages over its area.  P is evaluated at s × s points of every pixel, the centres of the
 fine pixels that it is divided into; their mean is taken after the blur (`pattern.raster`).  What a
@@ -11,9 +11,11 @@ a kernel of the variance that is missing (fine pixels squared),
     v = (blur · fine pixels per mrad)² + 1/12 − w²/28.
 
 P is composed from a library table (`pattern.compose`), k(pixel) is the camera geometry
-(`pattern.camera`), B_j the background (`pattern.background`).  f and b_j are linear: the model
-delivers the columns that they multiply, and whoever fits profiles them out.  What the averaged area
-holds besides one flat crystal (vacuum, a spread of thickness or tilt) is in P (`pattern.averaging`).
+(`pattern.camera`), P_d the thermal diffuse part where the library has one (`pattern.diffuse`, too
+smooth to be blurred or divided), B_j the background (`pattern.background`).  f and b_j are linear: the
+model delivers the columns that they multiply, and whoever fits profiles them out.  What the averaged area
+holds besides one flat crystal (vacuum, a spread of thickness or tilt) is in P (`pattern.averaging`); the
+diffuse part, which spreads hardly change, is that of the mean thickness and tilt, times the filled share.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from hybridfit.pattern.blur import sigma_of_variance as of_variance
 from hybridfit.pattern.camera import Camera, chain, to_angles
 from hybridfit.pattern.columns import Columns
 from hybridfit.pattern.compose import compose
+from hybridfit.pattern.diffuse import Image
 from hybridfit.pattern.expand import Table, at_thickness, unfold, workspace
 from hybridfit.pattern.pool import Pool
 from hybridfit.pattern.raster import Raster
@@ -143,7 +146,7 @@ class ForwardModel:
             pixel=pixel,
         )
         self._raster = raster = make(oversampling=self.oversampling)
-        self._undivided, self._pixel = make, pixel
+        self._undivided, self.pixel = make, pixel
         distance = np.hypot(raster.col - camera.centre_x, raster.row - camera.centre_y)
         # room for a scale and a centre that a fit may move
         self._k_max = 1.03 * float(distance.max(initial=0.0)) / camera.scale + 0.5
@@ -156,6 +159,7 @@ class ForwardModel:
             self._table = library.table(k_max=self._k_max, semi_angle=radius)
         self.thickness_range = library.thickness_range
         self._reach = library.tilt_max + library.semi_angle_max
+        self._diffuse = library.diffuse
         self._slopes = partial(library.slopes, k_max=self._k_max, semi_angle=radius)
         self._energy_kv = float(library.dataset.attrs["energy_kv"])
         self._last: tuple[dict[str, float], Composed] | None = None
@@ -189,6 +193,8 @@ class ForwardModel:
         fixed = np.full(self.n_pixels, self.per_nm * t)
         if not len(names):
             columns[0] = self._raster.record(partials[0], sigma)
+            if self._diffuse is not None:
+                columns[0] += self._diffuse_at(k_fit, values).value
             return Columns(columns, fixed)
         direct = {
             "thickness": partials[5],
@@ -224,8 +230,23 @@ class ForwardModel:
                 slopes[i] += by_sigma * sigma_slopes[name]
             elif name == "thickness":
                 fixed_slopes[i] = self.per_nm
+        if self._diffuse is not None:
+            found = self._diffuse_at(k_fit, values)
+            columns[0] += found.value
+            along = found.slopes(chain(k_fit, found.slopes_k[0], found.slopes_k[1], camera), CAMERA)
+            along["vacuum"] = -found.value / (1 - values.get("vacuum", 0.0))
+            for i, name in enumerate(names):
+                if name in along:
+                    slopes[i] += along[name]
         background = (k_fit, along_x, along_y)
         return Columns(columns, fixed, tuple(names), slopes, fixed_slopes, background, camera)
+
+    def _diffuse_at(self, k: Array, values: Mapping[str, float]) -> Image:
+        """The thermal diffuse part at the pixels k, of the share that is not vacuum."""
+        assert self._diffuse is not None
+        tilt = values["tilt_x"], values["tilt_y"]
+        found = self._diffuse.at(k, values["thickness"], tilt, values["semi_angle"])
+        return found.times(1 - values.get("vacuum", 0.0))
 
     def assumption_slopes(self, values: Mapping[str, float]) -> dict[str, Array]:
         """Derivatives (n,) of the pattern's column along ln of what a fit takes for granted.
@@ -256,9 +277,12 @@ class ForwardModel:
             return np.stack([found.blend(name, t, values) for name in (own * 2)[:2]], axis=-1)
 
         rows = self._composed(k, table, self._over_thickness(both, values)[0], values)[0]
-        sigma, _ = self._kernel(values["blur"], camera.scale, self._pixel / raster.oversampling)
+        sigma, _ = self._kernel(values["blur"], camera.scale, self.pixel / raster.oversampling)
         for name, row in zip(own, (0, 5), strict=False):  # the second lane is where ∂I/∂t is otherwise
             out[name] = raster.record(rows[row], sigma)
+        if self._diffuse is not None and "debye_waller" in out:
+            pixels = to_angles(self._raster.pixel_col, self._raster.pixel_row, camera)
+            out["debye_waller"] += MODEL.diffuse_growth * self._diffuse_at(pixels, values).value
         if "energy" in out:
             rest = REST_ENERGY_KV / (self._energy_kv + 2 * REST_ENERGY_KV)
             out["energy"] += (1 - rest) * sum(along.values())

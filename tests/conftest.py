@@ -128,7 +128,7 @@ def small_library(small_recipe: Path, cache: Path) -> Library:
 def build_library(crystals: dict[str, Path]):
     """Build a library of one of the crystals, with small defaults."""
 
-    def build(crystal: str, zone: tuple[int, int, int], **values) -> Library:
+    def build(crystal: str, zone: tuple[int, int, int], *, diffuse: bool = False, **values) -> Library:
         defaults = {
             "energy_kv": 200,
             "g_max": 1.0,
@@ -136,7 +136,8 @@ def build_library(crystals: dict[str, Path]):
             "tilt_max": 1.5,
             "thickness": {"start": 20, "stop": 23},
         }
-        return Library.build(Recipe(cif=crystals[crystal], zone=zone, **{**defaults, **values}))
+        recipe = Recipe(cif=crystals[crystal], zone=zone, **{**defaults, **values})
+        return Library.build(recipe, diffuse=diffuse)
 
     return build
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridfit.model import AVERAGING, ForwardModel
+from hybridfit.library.diffuse import without_diffuse
+from hybridfit.library.library import Library
+from hybridfit.model import AVERAGING, MODEL, ForwardModel
 from hybridfit.pattern.averaging import LINE, PLANE
 from hybridfit.pattern.camera import Camera
 
@@ -110,8 +112,14 @@ def test_derivatives_are_those_of_differences(model, seed):
         "tilt_y": 0.005,
         "scale": 1e-4,
         "centre_x": 1e-3,
+        "centre_y": 1e-3,
+        "rotation": 1e-2,
+        "ellipticity_a": 1e-4,
+        "ellipticity_b": 1e-4,
         "semi_angle": 1e-3,
+        "blur": 1e-3,
     }
+    assert set(steps) == {*model.parameters, *AVERAGING}
     slopes = model.evaluate(values, list(steps)).pattern_slopes
     for slope, (name, step) in zip(slopes, steps.items(), strict=True):
         up, down = (model.evaluate({**values, name: values[name] + by}).columns[0] for by in (step, -step))
@@ -127,3 +135,34 @@ def test_spreads_stay_inside_the_library(model, small_library):
     rim = pattern(model, tilt_x=limit, tilt_y=0.0, tilt_spread=1.0)
     # intensity that is not there would be missing in the sum
     assert rim.sum() == pytest.approx(pattern(model, tilt_x=limit - 0.5, tilt_y=0.0).sum(), rel=0.03)
+
+
+def test_vacuum_scatters_nothing_diffusely(model, small_library):
+    """Derivatives of the diffuse part alone, which the pattern's would hide."""
+    without = ForwardModel(
+        Library(without_diffuse(small_library.dataset)),
+        model.mask,
+        CAMERA,
+        semi_angle=SEMI_ANGLE,
+        background="none",
+    )
+
+    def part(names=(), **changes):
+        both = [each.evaluate({**VALUES, **changes}, names) for each in (model, without)]
+        if names:
+            return both[0].pattern_slopes - both[1].pattern_slopes
+        return both[0].columns[0] - both[1].columns[0]
+
+    full = part()
+    assert full.max() > 1e-3
+    np.testing.assert_allclose(part(vacuum=0.3), 0.7 * full, atol=1e-6 * full.max())
+    names = ["vacuum", "thickness", "tilt_x", "tilt_y", "scale", "centre_x", "rotation", "semi_angle"]
+    steps = [0.01, 0.02, 5e-3, 5e-3, 1e-3, 1e-2, 0.02, 5e-3]
+    for name, step, slope in zip(names, steps, part(names, vacuum=0.3), strict=True):
+        middle = 0.3 if name == "vacuum" else VALUES[name]
+        up, down = (part(**{"vacuum": 0.3, name: middle + side}) for side in (step, -step))
+        expected = (up - down) / (2 * step)
+        # interpolated, the slope jumps between nodes: a few pixels lie there
+        assert np.linalg.norm(slope - expected) < 0.01 * np.linalg.norm(expected), name
+    grown = [each.assumption_slopes({**VALUES, "vacuum": 0.3})["debye_waller"] for each in (model, without)]
+    np.testing.assert_allclose(grown[0] - grown[1], 0.7 * MODEL.diffuse_growth * full, atol=1e-6 * full.max())

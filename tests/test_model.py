@@ -80,7 +80,7 @@ def kernel_of_variance(variance):
 
 
 def plain_image(library, values, half_edge, s):
-    """mean(blur(P(k(fine pixel)))) over the whole frame and beyond, with everything the library has."""
+    """mean(blur(P(k(fine pixel)))) + P_d over the whole frame, with everything the library has."""
     shape = (s * (SHAPE[0] + 30), s * (SHAPE[1] + 30))
     row, col = ((index + 0.5) / s - 0.5 - 15 for index in np.indices(shape))
     kx, ky = to_angles(col.ravel(), row.ravel(), Camera(*(values[name] for name in Camera._fields)))
@@ -97,7 +97,12 @@ def plain_image(library, values, half_edge, s):
     weights = kernel_of_variance((values["blur"] * values["scale"] * s) ** 2 + 1 / 12 - edge**2 / 28)
     for axis in (0, 1):
         image = convolve1d(image, weights, axis=axis, mode="constant")
-    return image.reshape(shape[0] // s, s, shape[1] // s, s).mean(axis=(1, 3))[15:-15, 15:-15]
+    image = image.reshape(shape[0] // s, s, shape[1] // s, s).mean(axis=(1, 3))[15:-15, 15:-15]
+    row, col = (index.ravel().astype(float) for index in np.indices(SHAPE))
+    k = to_angles(col, row, Camera(*(values[name] for name in Camera._fields)))
+    tilt = values["tilt_x"], values["tilt_y"]
+    diffuse = library.diffuse.at(k, values["thickness"], tilt, values["semi_angle"]).value
+    return image + diffuse.reshape(SHAPE)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -19,6 +19,7 @@ from benchmarks.vibrating import Vibrating, filled
 from hybridfit.pattern.camera import Camera
 from hybridfit.physics import bloch, crystal, scattering
 from hybridfit.physics.projection import project
+from hybridfit.physics.structure_factors import elastic_structure_factors
 
 LIBRARY = Path(__file__).parents[1] / "library"
 CPU = torch.device("cpu")
@@ -70,7 +71,7 @@ def test_frame_is_that_of_the_library():
     hk = np.array([[1, 1], [1, -1], [2, 0], [0, 2], [3, 1], [4, 0]])
     g = hk / cell.lengths[:2]
     n = np.rint(g @ np.linalg.inv(projection.basis)).astype(int)
-    theirs = scattering.elastic_structure_factors(projection.crystal, n @ projection.basis_hkl, 200.0)
+    theirs = elastic_structure_factors(projection.crystal, n @ projection.basis_hkl, 200.0)
     g2 = (g**2).sum(axis=1)
     ours = sum(
         elastic(e, g2) * np.exp(-b * g2 / 4) * np.exp(-2j * np.pi * hk @ r[:2])

@@ -32,6 +32,7 @@ ALL = [each for settings in CLASSES for each in thresholds_of(settings)]
 # numbers of modules that decide nothing, each with its reason
 TECHNICAL = {
     "fitting/seed/network.py": {"CHUNK": "memory"},
+    "fitting/refine/spread.py": {"NEAR": "shifts by distance", "FAR": "shifts by distance"},
     "fitting/search/full.py": {"TEMPLATE_VERSION": "names files"},
     "fitting/search/rings.py": {"LEAST_POWER": "against division by zero"},
     "fitting/search/templates.py": {

@@ -46,7 +46,7 @@ Sigma = Annotated[
     typer.Option(
         metavar="NAME=VALUE",
         help="How well is known what the fit takes for granted: debye_waller (15% by default), "
-        "energy (0.3%), semi_angle (1%); 0 for exact.",
+        "energy (0.3%), semi_angle (1%), point_spread (10% of the light of a scintillator); 0 for exact.",
     ),
 ]
 Posterior = Annotated[

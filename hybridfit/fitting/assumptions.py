@@ -18,7 +18,13 @@ from hybridfit.thresholds import threshold
 
 # parts of an error bar: those of the data, then those of what is taken for granted
 COUNTING, MISFIT = "counting", "misfit"
-PARTS = {"debye_waller": "vibration", "energy": "energy", "semi_angle": "semi_angle"}
+POINT_SPREAD = "point_spread"
+PARTS = {
+    "debye_waller": "vibration",
+    "energy": "energy",
+    "semi_angle": "semi_angle",
+    POINT_SPREAD: POINT_SPREAD,
+}
 BUDGET_PARTS = (COUNTING, MISFIT, *PARTS.values())
 
 
@@ -37,6 +43,13 @@ class AssumptionSettings:
     )
     semi_angle: float = threshold(
         0.01, "relative", "a semi-angle as it is measured from the rim of a disc", "design"
+    )
+
+    point_spread: float = threshold(
+        0.1,
+        "of the light",
+        "scintillators spread so much beyond a Gaussian; counts only where neighbours share noise",
+        "benchmarks.cameras",
     )
 
     most: float = threshold(

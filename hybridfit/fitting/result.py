@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hybridfit.errors import InputError
 from hybridfit.fitting.assumptions import BUDGET_PARTS, Assumed
 from hybridfit.fitting.budget_words import budget_lines, budget_variables
+from hybridfit.fitting.camera_noise import CameraNoise
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.equality import equal
 from hybridfit.fitting.lmfit_copy import lmfit_copy, profiled
@@ -96,8 +97,7 @@ class FitResult:
     residual_fraction : float
         Residual variance over pattern variance inside the compared disc.
     reduced_chi2 : float
-        Σ r²/noise variance per degree of freedom: 1 when noise explains the residual, more where
-        the model falls short.
+        Σ r²/noise variance per degree of freedom: 1 where noise explains the residual.
     misfit_fraction : float
         residual_fraction less what noise explains.
     n_effective : float
@@ -109,6 +109,7 @@ class FitResult:
         few electrons their probabilities are known.
     modes : tuple of Mode
         Maxima of the posterior and their odds, the answer first; see `posterior`.
+    noise : CameraNoise or None
     curve : (2, n) array or None
         Thickness (nm) and the least χ² found there by the search, relative to the variance.
     seconds : dict
@@ -155,6 +156,7 @@ class FitResult:
     assumed: Mapping[str, Assumed] = field(default_factory=dict)
     budget_lacks: tuple[str, ...] = ()
     modes: tuple[Mode, ...] = ()
+    noise: CameraNoise | None = None
     flipped: bool = False
     curve_searched: bool = True
     lmfit_result: Any = field(default=None, repr=False, compare=False)
@@ -288,6 +290,7 @@ class FitResult:
             )
             lines.append(f"  {name:14s} {p.value:10.{digits}f}{error} {unit}{interval}")
         lines += budget_lines(self.budget, self.assumed, self.budget_lacks)
+        lines += [self.noise.words] if self.noise else []
         lines.append(
             f"  residual {self.residual_fraction:.2%} of the pattern's variance "
             f"(misfit {self.misfit_fraction:.2%}), reduced χ² {self.reduced_chi2:.3g}, "
@@ -321,6 +324,7 @@ class FitResult:
             "reduced_chi2": self.reduced_chi2,
             "budget": {quantity(name).json_key: dict(parts) for name, parts in self.budget.items()},
             "budget_lacks": list(self.budget_lacks),
+            "noise": self.noise and self.noise.to_json(),
             "assumed": {name: vars(each).copy() for name, each in self.assumed.items()},
             "candidates": [
                 {

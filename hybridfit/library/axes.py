@@ -12,8 +12,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridfit.errors import LibraryError
-from hybridfit.library.build import HALO
-from hybridfit.library.contents import ORDERS
+from hybridfit.library.contents import DIFFUSE, ORDERS
+from hybridfit.library.grid import HALO
 from hybridfit.library.slopes import blended_slopes
 from hybridfit.pattern.blend import node_weights
 from hybridfit.pattern.expand import pick_last
@@ -221,6 +221,8 @@ def select(
             image = directions @ inverse.T @ grid_step
             keep |= np.hypot(image[:, 0] - tilt[0], image[:, 1] - tilt[1]) <= reach
     # netCDF reads whole thicknesses fast and picked directions slowly: pick in memory
+    if DIFFUSE in dataset and dataset[DIFFUSE].ndim == 3:  # the whole table, which windows share
+        dataset = dataset.drop_vars(DIFFUSE)
     part = dataset.isel(nodes | {"thickness": slice(low, high)}).load().isel(beam=slice(beams))
     picked = np.flatnonzero(keep)
     *others, nb, nd = part.intensity.shape

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from hybridfit.errors import RecipeError
 from hybridfit.library.contents import ORDERS
 from hybridfit.library.crystals import StructuralChange, changes_of, checksum_of, crystals_at, order_of
-from hybridfit.library.grid import sampling_of, wedge
+from hybridfit.library.diffuse import with_diffuse
+from hybridfit.library.grid import HALO, sampling_of, wedge
 from hybridfit.library.recipe import Recipe
 from hybridfit.library.settings import BUILD
 from hybridfit.library.sizes import Size, check_size, size_of
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
     from hybridfit.physics.projection import Projection
 
 FORMAT = "hybridfit library"
-VERSION = 4  # of the physics: libraries of another version hold other numbers
-HALO = 4  # grid steps solved beyond the largest direction: interpolation reaches two further
+VERSION = 5  # of the physics: libraries of another version hold other numbers
 FOLDED = BUILD.folded
 BEYOND_DISC = BUILD.beyond_disc
+DIFFUSE_TIME = 0.5  # of the solve, roughly
 LARGEST_INTENSITY = 1.5  # of the incident one: rounding makes 1.0001, a solve that fails makes 1e10
 Progress = Callable[[float], None]
 
@@ -46,6 +47,7 @@ def solve(
     *,
     device: str = "auto",
     slopes: bool = True,
+    diffuse: bool = True,
     progress: Progress | None = None,
 ) -> xr.Dataset:
     """The dataset of a recipe's library; parameters and errors as for `Library.build`."""
@@ -78,6 +80,8 @@ def solve(
         cells / sampling[:, None], projection.symmetry, recipe.semi_angle_max + recipe.tilt_max
     )
     every = common_beams(projections, FOLDED * recipe.g_max)
+    enough = max(BUILD.slope_beams * recipe.g_max, min(recipe.g_max, BUILD.slope_g_max))
+    fewer = common_beams(projections, enough)
     # beams beyond take part, but their discs do not reach what is looked at
     length = np.linalg.norm(beams @ cells, axis=2).min(axis=0)
     stored = int((length <= 2 * recipe.semi_angle_max + BEYOND_DISC + 1e-9).sum())
@@ -85,7 +89,8 @@ def solve(
     # torch is slow to import, and only needed once the recipe is known to be usable
     from hybridfit.physics import bloch, holz
 
-    share = 1 / (1 + 3 / BUILD.coarser**2) if slopes else 1.0  # of the time
+    # of the time
+    share = 1 / (1 + (3 / BUILD.coarser**2 if slopes else 0) + (DIFFUSE_TIME if diffuse else 0))
 
     def solved(i: int) -> NDArray:
         part = None if progress is None else partial(_report, progress, share, i, len(projections))
@@ -96,7 +101,10 @@ def solve(
             return holz.intensities(lines, q, thickness, keep=stored, device=device, progress=part)
         matrix = bloch.DynamicalMatrix.of(projections[i], every, recipe.energy_kv, higher_zones=True)
         matrix = matrix.folded(len(beams))
-        return bloch.beam_intensities(matrix, q, thickness, keep=stored, device=device, progress=part)
+        like = directions @ (bases[0] / sampling[:, None]) / to_mrad
+        return bloch.beam_intensities(
+            matrix, q, thickness, keep=stored, device=device, like=like, progress=part
+        )
 
     intensity = solved(0)
     if shape:
@@ -110,6 +118,7 @@ def solve(
     moving, basis = _varying(dict(zip(changes, shape, strict=True)), bases)
     q = directions @ (basis / sampling[:, None])
     counts = len(beams), stored
+    coarser = max(len(fewer), stored), stored  # what slopes are solved with
     beams = beams[:stored]
     hkl = beams @ projection.basis_hkl
     dataset = xr.Dataset(
@@ -147,20 +156,24 @@ def solve(
             "rotation_order": int(np.gcd.reduce(orders, axis=None)),
         },
     )
+    if diffuse:
+        part = None if progress is None else partial(_rest, progress, share, share * DIFFUSE_TIME)
+        dataset = with_diffuse(dataset, projections, every, counts[0], recipe, device=device, progress=part)
     if not slopes:
         return dataset
     steps = [sampling_of(each, projection.symmetry, BUILD.coarser * recipe.sampling) for each in cells]
     coarse = np.max(steps, axis=0)
     where = _directions(cells / coarse[:, None], projection.symmetry, recipe.semi_angle_max + recipe.tilt_max)
+    rest = 3 / BUILD.coarser**2 * share
     found = solve_slopes(
         projections,
         every,
-        counts,
+        coarser,
         recipe.energy_kv,
         [where @ (each / coarse[:, None]) / to_mrad for each in bases],
         thickness,
         device=device,
-        progress=None if progress is None else partial(_rest, progress, share),
+        progress=None if progress is None else partial(_rest, progress, 1 - rest, rest),
     )
     return with_slopes(dataset, found, coarse, where)
 
@@ -246,8 +259,8 @@ def _report(progress: Progress, share: float, done: int, count: int, fraction: f
     progress(share * (done + fraction) / count)
 
 
-def _rest(progress: Progress, share: float, fraction: float) -> None:
-    progress(share + (1 - share) * fraction)
+def _rest(progress: Progress, before: float, share: float, fraction: float) -> None:
+    progress(before + share * fraction)
 
 
 def _formula(elements: tuple[str, ...], occupancies: NDArray) -> str:

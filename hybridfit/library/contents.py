@@ -17,7 +17,8 @@ ORDERS = "rotation_orders"  # of the projection at every combination of structur
 CUBE = ("thickness", "beam", "direction")
 # slopes along what a library takes for granted (`library.slopes`): the variable of each
 SLOPES = {"debye_waller": "slope_debye_waller", "energy": "slope_energy"}
-BULK = ("intensity", *SLOPES.values())
+DIFFUSE = "diffuse"  # thermal diffuse intensity (`library.diffuse`)
+BULK = ("intensity", *SLOPES.values(), DIFFUSE)
 ROTATIONS = (1, 2, 3, 4, 6)
 LISTED = ("zone", "energy_kv", "thickness", "semi_angle_max", "tilt_max", "g_max", "sampling", "in_plane")
 
@@ -30,6 +31,7 @@ def check_contents(dataset: xr.Dataset, path: Path, settings: FileSettings = FIL
         parameters = _check_parameters(dataset)
         _check_lattice(dataset, parameters, settings)
         _check_slopes(dataset, settings)
+        _check_diffuse(dataset, parameters, settings)
         _check_axes(dataset, parameters)
         _check_room(dataset, settings)
     except (KeyError, AttributeError, TypeError, ValueError, OverflowError, np.linalg.LinAlgError) as error:
@@ -147,6 +149,42 @@ def _check_slopes(dataset: xr.Dataset, settings: FileSettings) -> None:
         unit = _reals(dataset, unit_of(name), intensity.shape[:-1])
         _require(dataset.variables[unit_of(name)].dims == intensity.dims[:-1], f"{name} has another unit")
         _require((unit >= 0).all(), f"the unit of {name} is negative")
+
+
+def _check_diffuse(dataset: xr.Dataset, parameters: dict[str, int], settings: FileSettings) -> None:
+    """The diffuse table, which a library may have or not."""
+    if DIFFUSE not in dataset.variables:
+        return
+    variable = dataset.variables[DIFFUSE]
+    *others, t, incident, exits = map(str, variable.dims)
+    _require(
+        (t, incident, exits) == ("diffuse_thickness", "incident", "exit"), f"{DIFFUSE} has {variable.dims}"
+    )
+    _require(all(name in parameters for name in others), f"{DIFFUSE} depends on {others}")
+    _require(variable.dtype == np.int16, f"{DIFFUSE} has type {variable.dtype}")
+    unit = _reals(dataset, unit_of(DIFFUSE), variable.shape[:-1])
+    _require(dataset.variables[unit_of(DIFFUSE)].dims == variable.dims[:-1], f"{DIFFUSE} has another unit")
+    _require((unit >= 0).all(), f"the unit of {DIFFUSE} is negative")
+    depths = _reals(dataset, t, (dataset.sizes[t],))
+    step = depths[0] if len(depths) else 0.0
+    multiples = step * np.arange(1, len(depths) + 1)
+    _require(
+        len(depths) >= 4 and step > 0 and np.allclose(depths, multiples, rtol=1e-6), f"{t} has uneven steps"
+    )
+    for name in (incident, exits):
+        indices = _integers(dataset, f"{name}_n", (dataset.sizes[name], 2))
+        _require(
+            len(indices) and not indices[np.abs(indices).sum(axis=1).argmin()].any(), f"{name}_n has no 0"
+        )
+        _require(
+            int(np.abs(indices).max()) <= settings.largest_diffuse_index, f"{name}_n has too large an index"
+        )
+        _require(len(np.unique(indices, axis=0)) == len(indices), f"{name}_n has indices twice")
+        sampling = _integers(dataset, f"{name}_sampling", (2,))
+        _require(
+            (sampling >= 1).all() and (sampling <= settings.largest_index).all(),
+            f"{name}_sampling {sampling}",
+        )
 
 
 def _check_axes(dataset: xr.Dataset, parameters: dict[str, int]) -> None:

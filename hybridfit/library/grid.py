@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from hybridfit.errors import LibraryError
 from hybridfit.pattern.expand import Table, lattice_of
 
+HALO = 4  # grid steps solved beyond the largest direction: interpolation reaches two further
 SAME_LENGTH = 1e-4  # relative
 
 

@@ -34,8 +34,8 @@ from hybridfit.library.memory import free_memory, in_words
 from hybridfit.library.settings import BUILD
 
 # of the file; the numbers in it have a version of their own (`build.VERSION`)
-STORAGE = 3
-READ = (2, STORAGE)  # files of 2 have no slopes
+STORAGE = 4
+READ = (2, 3, STORAGE)  # files of 2 have no slopes, those of 3 no diffuse table
 DIGESTS, CONTENTS = "intensity_digest", "contents"
 WORDS = 4096  # in a row
 Repair = Callable[[str], xr.Variable]

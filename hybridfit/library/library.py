@@ -27,6 +27,7 @@ from hybridfit.library.axes import (
     take,
 )
 from hybridfit.library.build import BEYOND_DISC, FOLDED, VERSION, Progress, StructuralChange, solve
+from hybridfit.library.diffuse import diffuse_of
 from hybridfit.library.grid import make_table
 from hybridfit.library.integrity import STORAGE, log
 from hybridfit.library.patterns import compose_all
@@ -34,6 +35,7 @@ from hybridfit.library.recipe import Recipe, shipped_names
 from hybridfit.library.slopes import Slopes, slopes_of, without_slopes
 from hybridfit.library.store import cache_folder, read_dataset, write_dataset
 from hybridfit.pattern.blend import Stack
+from hybridfit.pattern.diffuse import DiffuseTable
 from hybridfit.pattern.expand import Table
 
 
@@ -55,9 +57,12 @@ class Library:
     Libraries come from `Library.open` (a name or a file) or `Library.build` (a recipe).
     """
 
-    def __init__(self, dataset: xr.Dataset, *, path: Path | None = None) -> None:
+    def __init__(
+        self, dataset: xr.Dataset, *, path: Path | None = None, diffuse: DiffuseTable | None = None
+    ) -> None:
         self.dataset = dataset
         self.path = path
+        self._known_diffuse = diffuse  # of a part of a library, which shares the table of the whole
         self._tables: dict[int, Table] = {}
         self._stacks: dict[int, Stack] = {}
         self._slopes: dict[int, Slopes | None] = {}
@@ -72,6 +77,7 @@ class Library:
         parameters: Mapping[str, StructuralChange] | None = None,
         device: str = "auto",
         slopes: bool = True,
+        diffuse: bool = True,
         progress: Progress | None = None,
     ) -> Library:
         """Solve the recipe.
@@ -85,6 +91,8 @@ class Library:
             A torch device, or "auto": a GPU if there is one.
         slopes : bool
             Whether it is to say how intensities depend on vibration and energy, for error bars.
+        diffuse : bool
+            Whether it is to have the thermal diffuse part of patterns.
         progress : callable, optional
             Called with the fraction done.
 
@@ -94,7 +102,9 @@ class Library:
             The CIF or the zone axis cannot be used, g_max leaves no diffracted beam, or a structural
             parameter does not go with the crystal.
         """
-        return cls(solve(recipe, parameters, device=device, slopes=slopes, progress=progress))
+        return cls(
+            solve(recipe, parameters, device=device, slopes=slopes, diffuse=diffuse, progress=progress)
+        )
 
     @classmethod
     def open(cls, name: str | Path, *, progress: Progress | None = None) -> Library:
@@ -250,7 +260,7 @@ class Library:
             beams=self._beams_within(k_max, semi_angle),
             structure=structure,
         )
-        return Library(part)
+        return Library(part, diffuse=self.diffuse)
 
     def at(self, **structure: float) -> Library:
         """The library at values of its structural parameters, without these dimensions.
@@ -262,7 +272,7 @@ class Library:
         LibraryError
             There is no such parameter, it does not reach so far, or it is discrete and has no such value.
         """
-        return Library(take(self.dataset, structure)) if structure else self
+        return Library(take(self.dataset, structure), diffuse=self.diffuse) if structure else self
 
     def _beams_within(self, k_max: float | None, semi_angle: float | None) -> int:
         """How many of the beams, shortest first, have discs that reach into |k| ≤ k_max (mrad)."""
@@ -308,6 +318,14 @@ class Library:
             table, moving = make_table(first.dataset, beams), moving_of(self.dataset)
             self._stacks[beams] = Stack(table, intensity, nodes, moving, self.dataset.basis.values)
         return self._stacks[beams]
+
+    @cached_property
+    def diffuse(self) -> DiffuseTable | None:
+        """The thermal diffuse part of patterns; None where there is none.
+
+        Discrete structural parameters have a table each: take a value of them first, with `at`.
+        """
+        return self._known_diffuse or diffuse_of(self.dataset)
 
     def slopes(self, *, k_max: float | None = None, semi_angle: float | None = None) -> Slopes | None:
         """Slopes along vibration and energy, None where there are none; parameters as for `table`."""
@@ -377,7 +395,8 @@ class Library:
         window = window.window(middle, half_widths=widths, semi_angle=semi_angle, k_max=None, **ranges)
         window = window.at(**exact)
         table = window.table(k_max=float(np.sqrt(2) * np.abs(axis).max()), semi_angle=semi_angle)
-        return compose_all(table, (t, ty, tx), axis, semi_angle=semi_angle, half_edge=window.step / 2)
+        aperture = semi_angle, window.step / 2
+        return compose_all(table, window.diffuse, (t, ty, tx), axis, aperture)
 
     def _check_given(self, names: Iterable[str]) -> None:
         """Raise a LibraryError where structural parameters are left open."""

@@ -33,4 +33,5 @@ def mirrored(library: Library) -> Library:
             return library
     attrs = {"checksum": hashlib.sha256(f"{data.attrs['checksum']} mirrored".encode()).hexdigest()}
     basis, qy = data.basis.copy(data=data.basis.values @ FLIP), data.qy.copy(data=-data.qy.values)
-    return Library(data.assign(basis=basis).assign_coords(qy=qy).assign_attrs(attrs))
+    diffuse = None if library.diffuse is None else library.diffuse.on(FLIP)
+    return Library(data.assign(basis=basis).assign_coords(qy=qy).assign_attrs(attrs), diffuse=diffuse)

@@ -7,24 +7,30 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridfit.pattern.compose import pattern_at
+from hybridfit.pattern.diffuse import DiffuseTable
 from hybridfit.pattern.expand import Table
 
 Array = NDArray[np.float64]
 
 
 def compose_all(
-    table: Table, at: tuple[Array, Array, Array], k: Array, *, semi_angle: float, half_edge: float
+    table: Table,
+    diffuse: DiffuseTable | None,
+    at: tuple[Array, Array, Array],
+    k: Array,
+    aperture: tuple[float, float],
 ) -> xr.DataArray:
     """Compose the patterns.
 
     Parameters
     ----------
     table : Table
+    diffuse : DiffuseTable or None
     at : thickness (nm), tilt_y and tilt_x (mrad), 1-D arrays
         The patterns are made for every combination.
     k : 1-D array, mrad
         Scattering angles of the columns and of the rows.
-    semi_angle, half_edge : float, mrad
+    aperture : its semi-angle, and half the width of its edge (mrad)
 
     Returns
     -------
@@ -32,6 +38,7 @@ def compose_all(
         (thickness, tilt_y, tilt_x, ky, kx), in units of the incident intensity.
     """
     t, ty, tx = at
+    semi_angle, half_edge = aperture
     kx, ky = np.meshgrid(k, k)
     out = np.empty((len(t), len(ty), len(tx), *kx.shape))
     for index in np.ndindex(out.shape[:3]):
@@ -44,6 +51,10 @@ def compose_all(
             semi_angle=semi_angle,
             half_edge=half_edge,
         )
+        if diffuse is not None:
+            tilt = float(tx[index[2]]), float(ty[index[1]])
+            found = diffuse.at(np.stack([kx.ravel(), ky.ravel()]), float(t[index[0]]), tilt, semi_angle)
+            out[index] += found.value.reshape(kx.shape)
     return xr.DataArray(
         out,
         dims=("thickness", "tilt_y", "tilt_x", "ky", "kx"),

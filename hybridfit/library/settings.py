@@ -51,6 +51,15 @@ class BuildSettings:
         "directions of slopes are so far apart; error bars need slopes to a few per cent only",
         "design",
     )
+    slope_beams: float = threshold(
+        0.85,
+        "times g_max",
+        "slopes are needed to a few per cent only: fewer beams are strong in them",
+        "design",
+    )
+    slope_g_max: float = threshold(
+        2.0, "Å⁻¹", "but not fewer than those up to this, if there are so many", "design"
+    )
     vibration_step: float = threshold(
         0.03,
         "relative",
@@ -62,6 +71,22 @@ class BuildSettings:
         "relative",
         "slopes along the energy are a difference over this step: intensities round at 1e-5",
         "design",
+    )
+    diffuse_incident: float = threshold(
+        3.2,
+        "mrad",
+        "incident directions of the diffuse table are at most so far apart: it is smooth, and summed over an "
+        "aperture",
+        "design",
+    )
+    diffuse_exit: float = threshold(
+        1.3, "mrad", "directions in which diffuse electrons leave are at most so far apart", "design"
+    )
+    diffuse_step: float = threshold(
+        2.5, "nm", "thicknesses of the diffuse table are no farther apart", "design"
+    )
+    diffuse_beat: float = threshold(
+        0.2, "extinction distances", "nor farther than so much of the shortest of these", "design"
     )
     # what the one line compares with when it names the value that makes a library too large
     usual_g_max: float = threshold(
@@ -108,6 +133,9 @@ class FileSettings:
         "grid steps",
         "no library has more grid steps along one direction: finer grids cannot be solved",
         "design",
+    )
+    largest_diffuse_index: int = threshold(
+        400, "grid steps", "directions of diffuse tables are a milliradian or more apart", "design"
     )
     most_small: float = threshold(
         2e8, "bytes", "everything but the intensities takes a few MB in the largest libraries", "design"

@@ -12,7 +12,7 @@ from hybridfit.errors import InputError, LibraryError
 from hybridfit.library.library import Library
 from hybridfit.network.architecture import Architecture, Positive
 from hybridfit.network.files import Unusable
-from hybridfit.network.settings import OtherPhysics, WeightsSettings
+from hybridfit.network.settings import OtherPhysics, Physics, WeightsSettings
 
 Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Checksum = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -71,25 +71,29 @@ class Origin:
             As of `Network.check`.
         """
         attrs = library.dataset.attrs
-        pairs = (
+        mine, its = (
+            Physics(self.checksum, self.library_version),
+            Physics(str(attrs["checksum"]), int(attrs["version"])),
+        )
+        pairs = [
             ("crystal", f"{self.crystal} ({self.formula})", f"{attrs['crystal']} ({attrs['formula']})"),
             ("zone axis", _words(self.zone), _words(np.atleast_1d(attrs["zone"]))),
             ("energy", f"{self.energy_kv:g} kV", f"{attrs['energy_kv']:g} kV"),
             ("thickness range", _range(self.thickness, "nm"), _range(library.thickness_range, "nm")),
-            ("checksum", self.checksum[:12], str(attrs["checksum"])[:12]),
-        )
-        for name, mine, its in pairs:
-            if mine != its:
+        ]
+        known = mine == its or OtherPhysics(mine, its) in settings.other_physics
+        if not known:
+            pairs.append(("checksum", mine.checksum[:12], its.checksum[:12]))
+        for name, trained, here in pairs:
+            if trained != here:
                 raise LibraryError(
-                    f"the network was trained on a library with {name} {mine}, this one has {its}; "
+                    f"the network was trained on a library with {name} {trained}, this one has {here}; "
                     "take the network that belongs to it, or make one with `hybridfit train`"
                 )
-        version = int(attrs["version"])
-        known = OtherPhysics(self.checksum, self.library_version, version)
-        if version != self.library_version and known not in settings.other_physics:
+        if not known:
             raise LibraryError(
-                f"the network was trained on version {self.library_version} of the library's physics, this "
-                f"one has version {version}; train it anew with `hybridfit train`, or use --method lsf"
+                f"the network was trained on version {mine.version} of the library's physics, this "
+                f"one has version {its.version}; train it anew with `hybridfit train`, or use --method lsf"
             )
         (low, high), room = self.semi_angle, settings.semi_angle_room
         if semi_angle is not None and not (1 - room) * low <= semi_angle <= (1 + room) * high:

@@ -8,15 +8,18 @@ from typing import NamedTuple
 from hybridfit.thresholds import threshold
 
 
-class OtherPhysics(NamedTuple):
-    """Weights that may be used on a library of another version of the physics, because it was measured.
-
-    checksum is that of the library's recipe; the two versions are those of the library.
-    """
+class Physics(NamedTuple):
+    """What a library was solved as: the checksum of its recipe, and its version of the physics."""
 
     checksum: str
-    trained_on: int
-    used_on: int
+    version: int
+
+
+class OtherPhysics(NamedTuple):
+    """Weights that may be used on a library solved otherwise, because it was measured."""
+
+    trained_on: Physics
+    used_on: Physics
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,15 @@ class WeightsSettings:
     """What decides whether a network may be used on a library."""
 
     other_physics: tuple[OtherPhysics, ...] = threshold(
-        (OtherPhysics("c1c6ca107d2f8305ec7e4184d052a40c0d7222733125cb4622f26a62e9f39497", 3, 4),),
-        "library version",
-        "the shipped SrTiO3 network was trained before higher Laue zones acted through the potential; on "
-        "frames of version 4 its size and centre are within 2 % and 2 px of 227 in 100 %, its rotation "
-        "within 2° in 98.0 %, its thickness within 3 nm in 98.5 %, its tilt within 1 mrad in 100 %",
+        (
+            OtherPhysics(
+                Physics("c1c6ca107d2f8305ec7e4184d052a40c0d7222733125cb4622f26a62e9f39497", 3),
+                Physics("5d4689bc05dd8fa0ec22a787242a72c7acb0edaafd7400954135140b12557fbc", 5),
+            ),
+        ),
+        "checksum and version",
+        "the shipped SrTiO3 network was trained on g_max 2.3 Å⁻¹, without higher Laue zones and diffuse "
+        "electrons; EVIDENCE",
         "benchmarks.hybrid",
     )
     semi_angle_room: float = threshold(

@@ -12,7 +12,8 @@ symmetry only, D(Rp; Rq) = D(p; q).  Beyond the stored directions the nearest on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -40,6 +41,20 @@ class Image:
     slope_thickness: Array
     slope_semi_angle: Array
 
+    def times(self, share: float) -> Image:
+        """The intensity of a share of the area."""
+        return self if share == 1 else Image(*(share * getattr(self, each.name) for each in fields(self)))
+
+    def slopes(self, camera: Array, names: Sequence[str]) -> dict[str, Array]:
+        """Derivatives along parameters of a model, given those along its camera's and their names."""
+        return {
+            "thickness": self.slope_thickness,
+            "tilt_x": self.slopes_tilt[0],
+            "tilt_y": self.slopes_tilt[1],
+            "semi_angle": self.slope_semi_angle,
+            **dict(zip(names, camera, strict=True)),
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class DiffuseTable:
@@ -65,6 +80,10 @@ class DiffuseTable:
     incident_step: Array
     exit_step: Array
     symmetry: NDArray[np.int64]
+
+    def on(self, axes: Array) -> DiffuseTable:
+        """The table on other axes: the steps are multiplied with a (2, 2) matrix from the right."""
+        return replace(self, incident_step=self.incident_step @ axes, exit_step=self.exit_step @ axes)
 
     @cached_property
     def _incident(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

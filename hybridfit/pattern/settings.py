@@ -35,6 +35,12 @@ class ModelSettings:
     fine_pixel: float = threshold(
         0.3, "mrad", "wider pixels are divided; at 0.42 the fitted blur is off by 4 of its errors", "design"
     )
+    diffuse_growth: float = threshold(
+        0.7,
+        "power of B",
+        "the diffuse part grows with the vibrations so fast: 0.6 to 0.75 in SrTiO3, 0.75 to 0.85 in Si",
+        "design",
+    )
     oversampling_most: int = threshold(
         8, "fine pixels", "a pixel is divided into no more along a side: more tell nothing new", "design"
     )

@@ -32,7 +32,7 @@ amplitudes follow at once, ψ_w = −(M_ww)⁻¹ M_ws ψ_s, which leaves a small
 
     M_ss → M_ss − M_sw (M_ww)⁻¹ M_ws,
 
-with M_ww taken at q = 0, so that the potential stays common to all directions.
+with M_ww taken at the middle of a tile of neighbouring directions, which share the potential.
 
 .. [1] Tal-Ezer & Kosloff, J. Chem. Phys. 81 (1984) 3967.
 .. [2] Bethe, Ann. Phys. 392 (1928) 55; Ichimiya, Jpn. J. Appl. Phys. 22 (1983) 176.
@@ -52,10 +52,12 @@ from scipy.special import jv
 from hybridfit.errors import RecipeError
 from hybridfit.physics.higher_zones import higher_zone_potential
 from hybridfit.physics.projection import Projection
-from hybridfit.physics.scattering import structure_factors, wavelength
+from hybridfit.physics.scattering import wavelength
 from hybridfit.physics.settings import SOLVE
+from hybridfit.physics.structure_factors import structure_factors
 
 Array = NDArray[np.float64]
+EDGE = 1e-5  # tiles: so far off the middle between them are their edges
 AMPLITUDES_PER_BATCH = 14_000  # beams × directions in flight: what stays in a CPU's cache
 
 
@@ -73,12 +75,15 @@ class DynamicalMatrix:
         Normal component of the wavevector inside the crystal, taken as K = √(λ⁻² + U_0) (Å⁻¹).
     g_z : (b,) array, optional
         Of beams of other zones; the potential then is the one that has been divided (see above).
+    whole : DynamicalMatrix, optional
+        Of a folded one: the matrix with the weak beams.
     """
 
     potential: NDArray[np.complex128]
     g: Array
     k_n: float
     g_z: Array | None = None
+    whole: DynamicalMatrix | None = None
 
     @classmethod
     def of(
@@ -110,13 +115,46 @@ class DynamicalMatrix:
     def folded(self, keep: int) -> DynamicalMatrix:
         """The matrix of the first `keep` beams, with the others folded into its potential at q = 0.
 
-        All of them are of the zero-order zone.
+        All of them are of the zero-order zone.  A solve folds them again at the directions it is about.
         """
+        return DynamicalMatrix(self._folded_at(keep, np.zeros(2)), self.g[:keep], self.k_n, whole=self)
+
+    def at(self, q: Array) -> DynamicalMatrix:
+        """A folded matrix with the weak beams folded at a direction q (2,), Å⁻¹, once and for all."""
+        if self.whole is None:
+            return self
+        potential = self.whole._folded_at(len(self.g), np.asarray(q, float))
+        return DynamicalMatrix(potential, self.g, self.k_n)
+
+    def _folded_at(self, keep: int, q: Array) -> NDArray[np.complex128]:
         strong, weak = slice(keep), slice(keep, None)
-        m_ww = self.potential[weak, weak] - np.diag((self.g[weak] ** 2).sum(axis=1))
+        g2 = (self.g[weak] ** 2).sum(axis=1)
+        q = q * self._room(keep, q)
+        m_ww = self.potential[weak, weak] - np.diag(g2 + 2 * self.g[weak] @ q)
         through = np.linalg.solve(m_ww, self.potential[weak, strong])
-        potential = self.potential[strong, strong] - self.potential[strong, weak] @ through
-        return DynamicalMatrix(potential, self.g[strong], self.k_n)
+        return np.asarray(self.potential[strong, strong] - self.potential[strong, weak] @ through)
+
+    def _coupling(self) -> float:
+        """The largest |U + iU'| between two beams (Å⁻²)."""
+        return float(np.abs(self.potential - np.diag(np.diag(self.potential))).max(initial=0.0))
+
+    def _room(self, keep: int, q: Array) -> float:
+        """The share of q at which beams from `keep` on may be folded: at more, some are excited."""
+        g = self.g[keep:]
+        g2 = (g**2).sum(axis=1)
+        nearest = max(SOLVE.nearest * float(g2.min(initial=np.inf)), SOLVE.nearest_coupled * self._coupling())
+        against = -2 * g @ q
+        room = np.maximum(g2 - nearest, 0)[against > 0] / against[against > 0]
+        return float(room.min(initial=1.0))
+
+    def follows(self, q: Array) -> bool:
+        """Whether weak beams are to be folded at every direction q (d, 2), not at q = 0."""
+        keep, whole = len(self.g), self.whole
+        if whole is None or len(whole.g) == keep:
+            return False
+        if (whole.g[keep:] ** 2).sum(axis=1).min() < SOLVE.weak * whole._coupling():
+            return False
+        return min(whole._room(keep, each) for each in _outermost(q)) >= SOLVE.least_room
 
     def excitation(self, q: Array) -> Array:
         """2K s_g for directions q (d, 2) in Å⁻¹, divided as the potential is: a (b, d) array (Å⁻²)."""
@@ -150,6 +188,7 @@ def beam_intensities(
     device: str = "auto",
     dtype: torch.dtype = torch.complex64,
     levels: NDArray[np.complex128] | None = None,
+    like: Array | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.float32] | Array:
     """Beam intensities for every thickness, beam and direction.
@@ -167,6 +206,8 @@ def beam_intensities(
         of the incident intensity; complex128 gives float64.
     levels : complex array, optional
         `DynamicalMatrix.levels`, where they are known already.
+    like : (d, 2) array, optional
+        The same directions of a crystal that this one is a strained one of: both have the same tiles.
     progress : callable, optional
         Called with the fraction done.
 
@@ -182,10 +223,20 @@ def beam_intensities(
     shape = len(thickness_nm), len(matrix.g) if keep is None else keep, len(q)
     out = np.empty(shape, np.float32 if dtype == torch.complex64 else float)
 
-    def fill(rows: slice, batch: slice, psi: torch.Tensor) -> None:
+    def fill(rows: slice, batch: NDArray[np.intp], psi: torch.Tensor) -> None:
         out[rows, :, batch] = (psi.real**2 + psi.imag**2).cpu().numpy()
 
-    _solve(fill, matrix, q, thickness_nm, shape[1], device, dtype, levels, progress)
+    _solve(
+        fill,
+        matrix,
+        (q, q if like is None else like),
+        thickness_nm,
+        shape[1],
+        device,
+        dtype,
+        levels,
+        progress,
+    )
     return out
 
 
@@ -205,17 +256,17 @@ def beam_amplitudes(
     kind = np.complex64 if dtype == torch.complex64 else np.complex128
     out = np.empty((len(thickness_nm), len(matrix.g), len(q)), kind)
 
-    def fill(rows: slice, batch: slice, psi: torch.Tensor) -> None:
+    def fill(rows: slice, batch: NDArray[np.intp], psi: torch.Tensor) -> None:
         out[rows, :, batch] = psi.cpu().numpy()
 
-    _solve(fill, matrix, q, thickness_nm, len(matrix.g), device, dtype, None, progress)
+    _solve(fill, matrix, (q, q), thickness_nm, len(matrix.g), device, dtype, None, progress)
     return out
 
 
 def _solve(
-    fill: Callable[[slice, slice, torch.Tensor], None],
+    fill: Callable[[slice, NDArray[np.intp], torch.Tensor], None],
     matrix: DynamicalMatrix,
-    q: Array,
+    directions: tuple[Array, Array],
     thickness_nm: Array,
     keep: int,
     device: str,
@@ -224,12 +275,14 @@ def _solve(
     progress: Callable[[float], None] | None,
 ) -> None:
     """Hand the amplitudes (rows, keep, batch) of runs of thicknesses and batches of directions to `fill`."""
+    q, like = directions
+    to_own = np.linalg.lstsq(like, q, rcond=None)[0] if like is not q else np.eye(2)
     thickness_nm = np.asarray(thickness_nm, dtype=float)
     where = resolve_device(device)
     excitation = matrix.excitation(q)
-    hermitian = (matrix.potential + matrix.potential.conj().T) / 2
-    bound = np.linalg.eigvalsh(hermitian)
-    low, high = excitation.min() + bound[0], excitation.max() + bound[-1]
+    follows = matrix.follows(q)
+    low, high = _bounds(matrix, _outermost(q) if follows else q[:0])
+    low, high = excitation.min() + low, excitation.max() + high
     c, r = (low + high) / 2, SOLVE.margin * (high - low) / 2
     rate = np.pi / matrix.k_n * 10  # Å⁻² → rad/nm
     levels = matrix.levels() if levels is None else levels
@@ -237,15 +290,17 @@ def _solve(
     _check_length(length, rate * r, float(thickness_nm[-1]))
     segments = _segments(thickness_nm, length)
     coefficients = [_coefficients(times, rate * c, rate * r, dtype, where) for _, times in segments]
-    # twice the shifted and scaled matrix: T_{k+1} = 2X T_k − T_{k−1}
-    shared = torch.as_tensor(2 * matrix.potential / r).to(where, dtype)
     batch_size = max(16, AMPLITUDES_PER_BATCH // len(matrix.g)) if where.type == "cpu" else 4096
     terms = max(2, *(coefficient.shape[1] for coefficient in coefficients))
-    workspace = torch.empty(0)
-    for start in range(0, len(q), batch_size):
-        batch = slice(start, min(start + batch_size, len(q)))
+    workspace, shared, folded_at = torch.empty(0), None, None
+    done = 0
+    for batch, tile in _batches(like, batch_size, SOLVE.tile if follows else None):
+        if shared is None or tile != folded_at:
+            # twice the shifted and scaled matrix: T_{k+1} = 2X T_k − T_{k−1}
+            potential = matrix.potential if tile is None else matrix.at(np.array(tile) @ to_own).potential
+            shared, folded_at = torch.as_tensor(2 * potential / r).to(where, dtype), tile
         diagonal = torch.as_tensor(2 * (excitation[:, batch] - c) / r).to(where, dtype)
-        if start == 0 or diagonal.shape[1] != workspace.shape[2]:  # fresh pages cost more than the algebra
+        if not done or diagonal.shape[1] != workspace.shape[2]:  # fresh pages cost more than the algebra
             workspace = torch.empty((terms, *diagonal.shape), dtype=dtype, device=where)
         psi = torch.zeros(diagonal.shape, dtype=dtype, device=where)
         psi[0] = 1
@@ -253,8 +308,47 @@ def _solve(
             psi_t, psi = _propagate(psi, shared, diagonal, coefficient, workspace, keep)
             # an empty run of rows only carries the state on to the next segment
             fill(rows, batch, psi_t[: rows.stop - rows.start])
+        done += len(batch)
         if progress is not None:
-            progress(batch.stop / len(q))
+            progress(done / len(q))
+
+
+def _batches(
+    q: Array, size: int, tile: float | None
+) -> list[tuple[NDArray[np.intp], tuple[float, float] | None]]:
+    """Indices of directions (d, 2), so many at most; and the middle of the tile (Å⁻¹) that they are in.
+
+    Where a tile is does not depend on which directions there are: neither do results.
+    """
+    order = np.arange(len(q))
+    if tile is None:
+        return [(part, None) for part in np.split(order, range(size, len(q), size))]
+    # the axis is in the middle of a tile, and no direction of a symmetric grid on an edge
+    place = np.floor(q / tile + 0.5 + EDGE).astype(int)
+    out: list[tuple[NDArray[np.intp], tuple[float, float] | None]] = []
+    where, inverse = np.unique(place, axis=0, return_inverse=True)
+    for i, (x, y) in enumerate(where):
+        mine = order[inverse.ravel() == i]
+        middle = float(x * tile), float(y * tile)
+        out += [(part, middle) for part in np.split(mine, range(size, len(mine), size))]
+    return out
+
+
+def _outermost(q: Array) -> Array:
+    """Of directions (d, 2) those that are farthest out in eight azimuths."""
+    turns = np.arange(8) * np.pi / 4
+    return np.unique([q[int(np.argmax(q @ (np.cos(a), np.sin(a))))] for a in turns], axis=0)
+
+
+def _bounds(matrix: DynamicalMatrix, far: Array) -> tuple[float, float]:
+    """The lowest and the highest level of the potential (Å⁻²), out to directions far (n, 2)."""
+    levels = np.linalg.eigvalsh((matrix.potential + matrix.potential.conj().T) / 2)
+    low, high = float(levels[0]), float(levels[-1])
+    for each in np.concatenate([far, far / 2]):
+        change = matrix.at(each).potential - matrix.potential
+        size = SOLVE.margin * float(np.linalg.norm((change + change.conj().T) / 2, 2))
+        low, high = min(low, levels[0] - size), max(high, levels[-1] + size)
+    return low, high
 
 
 def _segment_length(levels: NDArray[np.complex128], centre: float, radius: float, rate: float) -> float:

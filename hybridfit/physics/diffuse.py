@@ -18,7 +18,7 @@ the smeared phase φ̄ (Hermite's expansion):
 In a thin crystal it is the kinematic f² (1 − e^{−2Bs²}).  φ is a sum of Gaussians: its derivatives are known.
 
 The integral over R is taken on points around the atom.  Both waves are projected there on a few functions
-that hold them (a singular value decomposition), which makes it a product of small matrices.
+that hold plane waves (their principal components), which makes it a product of small matrices.
 
 Symbols: q, p transverse wavevectors (Å⁻¹), B (Å²), s = g/2.  Sources: Hall & Hirsch, Proc. R. Soc. A 286
 (1965) 158; Rossouw & Bursill, Acta Cryst. A41 (1985) 320; Forbes et al., Phys. Rev. B 82 (2010) 104103.
@@ -33,6 +33,7 @@ from math import factorial
 import numpy as np
 from numpy.polynomial.hermite import hermval
 from numpy.typing import NDArray
+from scipy.fft import irfft, next_fast_len, rfft
 
 from hybridfit.physics.bloch import DynamicalMatrix, beam_amplitudes
 from hybridfit.physics.projection import Projection
@@ -45,6 +46,7 @@ from hybridfit.physics.settings import DIFFUSE
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex64]
+DIRECTIONS, EXITS = 64, 64  # at a time, to save memory
 
 
 @dataclass(frozen=True)
@@ -145,34 +147,54 @@ def _add(
     before: tuple[Complex, Array],
     after: tuple[Complex, Array],
 ) -> None:
-    """Add what the atoms of one site scatter."""
+    """Add what the atoms of one site scatter.
+
+    With χ = Σ_a χ_a f_a near the atom, Σ_n |Σ_ab χ_a K_n,ab ψ_b|² = Σ_aa' χ_a χ*_a' ρ_aa': a product of real
+    matrices, however many derivatives n there are.
+    """
     orders = [(n, m) for total in range(1, DIFFUSE.orders + 1) for n in range(total + 1) for m in [total - n]]
     points = _points()
     kernels = phase_derivatives(site, energy_kv, orders, points)
     weight = np.sqrt((kernels**2).sum(axis=0)) ** 0.5
-    psi, basis = _projected(site, matrix, points, weight, before)
-    chi, basis_after = _projected(site, matrix, points, weight, after)
+    functions = _functions(points, weight, float(np.linalg.norm(matrix.g, axis=1).max()))
+    psi = _projected(site, matrix, points, weight, before, functions)
+    chi = _projected(site, matrix, points, weight, after, functions)
     area = DIFFUSE.spacing**2
-    inner = [
-        (basis_after * (kernel / weight**2 * area)) @ basis.T for kernel in kernels
-    ]  # (functions after, functions before)
-    steps, directions = psi.shape[:2]
-    # (depth, function, direction and order)
-    met = np.stack([psi @ each.T.astype(np.complex64) for each in inner], axis=2)
-    met = met.reshape(steps, directions * len(orders), -1).transpose(0, 2, 1)
-    for last in range(1, steps):
-        total = np.zeros((directions, chi.shape[1]), np.float32)
-        for z in range(last + 1):
-            amplitude = chi[last - z] @ met[z]
-            power = amplitude.real**2 + amplitude.imag**2
-            ends = 0.5 if z in (0, last) else 1.0
-            total += ends * power.reshape(-1, directions, len(orders)).sum(axis=2).T
-        out[last - 1] += np.float32(scale) * total
+    source = np.zeros((*psi.shape[:2], chi.shape[2] ** 2), np.float32)
+    for kernel in kernels:
+        inner = ((functions * (kernel / weight**2 * area)) @ functions.T).astype(np.complex64)
+        source += _pairs(psi @ inner.T, 1.0)  # (depth, incident, pair of functions)
+    # the trapezoidal rule: half weight at the entrance, and at the exit
+    source[0] *= 0.5
+    source *= np.float32(scale)
+    steps = len(psi)
+    padded = next_fast_len(2 * steps, real=True)
+    sources = rfft(source, padded, axis=0).transpose(0, 2, 1)  # (frequency, pair, incident)
+    for first in range(0, chi.shape[1], EXITS):
+        part = slice(first, first + EXITS)
+        ways = _pairs(chi[:, part].conj(), 2.0)  # (depth, exit, pair)
+        ways[0] *= 0.5
+        # the sum over depths is a convolution
+        met = irfft(np.matmul(rfft(ways, padded, axis=0), sources), padded, axis=0)
+        out[:, :, part] += met[1:steps].transpose(0, 2, 1)
+
+
+def _pairs(amplitudes: Complex, off: float) -> NDArray[np.float32]:
+    """(…, f) amplitudes → (…, f²) reals that hold c_a c*_a', off the diagonal times `off`.
+
+    Of two such arrays, one of them conjugated and with off = 2, Σ products = Re Σ_aa' c_a c*_a' d*_a d_a'.
+    """
+    count = amplitudes.shape[-1]
+    a, b = np.triu_indices(count, 1)
+    upper = amplitudes[..., a] * amplitudes[..., b].conj() * np.float32(off)
+    diagonal = amplitudes.real**2 + amplitudes.imag**2
+    return np.concatenate([diagonal, upper.real, upper.imag], axis=-1).astype(np.float32, copy=False)
 
 
 def _points() -> Array:
     """(n, 2) places around an atom (Å) at which waves are multiplied with its phase."""
-    half = np.arange(-DIFFUSE.reach, DIFFUSE.reach + DIFFUSE.spacing / 2, DIFFUSE.spacing)
+    count = int(DIFFUSE.reach / DIFFUSE.spacing + 1e-9)
+    half = DIFFUSE.spacing * np.arange(-count, count + 1)
     x, y = np.meshgrid(half, half, indexing="ij")
     places = np.stack([x.ravel(), y.ravel()], axis=1)
     return places[np.hypot(*places.T) <= DIFFUSE.reach]
@@ -202,25 +224,41 @@ def phase_derivatives(
     return out
 
 
+def _functions(points: Array, weight: Array, longest: float) -> Complex:
+    """(function, point): what holds weighted plane waves to a length (Å⁻¹), whatever the crystal.
+
+    They have the symmetry of the points: crystals that are each other's images have images as results.
+    """
+    n = np.arange(-int(longest / DIFFUSE.wave_step), int(longest / DIFFUSE.wave_step) + 1)
+    kappa = DIFFUSE.wave_step * np.stack(np.meshgrid(n, n, indexing="ij"), axis=-1).reshape(-1, 2)
+    length = np.linalg.norm(kappa, axis=1)
+    kappa, length = kappa[length <= longest], length[length <= longest]
+    height = 1 / (1 + (length / DIFFUSE.wave_width) ** 2)
+    waves = height[:, None] * np.exp(2j * np.pi * (kappa @ points.T)) * weight
+    overlap = (waves.T @ waves.conj()).real  # (point, point): the waves of κ and −κ add to a real matrix
+    levels, vectors = np.linalg.eigh(overlap)
+    return np.asarray(vectors[:, levels > DIFFUSE.smallest**2 * levels[-1]].T, np.complex64)
+
+
 def _projected(
     site: Site,
     matrix: DynamicalMatrix,
     points: Array,
     weight: Array,
     waves: tuple[Complex, Array],
-) -> tuple[Complex, Complex]:
-    """Waves near an atom, weighted, in a few functions that hold them.
-
-    Returns (depth, direction, function) coefficients and (function, point) functions.
-    """
+    functions: Complex,
+) -> Complex:
+    """Coefficients (depth, direction, function) of waves near an atom, weighted."""
     amplitudes, q = waves
     places = points + site.at
     lattice = np.exp(2j * np.pi * (matrix.g @ places.T)).astype(np.complex64)  # (beam, point)
     drift = (np.exp(2j * np.pi * (q @ places.T)) * weight).astype(np.complex64)  # (direction, point)
-    chosen = np.unique(np.linspace(0, amplitudes[..., 0].size - 1, DIFFUSE.sampled).astype(int))
-    depth, direction = np.divmod(chosen, len(q))
-    rows = (amplitudes[depth, direction] @ lattice) * drift[direction]
-    _, levels, functions = np.linalg.svd(rows, full_matrices=False)
-    functions = functions[levels > DIFFUSE.smallest * levels[0]]
-    back = functions.T.conj()
-    return np.stack([((wave @ lattice) * drift) @ back for wave in amplitudes]), functions
+    back = functions.T.conj()  # (point, function)
+    out = np.empty((*amplitudes.shape[:2], len(functions)), np.complex64)
+    for first in range(0, len(q), DIRECTIONS):
+        part = slice(first, first + DIRECTIONS)
+        # what a beam of a direction is in these functions does not depend on the depth
+        moved = (drift[part, :, None] * back).transpose(1, 0, 2).reshape(len(points), -1)
+        by_beam = (lattice @ moved).reshape(len(lattice), -1, len(functions)).transpose(1, 0, 2)
+        out[:, part] = np.matmul(amplitudes[:, part].transpose(1, 0, 2), by_beam).transpose(1, 0, 2)
+    return out

@@ -29,8 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.physics.projection import Projection, frame_of
-from hybridfit.physics.scattering import elastic_structure_factors, wavelength
+from hybridfit.physics.scattering import wavelength
 from hybridfit.physics.settings import ZONES
+from hybridfit.physics.structure_factors import elastic_structure_factors
 
 Array = NDArray[np.float64]
 AT_ONCE = 2e7  # reflections, 2 GB while they are sorted out

@@ -36,8 +36,8 @@ from hybridfit.physics import bloch
 from hybridfit.physics.bloch import DynamicalMatrix
 from hybridfit.physics.higher_zones import HigherZones
 from hybridfit.physics.projection import Projection, ZoneStep
-from hybridfit.physics.scattering import structure_factors
 from hybridfit.physics.settings import ZONES
+from hybridfit.physics.structure_factors import structure_factors
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

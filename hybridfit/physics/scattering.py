@@ -1,15 +1,13 @@
-"""Electron scattering: constants, structure factors, thermal diffuse absorption.
+"""Electron scattering of one atom: constants, scattering factors, thermal diffuse absorption.
 
-    f_j(s) = Σ_i a_i exp(−b_i s²)                      s = g/2 (Å⁻¹), f in Å  [1]
-    U_g    = γ/(πV) Σ_j o_j f_j(g) exp(−B_j g²/4) exp(−2πi g·r_j)
-    U'_g   = γ/(πV) Σ_j o_j (e^{−Bs²} f')_j exp(−2πi g·r_j)
+    f(s) = Σ_i a_i exp(−b_i s²)                      s = g/2 (Å⁻¹), f in Å  [1]
 
-with the Einstein model of thermal diffuse absorption [2, 3], in closed form for Gaussians:
+and the Einstein model of thermal diffuse absorption [2, 3], in closed form for Gaussians:
 
     e^{−Bs²} f'(s) = 2γλ Σ_ij a_i a_j π { e^{−Bs²} e^{−b_i b_j s²/(b_i+b_j)} / (b_i+b_j)
                                           − e^{−(b_i+B)(b_j+B)s²/(b_i+b_j+2B)} / (b_i+b_j+2B) }
 
-U and U' are in Å⁻²; B is the Debye–Waller factor (Å²), o the site occupancy.
+B is the Debye–Waller factor (Å²).  The sums over the atoms of a crystal are in `physics.structure_factors`.
 
 .. [1] International Tables for Crystallography C, table 4.3.2.2, as carried by gemmi.
 .. [2] Bird & King, Acta Cryst. A46 (1990) 202.
@@ -18,15 +16,12 @@ U and U' are in Å⁻²; B is the Debye–Waller factor (Å²), o the site occup
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import gemmi
 import numpy as np
 from numpy.typing import NDArray
 from scipy import constants
 
 from hybridfit.errors import RecipeError
-from hybridfit.physics.crystal import Crystal
 
 Array = NDArray[np.float64]
 REST_ENERGY_EV = constants.m_e * constants.c**2 / constants.e
@@ -76,53 +71,3 @@ def absorptive_factor(element: str, g: Array, debye_waller: float, energy_kv: fl
     term = term - np.exp(-(bi + bb) * (bj + bb) * s2 / (total + 2 * bb)) / (total + 2 * bb)
     sums = (a[:, None] * a[None, :] * np.pi * term).sum(axis=(-2, -1))
     return 2 * lorentz_factor(energy_kv) * wavelength(energy_kv) * sums
-
-
-def structure_factors(
-    crystal: Crystal, hkl: NDArray[np.int64], energy_kv: float
-) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
-    """Elastic and absorptive structure factors.
-
-    Parameters
-    ----------
-    crystal : Crystal
-    hkl : (..., 3) int array, Miller indices
-    energy_kv : float
-
-    Returns
-    -------
-    U, U_absorptive : complex arrays of shape hkl.shape[:-1], Å⁻²
-    """
-
-    def absorptive(element: str, g: Array, debye_waller: float) -> Array:
-        return absorptive_factor(element, g, debye_waller, energy_kv)
-
-    return elastic_structure_factors(crystal, hkl, energy_kv), _summed(crystal, hkl, energy_kv, absorptive)
-
-
-def elastic_structure_factors(
-    crystal: Crystal, hkl: NDArray[np.int64], energy_kv: float
-) -> NDArray[np.complex128]:
-    """U_g (Å⁻²); parameters as for `structure_factors`."""
-
-    def damped(element: str, g: Array, debye_waller: float) -> Array:
-        return elastic_factor(element, g) * np.exp(-debye_waller * g**2 / 4)
-
-    return _summed(crystal, hkl, energy_kv, damped)
-
-
-def _summed(
-    crystal: Crystal, hkl: NDArray[np.int64], energy_kv: float, factor: Callable[[str, Array, float], Array]
-) -> NDArray[np.complex128]:
-    """γ/(πV) Σ_j o_j factor_j(g) exp(−2πi g·r_j)."""
-    hkl = np.asarray(hkl)
-    g = np.linalg.norm(hkl @ crystal.reciprocal_basis, axis=-1)
-    total: NDArray[np.complex128] = np.zeros(g.shape, np.complex128)
-    kinds: dict[tuple[str, float], Array] = {}
-    for j, element in enumerate(crystal.elements):
-        kind = element, float(crystal.debye_waller[j])
-        if kind not in kinds:
-            kinds[kind] = factor(element, g, kind[1])
-        total += kinds[kind] * crystal.occupancies[j] * np.exp(-2j * np.pi * (hkl @ crystal.positions[j]))
-    total *= lorentz_factor(energy_kv) / (np.pi * crystal.volume)
-    return total

@@ -71,6 +71,34 @@ class CrystalSettings:
 class SolveSettings:
     """How the dynamical problem is solved."""
 
+    nearest: float = threshold(
+        0.35,
+        "of g²",
+        "weak beams are folded where none is nearer to the Ewald sphere than that, of the shortest",
+        "design",
+    )
+    nearest_coupled: float = threshold(
+        4.0, "of the largest |U|", "nor nearer than that: there their amplitudes diverge", "design"
+    )
+    weak: float = threshold(
+        20.0,
+        "times the largest |U|",
+        "where g² of weak beams is less, they are strong, and folding them is no approximation",
+        "design",
+    )
+    least_room: float = threshold(
+        0.5,
+        "of q",
+        "where weak beams can be folded at less than that of the farthest direction, too few are strong: "
+        "all are folded on the axis",
+        "design",
+    )
+    tile: float = threshold(
+        0.06,
+        "Å⁻¹",
+        "directions of a tile of this width, 1.5 mrad at 200 kV, share what weak beams are folded into",
+        "design",
+    )
     segment: float = threshold(
         40.0,
         "nm",
@@ -159,17 +187,40 @@ class DiffuseSettings:
     orders: int = threshold(
         4, "derivatives", "derivatives of the phase up to this one count: beyond, B s² is small", "design"
     )
-    reach: float = threshold(3.0, "Å", "the phase of an atom changes little farther away", "design")
+    reach: float = threshold(2.2, "Å", "the phase of an atom changes little farther away", "design")
     spacing: float = threshold(
-        0.12, "Å", "between the points at which waves are multiplied with the phase", "design"
+        0.14, "Å", "between the points at which waves are multiplied with the phase", "design"
     )
     smallest: float = threshold(
-        1e-3, "of the largest", "functions near an atom that hold less of the waves are left out", "design"
+        0.04,
+        "of the largest",
+        "functions near an atom that hold less of the waves are left out: 1 % of the diffuse intensity",
+        "design",
     )
-    sampled: int = threshold(
-        500, "waves", "the functions near an atom are those of so many waves, of all depths", "design"
+    wave_step: float = threshold(
+        0.15, "Å⁻¹", "the functions near an atom are those that hold plane waves on such a grid", "design"
+    )
+    wave_width: float = threshold(
+        0.5, "Å⁻¹", "with amplitudes 1/(1 + (κ/width)²), as waves in crystals have, about", "design"
+    )
+
+
+@dataclass(frozen=True)
+class MeanWaveSettings:
+    """How the mean transmission of an atom is computed."""
+
+    farthest: float = threshold(9.0, "Å", "the phase of an atom is nothing farther away", "design")
+    longest: float = threshold(14.0, "Å⁻¹", "an atom that vibrates scatters nothing beyond", "design")
+    panels: int = threshold(
+        120, "panels", "of eight points: both transforms are exact to 1e-6 with so many", "design"
+    )
+    near_zero: float = threshold(
+        0.05,
+        "1",
+        "where a mean transmission is nearer to zero, its phase cannot be followed: the closed form is taken",
+        "design",
     )
 
 
 CRYSTAL, SOLVE, ZONES = CrystalSettings(), SolveSettings(), ZonesSettings()
-DIFFUSE = DiffuseSettings()
+DIFFUSE, MEAN_WAVE = DiffuseSettings(), MeanWaveSettings()

@@ -185,7 +185,8 @@ def _check(frame: FrameSettings) -> None:
 def _composed(library: Library, frame: FrameSettings, camera: Camera) -> NDArray[np.float64]:
     """Blurred pattern, averaged over the pixels of the camera."""
     grid = FineGrid.of(frame.shape, camera, frame.blur)
-    return recorded(grid, fine_pattern(library, frame, camera, grid), frame.blur * camera.scale)
+    binned = recorded(grid, fine_pattern(library, frame, camera, grid), frame.blur * camera.scale)
+    return binned + diffuse_part(library, frame)
 
 
 def fine_pattern(
@@ -216,11 +217,24 @@ def recorded(grid: FineGrid, fine: NDArray[np.float64], blur: float) -> NDArray[
     return np.maximum(binned, 0.0)  # interpolation may fall a hair short of zero
 
 
+def diffuse_part(library: Library, frame: FrameSettings) -> NDArray[np.float64]:
+    """Thermal diffuse intensity of the pixels (rows, cols), too smooth to be blurred; 0 without a table."""
+    if library.diffuse is None:
+        return np.zeros(frame.shape)
+    k = pixel_angles(frame.shape, frame.camera)
+    found = library.diffuse.at(k, frame.thickness, frame.tilt, frame.semi_angle)
+    return np.maximum(found.value, 0.0).reshape(frame.shape)
+
+
+def pixel_angles(shape: tuple[int, int], camera: Camera) -> NDArray[np.float64]:
+    """k (2, n) of all pixels of a frame (mrad)."""
+    cols, rows = np.indices(shape)[::-1]
+    return to_angles(cols.ravel().astype(float), rows.ravel().astype(float), camera)
+
+
 def glow_at(semi_angle: float, shape: tuple[int, int], camera: Camera) -> NDArray[np.float64]:
     """The background B, to some scale: a constant and two Gaussians of |k|."""
-    rows, cols = (v.ravel().astype(float) for v in np.indices(shape))
-    k = to_angles(cols, rows, camera)
-    k2 = (k**2).sum(axis=0)
+    k2 = (pixel_angles(shape, camera) ** 2).sum(axis=0)
     constant, *heights = BACKGROUND_HEIGHTS
     glow = np.full(k2.shape, constant)
     for height, width in zip(heights, BACKGROUND_WIDTHS, strict=True):

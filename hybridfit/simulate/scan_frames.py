@@ -21,7 +21,7 @@ from hybridfit.library.library import Library
 from hybridfit.pattern.camera import Camera
 from hybridfit.pattern.compose import pattern_at
 from hybridfit.pattern.expand import workspace
-from hybridfit.simulate.frame import BLUR_REACH, FineGrid, fine_half_edge, glow_at
+from hybridfit.simulate.frame import BLUR_REACH, FineGrid, fine_half_edge, glow_at, pixel_angles
 from hybridfit.simulate.settings import ScanSettings
 
 Array = NDArray[np.float64]
@@ -53,7 +53,7 @@ class Frames:
         grid = FineGrid.of(frame_shape, first, self._blur)
         self._grid = first, grid
         self._matrices = tuple(_blur_and_bin(n, grid, self._blur * scale) for n in grid.shape)
-        self._table = None
+        self._table, self._diffuse = None, library.diffuse
         self._thread = threading.local()
         if here.any():
             t = self._values["thickness"][here]
@@ -73,6 +73,11 @@ class Frames:
         fine = self._aperture(grid) if empty else self._crystal(grid, y, x)
         down, across = self._matrices
         binned = np.asarray((across @ (down @ fine.reshape(grid.shape)).T).T)
+        if not empty and self._diffuse is not None:
+            t, *tilt = (float(self._values[name][y, x]) for name in ("thickness", "tilt_x", "tilt_y"))
+            k = pixel_angles(self._shape, camera)
+            found = self._diffuse.at(k, t, (tilt[0], tilt[1]), self._semi_angle)
+            binned += found.value.reshape(self._shape)
         pattern = np.maximum(binned, 0.0)  # interpolation may fall a hair short of zero
         expected = pattern / pattern.sum()
         if not empty and self._background:

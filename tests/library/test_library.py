@@ -334,6 +334,8 @@ def test_patterns_come_for_every_combination(small_library):
         semi_angle=10.0,
         half_edge=small_library.step / 2,
     )
+    k = np.stack([kx.ravel(), ky.ravel()])
+    one += small_library.diffuse.at(k, 20.5, (2.0, -1.0), 10.0).value.reshape(one.shape)
     np.testing.assert_allclose(patterns.sel(thickness=20.5, tilt_x=2, tilt_y=-1), one, atol=1e-6)
 
 

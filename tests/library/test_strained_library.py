@@ -40,7 +40,7 @@ K = np.linspace(-8, 8, 23)
 
 
 def build(parameters=None, **changes) -> Library:
-    return Library.build(Recipe(**VALUES, parameters=changes), parameters=parameters)
+    return Library.build(Recipe(**VALUES, parameters=changes), parameters=parameters, diffuse=False)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def alone(monkeypatch):
         crystal = change(read(values["cif"]), value)
         with monkeypatch.context() as patch:
             patch.setattr(Crystal, "from_cif", classmethod(lambda cls, path: crystal))
-            return Library.build(Recipe(**values))
+            return Library.build(Recipe(**values), diffuse=False)
 
     return make
 
@@ -108,7 +108,7 @@ def test_a_sixfold_lattice_may_be_strained(alone, component):
     values = VALUES | {"zone": (1, 1, 1), "in_plane": (1, -1, 0), "g_max": 0.851}
     values |= {"semi_angle_max": 3.5, "sampling": 0.72}
     recipe = Recipe(**values, parameters={"strain": {"values": NODES, "strain": {component: 1.0}}})
-    library = Library.build(recipe)
+    library = Library.build(recipe, diffuse=False)
     assert library.at(strain=0.0).rotation_order == 6 and library.rotation_order == 2
     exact = alone(strained((1, 1, 1), (1, -1, 0), **{component: 1.0}), 0.014, values)
     at = AT | {"semi_angle": 3.5}

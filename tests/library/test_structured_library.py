@@ -137,7 +137,8 @@ def test_a_crystal_that_cannot_be_is_refused_with_the_name_of_the_parameter(crys
 def test_progress_runs_over_all_values():
     for slopes in (False, True):
         seen: list[float] = []
-        Library.build(Recipe(**VALUES, parameters={"warmth": WARMTH}), slopes=slopes, progress=seen.append)
+        recipe = Recipe(**VALUES, parameters={"warmth": WARMTH})
+        Library.build(recipe, slopes=slopes, diffuse=slopes, progress=seen.append)
         assert seen == sorted(seen) and seen[-1] == pytest.approx(1)
         assert slopes or 0.5 in seen
 

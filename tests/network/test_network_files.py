@@ -15,10 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hybridfit.errors import InputError, LibraryError
+from hybridfit.library.build import VERSION
 from hybridfit.library.library import Library
 from hybridfit.network.files import write_tensors
 from hybridfit.network.samples import Ranges, Samples
-from hybridfit.network.settings import OtherPhysics, WeightsSettings
+from hybridfit.network.settings import OtherPhysics, Physics, WeightsSettings
 from hybridfit.network.state import (
     CHECKPOINT,
     Plan,
@@ -56,11 +57,23 @@ def test_weights_name_the_version_of_the_physics(untrained, small_library, tmp_p
     ):
         older.check(small_library)
     checksum = untrained.origin.checksum
-    listed = WeightsSettings(other_physics=(OtherPhysics(checksum, version - 1, version),))
+    its = Physics(checksum, version)
+    listed = WeightsSettings(other_physics=(OtherPhysics(Physics(checksum, version - 1), its),))
     older.check(small_library, settings=listed)
-    for other in (OtherPhysics("0" * 64, version - 1, version), OtherPhysics(checksum, version - 2, version)):
+    for trained_on in (Physics("0" * 64, version - 1), Physics(checksum, version - 2)):
         with pytest.raises(LibraryError, match="train it anew"):
-            older.check(small_library, settings=WeightsSettings(other_physics=(other,)))
+            older.check(
+                small_library, settings=WeightsSettings(other_physics=(OtherPhysics(trained_on, its),))
+            )
+
+
+def test_weights_of_another_recipe_are_refused_unless_they_are_listed(untrained, small_library):
+    attrs = small_library.dataset.attrs
+    mine, its = Physics("0" * 64, int(attrs["version"])), Physics(attrs["checksum"], int(attrs["version"]))
+    other = Network(untrained.module, replace(untrained.origin, checksum=mine.checksum), device="cpu")
+    with pytest.raises(LibraryError, match="with checksum 000000000000"):
+        other.check(small_library)
+    other.check(small_library, settings=WeightsSettings(other_physics=(OtherPhysics(mine, its),)))
 
 
 def test_weights_of_before_there_were_versions_are_refused(untrained, tmp_path):
@@ -267,7 +280,7 @@ def test_random_numbers_of_another_device_are_named(checkpoint, small_library, l
 
 def test_checkpoints_of_another_physics_are_refused(checkpoint, small_library, little):
     newer = Library(small_library.dataset.assign_attrs(version=99))
-    with pytest.raises(InputError, match="on version 4 of the library's physics, this one has version 99"):
+    with pytest.raises(InputError, match=f"on version {VERSION} of the library's physics, this one"):
         read_checkpoint(checkpoint, newer, little)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from hybridfit.physics.crystal import Crystal
-from hybridfit.physics.scattering import elastic_structure_factors, wavelength
+from hybridfit.physics.scattering import wavelength
+from hybridfit.physics.structure_factors import elastic_structure_factors, structure_factors
 
 POINTS, SLICES = 64, 16  # of a cell
 
@@ -23,6 +24,8 @@ def multislice(crystal: Crystal, q: np.ndarray, cells: int, energy_kv: float) ->
         elastic_structure_factors(crystal, np.stack([h, k, np.full_like(h, zone)], axis=-1), energy_kv)
         for zone in range(-most, most + 1)
     ]
+    # what the mean wave adds to the potential is known of the projected atoms
+    zones[most] = structure_factors(crystal, np.stack([h, k, np.zeros_like(h)], axis=-1), energy_kv)[0]
     spatial = np.fft.ifft2(np.array(zones), norm="forward")
     thick, wave = crystal.cell[2] / SLICES, 1 / wavelength(energy_kv)
     along = np.sqrt(wave**2 - ((g + q) ** 2).sum(axis=-1))  # without the paraxial approximation

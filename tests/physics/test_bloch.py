@@ -12,7 +12,8 @@ from scipy.linalg import expm
 from hybridfit.physics.bloch import DynamicalMatrix, beam_intensities
 from hybridfit.physics.crystal import Crystal
 from hybridfit.physics.projection import project
-from hybridfit.physics.scattering import structure_factors, wavelength
+from hybridfit.physics.scattering import wavelength
+from hybridfit.physics.structure_factors import structure_factors
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 CASES = [

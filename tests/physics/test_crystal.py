@@ -10,7 +10,7 @@ import pytest
 from hybridfit.errors import RecipeError
 from hybridfit.physics.crystal import Crystal
 from hybridfit.physics.projection import project
-from hybridfit.physics.scattering import structure_factors
+from hybridfit.physics.structure_factors import structure_factors
 
 
 def projection(crystals, name, zone, reference=None):

@@ -15,7 +15,8 @@ from hybridfit.physics.bloch import DynamicalMatrix, beam_intensities
 from hybridfit.physics.crystal import Crystal
 from hybridfit.physics.higher_zones import HigherZones
 from hybridfit.physics.projection import project, project_all
-from hybridfit.physics.scattering import structure_factors, wavelength
+from hybridfit.physics.scattering import wavelength
+from hybridfit.physics.structure_factors import structure_factors
 
 T = np.array([20.0, 60.0])
 SHOWN = 21  # beams that are compared

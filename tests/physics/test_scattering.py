@@ -16,9 +16,9 @@ from hybridfit.physics.scattering import (
     elastic_factor,
     lorentz_factor,
     scattering_factor_coefficients,
-    structure_factors,
     wavelength,
 )
+from hybridfit.physics.structure_factors import elastic_structure_factors, structure_factors
 
 ATOMS = [("Sr", 0.62), ("O", 0.73), ("Au", 0.25)]
 
@@ -72,7 +72,10 @@ def test_an_atom_at_rest_absorbs_nothing():
 
 
 def test_mean_absorption_of_strontium_titanate(crystals):
-    _, absorptive = structure_factors(Crystal.from_cif(crystals["SrTiO3"]), np.zeros((1, 3), int), 200)
+    second_order = {"corrected": False}
+    _, absorptive = structure_factors(
+        Crystal.from_cif(crystals["SrTiO3"]), np.zeros((1, 3), int), 200, **second_order
+    )
     assert absorptive[0].real == pytest.approx(0.00258, abs=5e-6)
 
 
@@ -114,7 +117,7 @@ def test_vibrations_damp_the_potential(crystals):
     crystal, hkl = Crystal.from_cif(crystals["Si"]), np.array([[1, 1, 1], [2, 2, 0], [4, 0, 0]])
     at_rest = dataclasses.replace(crystal, debye_waller=np.zeros(8))
     s = np.linalg.norm(hkl, axis=1) / 5.431 / 2
-    damped, rigid = (structure_factors(each, hkl, 200)[0] for each in (crystal, at_rest))
+    damped, rigid = (elastic_structure_factors(each, hkl, 200) for each in (crystal, at_rest))
     np.testing.assert_allclose(damped, rigid * np.exp(-0.46 * s**2), atol=1e-12)
 
 

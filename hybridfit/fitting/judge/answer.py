@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.fitting.assumptions import PARTS
+from hybridfit.fitting.camera_noise import CameraNoise
 from hybridfit.fitting.candidates import Candidate, canonical
 from hybridfit.fitting.judge.status import Verdict, in_another_orientation, judge, on_bound
 from hybridfit.fitting.parameter import Parameter
@@ -146,6 +147,7 @@ def make_result(
         reduced_chi2=float((fit.residual**2 / fit.noise.counting(fit.model)).sum() / freedom),
         misfit_fraction=float(fit.noise.misfit / region.variance),
         n_effective=fit.n_effective,
+        noise=_noise(best, marginal),
         seed=origin.seed,
         candidates=_candidates(minima, settings, marginal) if candidates is None else tuple(candidates),
         curve=origin.curve,
@@ -198,6 +200,22 @@ def _told(library: Library, settings: FitSettings, fit: Refinement) -> set[str]:
     if "semi_angle" in (*fit.names, *settings.fix, *settings.expressions):
         out.add("semi_angle")
     return out
+
+
+def _noise(best: Minimum, marginal: Marginal) -> CameraNoise:
+    """What the residual says of the camera, for pixels of the frame."""
+    noise, binned = best.fit.noise, best.region.factor
+    gain = noise.per_intensity * noise.spread * binned**2
+    counts = float(best.region.image[best.region.mask].sum()) * binned**2
+    return CameraNoise(
+        gain=gain,
+        electrons=counts / gain if gain > 0 else None,
+        read_out=float(np.sqrt(noise.constant)) * binned,
+        flat_field=float(np.sqrt(noise.relative)) * binned,
+        correlation=noise.correlation,
+        binned=binned,
+        tail=marginal.tail,
+    )
 
 
 def _budget(marginal: Marginal, library: Library, bounded: Mapping[str, str]) -> dict[str, dict[str, float]]:

@@ -3,17 +3,25 @@
     p_m ∝ exp(−Δχ²_m/2) √det C_m,        Δχ²_m = (χ²_m/χ²_best − 1) · N_eff,
 
 N_eff being the independent pixels of the best fit's residual, and C_m the covariance of the
-fitted parameters.
+fitted parameters.  A parameter of which a minimum has no error (a blur on its bound, 0) is left out of
+all of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from hybridfit.fitting.judge.status import how_much_deeper
 from hybridfit.fitting.modes import Mode, in_canonical_frame, odds_of
 from hybridfit.fitting.refine.minima import Minima
 from hybridfit.fitting.result import FitResult
+
+Array = NDArray[np.float64]
+
+ROUNDING = 1e-9  # of a correlation's eigenvalues
 
 
 def modes_of_minima(result: FitResult, minima: Minima) -> tuple[Mode, ...]:
@@ -31,7 +39,7 @@ def modes_of_minima(result: FitResult, minima: Minima) -> tuple[Mode, ...]:
     known = {**result.parameters, **result.structure}
     bounds = np.array([result.bounds[name] for name in names])
     means, covariances = [np.array([known[name].value for name in names])], [result.covariance]
-    logs = [0.5 * float(np.linalg.slogdet(result.covariance)[1])]
+    deeper = [0.0]
     order = minima.refiner.library.rotation_order
     for rival in minima.rivals:
         fit = rival.fit
@@ -41,11 +49,24 @@ def modes_of_minima(result: FitResult, minima: Minima) -> tuple[Mode, ...]:
         means.append(np.array([values[name] for name in names]))
         covariances.append(covariance)
         _, variance = how_much_deeper(minima.best, rival)
-        logs.append(0.5 * float(np.linalg.slogdet(covariance)[1]) - variance / 2)
+        deeper.append(variance)
+    logs = log_widths(covariances) - 0.5 * np.array(deeper)
     return tuple(
         Mode(tuple(names), mean, covariance, float(odds), _about(bounds, mean))
         for mean, covariance, odds in zip(means, covariances, odds_of(logs), strict=True)
     )
+
+
+def log_widths(covariances: Sequence[Array]) -> Array:
+    """ln √det of each covariance (p, p), of the parameters that all of them know something of: (m,)."""
+    variances = np.stack([np.diag(covariance) for covariance in covariances])
+    known = np.flatnonzero((variances > 0).all(axis=0))
+    scale = np.sqrt(variances[:, known])
+    out = np.log(scale).sum(axis=1)
+    for i, covariance in enumerate(covariances):
+        correlation = covariance[np.ix_(known, known)] / np.outer(scale[i], scale[i])
+        out[i] += 0.5 * np.log(np.maximum(np.linalg.eigvalsh(correlation), ROUNDING)).sum()
+    return out
 
 
 def _about(bounds: np.ndarray, mean: np.ndarray) -> np.ndarray:

@@ -175,7 +175,7 @@ def crystal_share(minimum: Minimum) -> tuple[float, float]:
     """The share of the fitted crystal's structure that the frame has, and its standard error."""
     region, fit = minimum.region, minimum.fit
     radius = region.radius(fit)[region.mask]
-    noise = fit.noise.counting(fit.model)
+    noise = fit.noise.counting(fit.model) * fit.noise.spread  # structure is wider than a point spread
     return crystallinity(
         region.image[region.mask], fit.model, radius, noise, region.factor / fit.values["scale"]
     )

@@ -1,7 +1,7 @@
 """A frame of few electrons: every minimum of the library, weighed by counting statistics.
 
 likelihood of all library points in all orientations → maxima → each climbed on the pixels of the frame
-→ odds by Laplace's approximation → against a smooth pattern: is there a crystal at all?
+→ what is around each → odds → against a smooth pattern: is there a crystal at all?
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.modes import covariance_of, log_volume, odds_of
+from hybridfit.fitting.posterior.marginal import Hill, at_maximum, hill
 from hybridfit.fitting.posterior.maximum import Point, Posterior
 from hybridfit.fitting.posterior.nothing import smooth_likelihood
 from hybridfit.fitting.posterior.settings import POSTERIOR, PosteriorSettings
@@ -30,6 +31,9 @@ from hybridfit.frame import Frame
 from hybridfit.pattern.binning import bin_frame, from_binned
 
 Array = NDArray[np.float64]
+
+FOLLOWING = ("centre_x", "centre_y", "scale", "blur", "semi_angle")  # priors hold the others
+NOTHING = 1e-3  # of the pattern's intensity
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,14 +108,31 @@ class Weigher:
         region = Region.around(frame, found[0], self.refiner.semi_angle, self.settings.radius)
         posterior = self._posterior(frame, found[0], region, noise)
         points = self._climb(posterior, starts)
-        weights = [-point.cost + log_volume(point.information) for point in points]
-        order = np.argsort(weights)[::-1]
-        points = [points[i] for i in order]
-        odds = odds_of([weights[i] for i in order])
-        p = len(posterior.names)
-        covariances = tuple(covariance_of(point.information)[:p, :p] for point in points)
-        crystal = self._crystal(posterior, region, points, [weights[i] for i in order])
-        return Weighed(region, posterior, tuple(points), odds, covariances, crystal, found[0])
+        laplace = odds_of([-point.cost + log_volume(point.information) for point in points])
+        hills = [
+            hill(posterior, point, self.settings)
+            if odds >= self.settings.looked_at
+            else at_maximum(posterior, point)
+            for point, odds in zip(points, laplace, strict=True)
+        ]
+        order = np.argsort([-each.log_weight for each in hills])
+        kept: list[int] = []
+        for i in order:
+            if not any(self._same(posterior, points[k], points[i], hills[k].covariance) for k in kept):
+                kept.append(int(i))
+        points, hills = [points[i] for i in kept], [hills[i] for i in kept]
+        crystal = self._crystal(posterior, region, points)
+        means = [self._at_mean(posterior, p, h) for p, h in zip(points, hills, strict=True)]
+        odds = odds_of([each.log_weight for each in hills])
+        covariances = tuple(each.covariance for each in hills)
+        return Weighed(region, posterior, tuple(means), odds, covariances, crystal, found[0])
+
+    @staticmethod
+    def _at_mean(posterior: Posterior, point: Point, around: Hill) -> Point:
+        """The posterior at the mean of what is around a maximum."""
+        mean = np.clip(around.mean, posterior.low, posterior.high)
+        values = {**point.values, **dict(zip(posterior.names, mean.tolist(), strict=True))}
+        return posterior.at(values, posterior.opened(point))
 
     def candidates(
         self, frame: Frame, noise: Noise, cameras: Sequence[tuple[float, float, float]]
@@ -128,9 +149,14 @@ class Weigher:
         within = settings.within[0] + settings.within[1] * float(electrons.counts.sum())
         order = s.library.rotation_order
         found: list[Candidate] = []
-        for best in settle(electrons, patterns, cameras, allowed, held):
-            found += maxima(best, patterns, order, allowed, within)
-        return found
+        settled = settle(electrons, patterns, cameras, allowed, held)
+        least = float(settled[0].log_likelihood[:, allowed].max()) - within
+        for best in settled:
+            found += maxima(best, patterns, order, allowed, least)
+        # χ² of candidates is relative to the best of their camera
+        tops = {best.camera: float(best.log_likelihood[:, allowed].max()) for best in settled}
+        found.sort(key=lambda c: c.chi2 / 2 - tops[c.centre_x, c.centre_y, c.scale])
+        return found[: settings.most_starts]
 
     def _posterior(self, frame: Frame, at: Candidate, region: Region, noise: Noise) -> Posterior:
         """The posterior on a region: all of the library, within the user's bounds."""
@@ -175,25 +201,26 @@ class Weigher:
             values = {name: float(p.value) for name, p in params.items()}
             for name, low, high in zip(posterior.names, posterior.low, posterior.high, strict=True):
                 values[name] = float(np.clip(values[name], low, high))
-            points.append(posterior.climb(posterior.at(values), settings.first_steps, settings.gain_left))
-        points = self._each_once(posterior, points)
-        best = min(point.cost for point in points)
-        points = [p for p in points if p.cost - p.gain <= best + settings.given_up]
-        ends = [posterior.climb(point, settings.steps, settings.gain_left) for point in points]
-        ends = self._each_once(posterior, ends)
-        best = min(point.cost for point in ends)
-        return [point for point in ends if point.cost <= best + settings.given_up]
+            points.append(posterior.at(values))
+        for steps in (*settings.first_steps, settings.steps):
+            points = [posterior.climb(point, steps, settings.gain_left) for point in points]
+            points = self._each_once(posterior, points)
+            hope = settings.hope if steps < settings.steps else 0.0
+            best = min(point.cost for point in points)
+            points = [p for p in points if p.cost - hope * p.gain <= best + settings.given_up]
+        return points
 
     def _each_once(self, posterior: Posterior, points: Sequence[Point]) -> list[Point]:
         """Points that are not nearer to a likelier one than the standard errors."""
         kept: list[Point] = []
-        order = self.refiner.library.rotation_order
         for point in sorted(points, key=lambda p: p.cost):
-            if not any(self._same(posterior, other, point, order) for other in kept):
+            if not any(self._same(posterior, other, point) for other in kept):
                 kept.append(point)
         return kept
 
-    def _same(self, posterior: Posterior, a: Point, b: Point, order: int) -> bool:
+    def _same(self, posterior: Posterior, a: Point, b: Point, covariance: Array | None = None) -> bool:
+        """Whether b is nearer to a than its standard errors, those of its curvature by default."""
+        order = self.refiner.library.rotation_order
         index = [posterior.names.index(n) for n in ("thickness", "tilt_x", "tilt_y") if n in posterior.names]
         if not index:
             return True
@@ -207,17 +234,16 @@ class Weigher:
             "tilt_y": np.sin(angle) * x + np.cos(angle) * y,
         }
         away = np.array([turned[posterior.names[i]] - a.values[posterior.names[i]] for i in index])
-        covariance = covariance_of(a.information)[np.ix_(index, index)]
-        distance = away @ np.linalg.pinv(covariance, hermitian=True) @ away
+        covariance = covariance_of(a.information) if covariance is None else covariance
+        distance = away @ np.linalg.pinv(covariance[np.ix_(index, index)], hermitian=True) @ away
         return bool(distance <= self.settings.same**2)
 
-    def _crystal(
-        self, posterior: Posterior, region: Region, points: Sequence[Point], weights: Sequence[float]
-    ) -> float:
+    def _crystal(self, posterior: Posterior, region: Region, points: Sequence[Point]) -> float:
         """ln of the odds of a crystal against a smooth pattern.
 
         What all minima together have of the posterior, over what a smooth pattern has: thickness, tilt and
-        rotation may be anything beforehand, and the rest is needed for both.
+        rotation may be anything beforehand.  Of all else, also of a smooth pattern, the likeliest is taken,
+        so every number that follows the noise costs one nat [Akaike].
         """
         best, names = points[0], posterior.names
         # the volume of thickness, tilt and rotation in each minimum, over what they may be beforehand
@@ -241,7 +267,7 @@ class Weigher:
         rows, cols = np.nonzero(region.mask)
         x0, y0 = region.origin
         values = best.values
-        smooth = smooth_likelihood(
+        smooth, numbers = smooth_likelihood(
             posterior.z,
             np.asarray(x0 + region.factor * cols, dtype=float),
             np.asarray(y0 + region.factor * rows, dtype=float),
@@ -250,7 +276,9 @@ class Weigher:
             posterior.floor,
             self.settings,
         )
-        return float(total - smooth)
+        followed = sum(names[i] in FOLLOWING for i in rest if i < len(names))
+        followed += int((best.coefficients > NOTHING * best.coefficients.max()).sum())
+        return float(total - followed - (smooth - numbers))
 
 
 def electrons_near(

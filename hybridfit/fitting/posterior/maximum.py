@@ -157,12 +157,34 @@ class Posterior:
         assert c is not None
         return c
 
-    def climb(self, start: Point, steps: int, gain_left: float) -> Point:
-        """Up to so many steps uphill; ends where the next one would gain less than `gain_left` nats."""
+    def along(self, point: Point, i: int, value: float) -> Point:
+        """The point with parameter i at a value, and all others where the Gaussian of the point has them."""
+        others = np.delete(np.arange(len(point.gradient)), i)
+        away = value - point.values[self.names[i]]
+        part = point.information[np.ix_(others, others)]
+        scale = np.sqrt(np.maximum(np.diag(part), 1e-300))
+        normal = part / np.outer(scale, scale) + 1e-6 * np.eye(len(others))
+        step = np.zeros(len(point.gradient))
+        step[others] = -away * np.linalg.solve(normal, point.information[others, i] / scale) / scale
+        step[i] = away
+        p = len(self.names)
+        x = np.clip([point.values[name] for name in self.names] + step[:p], self.low, self.high)
+        return self.at({**point.values, **dict(zip(self.names, x.tolist(), strict=True))}, self.opened(point))
+
+    @staticmethod
+    def opened(point: Point) -> Array:
+        """Coefficients to start from, none of them quite 0."""
+        return np.maximum(point.coefficients, 1e-9 * point.coefficients.max())
+
+    def climb(self, start: Point, steps: int, gain_left: float, held: int | None = None) -> Point:
+        """Up to so many steps uphill; ends where the next one would gain less than `gain_left` nats.
+
+        Parameter `held` stays.
+        """
         point, damping = start, 1e-3
         p = len(self.names)
         for _ in range(steps):
-            step, gain = self._step(point, damping)
+            step, gain = self._step(point, damping, held)
             point = replace(point, gain=gain)
             if gain < gain_left:
                 break
@@ -171,19 +193,19 @@ class Posterior:
                 trial = np.clip(x + step[:p], self.low, self.high)
                 new = self.at(
                     {**point.values, **dict(zip(self.names, trial.tolist(), strict=True))},
-                    np.maximum(point.coefficients, 1e-9 * point.coefficients.max()),
+                    self.opened(point),
                 )
                 if new.cost < point.cost:
                     damping = max(damping / 5, 1e-6)
                     point = new
                     break
                 damping = max(10 * damping, 1e-2)
-                step, _ = self._step(point, damping)
+                step, _ = self._step(point, damping, held)
             else:
                 return point
-        return replace(point, gain=self._step(point, 0.0)[1])
+        return replace(point, gain=self._step(point, 0.0, held)[1])
 
-    def _step(self, point: Point, damping: float) -> tuple[Array, float]:
+    def _step(self, point: Point, damping: float, held: int | None = None) -> tuple[Array, float]:
         """δ within the bounds, and what the quadratic model says that it gains."""
         p = len(self.names)
         x = np.array([point.values[name] for name in self.names])
@@ -192,6 +214,8 @@ class Posterior:
         room = 1e-9 * np.maximum(np.abs(self.high - self.low), 1e-9)
         room[~np.isfinite(room)] = 0.0
         free[:p] &= ~((x <= self.low + room) & (g[:p] < 0)) & ~((x >= self.high - room) & (g[:p] > 0))
+        if held is not None:
+            free[held] = False
         free[p:] &= ~((point.coefficients <= 0) & (g[p:] < 0))
         index = np.flatnonzero(free)
         part = f[np.ix_(index, index)]

@@ -1,9 +1,9 @@
 """The same electrons without a crystal: how likely a smooth pattern without structure is.
 
 What is not a crystal (vacuum, an amorphous film, a blob) has a pattern that depends on the radius alone: a
-disc of the semi-angle, and any smooth profile,
+disc of the semi-angle, more or less blurred, and any smooth profile,
 
-    λ(r) = f A(r) + Σ_j c_j h_j(r),        c_j ≥ 0,
+    λ(r) = Σ_i f_i A_i(r) + Σ_j c_j h_j(r),        f_i, c_j ≥ 0,
 
 h_j being hat functions of `PosteriorSettings.smooth` apart.  A crystal has to be more probable
 than the likeliest of these.
@@ -30,8 +30,8 @@ def smooth_likelihood(
     semi_angle: float,
     floor: float,
     settings: PosteriorSettings = POSTERIOR,
-) -> float:
-    """The largest Σ (z ln λ − λ) of a smooth pattern, less the same of λ = z.
+) -> tuple[float, int]:
+    """The largest Σ (z ln λ − λ) of a smooth pattern, less the same of λ = z; and of how many numbers.
 
     Parameters
     ----------
@@ -53,10 +53,11 @@ def smooth_likelihood(
     def columns(x: float, y: float, s: float) -> Array:
         r = np.hypot(col - x, row - y) / s
         hats = np.maximum(1 - np.abs(r[None] - knots[:, None]) / settings.smooth, 0)
-        disc = 0.5 * special.erfc((r - semi_angle) / (np.sqrt(2) * settings.rim))
-        return np.concatenate([disc[None], hats])
+        rims = np.array(settings.rim)[:, None]
+        discs = 0.5 * special.erfc((r - semi_angle) / (np.sqrt(2) * rims))
+        return np.concatenate([discs, hats])
 
-    def best(place: Array) -> float:
+    def fitted(place: Array) -> tuple[float, int]:
         x, y, s = x0 + place[0] * scale, y0 + place[1] * scale, scale * np.exp(place[2] / semi_angle)
         a = columns(x, y, s) + 1e-12
         c = np.full(len(a), z.sum() / a.sum())
@@ -65,7 +66,10 @@ def smooth_likelihood(
             expected = np.maximum(c @ a, floor)
             c = c * (a @ (z / expected)) / norm
         expected = np.maximum(c @ a, floor)
-        return -float((z[hit] * np.log(expected[hit])).sum() - expected.sum())
+        return float((z[hit] * np.log(expected[hit])).sum() - expected.sum()), int((c * norm > 1).sum())
+
+    def best(place: Array) -> float:
+        return -fitted(place)[0]
 
     found = optimize.minimize(
         best,
@@ -78,4 +82,5 @@ def smooth_likelihood(
             "maxfev": 60,
         },
     )
-    return -float(found.fun) - perfect
+    value, profile = fitted(found.x)
+    return value - perfect, profile + len(found.x)

@@ -53,12 +53,22 @@ class PosteriorSettings:
         "design",
     )
     radius: int = threshold(26, "px", "frames are binned until the compared disc has this radius", "design")
-    fine_pixel: float = threshold(0.5, "mrad", "wider pixels are divided", "design")
-    first_steps: int = threshold(
-        3, "steps", "after so many steps maxima that have fallen behind are given up", "design"
+    fine_pixel: float = threshold(0.75, "mrad", "wider pixels are divided", "design")
+    most_starts: int = threshold(40, "library points", "so many are climbed from at most", "design")
+    first_steps: tuple[int, ...] = threshold(
+        (1, 1, 2),
+        "steps",
+        "after so many steps each time, maxima that have fallen behind are given up",
+        "design",
+    )
+    hope: float = threshold(
+        2.0,
+        "gains",
+        "a climb may still gain so many times what its next step says",
+        "benchmarks.few_electrons",
     )
     given_up: float = threshold(
-        14.0, "nats", "a maximum that is less likely than the best by more is given up", "design"
+        10.0, "nats", "a maximum that is less likely than the best by more is given up", "design"
     )
     steps: int = threshold(12, "steps", "a maximum is climbed in so many steps at most", "design")
     gain_left: float = threshold(
@@ -69,6 +79,25 @@ class PosteriorSettings:
         "standard errors",
         "two maxima that are nearer in thickness and tilt are one",
         "design",
+    )
+
+    # ---- how far a maximum reaches
+    looked_at: float = threshold(
+        0.01, "probability", "what is around maxima that are less likely is not looked at", "design"
+    )
+    places: tuple[float, ...] = threshold(
+        (1.2, 2.5, 4.0, 6.0),
+        "standard errors of the maximum",
+        "a parameter is held so far from its maximum, until the posterior has fallen",
+        "design",
+    )
+    fallen: float = threshold(
+        6.0, "nats", "beyond a place that is less likely by more, none is tried", "design"
+    )
+    aside: int = threshold(4, "steps", "the others climb so often while a parameter is held", "design")
+    gain_aside: float = threshold(0.1, "nats", "the others need not gain what is less", "design")
+    narrowest: float = threshold(
+        0.8, "standard errors", "no maximum is narrower than its curvature says by more", "design"
     )
 
     # ---- when an answer is certain
@@ -84,7 +113,9 @@ class PosteriorSettings:
         "a smooth profile is made of pieces of this width: disc and halo need no narrower ones",
         "design",
     )
-    rim: float = threshold(0.4, "mrad", "blur of the rim of a disc without structure", "design")
+    rim: tuple[float, ...] = threshold(
+        (0.15, 0.5), "mrad", "blur of the rim of a disc without structure, or a mean of these", "design"
+    )
     shown: int = threshold(3, "candidates", "the message of an ambiguous answer names so many", "design")
     crystal: float = threshold(
         3.0,

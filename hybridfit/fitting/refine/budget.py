@@ -16,10 +16,11 @@ import lmfit
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridfit.fitting.assumptions import COUNTING, MISFIT, PARTS, Assumed
+from hybridfit.fitting.assumptions import COUNTING, MISFIT, PARTS, POINT_SPREAD, Assumed
 from hybridfit.fitting.refine.joint import together
 from hybridfit.fitting.refine.least_squares import Problem, Refinement, errors_of
 from hybridfit.fitting.refine.settings import REFINE, RefineSettings
+from hybridfit.fitting.refine.spread import covariance_of, tails_of
 
 Array = NDArray[np.float64]
 
@@ -44,6 +45,10 @@ class Marginal:
     assumed : mapping of the name of each nuisance to what the pattern says of it
     lacking : tuple of str
         Names of nuisances that the library knows no slopes of.
+    nuisances : tuple of str
+        Names of the q nuisances; beside those of assumed the tails of a point spread (`spread.tails_of`).
+    tail : Assumed or None
+        What the pattern says of the share of the light in them.
     """
 
     values: Mapping[str, float]
@@ -56,6 +61,8 @@ class Marginal:
     spread: Array
     assumed: Mapping[str, Assumed]
     lacking: tuple[str, ...]
+    nuisances: tuple[str, ...] = ()
+    tail: Assumed | None = None
 
     def turned(self, turn: Array) -> Marginal:
         """The same where other parameters, turn (p, p) times these, are the fitted ones."""
@@ -78,8 +85,9 @@ class Marginal:
         shares = self.bias[i] ** 2 * np.diag(self.spread)
         whole = max(float(self.bias[i] @ self.spread @ self.bias[i]), 0.0)
         total = float(shares.sum())
-        for nuisance, share in zip(self.assumed, shares, strict=True):
-            out[PARTS[nuisance]] = whole * float(share) / total if total > 0 else 0.0
+        for nuisance, share in zip(self.nuisances, shares, strict=True):
+            part = PARTS.get(nuisance, POINT_SPREAD)
+            out[part] = out.get(part, 0.0) + (whole * float(share) / total if total > 0 else 0.0)
         return {part: float(np.sqrt(variance)) for part, variance in out.items()}
 
 
@@ -121,22 +129,30 @@ def marginalise(
         return plain
     params = fit.lmfit_result.params
     plain = replace(plain, counting=_counting(problem, params, fit), honest=fit.covariance)
-    wanted = [name for name, s in sigma.items() if s > 0 and name not in set(told)]
-    if not wanted:
-        return plain
-    slopes = problem.model.assumption_slopes(params.valuesdict())
+    wanted = [name for name, s in sigma.items() if s > 0 and name not in {*told, POINT_SPREAD}]
+    slopes = problem.model.assumption_slopes(params.valuesdict()) if wanted else {}
     lacking = tuple(name for name in wanted if name not in slopes)
     names = [name for name in wanted if name in slopes]
-    if not names:
-        return replace(plain, lacking=lacking)
     used = {name: sigma[name] for name in names}
+    tails: Mapping[str, Array] = {}
+    if fit.noise.correlation and sigma.get(POINT_SPREAD, 0.0) > 0:
+        column = problem.columns(params).columns[0]
+        tails = tails_of(column, problem.model.mask, problem.model.pixel, settings)
+        slopes = {**slopes, **tails}
+        used |= dict.fromkeys(tails, sigma[POINT_SPREAD])
+    if not used:
+        return replace(plain, lacking=lacking)
     joint = together(fit, used, slopes, held=held, settings=settings)
     bias, spread = joint.bias, joint.spread
     covariance = joint.honest + bias @ spread @ bias.T
     assumed = {
         name: Assumed(sigma[name], float(sigma[name] * s), float(sigma[name] * np.sqrt(v)))
-        for name, s, v in zip(names, joint.shift, np.diag(spread), strict=True)
+        for name, s, v in zip(names, joint.shift, np.diag(spread), strict=False)
     }
+    tail, q = None, len(names)
+    if tails:
+        prior, known = sigma[POINT_SPREAD], max(float(spread[q:, q:].sum()), 0.0)
+        tail = Assumed(prior, float(prior * joint.shift[q:].sum()), float(prior * np.sqrt(known)))
     return replace(
         plain,
         values={**fit.values, **joint.values},
@@ -148,6 +164,8 @@ def marginalise(
         spread=spread,
         assumed=assumed,
         lacking=lacking,
+        nuisances=tuple(used),
+        tail=tail,
     )
 
 
@@ -155,4 +173,5 @@ def _counting(problem: Problem, params: lmfit.Parameters, fit: Refinement) -> Ar
     """Covariance of the fitted parameters from counting noise alone."""
     j = problem.sensitivity(params)
     half = np.linalg.pinv(j @ j.T, rcond=1e-14, hermitian=True) @ j
-    return np.asarray(half * (fit.noise.counting(fit.model) / fit.noise.variance(fit.model)) @ half.T, float)
+    shared = half * np.sqrt(fit.noise.share(fit.model))
+    return covariance_of(shared, problem.model.mask, fit.noise.correlation)

@@ -15,9 +15,9 @@ move the answer, D⊥ = D − J B, what no parameter can imitate, and S = D⊥�
 Where the data are silent, V = 1 and the answer stays; where they speak, V is small, and the answer is that of
 the crystal that they show.  Misfit that the nuisances explain is none: noise and weights are estimated again
 from the residual that a step leaves.  The first step is made from the answer of the fit; where it moves rims
-far, which is not linear, the next one is made from where it led.  Vibration and energy stay linear,
-with slopes that are good to `RefineSettings.slope_accuracy`: that share of a shift is added to its standard
-error.
+far, which is not linear, the next one is made, with slopes anew, from where it led.  Vibration and energy
+stay linear, with slopes that are good to `RefineSettings.slope_accuracy`: that share of a shift is added to
+its standard error.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from hybridfit.fitting.refine.least_squares import Problem, Refinement, honest_covariance, tied_names
 from hybridfit.fitting.refine.noise import estimate_noise
 from hybridfit.fitting.refine.settings import REFINE, RefineSettings
+from hybridfit.fitting.refine.spread import covariance_of
 
 Array = NDArray[np.float64]
 OWN = "semi_angle"  # a parameter of the model
@@ -113,9 +114,8 @@ def _together(
         j = problem.sensitivity(params)
         half = np.linalg.pinv(j @ j.T, rcond=1e-14, hermitian=True) @ j
         if own is not None and moved and turn == 1:  # where the first step led
-            rim = problem.model.evaluate(params.valuesdict(), (OWN,)).pattern_slopes
-            assert rim is not None
-            along[own] = coefficients[0] * sigma[OWN] * fit.values[OWN] * rim[0]
+            there = problem.model.assumption_slopes(params.valuesdict())
+            along = np.stack([coefficients[0] * sigma[name] * there[name] for name in names])
         d = along * problem.root_weights
         d -= (d @ basis) @ basis.T
         bias = half @ d.T
@@ -130,14 +130,14 @@ def _together(
         left = (r - ds @ d - step @ j) / problem.root_weights
         noise = estimate_noise(left, image, problem.model.mask)
         problem = problem.weighted(given / noise.variance(fit.model))
-        honest, inflation, _ = honest_covariance(problem, params, left, noise, settings, q)
+        honest, inflation, _ = honest_covariance(problem, params, left, image, noise, settings, q)
         if turn == 0 and own is not None and abs(ds[own]) * sigma[OWN] > settings.joint_near:
             moved, s = True, s + ds
             _move(fit, params, step)
             params[OWN].value = fit.values[OWN] * (1 + sigma[OWN] * s[own])
             problem = Problem(problem.model, old.data - s @ linear, problem.root_weights**2)
             ds, step = np.zeros(q), np.zeros(len(fit.names))
-    counting = noise.counting(fit.model) / noise.variance(fit.model)
+    shared = half * np.sqrt(noise.share(fit.model))
     slack = np.array([0.0 if name == OWN else settings.slope_accuracy for name in names]) * (s + ds)
     _move(fit, params, step)
     return Joint(
@@ -145,7 +145,7 @@ def _together(
         s + ds,
         bias,
         spread + np.diag(slack**2),
-        half * counting @ half.T,
+        covariance_of(shared, problem.model.mask, noise.correlation),
         honest,
     )
 

@@ -13,7 +13,10 @@ Jacobian follows by the chain rule, ∂r/∂θ + ∂r/∂e · ∂e/∂θ.
 The weights come from the residual (`noise`), so the fit is run, weighted, and run again until the
 weights have settled.  Misfit of the model is smooth, so the residual amounts to fewer independent
 pixels than there are, n_eff < n, and the covariance is (JᵀJ)⁻¹ · n/(n_eff − p).  Its excess over pure
-noise is enlarged by `RefineSettings.misfit_along`².
+noise is enlarged by `RefineSettings.misfit_along`².  Where neighbours share noise, with correlation ρ
+(`spread`) and s_i its share in the variance of pixel i, so much is added as it has beyond independent noise,
+
+    (JᵀJ)⁻¹ Jᵀ s^½ (ρ − 1) s^½ J (JᵀJ)⁻¹.
 
 .. [1] Golub & Pereyra, SIAM J. Numer. Anal. 10 (1973) 413.
 .. [2] Kaufman, BIT 15 (1975) 49.
@@ -32,6 +35,7 @@ from numpy.typing import NDArray
 
 from hybridfit.fitting.refine.noise import Noise, effective_pixels, estimate_noise
 from hybridfit.fitting.refine.settings import REFINE, Effort, RefineSettings
+from hybridfit.fitting.refine.spread import covariance_of
 from hybridfit.model import FINE_PIXEL, ForwardModel
 from hybridfit.pattern.columns import Columns
 
@@ -69,7 +73,8 @@ class Refinement:
     chi2 : float
         Σ r²/v with v the noise and misfit together.
     inflation : float
-        Honest over naive standard errors.
+        Honest over naive standard error of the first fitted parameter, which is the thickness unless it
+        is fixed; of all where noise is independent from pixel to pixel.
     n_effective : float
         Number of independent pixels that the residual amounts to.
     lmfit_result, minimizer : MinimizerResult, Minimizer
@@ -262,7 +267,9 @@ def refine(
             break
     covariance, inflation, n_effective = None, 1.0, float(model.n_pixels)
     if effort.errors and names:
-        covariance, inflation, n_effective = honest_covariance(problem, params, residual, found, settings)
+        covariance, inflation, n_effective = honest_covariance(
+            problem, params, residual, image, found, settings
+        )
     return Refinement(
         values={name: float(p.value) for name, p in params.items()},
         names=tuple(names),
@@ -296,25 +303,33 @@ def honest_covariance(
     problem: Problem,
     params: lmfit.Parameters,
     residual: Array,
+    image: Array,
     noise: Noise,
     settings: RefineSettings = REFINE,
     more: int = 0,
 ) -> tuple[Array, float, float]:
-    """Covariance of the fitted parameters, the inflation of their standard errors, and N_eff.
+    """Covariance of the fitted parameters, the inflation of the first one's standard error, and N_eff.
 
-    more is the number of parameters that have been fitted besides.
+    residual and image are (n,); more is the number of parameters that have been fitted besides.
     """
     n, p = problem.model.n_pixels, len(_fitted(params)) + more
-    j = problem.sensitivity(params)
+    j, mask = problem.sensitivity(params), problem.model.mask
     inverse = np.linalg.pinv(j @ j.T, rcond=1e-14, hermitian=True)
     standardised = problem.root_weights * residual
     scale = float((standardised**2).mean())
     share = float(np.clip(noise.misfit * (problem.root_weights**2).mean() / max(scale, 1e-300), 0, 1))
-    n_effective = max(effective_pixels(standardised, problem.model.mask, share, settings), p + 2.0)
+    n_effective = max(effective_pixels(standardised, mask, share, settings, noise.correlation), p + 2.0)
     # the fit has swallowed as much of the residual as it has parameters
-    inflation = scale * n / (n_effective - min(p, n_effective - 1))
-    inflation = 1 + settings.misfit_along**2 * (inflation - 1) if inflation > 1 else inflation
-    return np.asarray(inverse * inflation, float), float(np.sqrt(inflation)), n_effective
+    excess = scale * n / (n_effective - min(p, n_effective - 1)) - 1
+    excess = settings.misfit_along**2 * excess if excess > 0 else excess
+    covariance = np.asarray(inverse * (1 + excess), float)
+    if noise.correlation:
+        shared = np.sqrt(noise.share(image))
+        more_than_white = [covariance_of(j * shared, mask, rho) for rho in (noise.correlation, ())]
+        covariance += inverse @ (more_than_white[0] - more_than_white[1]) @ inverse
+        n_effective = n / (n / n_effective + (1 - share) * (noise.spread - 1))
+    inflation = float(np.sqrt(covariance[0, 0] / inverse[0, 0])) if inverse[0, 0] > 0 else 1.0
+    return covariance, inflation, n_effective
 
 
 def errors_of(params: lmfit.Parameters, covariance: Array | None) -> dict[str, float]:

@@ -2,16 +2,18 @@
 
 The variance of pixel i with model intensity μ_i is written
 
-    v_i = a + b μ_i + s²,
+    v_i = a + b μ_i + c μ_i² + s²,
 
-a, b ≥ 0 are the noise of the camera and of counting.  They come from differences of neighbouring
-residuals, in which smooth misfit cancels.  s² is the misfit of the model: what the residual has beyond
-noise.  Where noise dominates, the weights 1/v are those of a maximum-likelihood fit of counts; where
-misfit dominates, they are uniform, as in Xu & LeBeau (2018).
+a, b, c ≥ 0 are the noise of the camera, of counting and of what a flat field leaves.  They come from
+differences of neighbouring residuals, in which smooth misfit cancels; c is 0 unless the data ask for it.
+Where neighbours share noise (`spread`), pixels farther apart are compared.  s² is the misfit of the model:
+what the residual has beyond noise.  Where noise dominates, the weights 1/v are those of a
+maximum-likelihood fit of counts; where misfit dominates, they are uniform, as in Xu & LeBeau (2018).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,57 +21,122 @@ from numpy.typing import NDArray
 from scipy import fft, optimize
 
 from hybridfit.fitting.refine.settings import REFINE, RefineSettings
+from hybridfit.fitting.refine.spread import (
+    FAR,
+    NEAR,
+    correlation_of,
+    differences,
+    even_pixels,
+    kernel_of,
+    mean_differences,
+    shared,
+    sum_of,
+)
 
 Array = NDArray[np.float64]
 BINS = 12
 
 
 class Noise(NamedTuple):
-    """Variance a + b μ + s² (frame units squared)."""
+    """Variance a + b μ + c μ² + s² (frame units squared), and how neighbouring pixels share its noise.
+
+    constant, per_intensity, misfit : float
+        a, b, s².
+    relative : float
+        c: what the flat field leaves, a variance relative to the intensity squared.
+    correlation : tuple of float
+        Of the noise at the distances of `spread.NEAR`; empty where pixels are independent.
+    """
 
     constant: float
     per_intensity: float
     misfit: float
+    relative: float = 0.0
+    correlation: tuple[float, ...] = ()
 
     def variance(self, model: Array) -> Array:
         """Noise and misfit at model intensities."""
         return self.counting(model) + self.misfit
 
     def on_pixels(self, ratio: float) -> Noise:
-        """The noise of pixels that are the mean of `ratio` times as many."""
-        return Noise(self.constant / ratio, self.per_intensity / ratio, self.misfit)
+        """The noise of pixels that are the mean of `ratio` times as many, independent ones."""
+        parts = self.constant / ratio, self.per_intensity / ratio, self.misfit, self.relative / ratio
+        return Noise(*parts)
 
     def counting(self, model: Array) -> Array:
         """Noise alone."""
-        return self.constant + self.per_intensity * np.maximum(model, 0)
+        level = np.maximum(model, 0)
+        if self.relative:
+            return self.constant + level * (self.per_intensity + self.relative * level)
+        return self.constant + self.per_intensity * level
+
+    @property
+    def spread(self) -> float:
+        """Σ_Δ ρ(Δ): the variance of the sum of many pixels over that of independent ones."""
+        return sum_of(self.correlation)
+
+    def share(self, model: Array) -> Array:
+        """Noise over noise and misfit."""
+        return np.asarray(self.counting(model) / self.variance(model))
 
 
-def estimate_noise(residual: Array, model: Array, mask: NDArray[np.bool_]) -> Noise:
+def estimate_noise(
+    residual: Array, model: Array, mask: NDArray[np.bool_], settings: RefineSettings = REFINE
+) -> Noise:
     """Noise and misfit from residual and model, both (n,) on the pixels of mask (rows, cols)."""
     r, m = np.zeros(mask.shape), np.zeros(mask.shape)
     r[mask], m[mask] = residual, model
+    found = _by_intensity(r, m, mask, NEAR[0], settings)
+    standardised = np.zeros(mask.shape)
+    standardised[mask] = residual / np.sqrt(found.counting(model) + 1e-300)
+    if shared(standardised, mask, settings):
+        even = mask & even_pixels(m / np.sqrt(found.counting(m) + 1e-300), mask)
+        rho, v = correlation_of(standardised, even, settings)
+        if len(rho):  # pixels that are farther apart know the variance
+            far = float(mean_differences(standardised, even, FAR[:1])[0][0])
+            found = _by_intensity(r, m, even, FAR[0], settings)
+            kept = [part * v / far for part in (found.constant, found.per_intensity, found.relative)]
+            found = Noise(kept[0], kept[1], 0.0, kept[2], tuple(rho.tolist()))
+    floor = 1e-12 * float((model**2).mean()) + 1e-300
+    counting = float(found.counting(model).mean())
+    misfit = max(float((residual**2).mean()) - counting, 0.0)
+    return found._replace(constant=found.constant + floor, misfit=misfit)
+
+
+def _by_intensity(
+    r: Array,
+    m: Array,
+    mask: NDArray[np.bool_],
+    shifts: Sequence[tuple[int, int]],
+    settings: RefineSettings,
+) -> Noise:
+    """a, b and c from the differences of residuals r at model intensities m, both (rows, cols)."""
     squares, means = [], []
-    for a, b in (
-        (np.s_[:, 1:], np.s_[:, :-1]),
-        (np.s_[1:, :], np.s_[:-1, :]),
-    ):
-        both = mask[a] & mask[b]
-        squares.append((r[a] - r[b])[both] ** 2 / 2)
-        means.append((m[a] + m[b])[both] / 2)
+    for dy, dx in shifts:
+        square, here, both = differences(r, mask, (dy, dx))
+        there = np.s_[: mask.shape[0] - dy, : mask.shape[1] - dx]
+        squares.append(square[both])
+        means.append((m[here] + m[there])[both] / 2)
     square, mean = np.concatenate(squares), np.maximum(np.concatenate(means), 0)
-    total = float((residual**2).mean())
     order = np.argsort(mean)
     groups = np.array_split(order, BINS)
     y = np.array([square[g].mean() for g in groups])
     x = np.array([mean[g].mean() for g in groups])
     scale_x, scale_y = max(float(x.max()), 1e-300), max(float(y.max()), 1e-300)
-    weight = 1 / np.maximum(y / scale_y, 1e-3)
-    design = np.stack([np.ones(BINS), x / scale_x], axis=1)
-    (a, b), _ = optimize.nnls(design * weight[:, None], y / scale_y * weight)
-    constant, per_intensity = a * scale_y, b * scale_y / scale_x
-    counting = constant + per_intensity * float(np.maximum(model, 0).mean())
-    floor = 1e-12 * float((model**2).mean()) + 1e-300
-    return Noise(constant + floor, per_intensity, max(total - counting, 0.0))
+    x, y = x / scale_x, y / scale_y
+    weight = 1 / np.maximum(y, 1e-3)
+    design = np.stack([np.ones(BINS), x, x**2], axis=1) * weight[:, None]
+    (a, b), left = optimize.nnls(design[:, :2], y * weight)
+    c = 0.0
+    # of a mean of n squares of Gaussian differences, neighbours of which share a pixel
+    error = np.sqrt(3 * BINS / max(len(square), 1))
+    if left > settings.flat_field * error:  # else no third term can say so much
+        (a2, b2, c2), rest = optimize.nnls(design, y * weight)
+        if left**2 - rest**2 > (settings.flat_field * error) ** 2:
+            a, b, c = a2, b2, c2
+    return Noise(
+        float(a * scale_y), float(b * scale_y / scale_x), 0.0, float(c * scale_y / scale_x) / scale_x
+    )
 
 
 def electrons_in(image: Array, valid: NDArray[np.bool_]) -> float:
@@ -87,11 +154,16 @@ def electrons_in(image: Array, valid: NDArray[np.bool_]) -> float:
 
 
 def effective_pixels(
-    standardised: Array, mask: NDArray[np.bool_], misfit_share: float, settings: RefineSettings = REFINE
+    standardised: Array,
+    mask: NDArray[np.bool_],
+    misfit_share: float,
+    settings: RefineSettings = REFINE,
+    correlation: Sequence[float] = (),
 ) -> float:
     """Number of independent pixels that a residual amounts to: n / Σ_Δ ρ(Δ).
 
-    Noise is independent from pixel to pixel, misfit is smooth.  The autocorrelation ρ is summed
+    Noise is independent from pixel to pixel, or its correlation is known and left out; misfit is
+    smooth.  The autocorrelation ρ is summed
     over all shifts Δ with Parzen's window.  The window ends at `settings.taper` times the distance at
     which the radial mean of ρ has fallen to `settings.faded` of the misfit's share, or to its own noise.
 
@@ -104,6 +176,8 @@ def effective_pixels(
     misfit_share : float
         Share of the misfit in the variance of the residual, 0 … 1.
     settings : RefineSettings
+    correlation : sequence of float
+        Of the noise, at the distances of `spread.NEAR`.
     """
     n = len(standardised)
     shape = tuple(fft.next_fast_len(2 * size) for size in mask.shape)
@@ -112,6 +186,8 @@ def effective_pixels(
     raw = fft.irfft2(np.abs(fft.rfft2(image, shape)) ** 2, shape)
     overlap = fft.irfft2(np.abs(fft.rfft2(mask.astype(float), shape)) ** 2, shape)
     rho = raw / np.maximum(overlap, 1) / max(float((standardised**2).mean()), 1e-300)
+    if len(correlation):
+        rho -= (1 - misfit_share) * (kernel_of(correlation, shape) - kernel_of((), shape))
     dy, dx = (np.minimum(np.arange(size), size - np.arange(size)) for size in shape)
     distance = np.hypot(dy[:, None], dx[None, :])
     shell = np.minimum(distance.round().astype(int), max(mask.shape))

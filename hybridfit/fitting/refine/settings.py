@@ -178,6 +178,49 @@ class RefineSettings:
         "design",
     )
 
+    # ---- what a camera does to noise
+    correlated: float = threshold(
+        0.03, "1", "neighbouring pixels share noise where it is correlated by more", "benchmarks.cameras"
+    )
+    correlated_errors: float = threshold(
+        4.0,
+        "standard errors",
+        "a correlation of noise that is nearer to none is chance",
+        "benchmarks.cameras",
+    )
+    growth: float = threshold(
+        3.0,
+        "standard errors",
+        "growth of differences with distance is one of misfit where it is more than so much chance",
+        "benchmarks.cameras",
+    )
+    compact: float = threshold(
+        0.2,
+        "of that of neighbours",
+        "a correlation that is more three pixels away is one of misfit; a point spread of σ = 1 px has 0.16",
+        "benchmarks.cameras",
+    )
+    hidden: float = threshold(
+        0.1,
+        "of the noise a pixel",
+        "where misfit makes differences grow faster with distance, correlation of noise is hidden",
+        "benchmarks.cameras",
+    )
+    tails: tuple[float, ...] = threshold(
+        (2.0, 5.0),
+        "px",
+        "σ of the Gaussians that the tail of a point spread is made of: between them they imitate an"
+        " exponential; longer ones are background",
+        "benchmarks.cameras",
+    )
+    flat_field: float = threshold(
+        5.0,
+        "standard errors",
+        "noise in proportion to the intensity is looked for in what counting leaves, and taken for a flat"
+        " field where it is farther from none",
+        "benchmarks.cameras",
+    )
+
 
 REFINE = RefineSettings()
 

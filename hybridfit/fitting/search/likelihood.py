@@ -254,9 +254,11 @@ def settle(
     held: tuple[bool, bool] = (False, False),
     settings: LikelihoodSettings = LIKELIHOOD,
 ) -> tuple[Best, ...]:
-    """The likeliest camera and background: all library points at a start, the best of them downhill, again.
+    """The likeliest cameras and backgrounds, each with ln L of all library points; the likeliest first.
 
-    Rings resolve a camera to some 0.5 mrad only, so what the first start says by itself is returned as well.
+    With few electrons the disc does not show where it ends, and another tilt and thickness make up for a
+    wrong centre.  So some of the library points are tried with many cameras about the starts; from the best
+    ones it goes downhill: all library points, the camera that the best of them lead to, again.
 
     Parameters
     ----------
@@ -269,24 +271,86 @@ def settle(
         Whether centre and scale are known and stay.
     settings : LikelihoodSettings
     """
-    best: Best | None = None
-    first: Best | None = None
-    for start in starts:
-        camera, share = tuple(float(v) for v in start), settings.shares[len(settings.shares) // 2]
+    found: list[Best] = []
+    for camera in _about(electrons, patterns, starts, allowed, held, settings):
+        share = settings.shares[len(settings.shares) // 2]
         ahead = log_likelihood(electrons, patterns, camera, share)
-        first = first or Best((camera[0], camera[1], camera[2]), share, ahead)
         for _ in range(settings.rounds):
             order = np.argsort(-ahead[:, allowed].max(axis=1))[: settings.downhill_points]
             few = patterns.part(order)
             moved, own = _downhill(electrons, few, camera, share, allowed, held, settings)
             if (moved, own) == (camera, share):
                 break
-            camera, share = moved, own
+            camera, share = (moved[0], moved[1], moved[2]), own
             ahead = log_likelihood(electrons, patterns, camera, share)
-        if best is None or ahead[:, allowed].max() > best.log_likelihood[:, allowed].max():
-            best = Best((camera[0], camera[1], camera[2]), share, ahead)
-    assert best is not None and first is not None
-    return (best,) if best.camera == first.camera else (best, first)
+        found.append(Best(camera, share, ahead))
+    found.sort(key=lambda best: -float(best.log_likelihood[:, allowed].max()))
+    kept: list[Best] = []
+    for best in found:
+        if not any(_near(best.camera, other.camera, settings, 0.5) for other in kept):
+            kept.append(best)
+    return tuple(kept)
+
+
+Place = tuple[float, float, float]
+
+
+def _about(
+    electrons: Electrons,
+    patterns: RingPatterns,
+    starts: Sequence[Sequence[float]],
+    allowed: NDArray[np.bool_],
+    held: tuple[bool, bool],
+    settings: LikelihoodSettings,
+) -> list[Place]:
+    """The likeliest cameras about the starts, none near a likelier one."""
+    offsets = [(0.0, 0.0)]
+    for ring, distance in enumerate(settings.about_centre, start=1):
+        phi = 2 * np.pi * np.arange(6 * ring) / (6 * ring)
+        offsets += [] if held[0] else list(zip(distance * np.cos(phi), distance * np.sin(phi), strict=True))
+    sizes = (1.0,) if held[1] else settings.about_scale
+    coarse = patterns.part(_sparse(patterns))
+    share = settings.shares[len(settings.shares) // 2]
+    cameras: list[Place] = []
+    values: list[float] = []
+    for start in starts:
+        x, y, scale = (float(v) for v in start)
+        least = electrons.covered((x, y, scale), patterns.radii) - settings.uncovered
+        for dx, dy in offsets:
+            for size in sizes:
+                camera = (x + dx * scale, y + dy * scale, size * scale)
+                if any(_near(camera, other, settings, 0.35) for other in cameras):
+                    continue
+                if electrons.covered(camera, patterns.radii) >= least:
+                    cameras.append(camera)
+                    ahead = log_likelihood(electrons, coarse, camera, share)
+                    values.append(float(ahead[:, allowed].max()))
+    order = np.argsort(-np.array(values))
+    kept: list[Place] = []
+    for i in order:
+        if values[i] < values[order[0]] - settings.about_within or len(kept) == settings.about_most:
+            break
+        if not any(_near(cameras[i], other, settings, 1.0) for other in kept):
+            kept.append(cameras[i])
+    return kept
+
+
+def _near(a: Place, b: Place, settings: LikelihoodSettings, share: float) -> bool:
+    """Whether two cameras are nearer than a share of the distance that makes them two."""
+    apart, size = settings.apart
+    far = np.hypot(a[0] - b[0], a[1] - b[1]) / b[2]
+    return bool(far < share * apart and abs(a[2] / b[2] - 1) < share * size)
+
+
+def _sparse(patterns: RingPatterns) -> NDArray[np.int64]:
+    """Every second thickness and every second tilt."""
+    thick = np.unique(patterns.thickness)
+    own = patterns.thickness == thick[0]
+    tilts = int(own.sum())
+    if tilts * len(thick) != len(patterns.thickness) or len(thick) < 8 or tilts < 16:
+        return np.arange(len(patterns.thickness))
+    index = np.arange(len(patterns.thickness)).reshape(len(thick), tilts)
+    return index[::2, ::2].ravel()
 
 
 def _downhill(
@@ -332,7 +396,7 @@ def maxima(
     patterns: RingPatterns,
     order: int,
     allowed: NDArray[np.bool_],
-    within: float,
+    least: float,
     settings: LikelihoodSettings = LIKELIHOOD,
 ) -> list[Candidate]:
     """Library points and rotations whose likelihood no neighbour exceeds, the likeliest first.
@@ -344,8 +408,8 @@ def maxima(
     order : int
         n of the n-fold axis of the projection.
     allowed : (angle,) bool array
-    within : float
-        Those whose ln L is lower than the largest by more are left out.
+    least : float
+        Those whose ln L is lower are left out.
     settings : LikelihoodSettings
 
     Returns
@@ -356,7 +420,7 @@ def maxima(
     table = np.where(allowed[None], best.log_likelihood, -np.inf)
     left, right = np.roll(table, 1, axis=1), np.roll(table, -1, axis=1)
     top = float(table.max())
-    point, angle = np.nonzero((table >= left) & (table > right) & (table >= top - within))
+    point, angle = np.nonzero((table >= left) & (table > right) & (table >= least))
     value = table[point, angle]
     first = np.argsort(-value)[: settings.most_peaks]
     point, angle, value = point[first], angle[first], value[first]

@@ -210,6 +210,26 @@ class LikelihoodSettings:
         "backgrounds that are tried; a refinement finds the rest",
         "design",
     )
+    about_centre: tuple[float, ...] = threshold(
+        (1.25, 2.5),
+        "mrad",
+        "cameras on rings of these radii about a start are tried, 6 and 12 of them: of 30 frames the "
+        "start was off by more than 2 mrad in two, and their maxima were missed",
+        "benchmarks.few_electrons",
+    )
+    about_scale: tuple[float, ...] = threshold(
+        (0.82, 0.93, 1.0, 1.07, 1.2, 1.36),
+        "relative",
+        "with these scales: a disc that is found without a network is too small by up to a quarter",
+        "benchmarks.few_electrons",
+    )
+    about_most: int = threshold(3, "cameras", "so many of them are optimised", "benchmarks.few_electrons")
+    about_within: float = threshold(
+        40.0, "nats", "one that is less likely than the best by more is not", "benchmarks.few_electrons"
+    )
+    apart: tuple[float, float] = threshold(
+        (1.2, 0.06), "mrad, relative", "cameras that are nearer in centre and scale are one", "design"
+    )
     rounds: int = threshold(
         3, "rounds", "all library points are tried again so often at most, after a camera has moved", "design"
     )

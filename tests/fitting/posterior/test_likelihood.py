@@ -65,21 +65,30 @@ def test_the_right_point_in_the_right_orientation_is_likeliest(patterns, simulat
         tilt=tuple(TILTS[2]), electrons=5e3, centre=CAMERA[:2], scale=CAMERA[2], rotation=rotation, seed=3
     )
     best, *_ = settle(electrons_of(image), patterns, [CAMERA], EVERY, (True, True))
-    first, *_ = maxima(best, patterns, 4, EVERY, 50.0)
+    first, *_ = maxima(best, patterns, 4, EVERY, best.log_likelihood.max() - 50.0)
     assert first.thickness == 30.0
     assert np.hypot(*first.tilt) == pytest.approx(np.hypot(*TILTS[2]))
     expected = np.exp(1j * np.deg2rad(rotation)) * complex(*TILTS[2])
     assert abs(first.camera_tilt - expected) < 0.2
 
 
-def test_a_camera_that_is_off_is_found(patterns, simulate):
+@pytest.mark.parametrize("off", [(3.0, -2.0), (-4.9, 3.4)])
+def test_a_camera_that_is_off_is_found(patterns, simulate, off):
     image, _ = simulate(tilt=tuple(TILTS[1]), electrons=2e4, centre=CAMERA[:2], scale=CAMERA[2])
-    start = (CAMERA[0] + 3.0, CAMERA[1] - 2.0, 1.06 * CAMERA[2])
-    best, first = settle(electrons_of(image), patterns, [start], EVERY)
-    assert first.camera == start
-    assert best.log_likelihood.max() > first.log_likelihood.max() + 50
+    start = (CAMERA[0] + off[0], CAMERA[1] + off[1], 1.06 * CAMERA[2])
+    electrons = electrons_of(image)
+    best, *others = settle(electrons, patterns, [start], EVERY)
+    before = log_likelihood(electrons, patterns, start, best.share).max()
+    assert best.log_likelihood.max() > before + 50
     assert np.hypot(best.camera[0] - CAMERA[0], best.camera[1] - CAMERA[1]) < 0.6 * CAMERA[2]
     assert best.camera[2] == pytest.approx(CAMERA[2], rel=0.03)
+    assert all(other.log_likelihood.max() <= best.log_likelihood.max() for other in others)
+
+
+def test_a_known_camera_stays(patterns, simulate):
+    image, _ = simulate(electrons=2e3, centre=CAMERA[:2], scale=CAMERA[2])
+    (best,) = settle(electrons_of(image), patterns, [CAMERA], EVERY, (True, True))
+    assert best.camera == CAMERA
 
 
 def test_orientations_that_are_not_allowed_are_not_found(patterns, simulate):
@@ -87,11 +96,11 @@ def test_orientations_that_are_not_allowed_are_not_found(patterns, simulate):
     allowed = np.zeros(ANGLES, bool)
     allowed[:4] = True  # 0 … 11.25°
     best, *_ = settle(electrons_of(image), patterns, [CAMERA], allowed, (True, True))
-    assert all(0 <= c.rotation <= 11.25 + 1e-9 for c in maxima(best, patterns, 1, allowed, 200.0))
+    assert all(0 <= c.rotation <= 11.25 + 1e-9 for c in maxima(best, patterns, 1, allowed, -np.inf))
 
 
 def test_neighbours_of_a_maximum_are_left_out(patterns):
     table = np.full((9, ANGLES), -50.0, np.float32)
     table[4, 10], table[4, 50], table[7, 10] = 0.0, -3.0, -6.0  # 30 nm twice, 50 nm
-    found = maxima(Best(CAMERA, 0.1, table), patterns, 4, EVERY, 10.0)
+    found = maxima(Best(CAMERA, 0.1, table), patterns, 4, EVERY, -10.0)
     assert [(c.thickness, round(c.chi2, 3)) for c in found] == [(30.0, 0.0), (30.0, 6.0), (50.0, 12.0)]

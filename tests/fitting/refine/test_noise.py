@@ -110,7 +110,7 @@ def test_all_three_parts_of_the_variance_are_recovered(constant, gain, size):
     for seed in range(3):
         random = np.random.default_rng(seed)
         residual = np.sqrt(constant + gain * MODEL) * random.normal(size=MODEL.size)
-        found.append(estimate_noise(residual + size * smooth_field(6.0, seed + 50), MODEL, MASK))
+        found.append(estimate_noise(residual + size * smooth_field(6.0, seed + 50), MODEL, MASK)[:3])
     a, b, misfit = np.mean(found, axis=0)
     level = constant + gain * MODEL.mean()
     assert a + b * MODEL.mean() == pytest.approx(level, abs=0.03 * level + 0.02 * size**2 + 1e-6)
@@ -182,7 +182,7 @@ def test_noise_has_the_units_of_the_frame(unit):
     residual += 9 * smooth_field(6.0)
     one, other = estimate_noise(residual, model, MASK), estimate_noise(unit * residual, unit * model, MASK)
     expected = (unit**2 * one.constant, unit * one.per_intensity, unit**2 * one.misfit)
-    assert tuple(other) == pytest.approx(expected, rel=1e-6)
+    assert other[:3] == pytest.approx(expected, rel=1e-6)
     assert one.constant > 0 and one.per_intensity > 0 and one.misfit > 0
 
 
