@@ -53,7 +53,7 @@ def modes_of_minima(result: FitResult, minima: Minima) -> tuple[Mode, ...]:
     logs = log_widths(covariances) - 0.5 * np.array(deeper)
     return tuple(
         Mode(tuple(names), mean, covariance, float(odds), _about(bounds, mean))
-        for mean, covariance, odds in zip(means, covariances, odds_of(logs), strict=True)
+        for mean, covariance, odds in zip(means, covariances, odds_of(logs.tolist()), strict=True)
     )
 
 

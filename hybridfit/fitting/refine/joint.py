@@ -115,7 +115,10 @@ def _together(
         half = np.linalg.pinv(j @ j.T, rcond=1e-14, hermitian=True) @ j
         if own is not None and moved and turn == 1:  # where the first step led
             there = problem.model.assumption_slopes(params.valuesdict())
-            along = np.stack([coefficients[0] * sigma[name] * there[name] for name in names])
+            anew = [there.get(name, slopes[name]) for name in names]  # what the model has no slope of stays
+            along = np.stack(
+                [coefficients[0] * sigma[name] * each for name, each in zip(names, anew, strict=True)]
+            )
         d = along * problem.root_weights
         d -= (d @ basis) @ basis.T
         bias = half @ d.T
