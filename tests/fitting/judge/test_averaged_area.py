@@ -11,7 +11,7 @@ from hybridfit import Candidate, Fitter, make_frame
 from hybridfit.fitting.judge.answer import interval_of
 from hybridfit.fitting.judge.averaging import ScoreTest
 from hybridfit.pattern.averaging import bare_disc
-from hybridfit.simulate.frame import FineGrid, fine_half_edge, fine_pattern, recorded
+from hybridfit.simulate.frame import FineGrid, diffuse_part, fine_half_edge, fine_pattern, recorded
 from hybridfit.simulate.settings import FrameSettings
 
 FRAME = FrameSettings(
@@ -30,6 +30,7 @@ def image_of(library, parts, vacuum=0.0):
     edge = fine_half_edge(library, first.camera.scale)
     fine += vacuum * bare_disc(grid.k, first.semi_angle, edge, 1)[0].reshape(grid.shape)
     pattern = recorded(grid, fine, first.blur * first.camera.scale)
+    pattern += (1 - vacuum) * sum(weight * diffuse_part(library, each) for weight, each in parts)
     expected = first.electrons * (0.9 * pattern / pattern.sum() + 0.1 / pattern.size)
     return np.random.default_rng(4).poisson(expected)
 
