@@ -7,7 +7,8 @@ linear columns, and r the residual, all weighted, it would take away
 
 of χ²: a score test, nothing is refined.  Two figures decide: the drop in units of independent pixels, the
 square of standard deviations, and the gain, the share that it is of the misfit.  A correct model has no drop;
-a model with a smooth misfit of another origin has a drop, but little gain.  The extensions are
+a model with a smooth misfit of another origin has a drop, but little gain.  Where neighbouring pixels share
+noise, D⊥ is beside the tails of a point spread, too: they smear discs as a bend does.  The extensions are
 
     vacuum             a bare disc
     thickness_spread   the mean over t ± s; another thickness, any of the library
@@ -27,6 +28,7 @@ from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.judge.settings import JudgeSettings
 from hybridfit.fitting.refine.least_squares import Refinement
 from hybridfit.fitting.refine.minima import Finder, Minima
+from hybridfit.fitting.refine.spread import tails_of
 from hybridfit.frame import Frame
 from hybridfit.model import ForwardModel
 
@@ -96,10 +98,13 @@ class ScoreTest:
         params = fit.lmfit_result.params
         self._intensity, image, self._linear = problem.linear(problem.columns(params))
         slopes = problem.sensitivity(params)
+        self._root = problem.root_weights
+        if fit.noise.correlation:
+            tails = [*tails_of(image, problem.model.mask, problem.model.pixel).values()] * self._root
+            slopes = np.concatenate([slopes, tails - (tails @ self._linear) @ self._linear.T])
         slopes = slopes / np.maximum(np.linalg.norm(slopes, axis=1, keepdims=True), 1e-300)
         _, spread, basis = np.linalg.svd(slopes, full_matrices=False)
         self._basis = basis[spread > 1e-6 * spread.max(initial=0.0)]
-        self._root = problem.root_weights
         self._residual = self._root * (problem.data - image)
         self._total = float(self._residual @ self._residual)
         mean_weight = float((self._root**2).mean())

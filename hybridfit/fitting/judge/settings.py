@@ -72,7 +72,7 @@ class JudgeSettings:
         0.25,
         "of the misfit",
         "and take so much of the misfit away: in multislice and measured patterns of one crystal they take"
-        " up to 0.16",
+        " up to 0.22",
         "benchmarks.averaging",
     )
     vacuum_gain: float = threshold(

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from hybridfit import Candidate, Fitter, make_frame
 from hybridfit.fitting.judge.answer import interval_of
 from hybridfit.fitting.judge.averaging import ScoreTest
+from hybridfit.fitting.refine.spread import tails_of
 from hybridfit.pattern.averaging import bare_disc
 from hybridfit.simulate.frame import FineGrid, diffuse_part, fine_half_edge, fine_pattern, recorded
 from hybridfit.simulate.settings import FrameSettings
@@ -176,3 +178,18 @@ def test_the_score_is_the_drop_of_least_squares(plain, half_empty):
     ]
     expected = (left[0] @ left[0] - left[1] @ left[1]) / (target @ target) * fit.n_effective
     assert drop == pytest.approx(expected, rel=0.05) and share > 0
+
+
+def test_the_tail_of_a_point_spread_is_no_bend(plain, small_library):
+    """Light that a scintillator spreads takes nothing of what a spread of tilt would explain."""
+    image = image_of(small_library, [(1.0, replace(FRAME, electrons=3e7))]).astype(float)
+    far = ndimage.gaussian_filter(image, 3.0, mode="constant")
+    image = ndimage.gaussian_filter(0.88 * image + 0.12 * far, 0.8, mode="constant")
+    fit = plain.finder.find(make_frame(image), [near()]).best.fit
+    model = fit.problem.model
+    tail = next(iter(tails_of(fit.model, model.mask, model.pixel).values()))
+    alone, beside = (
+        ScoreTest(replace(fit, noise=fit.noise._replace(correlation=shared)))([tail])[0]
+        for shared in ((), (0.3,))
+    )
+    assert alone > 20 and beside < 0.05 * alone
