@@ -18,6 +18,7 @@ ORDER = (
     "cramer_rao",
     "dose",
     "few_electrons",
+    "averaging",
     "background",
     "masks",
     "explain",

@@ -12,14 +12,15 @@ a kernel of the variance that is missing (fine pixels squared),
 
 P is composed from a library table (`pattern.compose`), k(pixel) is the camera geometry
 (`pattern.camera`), P_d the thermal diffuse part where the library has one (`pattern.diffuse`, too
-smooth to be blurred or divided), B_j the background (`pattern.background`).  f and b_j are linear: the model
-delivers the columns that they multiply, and whoever fits profiles them out.
+smooth to be blurred or divided), B_j the background (`pattern.background`).  f and b_j are linear: the
+model delivers the columns that they multiply, and whoever fits profiles them out.  What the averaged area
+holds besides one flat crystal (vacuum, a spread of thickness or tilt) is in P (`pattern.averaging`); the
+diffuse part, which spreads hardly change, is that of the mean thickness and tilt, times the filled share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -28,66 +29,29 @@ from numpy.typing import NDArray
 
 from hybridfit.library.library import BEYOND_DISC, Library
 from hybridfit.pattern import background as bg
+from hybridfit.pattern.averaging import SPREADS, bare_disc, over_thickness, over_tilt
 from hybridfit.pattern.blend import Stack
 from hybridfit.pattern.blur import sigma_of_variance as of_variance
 from hybridfit.pattern.camera import Camera, chain, to_angles
+from hybridfit.pattern.columns import Columns
 from hybridfit.pattern.compose import compose
 from hybridfit.pattern.diffuse import Image
 from hybridfit.pattern.expand import Table, at_thickness, unfold, workspace
 from hybridfit.pattern.pool import Pool
 from hybridfit.pattern.raster import Raster
-from hybridfit.thresholds import threshold
+from hybridfit.pattern.settings import MODEL
 
 Array = NDArray[np.float64]
 
 CAMERA = Camera._fields
 PARAMETERS = ("thickness", "tilt_x", "tilt_y", *CAMERA, "semi_angle", "blur")
+AVERAGING = ("vacuum", *SPREADS)  # what else the averaged area may hold: parameters that are 0 if not given
 FITTED_BEYOND_DISC = BEYOND_DISC  # mrad around the direct disc that are compared
 PIXEL_VARIANCE = 1 / 12  # px²
 REST_ENERGY_KV = 510.99895  # of the electron
 EDGE_VARIANCE = 1 / 28  # of the aperture's edge, over its width squared
 
 
-@dataclass(frozen=True)
-class ModelSettings:
-    """How finely images are composed."""
-
-    semi_angle_room: float = threshold(
-        0.06, "relative", "a fitted semi-angle may differ so much from the nominal one", "design"
-    )
-    narrowest_blur: float = threshold(
-        0.15, "px", "a kernel of a smaller σ moves nothing to a neighbouring pixel", "design"
-    )
-    step: float = threshold(
-        0.05, "steps", "derivatives of parameters that move the beams look so far either way", "design"
-    )
-    moved: float = threshold(
-        0.1, "of half the aperture's edge", "beams move no farther for such a derivative", "design"
-    )
-    edge_width: float = threshold(
-        1.25, "fine pixels", "a sharper edge is not sampled well, a softer one moves intensity", "design"
-    )
-    padding: float = threshold(
-        1.6,
-        "mrad",
-        "so much around the compared pixels is composed, too: the blur has a σ below 0.4",
-        "design",
-    )
-    fine_pixel: float = threshold(
-        0.3, "mrad", "wider pixels are divided; at 0.42 the fitted blur is off by 4 of its errors", "design"
-    )
-    diffuse_growth: float = threshold(
-        0.7,
-        "power of B",
-        "the diffuse part grows with the vibrations so fast: 0.6 to 0.75 in SrTiO3, 0.75 to 0.85 in Si",
-        "design",
-    )
-    oversampling_most: int = threshold(
-        8, "fine pixels", "a pixel is divided into no more along a side: more tell nothing new", "design"
-    )
-
-
-MODEL = ModelSettings()
 FINE_PIXEL, SEMI_ANGLE_ROOM = MODEL.fine_pixel, MODEL.semi_angle_room  # what fits go by, too
 
 
@@ -96,56 +60,16 @@ def sigma_of_variance(variance: float) -> tuple[float, float]:
     return of_variance(variance, MODEL.narrowest_blur)
 
 
-@dataclass(frozen=True)
-class Columns:
-    """What the model delivers at one set of parameters, on the n fitted pixels.
-
-    columns : (1 + m, n): blurred pattern and background components
-    fixed : (n,): background without a free coefficient
-    names : parameters whose derivatives are known
-    pattern_slopes : (parameters, n) derivatives of the pattern's column
-    fixed_slopes : (parameters, n)
-    background : k (2, n), and the gradients of the m components along it, (m, n) each
-    camera : Camera
-    """
-
-    columns: Array
-    fixed: Array
-    names: tuple[str, ...] = ()
-    pattern_slopes: Array | None = None
-    fixed_slopes: Array | None = None
-    background: tuple[Array, Array, Array] | None = None
-    camera: Camera | None = None
-
-    @property
-    def slopes(self) -> Array | None:
-        """(parameters, 1 + m, n) derivatives of the columns one by one; None where they are not known."""
-        if self.pattern_slopes is None or self.fixed_slopes is None:
-            return None
-        each = [self.sensitivity(unit) - self.fixed_slopes for unit in np.eye(len(self.columns))]
-        return np.stack(each, axis=1)
-
-    def sensitivity(self, coefficients: Array) -> Array:
-        """(parameters, n) derivatives of Σ_c coefficient_c · column_c + fixed."""
-        if self.pattern_slopes is None or self.background is None:
-            return np.empty((0, self.columns.shape[1]))
-        out = coefficients[0] * self.pattern_slopes + self.fixed_slopes
-        k, along_x, along_y = self.background
-        heights = coefficients[1:]
-        if len(heights) and set(self.names) & set(CAMERA):
-            slopes = chain(k, heights @ along_x, heights @ along_y, self.camera)
-            for i, name in enumerate(self.names):
-                if name in CAMERA:
-                    out[i] += slopes[CAMERA.index(name)]
-        return out
-
-
 class Composed(NamedTuple):
-    """A pattern at points: k (2, n) in mrad, rows as of `pattern.compose` (·, n), and the camera."""
+    """A pattern at points: k (2, n) in mrad, rows as of `pattern.compose` (·, n), and the camera.
+
+    averaging has the derivatives along AVERAGING, (n,) each.
+    """
 
     k: Array
     partials: Array
     camera: Camera
+    averaging: Mapping[str, Array]
 
 
 class ForwardModel:
@@ -173,7 +97,10 @@ class ForwardModel:
     Attributes
     ----------
     parameters : tuple of str
-        What `evaluate` takes: PARAMETERS, then the structural parameters of the library.
+        What `evaluate` takes: PARAMETERS, then the structural parameters of the library.  Those of AVERAGING
+        are 0 unless they are given.
+    thickness_range : (float, float), nm
+        Of the library.
 
     Notes
     -----
@@ -230,6 +157,8 @@ class ForwardModel:
             self._table = self._stack.table
         else:
             self._table = library.table(k_max=self._k_max, semi_angle=radius)
+        self.thickness_range = library.thickness_range
+        self._reach = library.tilt_max + library.semi_angle_max
         self._diffuse = library.diffuse
         self._slopes = partial(library.slopes, k_max=self._k_max, semi_angle=radius)
         self._energy_kv = float(library.dataset.attrs["energy_kv"])
@@ -254,7 +183,7 @@ class ForwardModel:
             Parameters whose derivatives are wanted; none by default.
         """
         t = values["thickness"]
-        k, partials, camera = self._composed_at(values, 2 if len(names) else 1)
+        k, partials, camera, averaging = self._composed_at(values, 2 if len(names) else 1)
         sigma, sigma_slopes = self._kernel(values["blur"], camera.scale)
         structural = self._structural(k, values, names)
         k_fit = to_angles(self._raster.pixel_col, self._raster.pixel_row, camera)
@@ -275,7 +204,7 @@ class ForwardModel:
         }
         camera_slopes = chain(k, partials[1] + partials[3], partials[2] + partials[4], camera)
         direct.update(zip(CAMERA, camera_slopes, strict=True))
-        direct.update(structural)
+        direct |= {**structural, **averaging}
         slopes = np.empty((len(names), self.n_pixels))
         widens = set(names) & set(sigma_slopes)
 
@@ -305,6 +234,7 @@ class ForwardModel:
             found = self._diffuse_at(k_fit, values)
             columns[0] += found.value
             along = found.slopes(chain(k_fit, found.slopes_k[0], found.slopes_k[1], camera), CAMERA)
+            along["vacuum"] = -found.value / (1 - values.get("vacuum", 0.0))
             for i, name in enumerate(names):
                 if name in along:
                     slopes[i] += along[name]
@@ -312,10 +242,11 @@ class ForwardModel:
         return Columns(columns, fixed, tuple(names), slopes, fixed_slopes, background, camera)
 
     def _diffuse_at(self, k: Array, values: Mapping[str, float]) -> Image:
-        """The thermal diffuse part at the pixels k."""
+        """The thermal diffuse part at the pixels k, of the share that is not vacuum."""
         assert self._diffuse is not None
         tilt = values["tilt_x"], values["tilt_y"]
-        return self._diffuse.at(k, values["thickness"], tilt, values["semi_angle"])
+        found = self._diffuse.at(k, values["thickness"], tilt, values["semi_angle"])
+        return found.times(1 - values.get("vacuum", 0.0))
 
     def assumption_slopes(self, values: Mapping[str, float]) -> dict[str, Array]:
         """Derivatives (n,) of the pattern's column along ln of what a fit takes for granted.
@@ -340,9 +271,12 @@ class ForwardModel:
         camera = Camera(*(values[name] for name in CAMERA))
         k = to_angles(raster.col, raster.row, camera)
         own = [*found.values]
-        lanes = [found.blend(name, values["thickness"], values) for name in (own * 2)[:2]]
         table = found.at(self._table if self._stack is None else self._stack.at(values))
-        rows = self._composed(k, table, np.stack(lanes, axis=-1), values)
+
+        def both(t: float) -> NDArray[np.float32]:
+            return np.stack([found.blend(name, t, values) for name in (own * 2)[:2]], axis=-1)
+
+        rows = self._composed(k, table, self._over_thickness(both, values)[0], values)[0]
         sigma, _ = self._kernel(values["blur"], camera.scale, self.pixel / raster.oversampling)
         for name, row in zip(own, (0, 5), strict=False):  # the second lane is where ∂I/∂t is otherwise
             out[name] = raster.record(rows[row], sigma)
@@ -360,15 +294,34 @@ class ForwardModel:
             return self._last[1]
         camera = Camera(*(values[name] for name in CAMERA))
         k = to_angles(self._raster.col, self._raster.row, camera)
-        table, t = self._table, values["thickness"]
-        if self._stack is None:
-            blend = at_thickness(table, t, lanes, self._pool)
-        else:
-            table, blend = self._stack.at(values), self._stack.blend(t, values, lanes, self._pool)
-        out = Composed(k, self._composed(k, table, blend, values), camera)
+        table = self._table if self._stack is None else self._stack.at(values)
+        blend, wider = self._over_thickness(self._at_thickness(values, lanes), values)
+        rows, by_tilt = self._composed(k, table, blend, values)
+        share = values.get("vacuum", 0.0)
+        disc = bare_disc(k, values["semi_angle"], self.half_edge, len(rows))
+        none = np.zeros(k.shape[1])
+        averaging = {
+            "vacuum": disc[0] - rows[0] / (1 - share),
+            "tilt_spread": none if by_tilt is None else by_tilt,
+            "thickness_spread": none if wider is None else self._composed(k, table, wider, values)[0][0],
+        }
+        out = Composed(k, rows + share * disc, camera, averaging)
         if lanes == 2:
             self._last = dict(values), out
         return out
+
+    def _at_thickness(
+        self, values: Mapping[str, float], lanes: int
+    ) -> Callable[[float], NDArray[np.float32]]:
+        if self._stack is None:
+            return partial(at_thickness, self._table, lanes=lanes, pool=self._pool)
+        return partial(self._stack.blend, values=values, lanes=lanes, pool=self._pool)
+
+    def _over_thickness(
+        self, blend: Callable[[float], NDArray[np.float32]], values: Mapping[str, float]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        spread = values.get("thickness_spread", 0.0)
+        return over_thickness(blend, values["thickness"], spread, self.thickness_range)
 
     def _structural(self, k: Array, values: Mapping[str, float], names: Sequence[str]) -> dict[str, Array]:
         """Derivatives of the pattern at the points k along structural parameters.
@@ -378,34 +331,47 @@ class ForwardModel:
         out: dict[str, Array] = {}
         if self._stack is None:
             return out
-        stack, t = self._stack, values["thickness"]
+        stack = self._stack
         for name in set(names) & set(stack.nodes):
             if name not in stack.moving:
-                out[name] = self._composed(
-                    k, stack.at(values), stack.slope(t, values, name, self._pool), values
-                )[0]
+                along = partial(stack.slope, values=values, name=name, pool=self._pool)
+                blend, _ = self._over_thickness(along, values)
+                out[name] = self._composed(k, stack.at(values), blend, values)[0][0]
                 continue
             step = self._step(name, values)
             sides = [{**values, name: values[name] + side} for side in (step, -step)]
             up, down = (
-                self._composed(k, stack.at(at), stack.blend(t, at, 1, self._pool), values)[0] for at in sides
+                self._composed(
+                    k, stack.at(at), self._over_thickness(self._at_thickness(at, 1), values)[0], values
+                )[0][0]
+                for at in sides
             )
             out[name] = (up - down) / (2 * step)
         return out
 
     def _composed(
         self, k: Array, table: Table, blend: NDArray[np.float32], values: Mapping[str, float]
-    ) -> Array:
-        """What a blend (beam, direction, lanes) gives at the points k: rows as of `pattern.compose`."""
-        tilt, alpha = (values["tilt_x"], values["tilt_y"]), values["semi_angle"]
+    ) -> tuple[Array, Array | None]:
+        """What a blend (beam, direction, lanes) gives at the points k: rows as of `pattern.compose`.
+
+        Averaged over a spread of tilt, of which the second is the derivative; without vacuum.
+        """
+        alpha = values["semi_angle"]
         room = workspace(table, self._radius, blend.shape[2], self._pool)
-        unfolded = unfold(table, blend, tilt, alpha, self.half_edge, self._k_max, room, self._pool)
+        filled = 1 - values.get("vacuum", 0.0)
 
-        def composed(begin: int, end: int) -> Array:
-            x, y = k[0, begin:end], k[1, begin:end]
-            return compose(x, y, table, unfolded, *tilt, alpha, self.half_edge)
+        def at(tilt: tuple[float, float]) -> Array:
+            unfolded = unfold(table, blend, tilt, alpha, self.half_edge, self._k_max, room, self._pool)
 
-        return np.concatenate(self._pool.shares(composed, k.shape[1]), axis=-1)
+            def composed(begin: int, end: int) -> Array:
+                x, y = k[0, begin:end], k[1, begin:end]
+                return compose(x, y, table, unfolded, *tilt, alpha, self.half_edge)
+
+            rows = np.concatenate(self._pool.shares(composed, k.shape[1]), axis=-1)
+            return rows if filled == 1 else filled * rows
+
+        tilt, spread = (values["tilt_x"], values["tilt_y"]), values.get("tilt_spread", 0.0)
+        return over_tilt(at, tilt, spread, self._reach - alpha)
 
     def _step(self, name: str, values: Mapping[str, float]) -> float:
         """How far either way the derivative along a parameter looks that moves the beams."""

@@ -69,7 +69,10 @@ def fit(
     ] = None,
     free: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Fit a parameter that is held by default: semi_angle."),
+        typer.Option(
+            metavar="NAME",
+            help="Fit what is held by default: semi_angle, vacuum, thickness_spread, tilt_spread.",
+        ),
     ] = None,
     sigma: Sigma = None,
     background: Annotated[
@@ -117,7 +120,8 @@ def fit(
 
     Read the status of an answer before its numbers. The parameters are thickness,
     tilt_x, tilt_y, centre_x, centre_y, scale, rotation, ellipticity_a, ellipticity_b, semi_angle, blur,
-    and the structural parameters of the library: see hybridfit library show.
+    and the structural parameters of the library: see hybridfit library show. Held unless they are freed:
+    semi_angle, vacuum, thickness_spread, tilt_spread.
     Of several patterns, one that cannot be fitted does not stop the others: its status is unusable, or
     unreadable.
     The exit code is 0 when every pattern has an answer, whatever its status; 1 when one has none.
@@ -134,7 +138,7 @@ def fit(
         from hybridfit.fitting.hints import Hints
         from hybridfit.fitting.settings import check_gain, check_method, check_semi_angle
         from hybridfit.library.store import check_parameters
-        from hybridfit.model import PARAMETERS
+        from hybridfit.model import AVERAGING, PARAMETERS
         from hybridfit.pattern import background as backgrounds
 
         check_method(method)
@@ -144,7 +148,7 @@ def fit(
             raise InputError("--posterior writes into the file of --json; give one, such as --json out.json")
         checked_sigma(sigmas)
         backgrounds.check(background)
-        check_parameters((*fixed, *bounds, *(free or ())), PARAMETERS, library, fixed)
+        check_parameters((*fixed, *bounds, *(free or ())), (*PARAMETERS, *AVERAGING), library, fixed)
         hints = Hints(
             thickness=hint_thickness, tilt=tilt, centre=centre, scale=hint_scale, rotation=hint_rotation
         )

@@ -36,6 +36,7 @@ from hybridfit.fitting.candidates import Candidate, Seed
 from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.judge.answer import Origin, make_result
+from hybridfit.fitting.judge.averaging import VACUUM, Averaged
 from hybridfit.fitting.judge.modes import modes_of_minima
 from hybridfit.fitting.judge.semi_angle import other_semi_angle
 from hybridfit.fitting.judge.status import better, holds
@@ -146,6 +147,10 @@ class Fitter:
         self.refiner = make(self.reference)
         shares = self.settings.refining.structural_starts
         self.finder = Finder(make_variants(self._seen, fix, make, shares), self.progress)
+        also = partial(make, settings=replace(self._inside, free=(*self._inside.free, VACUUM)))
+        self.averaged = Averaged(
+            self.finder, Finder(make_variants(self._seen, fix, also, shares), self.progress)
+        )
         self.attempts = Attempts(self._seen, self.reference, self._inside, self.workers, self.progress)
         if alone:
             self.attempts.match_with_shipped_network()
@@ -345,11 +350,11 @@ class Fitter:
         self, frame: Frame, found: Sequence[Candidate], curve: Array | None, clock: Clock, route: Route
     ) -> FitResult:
         """Refine candidates and judge what they lead to."""
-        minima = self.finder.find(frame, found)
+        minima, beside = self.averaged.find(frame, found)
         answer = minima.best.answer
         camera = answer.centre_x, answer.centre_y, answer.scale
         check_disc(frame, camera, self.semi_angle, self.settings.searching)
-        doubt = other_semi_angle(frame, minima)
+        doubt = beside or other_semi_angle(frame, minima)
         self.progress("refine", 1.0)
         clock.lap("refine")
         origin = Origin(route, self.method, found[0], curve, self._remark)

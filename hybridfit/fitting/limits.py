@@ -29,6 +29,16 @@ class LimitSettings:
     )
     ellipticity: float = threshold(0.1, "relative", "no projector lens distorts by more", "design")
     blur: float = threshold(3.0, "mrad", "a wider blur leaves no pattern", "design")
+    vacuum: float = threshold(0.95, "of the area", "less crystal leaves no pattern to fit", "design")
+    thickness_spread: float = threshold(
+        10.0, "nm", "a wider spread leaves hardly a fringe, and its mean is not known", "design"
+    )
+    tilt_spread: float = threshold(
+        1.5, "mrad", "a wider spread is not averaged over closely enough", "design"
+    )
+    least_spread: float = threshold(
+        0.02, "nm, mrad", "a fitted spread is no smaller: at 0 a pattern has no slope along it", "design"
+    )
     widest_ellipticity: float = threshold(
         0.3, "relative", "users may widen the bounds so far: discs are plain ellipses there", "design"
     )
@@ -119,4 +129,14 @@ def _limits(
         "ellipticity_b": (-ellipticity, ellipticity),
         "semi_angle": (semi_angle - room, min(semi_angle + room, library.semi_angle_max)),
         "blur": (0.0, blur),
+        **averaging_bounds(),
+    }
+
+
+def averaging_bounds() -> dict[str, tuple[float, float]]:
+    """Lowest and highest vacuum, thickness_spread (nm) and tilt_spread (mrad)."""
+    return {
+        "vacuum": (0.0, LIMITS.vacuum),
+        "thickness_spread": (0.0, LIMITS.thickness_spread),
+        "tilt_spread": (0.0, LIMITS.tilt_spread),
     }

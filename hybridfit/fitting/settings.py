@@ -20,7 +20,7 @@ from hybridfit.fitting.refine.settings import REFINE, RefineSettings
 from hybridfit.fitting.search.settings import SEARCH, SearchSettings
 from hybridfit.fitting.seed.settings import SEED, SeedSettings
 from hybridfit.library.library import Library
-from hybridfit.model import PARAMETERS
+from hybridfit.model import AVERAGING, PARAMETERS
 from hybridfit.pattern import background as bg
 from hybridfit.thresholds import threshold
 
@@ -122,7 +122,10 @@ class FitSettings:
         "lsf": the whole library is searched.  "cnn": the network alone.
     background : str, one of `hybridfit.pattern.background.NAMES`
     fix : mapping of parameter name to value, or to None to keep the value of the seed
-    free : names of parameters to fit that are fixed by default (semi_angle)
+    free : names of parameters to fit that are fixed by default
+        semi_angle; and what the averaged area may hold besides one flat crystal: vacuum (a share),
+        thickness_spread (nm) and tilt_spread (mrad), standard deviations.  These are 0 unless they are freed,
+        fixed or bounded.
     bounds : mapping of parameter name to (lowest, highest)
         In place of the default bounds; thickness, tilt and semi-angle end where the library ends.
     expressions : mapping of parameter name to expression
@@ -194,6 +197,12 @@ class FitSettings:
         for name, value in plain.items():
             object.__setattr__(self, name, value)  # the class is frozen
 
+    @property
+    def averaging(self) -> tuple[str, ...]:
+        """What a user asks for of vacuum, thickness_spread and tilt_spread."""
+        asked = {*self.free, *self.fix, *self.bounds, *self.expressions}
+        return tuple(name for name in AVERAGING if name in asked)
+
     def tilt_limit(self, library: Library) -> float:
         """The largest tilt (mrad) of a library at this semi-angle."""
         return library.tilt_max + library.semi_angle_max - self.semi_angle
@@ -201,7 +210,7 @@ class FitSettings:
     def check(self, library: Library) -> None:
         """Raise an InputError or LibraryError for what a library does not know or cover."""
         library.check_semi_angle(self.semi_angle)
-        known = (*PARAMETERS, *library.structure)
+        known = (*PARAMETERS, *AVERAGING, *library.structure)
         for name in (*self.fix, *self.free, *self.bounds, *self.expressions):
             if name not in known:
                 raise InputError(f"unknown parameter {name!r}; the parameters are {', '.join(known)}")

@@ -13,7 +13,7 @@ symmetry only, D(Rp; Rq) = D(p; q).  Beyond the stored directions the nearest on
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -40,6 +40,10 @@ class Image:
     slopes_tilt: Array
     slope_thickness: Array
     slope_semi_angle: Array
+
+    def times(self, share: float) -> Image:
+        """The intensity of a share of the area."""
+        return self if share == 1 else Image(*(share * getattr(self, each.name) for each in fields(self)))
 
     def slopes(self, camera: Array, names: Sequence[str]) -> dict[str, Array]:
         """Derivatives along parameters of a model, given those along its camera's and their names."""

@@ -185,13 +185,19 @@ def _check(frame: FrameSettings) -> None:
 def _composed(library: Library, frame: FrameSettings, camera: Camera) -> NDArray[np.float64]:
     """Blurred pattern, averaged over the pixels of the camera."""
     grid = FineGrid.of(frame.shape, camera, frame.blur)
-    margin, (rows, cols), s = grid.margin, grid.shape, grid.density
-    sigma = frame.blur * camera.scale * s  # in fine pixels
+    binned = recorded(grid, fine_pattern(library, frame, camera, grid), frame.blur * camera.scale)
+    return binned + diffuse_part(library, frame)
+
+
+def fine_pattern(
+    library: Library, frame: FrameSettings, camera: Camera, grid: FineGrid
+) -> NDArray[np.float64]:
+    """The pattern at fine points (rows, cols), without blur; 1 is the incident intensity."""
     semi_angle = frame.semi_angle
     window = library.window(
         frame.thickness, half_widths=(0.0, float(np.hypot(*frame.tilt))), semi_angle=semi_angle
     )
-    fine = pattern_at(
+    return pattern_at(
         grid.k[0],
         grid.k[1],
         window.table(k_max=grid.k_max, semi_angle=semi_angle),
@@ -199,14 +205,25 @@ def _composed(library: Library, frame: FrameSettings, camera: Camera) -> NDArray
         tilt=frame.tilt,
         semi_angle=semi_angle,
         half_edge=fine_half_edge(library, camera.scale),
-    ).reshape(rows, cols)
-    fine = ndimage.gaussian_filter(fine, sigma, truncate=BLUR_REACH)
+    ).reshape(grid.shape)
+
+
+def recorded(grid: FineGrid, fine: NDArray[np.float64], blur: float) -> NDArray[np.float64]:
+    """What pixels record of a pattern at fine points (rows, cols): blurred by σ = blur (px), averaged."""
+    margin, (rows, cols), s = grid.margin, grid.shape, grid.density
+    fine = ndimage.gaussian_filter(fine, blur * s, truncate=BLUR_REACH)
     blocks = fine.reshape(rows // s, s, cols // s, s)
     binned = blocks.mean(axis=(1, 3))[margin:-margin, margin:-margin]
-    if window.diffuse is not None:
-        found = window.diffuse.at(pixel_angles(frame.shape, camera), frame.thickness, frame.tilt, semi_angle)
-        binned = binned + found.value.reshape(frame.shape)
     return np.maximum(binned, 0.0)  # interpolation may fall a hair short of zero
+
+
+def diffuse_part(library: Library, frame: FrameSettings) -> NDArray[np.float64]:
+    """Thermal diffuse intensity of the pixels (rows, cols), too smooth to be blurred; 0 without a table."""
+    if library.diffuse is None:
+        return np.zeros(frame.shape)
+    k = pixel_angles(frame.shape, frame.camera)
+    found = library.diffuse.at(k, frame.thickness, frame.tilt, frame.semi_angle)
+    return np.maximum(found.value, 0.0).reshape(frame.shape)
 
 
 def pixel_angles(shape: tuple[int, int], camera: Camera) -> NDArray[np.float64]:

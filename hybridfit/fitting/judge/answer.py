@@ -26,10 +26,12 @@ from hybridfit.fitting.settings import FitSettings
 from hybridfit.frame import Frame
 from hybridfit.library.library import Library
 from hybridfit.library.slopes import knows_vibration
+from hybridfit.pattern.averaging import SPREADS
 
 Array = NDArray[np.float64]
 
 NORMAL_95 = 1.96
+VACUUM = "vacuum"
 WORDS = {
     "debye_waller": "Debye–Waller factors",
     "energy": "an energy",
@@ -100,8 +102,9 @@ def make_result(
     parameters, structure = {}, {}
     for name, value in values.items():
         error = None if name in bounded else errors.get(name)
-        reach = NORMAL_95 * (error or 0.0)
-        interval = None if error is None else (value - reach, value + reach)
+        interval = None
+        if error is not None:
+            error, interval = interval_of(name, value, error)
         if name in own.structure:
             structure[name] = Parameter(value, error, interval, own.structure[name].unit)
         else:
@@ -155,6 +158,23 @@ def make_result(
         fitter=fit.minimizer if settings.keep_model else None,
         along_thickness=look,
     )
+
+
+def interval_of(name: str, value: float, error: float) -> tuple[float, tuple[float, float]]:
+    """Standard error and 95 % interval of a fitted parameter.
+
+    A pattern depends on the square of a spread σ, so σ² is what has a Gaussian error, s = 2σ·error.  That
+    makes the interval √(σ² ± 1.96 s), which ends at 0, and the error √(σ² + s) − σ where σ is small.
+    """
+    if name in SPREADS:
+        s = 2 * value * error
+        low, high = (float(np.sqrt(max(value**2 + side * NORMAL_95 * s, 0.0))) for side in (-1, 1))
+        return float(np.sqrt(value**2 + s) - value), (low, high)
+    reach = NORMAL_95 * error
+    interval = value - reach, value + reach
+    if name == VACUUM:
+        return error, (max(interval[0], 0.0), interval[1])
+    return error, interval
 
 
 def _candidates(minima: Minima, settings: FitSettings, marginal: Marginal) -> tuple[Candidate, ...]:

@@ -61,6 +61,60 @@ class JudgeSettings:
     semi_angle_off: float = threshold(
         0.025, "relative", "another semi-angle nearer to the given one does not speak against it", "design"
     )
+    averaging_drop: float = threshold(
+        20.0,
+        "independent pixels",
+        "vacuum, a second crystal or a spread must lower χ² by so much to be asked for: 4.5 standard"
+        " deviations",
+        "benchmarks.averaging",
+    )
+    averaging_gain: float = threshold(
+        0.25,
+        "of the misfit",
+        "and take so much of the misfit away: in multislice and measured patterns of one crystal they take"
+        " up to 0.22",
+        "benchmarks.averaging",
+    )
+    vacuum_gain: float = threshold(
+        0.15,
+        "of the misfit",
+        "where vacuum would take so much, the fit is made with it: another minimum may then be the deepest",
+        "benchmarks.averaging",
+    )
+    vacuum_among: float = threshold(
+        0.7,
+        "of the largest drop",
+        "and no other extension takes much more away",
+        "benchmarks.averaging",
+    )
+    averaging_excess: float = threshold(
+        2.0,
+        "standard deviations",
+        "a twin or a second thickness is looked for where the residual is larger than noise by so much",
+        "benchmarks.averaging",
+    )
+    vacuum_matters: float = threshold(
+        0.02, "of the area", "less vacuum is not asked for", "benchmarks.averaging"
+    )
+    vacuum_most: float = threshold(
+        0.8, "of the area", "with more vacuum there is hardly a crystal", "benchmarks.averaging"
+    )
+    turned_matters: float = threshold(
+        0.03, "of the area", "a twin with a smaller share is not asked for", "benchmarks.averaging"
+    )
+    thickness_spread_matters: float = threshold(
+        0.8, "nm", "a smaller spread of thickness is not asked for: its mean is right", "benchmarks.averaging"
+    )
+    tilt_spread_matters: float = threshold(
+        0.15, "mrad", "a smaller spread of tilt is not asked for: its mean is right", "benchmarks.averaging"
+    )
+    tilt_step: float = threshold(0.2, "mrad", "slopes along the tilt are compared over so much", "design")
+    thickness_step: float = threshold(
+        2.0, "nm", "second differences along the thickness are taken over so much either way", "design"
+    )
+    second_step: float = threshold(
+        4.0, "nm", "between second thicknesses that are tried: fringes are wider", "design"
+    )
     poor_network: float = threshold(
         0.4,
         "of the pattern's variance",

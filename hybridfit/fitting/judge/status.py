@@ -11,17 +11,27 @@ from numpy.typing import NDArray
 from hybridfit.fitting.candidates import Candidate, tilt_distance
 from hybridfit.fitting.judge.crystallinity import Structure, crystallinity, structure_along_rings
 from hybridfit.fitting.judge.settings import JudgeSettings
+from hybridfit.fitting.limits import LIMITS
 from hybridfit.fitting.refine.refiner import Minimum
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.settings import FitSettings
 from hybridfit.fitting.status import OtherMinimum, Status
 from hybridfit.library.library import Library
-from hybridfit.model import PARAMETERS
+from hybridfit.model import AVERAGING, PARAMETERS
 from hybridfit.pattern import background as bg
 
 Array = NDArray[np.float64]
 
-BOUNDED = ("scale", "centre_x", "centre_y", "semi_angle", "blur", "ellipticity_a", "ellipticity_b")
+BOUNDED = (
+    "scale",
+    "centre_x",
+    "centre_y",
+    "semi_angle",
+    "blur",
+    "ellipticity_a",
+    "ellipticity_b",
+    *AVERAGING,
+)
 ROTATION_DECIDES = (
     "Another orientation of the crystal{values} gives the same pattern at this thickness: "
     "the rotation decides between them, and with it the sign of the tilt (--hint-rotation)."
@@ -85,6 +95,9 @@ def judge(
         return Verdict(
             Status.poor_match, f"it takes a background that is negative by {hole:.0%} of the pattern"
         )
+    vacuum = fit.values.get("vacuum", 0.0) if "vacuum" in fit.names else 0.0
+    if vacuum > limits.vacuum_most:
+        return Verdict(Status.poor_match, f"{vacuum:.0%} of the area is vacuum")
     if not fit.settled:
         return Verdict(Status.failed, f"it has not settled after {fit.evaluations} evaluations of the model")
     if bounded:
@@ -170,7 +183,7 @@ def crystal_share(minimum: Minimum) -> tuple[float, float]:
 
 def _structure(minimum: Minimum) -> dict[str, float]:
     """Structural parameters of a minimum."""
-    values = {name: v for name, v in minimum.fit.values.items() if name not in PARAMETERS}
+    values = {name: v for name, v in minimum.fit.values.items() if name not in (*PARAMETERS, *AVERAGING)}
     return values | dict(minimum.discrete)
 
 
@@ -191,11 +204,13 @@ def on_bound(minimum: Minimum, library: Library, settings: FitSettings) -> dict[
     if {"tilt_x", "tilt_y"} & set(fit.names):
         if np.hypot(fit.values["tilt_x"], fit.values["tilt_y"]) > limit - limits.on_bound_tilt:
             found["tilt_x"] = found["tilt_y"] = f"tilt = {limit:.3g} mrad"
-    for name in (*BOUNDED, *library.structure):
+    for name in (*BOUNDED, *AVERAGING, *library.structure):
         if name not in fit.names:
             continue
         (low, high), value = fit.bounds[name], fit.values[name]
-        nearest = high - value if name == "blur" and low == 0 else min(value - low, high - value)
+        # there is no less than none
+        natural = name in ("blur", *AVERAGING) and low <= LIMITS.least_spread
+        nearest = high - value if natural else min(value - low, high - value)
         if nearest < limits.on_bound_share * (high - low):
             found[name] = name
     for name in set(own) & set(fit.names) - set(found):

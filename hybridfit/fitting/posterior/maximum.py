@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from hybridfit.fitting.refine.noise import Noise
-from hybridfit.model import Columns, ForwardModel
+from hybridfit.model import ForwardModel
+from hybridfit.pattern.columns import Columns
 
 Array = NDArray[np.float64]
 

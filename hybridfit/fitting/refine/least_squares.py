@@ -36,7 +36,8 @@ from numpy.typing import NDArray
 from hybridfit.fitting.refine.noise import Noise, effective_pixels, estimate_noise
 from hybridfit.fitting.refine.settings import REFINE, Effort, RefineSettings
 from hybridfit.fitting.refine.spread import covariance_of
-from hybridfit.model import FINE_PIXEL, Columns, ForwardModel
+from hybridfit.model import FINE_PIXEL, ForwardModel
+from hybridfit.pattern.columns import Columns
 
 Array = NDArray[np.float64]
 

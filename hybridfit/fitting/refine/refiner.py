@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import WINDOW, Candidate, canonical, obeying, turn
+from hybridfit.fitting.limits import LIMITS, averaging_bounds
 from hybridfit.fitting.refine.least_squares import Refinement, refine
 from hybridfit.fitting.refine.noise import Noise
 from hybridfit.fitting.refine.region import Region
@@ -18,15 +19,16 @@ from hybridfit.fitting.refine.settings import Effort, RefineSettings
 from hybridfit.fitting.settings import FitSettings
 from hybridfit.frame import Frame
 from hybridfit.library.library import Library
-from hybridfit.model import FINE_PIXEL, PARAMETERS, SEMI_ANGLE_ROOM, ForwardModel
+from hybridfit.model import AVERAGING, FINE_PIXEL, PARAMETERS, SEMI_ANGLE_ROOM, ForwardModel
 from hybridfit.pattern import background as bg
+from hybridfit.pattern.averaging import SPREADS
 from hybridfit.pattern.camera import Camera
 from hybridfit.pattern.pool import Pool
 
 Array = NDArray[np.float64]
 
-FIXED_BY_DEFAULT = ("semi_angle",)
-FIXED_WHEN_COARSE = ("ellipticity_a", "ellipticity_b")
+FIXED_BY_DEFAULT = ("semi_angle", *AVERAGING)
+FIXED_WHEN_COARSE = ("ellipticity_a", "ellipticity_b", "tilt_spread")  # the last costs many patterns
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +194,10 @@ class Refiner:
         settings = self.settings
         bounds = self._bounds(start)
         params = lmfit.Parameters()
-        for name in (*PARAMETERS, *self.library.structure):
+        also = [name for name in AVERAGING if name in (*settings.averaging, *free)]
+        if coarse and not settings.expressions:
+            also = [name for name in also if name not in FIXED_WHEN_COARSE]
+        for name in (*PARAMETERS, *also, *self.library.structure):
             value, (low, high) = start[name], bounds[name]
             vary = name not in FIXED_BY_DEFAULT or name in (*settings.free, *free, *settings.bounds)
             vary &= not (coarse and name in FIXED_WHEN_COARSE)
@@ -226,6 +231,7 @@ class Refiner:
             "blur": (0.0, limits.blur_most),
             "ellipticity_a": (-most, most),
             "ellipticity_b": (-most, most),
+            **averaging_bounds(),
             **{name: (axis.low, axis.high) for name, axis in self.library.structure.items()},
         }
         for name in ("tilt_x", "tilt_y"):
@@ -236,6 +242,9 @@ class Refiner:
                 continue
             low, high = (min(max(each, lowest), highest) for each in bounds[name])
             bounds[name] = (low, high) if low < high else (lowest, highest)
+        for name in SPREADS:
+            low, high = bounds[name]
+            bounds[name] = max(low, min(LIMITS.least_spread, high / 2)), high
         return bounds
 
     def _model_at(self, frame: Frame, seed: Candidate, region: Region, fine_pixel: float) -> ForwardModel:
@@ -264,6 +273,7 @@ class Refiner:
         x, y, rotation = self._turned(seed)
         blur = self.settings.refining.blur_start
         otherwise = {"blur": blur, "ellipticity_a": 0.0, "ellipticity_b": 0.0}
+        otherwise |= dict(zip(AVERAGING, self.settings.refining.averaging_starts, strict=True))
         return {
             "thickness": seed.thickness,
             "tilt_x": x,

@@ -99,6 +99,12 @@ class RefineSettings:
         3.0, "mrad", "a centre farther from its seed belongs to another disc", "design"
     )
     blur_start: float = threshold(0.3, "mrad", "the fitted blur starts here", "design")
+    averaging_starts: tuple[float, float, float] = threshold(
+        (0.1, 1.0, 0.3),
+        "of the area, nm, mrad",
+        "freed vacuum, thickness_spread and tilt_spread start here: at 0 a spread has no slope",
+        "design",
+    )
     structural_starts: tuple[float, ...] = threshold(
         (0.5, 1 / 6, 5 / 6),
         "of the range",

@@ -1,0 +1,57 @@
+"""The columns that an image is a sum of, with their derivatives: what a forward model delivers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridfit.pattern.camera import Camera, chain
+
+Array = NDArray[np.float64]
+CAMERA = Camera._fields
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the model delivers at one set of parameters, on the n fitted pixels.
+
+    columns : (1 + m, n): blurred pattern and background components
+    fixed : (n,): background without a free coefficient
+    names : parameters whose derivatives are known
+    pattern_slopes : (parameters, n) derivatives of the pattern's column
+    fixed_slopes : (parameters, n)
+    background : k (2, n), and the gradients of the m components along it, (m, n) each
+    camera : Camera
+    """
+
+    columns: Array
+    fixed: Array
+    names: tuple[str, ...] = ()
+    pattern_slopes: Array | None = None
+    fixed_slopes: Array | None = None
+    background: tuple[Array, Array, Array] | None = None
+    camera: Camera | None = None
+
+    @property
+    def slopes(self) -> Array | None:
+        """(parameters, 1 + m, n) derivatives of the columns one by one; None where they are not known."""
+        if self.pattern_slopes is None or self.fixed_slopes is None:
+            return None
+        each = [self.sensitivity(unit) - self.fixed_slopes for unit in np.eye(len(self.columns))]
+        return np.stack(each, axis=1)
+
+    def sensitivity(self, coefficients: Array) -> Array:
+        """(parameters, n) derivatives of Σ_c coefficient_c · column_c + fixed."""
+        if self.pattern_slopes is None or self.background is None:
+            return np.empty((0, self.columns.shape[1]))
+        out = coefficients[0] * self.pattern_slopes + self.fixed_slopes
+        k, along_x, along_y = self.background
+        heights = coefficients[1:]
+        if len(heights) and set(self.names) & set(CAMERA):
+            slopes = chain(k, heights @ along_x, heights @ along_y, self.camera)
+            for i, name in enumerate(self.names):
+                if name in CAMERA:
+                    out[i] += slopes[CAMERA.index(name)]
+        return out
