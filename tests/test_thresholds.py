@@ -41,7 +41,7 @@ TECHNICAL = {
         "HARMONICS": "size of an array that files hold",
         "TOGETHER": "memory",
     },
-    "fitting/search/likelihood.py": {
+    "fitting/search/ring_patterns.py": {
         "BACKGROUND_HEIGHTS": "shape of a background whose share is tried",
         "HARMONICS": "size of an array",
     },
@@ -50,6 +50,9 @@ TECHNICAL = {
         "LINEAR_STEPS": "steps of an iteration that has then ended",
     },
     "fitting/posterior/nothing.py": {"ROUNDS": "steps of an iteration that has then ended"},
+    "fitting/posterior/few.py": {"NOTHING": "a coefficient that stands on its bound"},
+    "fitting/posterior/marginal.py": {"FINE": "points of an integral"},
+    "fitting/judge/modes.py": {"ROUNDING": "rounding of floating-point numbers"},
     "fitting/posterior/gain.py": {"GROUPS": "points of a quantile", "SAMPLED": "time"},
     "fitting/refine/least_squares.py": {"ROUNDING": "rounding of floating-point numbers"},
     "fitting/refine/noise.py": {"BINS": "points of a line fit"},

@@ -113,6 +113,17 @@ def check_names(names: Iterable[str], axes: Mapping[str, StructuralAxis]) -> Non
             )
 
 
+def check_given(axes: Mapping[str, StructuralAxis], names: Iterable[str]) -> None:
+    """Raise a LibraryError where structural parameters are left open."""
+    names = set(names)
+    missing = [name for name in axes if name not in names]
+    if missing:
+        raise LibraryError(
+            f"this library varies {', '.join(missing)}; say at which value, such as "
+            f"library.at({missing[0]}={axes[missing[0]].reference:g})"
+        )
+
+
 def take(dataset: xr.Dataset, values: Mapping[str, float]) -> xr.Dataset:
     """A dataset at values of some structural parameters, without their dimensions.
 

@@ -7,7 +7,7 @@ symmetry of the projection makes equal is solved and stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from hybridfit.library.axes import (
     axes_of,
     bases_of,
     beams_within,
+    check_given,
     check_names,
     moving_of,
     select,
@@ -30,7 +31,7 @@ from hybridfit.library.build import BEYOND_DISC, FOLDED, VERSION, Progress, Stru
 from hybridfit.library.diffuse import diffuse_of
 from hybridfit.library.grid import make_table
 from hybridfit.library.integrity import STORAGE, log
-from hybridfit.library.patterns import compose_all
+from hybridfit.library.patterns import check_reach, compose_all
 from hybridfit.library.recipe import Recipe, shipped_names
 from hybridfit.library.slopes import Slopes, slopes_of, without_slopes
 from hybridfit.library.store import cache_folder, read_dataset, write_dataset
@@ -293,7 +294,7 @@ class Library:
         LibraryError
             The library has structural parameters: a table is of one crystal.
         """
-        self._check_given(())
+        check_given(self.structure, ())
         beams = self._beams_within(k_max, semi_angle)
         if beams not in self._tables:
             self._tables[beams] = make_table(self.dataset, beams)
@@ -307,7 +308,7 @@ class Library:
         LibraryError
             A parameter is discrete: nothing is between its values.
         """
-        self._check_given(name for name, axis in self.structure.items() if axis.continuous)
+        check_given(self.structure, [name for name, axis in self.structure.items() if axis.continuous])
         beams = self._beams_within(k_max, semi_angle)
         if beams not in self._stacks:
             first = self.at(**{name: axis.low for name, axis in self.structure.items()})
@@ -371,21 +372,10 @@ class Library:
         """
         self.check_semi_angle(semi_angle)
         check_names(structure, self.structure)
-        self._check_given(structure)
+        check_given(self.structure, structure)
         t, tx, ty = (np.atleast_1d(np.asarray(v, dtype=float)) for v in (thickness, tilt_x, tilt_y))
-        low, high = self.thickness_range
-        if not (low <= t.min() and t.max() <= high):
-            raise LibraryError(
-                f"thickness {t.min():g} … {t.max():g} nm is outside this library ({low:g} … {high:g} nm); "
-                "build one with a wider [thickness]"
-            )
         largest = float(np.hypot(np.abs(tx).max(), np.abs(ty).max()))
-        allowed = self.tilt_max + self.semi_angle_max - semi_angle
-        if not largest <= allowed + 1e-9:
-            raise LibraryError(
-                f"tilt {largest:.3g} mrad is outside this library (at most {allowed:.3g} mrad "
-                f"at semi-angle {semi_angle:g} mrad); build one with a larger tilt_max"
-            )
+        check_reach(t, self.thickness_range, largest, self.tilt_max + self.semi_angle_max, semi_angle)
         extent = semi_angle + BEYOND_DISC
         axis = np.linspace(-extent, extent, 128) if k is None else np.asarray(k, dtype=float)
         middle, half = (t.min() + t.max()) / 2, (t.max() - t.min()) / 2
@@ -397,16 +387,6 @@ class Library:
         table = window.table(k_max=float(np.sqrt(2) * np.abs(axis).max()), semi_angle=semi_angle)
         aperture = semi_angle, window.step / 2
         return compose_all(table, window.diffuse, (t, ty, tx), axis, aperture)
-
-    def _check_given(self, names: Iterable[str]) -> None:
-        """Raise a LibraryError where structural parameters are left open."""
-        names = set(names)
-        missing = [name for name in self.structure if name not in names]
-        if missing:
-            raise LibraryError(
-                f"this library varies {', '.join(missing)}; say at which value, such as "
-                f"library.at({missing[0]}={self.structure[missing[0]].reference:g})"
-            )
 
 
 def _rebuilt(recipe: Recipe, cached: Path, name: str) -> xr.Variable:

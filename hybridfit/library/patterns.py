@@ -6,11 +6,39 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridfit.errors import LibraryError
 from hybridfit.pattern.compose import pattern_at
 from hybridfit.pattern.diffuse import DiffuseTable
 from hybridfit.pattern.expand import Table
 
 Array = NDArray[np.float64]
+
+
+def check_reach(
+    thickness: Array, within: tuple[float, float], tilt: float, reach: float, semi_angle: float
+) -> None:
+    """Raise a LibraryError where a library does not hold patterns.
+
+    Parameters
+    ----------
+    thickness : 1-D array, nm
+    within : thinnest and thickest of the library (nm)
+    tilt : float, mrad, the largest
+    reach : float, mrad
+        Of the library's directions: largest tilt and largest semi-angle together.
+    semi_angle : float, mrad
+    """
+    low, high = within
+    if not (low <= thickness.min() and thickness.max() <= high):
+        raise LibraryError(
+            f"thickness {thickness.min():g} … {thickness.max():g} nm is outside this library "
+            f"({low:g} … {high:g} nm); build one with a wider [thickness]"
+        )
+    if not tilt <= reach - semi_angle + 1e-9:
+        raise LibraryError(
+            f"tilt {tilt:.3g} mrad is outside this library (at most {reach - semi_angle:.3g} mrad "
+            f"at semi-angle {semi_angle:g} mrad); build one with a larger tilt_max"
+        )
 
 
 def compose_all(

@@ -18,7 +18,7 @@ from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import WINDOW, Candidate
 from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.search.cameras import around, trial_cameras, wide_cameras
-from hybridfit.fitting.search.likelihood import (
+from hybridfit.fitting.search.ring_patterns import (
     RingPatterns,
     load_patterns,
     make_ring_patterns,

@@ -23,7 +23,7 @@ from hybridfit.library.axes import StructuralAxis
 from hybridfit.library.library import Library
 
 SEMI_ANGLE = 9.0
-SETTINGS = FitSettings(SEMI_ANGLE)
+SETTINGS = FitSettings(SEMI_ANGLE, sigma={"library": 0.0})  # errors are those of the numbers below
 NAMES = ("thickness", "tilt_x", "tilt_y", "centre_x", "centre_y", "scale", "rotation", "blur")
 VALUES = {
     "thickness": 30.0,

@@ -5,16 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridfit.fitting.search.likelihood import (
-    Best,
-    Electrons,
-    RingPatterns,
-    log_likelihood,
-    make_ring_patterns,
-    maxima,
-    ring_patterns,
-    settle,
-)
+from hybridfit.fitting.search.likelihood import Best, Electrons, log_likelihood, maxima, settle
+from hybridfit.fitting.search.ring_patterns import RingPatterns, make_ring_patterns, ring_patterns
 from hybridfit.fitting.search.templates import ANGLES, RINGS
 
 SEMI_ANGLE = 9.0
