@@ -344,7 +344,7 @@ def draw(study: Study, rows: list[Row]) -> None:
             axes[1].plot(t, worse, marker, alpha=0.6)
         axes[0].axhline(0, color="k", lw=0.8)
         axes[0].set(xlabel="true thickness (nm)", ylabel="error of the thickness (nm)")
-        axes[0].legend(fontsize=6)
+        axes[1].legend(*axes[0].get_legend_handles_labels(), fontsize=6, ncol=2)
         axes[1].set(xlabel="true thickness (nm)", ylabel="worse tilt component, error (mrad)")
         bins = np.linspace(-5, 5, 41)
         for part, color in (("tuning", "C0"), ("reporting", "C1")):

@@ -123,7 +123,7 @@ def test_a_network_in_doubt_has_the_library_matched_with_its_disc(small_library,
 
 def test_of_few_electrons_a_network_has_to_be_surer(small_library, simulate):
     """In doubt the library is matched with its disc; else the network is followed, in vain here."""
-    for electrons, route in ((2e4, Route.network), (1e7, Route.full_search)):
+    for electrons, route in ((4e4, Route.network), (1e7, Route.full_search)):
         image, truth = simulate(thickness=33.0, tilt=(1.1, -0.4), rotation=12.0, electrons=electrons)
         wrong = answer(truth, thickness=-19.0, others=[truth["thickness"] + 17], doubt=0.04)
         result = hybrid(small_library, truth, wrong).fit(image)
