@@ -32,7 +32,10 @@ def exact_frame(library, camera, values, shape):
         tilt=(values["tilt_x"], values["tilt_y"]),
         semi_angle=SEMI_ANGLE,
         half_edge=FINE / 2,
-    ).reshape(len(row), len(col))
+    )
+    tilt = values["tilt_x"], values["tilt_y"]
+    fine = fine + library.diffuse.at(k, values["thickness"], tilt, SEMI_ANGLE).value
+    fine = fine.reshape(len(row), len(col))
     fine = gaussian_filter(fine, values["blur"] * camera.scale * s, truncate=5)
     rows, cols = (n + 2 * margin for n in shape)
     return fine.reshape(rows, s, cols, s).mean(axis=(1, 3))[margin : rows - margin, margin : cols - margin]

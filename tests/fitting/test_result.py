@@ -41,7 +41,7 @@ CONTRACT = PARAMETER_KEYS | {
 }
 BEYOND_THE_CONTRACT = {
     *("route", "library", "misfit_fraction", "ellipticity_a", "ellipticity_b"),
-    *("budget", "budget_lacks", "assumed"),
+    *("budget", "budget_lacks", "assumed", "noise"),
 }
 
 
