@@ -36,7 +36,7 @@ K = np.linspace(-9, 9, 25)
 
 
 def build(parameters=None, **changes) -> Library:
-    return Library.build(Recipe(**VALUES, parameters=changes), parameters=parameters)
+    return Library.build(Recipe(**VALUES, parameters=changes), parameters=parameters, diffuse=False)
 
 
 @pytest.fixture(scope="module")

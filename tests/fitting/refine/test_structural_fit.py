@@ -36,7 +36,9 @@ def titanium(crystal: Crystal, value: float) -> Crystal:
 
 def perovskite(values, **more) -> Library:
     recipe = Recipe(cif=shipped_folder() / "SrTiO3.cif", zone=(1, 0, 0), in_plane=(0, 0, 1), **VALUES)
-    return Library.build(recipe, parameters={"shift": StructuralChange(values, titanium, "Å"), **more})
+    return Library.build(
+        recipe, parameters={"shift": StructuralChange(values, titanium, "Å"), **more}, diffuse=False
+    )
 
 
 @pytest.fixture(scope="module")
