@@ -269,7 +269,7 @@ def summarise(study: Study, label: str, rows: list[Row], *, bars: bool) -> None:
             own = np.concatenate([column[f"{key}_scatter"] for key in keys])
             study.add(f"{label}: the reference's own scatter of {name}, rms", np.sqrt(np.nanmean(own**2)), "")
             study.add(
-                f"{label}: the same, of the stated error, median",
+                f"{label}: that scatter of {name}, of the stated error, median",
                 np.nanmedian(own / stderr),
                 "",
                 at_most=1 / 3,
