@@ -56,7 +56,7 @@ def test_the_symmetry_of_the_crystal_is_that_of_its_diffuse_intensity(titanate):
     steps = 2.5 * np.arange(1, 5)
     plain = diffuse.diffuse_intensity(projection, matrix, ENERGY, INCIDENT[1:], EXITS, steps)
     to_lattice = np.linalg.inv(projection.basis)
-    for r in projection.symmetry[1::3]:
+    for r in projection.symmetry:
         turn = projection.basis.T @ r @ to_lattice.T
         turned = diffuse.diffuse_intensity(
             projection, matrix, ENERGY, INCIDENT[1:] @ turn.T, EXITS @ turn.T, steps

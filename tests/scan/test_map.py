@@ -256,7 +256,7 @@ def test_a_killed_worker_costs_what_it_had_in_hand(command, whole, tmp_path):
     assert_same(read_map(tmp_path / "map.nc"), whole[0])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_is_ended_leaves_no_worker_and_goes_on(command, whole, tmp_path, number):
     run = command(2)
     assert run.stdout is not None
