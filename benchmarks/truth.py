@@ -3,7 +3,7 @@
 The references are those of `benchmarks.references` (run it first; minutes a crystal).  Each is put on a
 camera with its own shift, rotation, scale and dose, with Poisson noise, and fitted with the shipped recipe of
 its crystal, cut to the thicknesses, tilts and semi-angle of the case; a crystal that is not shipped has a
-recipe with OWN_G_MAX.  A fit starts near the truth, as after a network.
+recipe with the g_max of OWN_G_MAX.  A fit starts near the truth, as after a network.
 
 Kinds of rows:
 
@@ -32,8 +32,9 @@ import numpy as np
 
 from benchmarks.common import Study, new_parser, skipped
 from benchmarks.multislice import errors
+from benchmarks.reference_cases import CASES, DATA, OWN, SHIPPED, Case
 from benchmarks.reference_patterns import Reference
-from benchmarks.references import CASES, DATA, OWN, SHIPPED, Case, reference
+from benchmarks.references import reference
 from hybridfit import Candidate, Fitter, Library
 from hybridfit.fitting.assumptions import LIBRARY, PARTS
 from hybridfit.fitting.result import FitResult
@@ -64,7 +65,8 @@ ELECTRONS = (1e6, 1e8)
 SEEDS = {"tuning": 41, "reporting": 2041, "wrong B": 4041, "mean wave": 6041}
 SILENT = ("mean wave",)  # parts without noise
 FROM, TO = 8.0, 60.0  # nm: what the bars are for
-OWN_G_MAX, OWN_SAMPLING = 2.6, 0.25
+OWN_G_MAX = {"MgO": 3.2, "GaN": 3.1, "Au": 3.3}  # Å⁻¹, as `hybridfit new` chooses
+OWN_SAMPLING = 0.25
 BEYOND = 0.6  # mrad of tilt that a library has beyond the case
 LIGHT = 0.15, 0.06  # nm: bars of rms for heavy crystals and others
 HEAVY = ("Au",)
@@ -86,7 +88,7 @@ def recipe_of(case: Case, g_max: float | None = None) -> Recipe:
     if case.library:
         recipe = Recipe.shipped(case.library)
         return recipe.model_copy(update=limits | {"cif": SHIPPED / case.cif})
-    limits = {"g_max": OWN_G_MAX, "sampling": OWN_SAMPLING} | limits
+    limits = {"g_max": OWN_G_MAX[case.name], "sampling": OWN_SAMPLING} | limits
     axes: Row = {"zone": case.zone, "in_plane": case.in_plane, "energy_kv": case.energy_kv}
     return Recipe(cif=OWN / case.cif, **axes, **limits)
 

@@ -11,8 +11,9 @@ import torch
 
 from benchmarks.directions import Directions
 from benchmarks.mean_wave import correction, mean_transmission
+from benchmarks.reference_cases import CASES
 from benchmarks.reference_patterns import Diffuse, Elastic, Reference, _turned
-from benchmarks.references import CASES, diffuse_pair, elastic_table, make
+from benchmarks.references import diffuse_pair, elastic_table, make
 from benchmarks.slab import OPERATIONS, Cell, absorptive, elastic, wavelength
 from benchmarks.slices import Grid, corrections, intensities, planes, solid
 from benchmarks.vibrating import Vibrating, filled

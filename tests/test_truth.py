@@ -10,8 +10,8 @@ import pytest
 from benchmarks import truth
 from benchmarks.directions import Directions
 from benchmarks.exact import problem
+from benchmarks.reference_cases import CASES
 from benchmarks.reference_patterns import Elastic, Reference
-from benchmarks.references import CASES
 from benchmarks.slab import OPERATIONS
 from benchmarks.slab_shift import shifts
 from hybridfit.library.diffuse import without_diffuse

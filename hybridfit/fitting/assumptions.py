@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hybridfit.errors import InputError
 from hybridfit.thresholds import threshold
+
+if TYPE_CHECKING:
+    from hybridfit.library.library import Library
 
 # parts of an error bar: those of the data, then those of what is taken for granted
 COUNTING, MISFIT = "counting", "misfit"
@@ -56,11 +59,10 @@ class AssumptionSettings:
         "benchmarks.cameras",
     )
     library: float = threshold(
-        0.012,
+        0.02,
         "nm",
-        "what a library leaves out moves thickness so far: 95 % intervals then hold on multislice of SrTiO3 "
-        "and GaAs with exact recipes",
-        "benchmarks.truth",
+        "of libraries that do not say how far what they approximate moves a thickness: about that of SrTiO3",
+        "benchmarks.slab_shift",
     )
 
     most: float = threshold(
@@ -96,32 +98,41 @@ class Assumed:
 
 
 def checked_sigma(given: Any) -> dict[str, float]:
-    """Relative standard deviations of everything, with what a user says in place of the defaults.
+    """Standard deviations of everything, with what a user says in place of the defaults.
+
+    That of the library is missing unless a user gives it: libraries know it (`Library.approximation`).
 
     Raises
     ------
     InputError
         A name that there is not, or a value that is no standard deviation.
     """
-    out = {name: float(getattr(ASSUMED, name)) for name in PARTS}
+    usual = {name: float(getattr(ASSUMED, name)) for name in PARTS}
+    out = {name: value for name, value in usual.items() if name != LIBRARY}
     if given is None:
         return out
     if not isinstance(given, Mapping):
         raise InputError(f"sigma is {given!r}; give a dict of names, such as {{'debye_waller': 0.05}}")
     for name, value in given.items():
-        if name not in out:
-            raise InputError(f"unknown sigma {name!r}; there are {', '.join(out)}")
+        if name not in usual:
+            raise InputError(f"unknown sigma {name!r}; there are {', '.join(usual)}")
         if not isinstance(value, Real) or isinstance(value, bool) or not np.isfinite(float(value)):
             raise InputError(
-                f"sigma of {name} is {value!r}, not a number; give it {_in(name)}, such as {out[name]:g}"
+                f"sigma of {name} is {value!r}, not a number; give it {_in(name)}, such as {usual[name]:g}"
             )
         if not 0 <= float(value) <= ASSUMED.most:
             raise InputError(
                 f"sigma of {name} is {float(value):g}; give it {_in(name)}, 0 (exact) … {ASSUMED.most:g}, "
-                f"such as {out[name]:g}"
+                f"such as {usual[name]:g}"
             )
         out[name] = float(value)
     return out
+
+
+def sigma_of(library: Library, given: Mapping[str, float]) -> dict[str, float]:
+    """Standard deviations of everything, of a fit with a library; given ones are `checked_sigma`'s."""
+    own = library.approximation
+    return {LIBRARY: ASSUMED.library if own is None else own, **given}
 
 
 def _in(name: str) -> str:

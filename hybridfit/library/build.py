@@ -19,6 +19,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridfit.errors import RecipeError
+from hybridfit.library.approximation import APPROXIMATION, approximation
 from hybridfit.library.contents import ORDERS
 from hybridfit.library.crystals import StructuralChange, changes_of, checksum_of, crystals_at, order_of
 from hybridfit.library.diffuse import with_diffuse
@@ -119,6 +120,8 @@ def solve(
     q = directions @ (basis / sampling[:, None])
     counts = len(beams), stored
     coarser = max(len(fewer), stored), stored  # what slopes are solved with
+    radius = (recipe.semi_angle_max + recipe.tilt_max) / to_mrad
+    off = approximation(projection, every, counts, recipe.energy_kv, radius, thickness, device=device)
     beams = beams[:stored]
     hkl = beams @ projection.basis_hkl
     dataset = xr.Dataset(
@@ -154,6 +157,7 @@ def solve(
             "semi_angle_max_mrad": recipe.semi_angle_max,
             "tilt_max_mrad": recipe.tilt_max,
             "rotation_order": int(np.gcd.reduce(orders, axis=None)),
+            APPROXIMATION: off,
         },
     )
     if diffuse:

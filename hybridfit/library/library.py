@@ -16,6 +16,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from hybridfit.errors import LibraryError
+from hybridfit.library.approximation import APPROXIMATION
 from hybridfit.library.axes import (
     StructuralAxis,
     axes_of,
@@ -214,6 +215,15 @@ class Library:
     def rotation_order(self) -> int:
         """n of the n-fold axis of the projection: patterns are the same after 360°/n."""
         return int(self.dataset.attrs["rotation_order"])
+
+    @property
+    def approximation(self) -> float | None:
+        """How far what the library approximates moves a thickness, as a standard deviation (nm).
+
+        None of a library that does not say (`hybridfit.library.approximation`).
+        """
+        value = self.dataset.attrs.get(APPROXIMATION)
+        return None if value is None else float(value)
 
     @property
     def step(self) -> float:

@@ -151,4 +151,24 @@ class FileSettings:
     )
 
 
-BUILD, FILE = BuildSettings(), FileSettings()
+@dataclass(frozen=True)
+class ApproximationSettings:
+    """How it is measured how far what a library approximates moves a thickness."""
+
+    directions: int = threshold(
+        12, "directions", "with twice as many the answer changes by a tenth", "benchmarks.slab_shift"
+    )
+    thicknesses: int = threshold(14, "thicknesses", "from the thinnest to the thickest", "design")
+    thinnest: float = threshold(
+        6.0, "nm", "thinner crystals change by less, because little is diffracted", "benchmarks.slab_shift"
+    )
+    thickest: float = threshold(60.0, "nm", "thicker crystals are rarely looked at", "design")
+    cuts: tuple[float, ...] = threshold(
+        (0.125, 0.25, 0.375, 0.5),
+        "of the period",
+        "a crystal can end at any plane of atoms: an average over heights of the cut",
+        "design",
+    )
+
+
+BUILD, FILE, APPROXIMATION = BuildSettings(), FileSettings(), ApproximationSettings()

@@ -11,8 +11,13 @@ range.  They are compared with themselves at
     sampling   I_g interpolated between directions        with I_g solved,
     step       I_g interpolated between thicknesses       with I_g solved,
 
-and the cheapest that is within a tolerance of the brightest point of the pattern is taken.  Where the two
-longest g_max still differ by more, longer ones are tried, up to a limit; what is not reached by then is said
+and the cheapest that is within a tolerance of the brightest point of the pattern is taken.  Beams must also
+leave what a fit reads where it is,
+
+    I_g(fewer beams) − I_g ≈ δt ∂I_g/∂t + δτ·∂I_g/∂τ + f I_g,
+
+δt and δτ from least squares over all beams and directions at one thickness.  Where the two longest g_max
+still differ by more, longer ones are tried, up to a limit; what is not reached by then is said
 (`Convergence.reached`).
 
 Symbols: P pattern, I_g intensity of beam g, k scattering angle, τ tilt, t thickness, α semi-angle.
@@ -38,17 +43,35 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Progress = Callable[[float], None]
-
+Indices = NDArray[np.intp]
+STEP = 0.05  # nm and mrad, for slopes
 CUBIC_HALF = np.array([-1, 9, 9, -1]) / 16  # weights of four equidistant points, in their middle
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A value that was tried, and what it changes in the pattern, relative to its maximum."""
+    """A value that was tried, and what it changes.
+
+    Attributes
+    ----------
+    value : float
+    cost : str
+    error : float
+        In the pattern, relative to its maximum.
+    thickness, tilt : float, nm, mrad
+        How far it moves them, at the thickness where that is most; only numbers of beams are tried for it.
+    """
 
     value: float
     cost: str
     error: float
+    thickness: float = 0.0
+    tilt: float = 0.0
+
+    def good(self, settings: DesignSettings) -> bool:
+        """Whether nothing changes by more than the tolerances."""
+        moved = self.thickness <= settings.moved_thickness and self.tilt <= settings.moved_tilt
+        return moved and self.error <= settings.tolerance
 
 
 @dataclass(frozen=True)
@@ -63,12 +86,15 @@ class Convergence:
         What the chosen value still changes in the pattern, relative to its maximum: at most the tolerance, or
         it has not converged.
     converged : bool
+    moved : float, nm
+        How far the chosen value still moves the thickness.
     """
 
     value: float
     trials: tuple[Trial, ...]
     reached: float
     converged: bool
+    moved: float = 0.0
 
 
 class Points(NamedTuple):
@@ -114,8 +140,13 @@ class Points(NamedTuple):
         """The first n of them."""
         return self._replace(k=self.k[:n], tilt=self.tilt[:n])
 
-    def intensities(self, g_max: float, nodes: Array, weights: Array, thickness: Array) -> Array:
-        """P (thickness, points), from I_g at q + nodes (m, 2) mrad with weights (m,)."""
+    def solved(
+        self, g_max: float, nodes: Array, thickness: Array, *, follow: bool = False
+    ) -> tuple[Array, Indices, Indices]:
+        """I_g (thickness, beams, n, m) at q + nodes (m, 2) mrad, and of each q (n,) its point and beam.
+
+        Weak beams are folded as libraries do with `follow`, and on the axis otherwise, which is quicker.
+        """
         from hybridfit.physics import bloch, holz
 
         beams = self.projection.beams(g_max)
@@ -130,12 +161,35 @@ class Points(NamedTuple):
             solved = holz.intensities(tiled, where, thickness, keep=keep)
         else:
             matrix = bloch.DynamicalMatrix.of(self.projection, every, self.energy_kv).folded(len(beams))
+            matrix = matrix if follow else matrix.at(np.zeros(2))
             solved = bloch.beam_intensities(matrix, where, thickness, keep=keep)
-        solved = solved.reshape(len(thickness), keep, len(q), len(nodes))
-        own = solved[:, beam, np.arange(len(q))] @ weights
-        out = np.zeros((len(thickness), len(self.k)))
-        np.add.at(out.T, point, own.T)
+        table = np.asarray(solved, float).reshape(len(thickness), keep, len(q), len(nodes))
+        return table, point, beam
+
+    def intensities(self, g_max: float, nodes: Array, weights: Array, thickness: Array) -> Array:
+        """P (thickness, points), from I_g at q + nodes (m, 2) mrad with weights (m,)."""
+        solved, point, beam = self.solved(g_max, nodes, thickness)
+        return self._patterns(solved @ weights, point, beam)
+
+    def _patterns(self, table: Array, point: Indices, beam: Indices) -> Array:
+        """P (thickness, points) from I_g (thickness, beams, n)."""
+        out = np.zeros((len(table), len(self.k)))
+        np.add.at(out.T, point, table[:, beam, np.arange(len(beam))].T)
         return out
+
+    def whole(self, g_max: float, first: int) -> tuple[Array, Array]:
+        """P (thickness, points), and all I_g (thickness, beams, n) solved for its first beams."""
+        solved, point, beam = self.solved(g_max, np.zeros((1, 2)), self.thickness, follow=True)
+        return self._patterns(solved[..., 0], point, beam), solved[:, :, beam < first, 0]
+
+    def slopes(self, g_max: float, first: int) -> Array:
+        """∂I_g/∂t per nm and ∂I_g/∂τ per mrad of the same directions, (3, thickness, beams, n)."""
+        nodes = STEP * np.array([[0, 0], [1, 0], [0, 1]])
+        times = np.concatenate([self.thickness, self.thickness + STEP])
+        solved, _, beam = self.solved(g_max, nodes, times)
+        now, later = np.split(solved[:, :, beam < first], 2)
+        along = [later[..., 0] - now[..., 0], now[..., 1] - now[..., 0], now[..., 2] - now[..., 0]]
+        return np.stack(along) / STEP
 
     def exact(self, g_max: float, thickness: Array | None = None) -> Array:
         """P (thickness, points) as solved."""
@@ -188,6 +242,17 @@ def _off(found: Array, reference: Array) -> float:
     return off if np.isfinite(off) else np.inf  # a solve of too few beams may come to nothing
 
 
+def _moved(found: Array, known: Array, slopes: Array) -> tuple[float, float]:
+    """The largest δt (nm) and δτ (mrad) over the thicknesses."""
+    kept = min(found.shape[1], known.shape[1], slopes.shape[2])
+    moved = []
+    for i, (other, own) in enumerate(zip(found[:, :kept], known[:, :kept], strict=True)):
+        columns = np.stack([*slopes[:, i, :kept], own], axis=-1).reshape(-1, len(slopes) + 1)
+        moved.append(np.linalg.lstsq(columns, (other - own).ravel(), rcond=None)[0])
+    thickness, *tilt, _ = np.abs(moved).max(axis=0)
+    return float(thickness), float(max(tilt))
+
+
 def choose_beams(
     points: Points,
     ladder: tuple[Sequence[float], Sequence[float]],
@@ -196,27 +261,35 @@ def choose_beams(
 ) -> Convergence:
     """The shortest g_max (Å⁻¹) that changes nothing; `ladder` has those tried first and those after them."""
     first, later = ladder
-    values, patterns = list(first), []
+    values, found = list(first), []
+    common = len(points.projection.beams(first[0]))
     work = np.cumsum([float(len(points.projection.beams(g))) ** 2 for g in first])
     for i, g in enumerate(first):
-        patterns.append(points.exact(g))
+        found.append(points.whole(g, common))
         report(work[i] / work[-1])
+    slopes = points.slopes(first[-1 - len(first) // 4], common)
+
+    def trial(i: int) -> Trial:
+        """The i-th value against the last."""
+        cost = f"{len(points.projection.beams(values[i]))} beams"
+        moved = _moved(found[i][1], found[-1][1], slopes)
+        return Trial(values[i], cost, _off(found[i][0], found[-1][0]), *moved)
+
     # a single one has nothing to be compared with
     for g in later:
-        if len(patterns) > 1 and _off(patterns[-2], patterns[-1]) <= settings.tolerance:
+        if len(found) > 1 and trial(len(found) - 2).good(settings):
             break
         values.append(g)
-        patterns.append(points.exact(g))
+        found.append(points.whole(g, common))
         report(1.0)
-    trials = tuple(
-        Trial(g, f"{len(points.projection.beams(g))} beams", _off(p, patterns[-1]))
-        for g, p in zip(values, patterns, strict=True)
-    )
-    value = _cheapest(trials, settings.tolerance)
-    reached = trials[-2].error if len(trials) > 1 and value == values[-1] else _error_of(trials, value)
-    if len(trials) == 1:
-        reached = math.inf
-    return Convergence(value, trials, reached, reached <= settings.tolerance)
+    trials = tuple(trial(i) for i in range(len(values)))
+    value = _cheapest(trials, settings)
+    at = values.index(value)
+    # what is left of the last is at most what the one before it lacks
+    left = trials[-2] if len(trials) > 1 and at == len(trials) - 1 else trials[at]
+    converged = left.good(settings) and len(trials) > 1
+    reached = left.error if len(trials) > 1 else math.inf
+    return Convergence(value, trials, reached, converged, left.thickness)
 
 
 def choose_sampling(
@@ -268,13 +341,9 @@ def _last_of(trials: Sequence[Trial], settings: DesignSettings) -> Convergence:
     return Convergence(last.value, tuple(trials), last.error, last.error <= settings.tolerance)
 
 
-def _cheapest(trials: Sequence[Trial], tolerance: float) -> float:
+def _cheapest(trials: Sequence[Trial], settings: DesignSettings) -> float:
     """The first that is good, and all after it."""
     for i, trial in enumerate(trials):
-        if all(later.error <= tolerance for later in trials[i:]):
+        if all(later.good(settings) for later in trials[i:]):
             return trial.value
     return trials[-1].value
-
-
-def _error_of(trials: Sequence[Trial], value: float) -> float:
-    return next(trial.error for trial in trials if trial.value == value)

@@ -18,6 +18,7 @@ from hybridfit.library.grid import sampling_of, wedge
 from hybridfit.new.convergence import (
     Convergence,
     Points,
+    Trial,
     choose_beams,
     choose_sampling,
     choose_step,
@@ -90,7 +91,7 @@ class Design:
         }
         return [
             f"NOT CONVERGED: {name} = {each.value:g} still changes patterns by {_share(each.reached)} of "
-            f"their maximum ({self.tolerance:g} is asked for): {remedies[name]}."
+            f"their maximum ({self.tolerance:g} is asked for){_and_moves(each)}: {remedies[name]}."
             for name, each in self.converged.items()
             if not each.converged
         ]
@@ -289,12 +290,24 @@ def _why(chosen: Convergence) -> str:
     i = next(i for i, trial in enumerate(trials) if trial.value == chosen.value)
     best = trials[i]
     cost = f"{best.cost}, " if best.cost else ""
-    words = f"{cost}off by {_share(chosen.reached)}"
+    words = f"{cost}off by {_share(chosen.reached)}{_moves(best)}"
     if not chosen.converged:
         words = f"{cost}NOT CONVERGED, the last that was tried: still off by {_share(chosen.reached)}"
     if i:
-        words += f"; {trials[i - 1].value:g} by {trials[i - 1].error:.1g}"
+        words += f"; {trials[i - 1].value:g} by {trials[i - 1].error:.1g}{_moves(trials[i - 1])}"
     return words
+
+
+def _and_moves(chosen: Convergence) -> str:
+    """Of the thickness, where too few beams move it too far."""
+    if chosen.moved <= DESIGN.moved_thickness:
+        return ""
+    return f", and moves the thickness by {chosen.moved:.1g} nm ({DESIGN.moved_thickness:g} is asked for)"
+
+
+def _moves(trial: Trial) -> str:
+    """Of thickness, where it was looked at."""
+    return f" and {trial.thickness:.1g} nm" if trial.thickness else ""
 
 
 def _share(error: float) -> str:

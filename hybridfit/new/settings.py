@@ -18,6 +18,15 @@ class DesignSettings:
         "smaller changes of a pattern move no thickness: changes ten times as large move it by 0.05 nm",
         "benchmarks.accuracy",
     )
+    moved_thickness: float = threshold(
+        0.02,
+        "nm",
+        "fewer beams move the thickness by less; multislice agrees as well",
+        "benchmarks.slab_shift",
+    )
+    moved_tilt: float = threshold(
+        0.01, "mrad", "fewer beams move the tilt by less, a tenth of what frames tell", "design"
+    )
     beams: tuple[int, ...] = threshold(
         (20, 30, 45, 65, 95, 140, 200, 290),
         "beams",

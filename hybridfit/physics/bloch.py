@@ -189,6 +189,7 @@ def beam_intensities(
     dtype: torch.dtype = torch.complex64,
     levels: NDArray[np.complex128] | None = None,
     like: Array | None = None,
+    surface: NDArray[np.complex128] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.float32] | Array:
     """Beam intensities for every thickness, beam and direction.
@@ -208,6 +209,8 @@ def beam_intensities(
         `DynamicalMatrix.levels`, where they are known already.
     like : (d, 2) array, optional
         The same directions of a crystal that this one is a strained one of: both have the same tiles.
+    surface : (b, b) complex array, optional
+        E of a slab that is cut at some height (`physics.termination`); without it, of the mean crystal.
     progress : callable, optional
         Called with the fraction done.
 
@@ -236,6 +239,7 @@ def beam_intensities(
         dtype,
         levels,
         progress,
+        surface,
     )
     return out
 
@@ -273,6 +277,7 @@ def _solve(
     dtype: torch.dtype,
     levels: NDArray[np.complex128] | None,
     progress: Callable[[float], None] | None,
+    surface: NDArray[np.complex128] | None = None,
 ) -> None:
     """Hand the amplitudes (rows, keep, batch) of runs of thicknesses and batches of directions to `fill`."""
     q, like = directions
@@ -293,7 +298,10 @@ def _solve(
     batch_size = max(16, AMPLITUDES_PER_BATCH // len(matrix.g)) if where.type == "cpu" else 4096
     terms = max(2, *(coefficient.shape[1] for coefficient in series))
     workspace, shared, folded_at = torch.empty(0), None, None
-    done = 0
+    done, seen = 0, keep
+    if surface is not None:
+        seen, inside = len(matrix.g), torch.as_tensor(np.linalg.inv(surface)[:, :1]).to(where, dtype)
+        outside = torch.as_tensor(surface[:keep]).to(where, dtype)
     for batch, tile in _batches(like, batch_size, SOLVE.tile if follows else None):
         if shared is None or tile != folded_at:
             # twice the shifted and scaled matrix: T_{k+1} = 2X T_k − T_{k−1}
@@ -303,9 +311,13 @@ def _solve(
         if not done or diagonal.shape[1] != workspace.shape[2]:  # fresh pages cost more than the algebra
             workspace = torch.empty((terms, *diagonal.shape), dtype=dtype, device=where)
         psi = torch.zeros(diagonal.shape, dtype=dtype, device=where)
-        psi[0] = 1
+        if surface is None:
+            psi[0] = 1
+        else:
+            psi += inside
         for (rows, _), coefficient in zip(runs, series, strict=True):
-            psi_t, psi = propagate(psi, shared, diagonal, coefficient, workspace, keep)
+            psi_t, psi = propagate(psi, shared, diagonal, coefficient, workspace, seen)
+            psi_t = psi_t if surface is None else outside @ psi_t
             # an empty run of rows only carries the state on to the next segment
             fill(rows, batch, psi_t[: rows.stop - rows.start])
         done += len(batch)

@@ -34,6 +34,7 @@ from hybridfit.physics.settings import ZONES
 from hybridfit.physics.structure_factors import elastic_structure_factors
 
 Array = NDArray[np.float64]
+SAME = 1e-6  # of a reciprocal lattice vector
 AT_ONCE = 2e7  # reflections, 2 GB while they are sorted out
 
 
@@ -94,14 +95,43 @@ class HigherZones:
         ]
         return found
 
+    @property
+    def period(self) -> float:
+        """1/g_z of the lowest zone, Å; infinite where there is none."""
+        return 1 / min(zone.height for zone in self._zones) if self._zones else np.inf
+
+    def phase(self, n: NDArray[np.int64], height: float) -> NDArray[np.complex128]:
+        """S_g of reflections n (m, 2) for a slab that is cut at a height (Å): `physics.termination`.
+
+        Only of zones whose reflections lie above those of the zero-order zone: others do nothing to it to
+        first order.
+        """
+        total = np.zeros(len(n), complex)
+        for zone in self._zones:
+            if zone.first is None:
+                continue
+            indices = map(tuple, (zone.n + zone.first).tolist())
+            factor = dict(zip(indices, zone.factors, strict=True))
+            u, opposite = (
+                np.array([factor.get((a, b), 0.0) for a, b in (sign * n).tolist()]) for sign in (1, -1)
+            )
+            turn = np.exp(2j * np.pi * zone.height * height)
+            # Im{U e^{iφ}}: the coefficient of g, and the conjugate of that of −g
+            total += (u * turn - np.conj(opposite * turn)) / (2j * self._k * zone.height)
+        return total
+
 
 class _Zone(NamedTuple):
-    """Reflections of one zone: g_z, indices from one of them on, components in the plane, U_l."""
+    """Reflections of one zone: g_z, indices from one of them on, components in the plane, U_l.
+
+    `first` are indices of that one in the zero-order zone, None where the zone is shifted against it.
+    """
 
     height: float
     n: NDArray[np.int64]
     across: Array
     factors: NDArray[np.complex128]
+    first: NDArray[np.int64] | None
 
     def inside(self, q: Array, k: float, beyond: float) -> _Zone:
         """Those of which the opposites, in the zone below, are inside the Ewald sphere."""
@@ -137,5 +167,9 @@ def _zones(projection: Projection, k: float, energy_kv: float) -> list[_Zone]:
     for level in np.unique(levels):
         of = levels == level
         steps = (hkl[of] - hkl[of][0]) @ np.linalg.pinv(projection.basis_hkl.astype(float))
-        out.append(_Zone(float(g[of, 2].mean()), np.rint(steps).astype(np.int64), g[of, :2], factors[of]))
+        whole = g[of][0, :2] @ np.linalg.inv(projection.basis)
+        first = np.rint(whole).astype(np.int64)
+        above = bool(np.abs(whole - first).max() < SAME)
+        indices = np.rint(steps).astype(np.int64)
+        out.append(_Zone(float(g[of, 2].mean()), indices, g[of, :2], factors[of], first if above else None))
     return out

@@ -13,7 +13,8 @@ from hybridfit.library.recipe import Recipe
 from hybridfit.new.design import design
 from hybridfit.new.settings import DESIGN
 
-FEW = dataclasses.replace(DESIGN, beams=(9, 13, 21), most_beams=100, tolerance=0.03)
+LOOSE = {"tolerance": 0.03, "moved_thickness": 2.0, "moved_tilt": 0.5}
+FEW = dataclasses.replace(DESIGN, beams=(9, 13, 21), most_beams=100, **LOOSE)
 VALUES = {"energy_kv": 200.0, "semi_angle": 5.0, "tilt_max": 1.0, "thickness": (30.0, 50.0), "settings": FEW}
 TOLERANCE = FEW.tolerance
 
@@ -47,6 +48,18 @@ def test_beams_are_added_until_the_last_two_trials_agree(chosen):
     assert by_beams.converged and by_beams.reached <= TOLERANCE
     assert by_beams.trials[-3].error > TOLERANCE >= by_beams.trials[-2].error
     assert chosen.warnings() == []
+
+
+def test_beams_are_added_until_the_thickness_stays_where_it_is(crystals, chosen):
+    """Patterns that may change by as much as they like: a fit reads them, not an eye."""
+    by_beams = chosen.converged["g_max"]
+    assert by_beams.trials[0].thickness > 10 * by_beams.trials[-2].thickness > 0
+    strict = by_beams.trials[-2].thickness / 2
+    only = dataclasses.replace(FEW, tolerance=1.0, moved_thickness=strict, most_beams=60)
+    made = design(crystals["SrTiO3"], (0, 0, 1), **{**VALUES, "settings": only})
+    assert made.g_max > by_beams.trials[0].value
+    last = [t for t in made.converged["g_max"].trials if t.value >= made.g_max]
+    assert all(trial.thickness <= strict for trial in last)
 
 
 def test_what_has_not_converged_says_so_with_the_error_reached(crystals, tmp_path):

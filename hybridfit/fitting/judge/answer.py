@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridfit.fitting.assumptions import PARTS
+from hybridfit.fitting.assumptions import PARTS, sigma_of
 from hybridfit.fitting.camera_noise import CameraNoise
 from hybridfit.fitting.candidates import Candidate, canonical
 from hybridfit.fitting.judge.status import Verdict, in_another_orientation, judge, on_bound
@@ -95,7 +95,9 @@ def make_result(
     region, fit, own = best.region, best.fit, refiner.library
     bounded = on_bound(best, own, settings)
     told = _told(own, settings, fit)
-    known = marginalise(fit, settings.sigma, told, held=bool(bounded), settings=settings.refining)
+    known = marginalise(
+        fit, sigma_of(own, settings.sigma), told, held=bool(bounded), settings=settings.refining
+    )
     marginal, bounds = _canonical(known, fit.bounds, own.rotation_order)
     values, covariance, errors = marginal.values, marginal.covariance, marginal.errors
     verdict = judge(best, minima.rivals, bounded, doubt, settings)
