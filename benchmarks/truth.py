@@ -35,6 +35,7 @@ from benchmarks.multislice import errors
 from benchmarks.reference_cases import CASES, DATA, OWN, SHIPPED, Case
 from benchmarks.reference_patterns import Reference
 from benchmarks.references import reference
+from benchmarks.truth_table import ALL, summarise, summarise_silent
 from hybridfit import Candidate, Fitter, Library
 from hybridfit.fitting.assumptions import LIBRARY, PARTS
 from hybridfit.fitting.result import FitResult
@@ -64,12 +65,9 @@ SEMI_ANGLES = {"SrTiO3": (13.6, 19.1)}  # mrad; of others the largest
 ELECTRONS = (1e6, 1e8)
 SEEDS = {"tuning": 41, "reporting": 2041, "wrong B": 4041, "mean wave": 6041}
 SILENT = ("mean wave",)  # parts without noise
-FROM, TO = 8.0, 60.0  # nm: what the bars are for
 OWN_G_MAX = {"MgO": 3.2, "GaN": 3.1, "Au": 3.3}  # Å⁻¹, as `hybridfit new` chooses
 OWN_SAMPLING = 0.25
 BEYOND = 0.6  # mrad of tilt that a library has beyond the case
-LIGHT = 0.15, 0.06  # nm: bars of rms for heavy crystals and others
-HEAVY = ("Au",)
 
 Row = dict[str, Any]
 
@@ -242,58 +240,6 @@ def run(case: Case, part: str, every: int, *, g_max: float | None = None, scatte
     return rows
 
 
-def summarise(study: Study, label: str, rows: list[Row], *, bars: bool) -> None:
-    """Rows of the table for some fits."""
-    column = {key: np.array([row.get(key, np.nan) for row in rows]) for key in rows[0]}
-    inside = (column["true_thickness"] >= FROM) & (column["true_thickness"] <= TO)
-    t = column["thickness"][inside]
-    heavy, other = LIGHT
-    limit: Row = {"at_most": heavy if str(rows[0]["case"]) in HEAVY else other} if bars else {}
-    study.add(f"{label}: thickness error, rms of {len(t)}, 8–60 nm", np.sqrt((t**2).mean()), "nm", **limit)
-    study.add(f"{label}: thickness error, mean", t.mean(), "nm")
-    study.add(f"{label}: thickness error, worst", np.abs(t).max(), "nm")
-    tilt = np.stack([column["tilt_x"], column["tilt_y"]])[:, column["true_thickness"] > 12]
-    study.add(f"{label}: tilt component error above 12 nm, rms", np.sqrt((tilt**2).mean()), "mrad")
-    study.add(f"{label}: tilt component error above 12 nm, worst", np.abs(tilt).max(), "mrad")
-    for name, keys in (("thickness", ("thickness",)), ("tilt", ("tilt_x", "tilt_y"))):
-        error, stderr, half = (
-            np.concatenate([column[f"{key}{suffix}"] for key in keys])
-            for suffix in ("", "_stderr", "_half95")
-        )
-        study.add(f"{label}: 95 % intervals of {name} that hold", 100 * (np.abs(error) <= half).mean(), "%")
-        study.add(f"{label}: 68 % intervals of {name} that hold", 100 * (np.abs(error) <= stderr).mean(), "%")
-        pull = error / stderr
-        study.add(f"{label}: pull of {name}, mean", np.nanmean(pull), "")
-        study.add(f"{label}: pull of {name}, width", np.nanstd(pull), "")
-        wide = np.nanmean(half) / (1.96 * np.sqrt((error**2).mean()))
-        study.add(f"{label}: mean half-width of {name}'s 95 % interval", wide, "× 1.96 rms error")
-        if f"{keys[0]}_scatter" in column:
-            own = np.concatenate([column[f"{key}_scatter"] for key in keys])
-            study.add(f"{label}: the reference's own scatter of {name}, rms", np.sqrt(np.nanmean(own**2)), "")
-            study.add(
-                f"{label}: that scatter of {name}, of the stated error, median",
-                np.nanmedian(own / stderr),
-                "",
-                at_most=1 / 3,
-            )
-    if "b_offset" in column:
-        b, told = column["b_offset"], column["b_stderr"]
-        study.add(f"{label}: B that fits find, over the recipe's, mean", 1 + np.nanmean(b[inside]), "")
-        study.add(f"{label}: its stated error, median", np.nanmedian(told[inside]), "")
-    study.add(f"{label}: status converged", 100 * (column["status"] == "converged").mean(), "%")
-
-
-def summarise_silent(study: Study, label: str, rows: list[Row]) -> None:
-    """Rows of the table for fits without noise."""
-    inside = [row for row in rows if FROM <= row["true_thickness"] <= TO]
-    t = np.array([row["thickness"] for row in inside])
-    tilt = np.array([[row["tilt_x"], row["tilt_y"]] for row in inside])
-    study.add(f"{label}: thickness error, worst of {len(t)}, 8–60 nm", np.abs(t).max(), "nm", at_most=0.02)
-    study.add(f"{label}: thickness error, mean", t.mean(), "nm")
-    study.add(f"{label}: thickness error, rms", np.sqrt((t**2).mean()), "nm")
-    study.add(f"{label}: tilt component error, worst", np.abs(tilt).max(), "mrad", at_most=0.01)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study."""
     parser = new_parser(__doc__)
@@ -319,12 +265,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         own = run(CASES[name], part, every, g_max=options.g_max, scatter=not options.no_scatter)
         rows += own
         if part in SILENT:
-            summarise_silent(study, f"{part}, {name}", own)
+            summarise_silent(study, f"{part}, {name}", own, barred=bool(CASES[name].library))
         else:
-            summarise(study, f"{part}, {name}", own, bars=part == "reporting")
+            summarise(study, part, name, own)
             pooled.setdefault(part, []).extend(own)
     for part, own in pooled.items():
-        summarise(study, f"{part}, all", own, bars=False)
+        summarise(study, part, ALL, own)
     study.note(f"tuning: {', '.join(TUNING)}; reporting: {', '.join(REPORTING)}, of SrTiO3 other tilts")
     study.note(
         "a reference's own scatter: fits of each pair of configurations, over the root of their number"

@@ -5,41 +5,18 @@ from __future__ import annotations
 import errno
 import json
 import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
-from functools import partial
 
-import joblib
 import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
+from small_map import FEW, FIX, SEMI_ANGLE, mapped, status
 
-from hybridfit import Fitter, map_scan
+from hybridfit import map_scan
 from hybridfit.errors import InputError
 from hybridfit.flags import map_status
-from hybridfit.io import open_scan
-from hybridfit.network import training
-from hybridfit.network.state import Plan
 from hybridfit.scan.maps import fit_at, read_map
-from hybridfit.scan.positions import Positions
-from hybridfit.scan.settings import FirstPassSettings, MapSettings, WorkSettings
-
-SEMI_ANGLE = 9.0
-FIX = {"scale": 3.2, "rotation": 14.0}  # a camera that is known makes the searches of the tests quick
-# a first pass of four positions, blocks of one row
-FEW = {"first_pass": FirstPassSettings(sampled=4), "work": WorkSettings(block=5)}
-
-
-def mapped(scan, library, **options):
-    return map_scan(scan, library, semi_angle=SEMI_ANGLE, workers=1, **{"fix": FIX, **FEW, **options})
-
-
-def status(found, y, x):
-    return found["status"].attrs["flag_meanings"].split()[int(found["status"][y, x])]
+from hybridfit.scan.settings import MapSettings
 
 
 @pytest.fixture(scope="module")
@@ -190,91 +167,6 @@ def test_a_poor_position_is_mended_by_its_neighbours(scan, small_recipe, whole, 
     assert float(found["thickness"][1, 2]) == pytest.approx(float(whole[0]["thickness"][1, 2]), abs=0.03)
 
 
-SCRIPT = """
-import sys
-from hybridfit import map_scan
-from hybridfit.scan.settings import FirstPassSettings, WorkSettings
-
-if __name__ == "__main__":
-    map_scan(sys.argv[1], sys.argv[2], semi_angle=9.0, fix={"scale": 3.2, "rotation": 14.0},
-             first_pass=FirstPassSettings(sampled=4), work=WorkSettings(block=5),
-             output=sys.argv[3], workers=int(sys.argv[4]), progress=lambda r: print(r.stage, flush=True))
-"""
-
-
-@pytest.fixture
-def command(scan, small_recipe, tmp_path):
-    """Start a run of its own: command(workers) → process."""
-    script = tmp_path / "run.py"
-    script.write_text(textwrap.dedent(SCRIPT))
-    words = [sys.executable, str(script), str(scan), str(small_recipe), str(tmp_path / "map.nc")]
-    running = []
-
-    def start(workers: int) -> subprocess.Popen:
-        # a shell may have told its background jobs to ignore interrupts
-        listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-        process = subprocess.Popen(
-            [*words, str(workers)], stdout=subprocess.PIPE, text=True, preexec_fn=listening
-        )
-        running.append(process)
-        return process
-
-    yield start
-    for process in running:
-        process.kill()
-        process.wait()
-
-
-def test_a_killed_run_loses_nothing_but_the_block_in_hand(command, whole, tmp_path):
-    first = command(1)
-    assert first.stdout is not None
-    for line in first.stdout:
-        if line.startswith("positions"):
-            break
-    os.kill(first.pid, signal.SIGKILL)
-    first.wait()
-    kept = sorted(path.name for path in (tmp_path / "map.nc.parts").glob("rows-*.npz"))
-    assert kept and not (tmp_path / "map.nc").exists()
-    times = {name: (tmp_path / "map.nc.parts" / name).stat().st_mtime_ns for name in kept}
-    second = command(1)
-    assert second.stdout is not None
-    for _ in second.stdout:
-        still = {n: p.stat().st_mtime_ns for n in kept if (p := tmp_path / "map.nc.parts" / n).exists()}
-        assert still == {name: times[name] for name in still}
-    assert second.wait() == 0
-    assert_same(read_map(tmp_path / "map.nc"), whole[0])
-
-
-def test_a_killed_worker_costs_what_it_had_in_hand(command, whole, tmp_path):
-    run = command(2)
-    assert run.stdout is not None
-    next(iter(run.stdout))
-    victim, *_ = workers_of(run.pid)
-    os.kill(victim, signal.SIGKILL)
-    assert run.wait(timeout=250) == 0
-    assert not alive([victim])
-    assert_same(read_map(tmp_path / "map.nc"), whole[0])
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_run_that_is_ended_leaves_no_worker_and_goes_on(command, whole, tmp_path, number):
-    run = command(2)
-    assert run.stdout is not None
-    next(iter(run.stdout))
-    workers = workers_of(run.pid)
-    assert workers and alive(workers) == workers
-    os.kill(run.pid, number)
-    assert run.wait(timeout=100) != 0
-    deadline = time.monotonic() + 20  # five on a machine that has nothing else to do: benchmarks.kills
-    while (left := alive(workers)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not left and not (tmp_path / "map.nc").exists()
-    kept = list((tmp_path / "map.nc.parts").glob("*.npz"))
-    assert kept
-    assert command(1).wait(timeout=250) == 0
-    assert_same(read_map(tmp_path / "map.nc"), whole[0])
-
-
 def test_two_runs_cannot_make_one_map(scan, small_recipe, tmp_path):
     path = tmp_path / "map.nc"
     options = {"output": path, "roi": (0, 1, 0, 2)}
@@ -340,82 +232,3 @@ def test_settings_may_be_given_at_once(scan, small_recipe, whole):
     settings = MapSettings(SEMI_ANGLE, fix=FIX, **FEW)
     found = map_scan(scan, small_recipe, settings=settings, roi=(0, 1, 0, 2), workers=1)
     assert found["thickness"].values == pytest.approx(whole[0]["thickness"].values[:1, :2], abs=0.05)
-
-
-@pytest.fixture(scope="module")
-def network(small_library):
-    """A network that has seen next to nothing: what it says is poor."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "HELD_BACK", 16)
-        patch.setattr(training, "CALIBRATION", 16)
-        return training.train(small_library, Plan(samples=16, batch=8, pool=16))
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        dashboard_address=None,
-        host="127.0.0.1",
-        local_directory=tmp_path_factory.mktemp("dask"),
-    ) as cluster:
-        yield cluster
-
-
-def test_dask_workers_make_the_same_map(scan, small_recipe, whole, cluster):
-    options = {"semi_angle": SEMI_ANGLE, "fix": FIX, **FEW}
-    found = map_scan(scan, str(small_recipe), scheduler=cluster.scheduler_address, **options)
-    assert_same(found, whole[0])
-
-
-def test_a_backend_that_is_chosen_is_used_and_its_workers_ask_the_network(
-    scan, small_recipe, network, cluster
-):
-    options = {"fix": FIX, "network": network, "roi": (0, 1, 0, 2), **FEW}
-    here = mapped(scan, small_recipe, **options)
-    client = cluster.get_client()
-    with joblib.parallel_config("dask", client=client):
-        there = map_scan(scan, str(small_recipe), semi_angle=SEMI_ANGLE, **options)
-    client.close()
-    # other threads may round what a network says otherwise
-    np.testing.assert_array_equal(there["status"], here["status"])
-    np.testing.assert_allclose(there["thickness"], here["thickness"], atol=1e-3)
-
-
-def test_the_network_alone(scan, small_recipe, small_library, network):
-    """At every position the map says what the network says of the frame, and nothing else."""
-    found = mapped(scan, small_recipe, fix={}, method="cnn", network=network, roi=(0, 1, 0, 3))
-    fitter = Fitter(small_library, SEMI_ANGLE, method="cnn", network=network, workers=1)
-    frames = Positions(open_scan(scan)).frames([(0, x) for x in range(3)])
-    for x, frame in enumerate(frames):
-        alone = fitter.fit(frame)
-        assert status(found, 0, x) == alone.status.name
-        assert found["route"].attrs["flag_meanings"].split()[int(found["route"][0, x])] == "network"
-        for name in ("thickness", "tilt_x", "tilt_y", "scale", "rotation"):
-            # a batch may round otherwise than one frame
-            assert float(found[name][0, x]) == pytest.approx(alone[name].value, abs=1e-3), name
-
-
-def assert_same(found, expected):
-    """The same, bit for bit, but for where scan and library came from."""
-    skip = {"settings", "library_name", "run", "source"}
-    strip = [d.assign_attrs({key: "" for key in skip}) for d in (found, expected)]
-    xr.testing.assert_identical(*strip)
-
-
-def workers_of(pid: int) -> list[int]:
-    """The processes that do the work of a run."""
-    found = subprocess.run(
-        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True
-    )
-    lines = [line.split(maxsplit=1) for line in found.stdout.splitlines()]
-    return [int(number) for number, command in lines if "popen_loky" in command]
-
-
-def alive(pids: list[int]) -> list[int]:
-    """Those of some processes that have not ended."""
-    found = subprocess.run(["ps", "-o", "pid=,stat=", "-A"], capture_output=True, text=True)
-    there = {int(n) for n, state in (line.split() for line in found.stdout.splitlines()) if "Z" not in state}
-    return [pid for pid in pids if pid in there]
