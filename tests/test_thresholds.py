@@ -56,7 +56,10 @@ TECHNICAL = {
     "fitting/posterior/gain.py": {"GROUPS": "points of a quantile", "SAMPLED": "time"},
     "fitting/refine/least_squares.py": {"ROUNDING": "rounding of floating-point numbers"},
     "fitting/refine/noise.py": {"BINS": "points of a line fit"},
-    "fitting/judge/answer.py": {"NORMAL_95": "a quantile of the normal distribution"},
+    "fitting/judge/answer.py": {
+        "NORMAL_95": "a quantile of the normal distribution",
+        "UPPER": "what 95 % intervals are",
+    },
     "fitting/judge/network_answer.py": {"TAIL": "definition of a 95 % interval"},
     "fitting/judge/crystallinity.py": {"RINGS": "size of an array"},
     "scan/fields.py": {"REST_ENERGY_KV": "a constant of nature"},

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from hybridfit.fitting.assumptions import PARTS, sigma_of
 from hybridfit.fitting.camera_noise import CameraNoise
@@ -31,6 +32,7 @@ from hybridfit.pattern.averaging import SPREADS
 Array = NDArray[np.float64]
 
 NORMAL_95 = 1.96
+UPPER = 0.975  # of the distribution of an error, below the upper end of a 95 % interval
 VACUUM = "vacuum"
 WORDS = {
     "debye_waller": "Debye–Waller factors",
@@ -106,7 +108,7 @@ def make_result(
         error = None if name in bounded else errors.get(name)
         interval = None
         if error is not None:
-            error, interval = interval_of(name, value, error)
+            error, interval = interval_of(name, value, error, _freedom(name, error, marginal, fit))
         if name in own.structure:
             structure[name] = Parameter(value, error, interval, own.structure[name].unit)
         else:
@@ -162,17 +164,34 @@ def make_result(
     )
 
 
-def interval_of(name: str, value: float, error: float) -> tuple[float, tuple[float, float]]:
-    """Standard error and 95 % interval of a fitted parameter.
+def _freedom(name: str, error: float, marginal: Marginal, fit: Refinement) -> float:
+    """Degrees of freedom of a standard error.
+
+    Noise and misfit are estimated from as many independent pixels as the residual amounts to; what is taken
+    for granted has a known spread.  Their sum is Welch's and Satterthwaite's.
+    """
+    if marginal.honest is None or name not in marginal.names:
+        return np.inf
+    i = marginal.names.index(name)
+    estimated = float(marginal.honest[i, i])
+    own = max(fit.n_effective - len(fit.names), 1.0)
+    return own * max(error**2 / estimated, 1.0) ** 2 if estimated > 0 else np.inf
+
+
+def interval_of(
+    name: str, value: float, error: float, freedom: float = np.inf
+) -> tuple[float, tuple[float, float]]:
+    """Standard error and 95 % interval of a fitted parameter, by Student's t.
 
     A pattern depends on the square of a spread σ, so σ² is what has a Gaussian error, s = 2σ·error.  That
-    makes the interval √(σ² ± 1.96 s), which ends at 0, and the error √(σ² + s) − σ where σ is small.
+    makes the interval √(σ² ± t s), which ends at 0, and the error √(σ² + s) − σ where σ is small.
     """
+    wide = NORMAL_95 if np.isinf(freedom) else float(stdtrit(freedom, UPPER))
     if name in SPREADS:
         s = 2 * value * error
-        low, high = (float(np.sqrt(max(value**2 + side * NORMAL_95 * s, 0.0))) for side in (-1, 1))
+        low, high = (float(np.sqrt(max(value**2 + side * wide * s, 0.0))) for side in (-1, 1))
         return float(np.sqrt(value**2 + s) - value), (low, high)
-    reach = NORMAL_95 * error
+    reach = wide * error
     interval = value - reach, value + reach
     if name == VACUUM:
         return error, (max(interval[0], 0.0), interval[1])

@@ -159,6 +159,13 @@ def test_the_interval_of_a_spread_is_that_of_its_square():
     assert interval_of("vacuum", 0.01, 0.02)[1][0] == 0
 
 
+@pytest.mark.parametrize(("freedom", "factor"), [(5, 2.5706), (30, 2.0423), (1e4, 1.9602)])
+def test_few_pixels_make_wider_intervals(freedom, factor):
+    """Quantiles of Student's distribution, from its tables."""
+    _, (low, high) = interval_of("thickness", 40.0, 0.1, freedom)
+    assert (high - low) / 2 == pytest.approx(0.1 * factor, abs=1e-5)
+
+
 def test_the_score_is_the_drop_of_least_squares(plain, half_empty):
     """For a linear column the drop is what a fit with it would take away, to first order in the rest."""
     minima = plain.finder.find(make_frame(half_empty), [near()])
