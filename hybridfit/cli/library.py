@@ -88,6 +88,8 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE", help=LIBRARY_H
         table.add_row("crystal", f"{data.attrs['crystal']}, unit cell {data.attrs['formula']}")
         table.add_row("beams, directions", f"{data.sizes['beam']}, {data.sizes['direction']}")
         table.add_row("rotation symmetry", f"{library.rotation_order}-fold")
+        if library.approximation is not None:
+            table.add_row("thickness known to (nm)", f"{library.approximation:.2g}, by what it approximates")
         table.add_row("checksum", data.attrs["checksum"])
         library.close()
     thickness = values["thickness"]

@@ -47,7 +47,7 @@ Sigma = Annotated[
         metavar="NAME=VALUE",
         help="How well is known what the fit takes for granted: debye_waller (15% by default), "
         "energy (0.3%), semi_angle (1%), point_spread (10% of the light of a scintillator), "
-        "library (0.012 nm); 0 for exact.",
+        "library (nm, its own by default); 0 for exact.",
     ),
 ]
 Posterior = Annotated[

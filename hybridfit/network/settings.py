@@ -30,7 +30,7 @@ class WeightsSettings:
         (
             OtherPhysics(
                 Physics("c1c6ca107d2f8305ec7e4184d052a40c0d7222733125cb4622f26a62e9f39497", 3),
-                Physics("5d4689bc05dd8fa0ec22a787242a72c7acb0edaafd7400954135140b12557fbc", 5),
+                Physics("ed68d2708fa7e7ff84a292b8ec9c0aed5905dc0b57e82dfb3bd321fd66462c52", 5),
             ),
         ),
         "checksum and version",
