@@ -13,6 +13,11 @@ HALO = 4  # grid steps solved beyond the largest direction: interpolation reache
 SAME_LENGTH = 1e-4  # relative
 
 
+def largest_step(bases: NDArray, sampling: NDArray) -> float:
+    """The largest distance between neighbouring directions (mrad) on the grids of bases (…, 2, 2) mrad."""
+    return float(np.linalg.norm(bases / sampling[:, None], axis=-1).max())
+
+
 def sampling_of(basis: NDArray, symmetry: NDArray, largest: float) -> NDArray[np.int64]:
     """Grid steps per basis vector: at most `largest` apart, and a grid that the symmetry maps to itself."""
     n = np.ceil(np.linalg.norm(basis, axis=1) / largest - 1e-9).astype(np.int64)

@@ -30,9 +30,9 @@ from hybridfit.library.axes import (
 )
 from hybridfit.library.build import BEYOND_DISC, FOLDED, VERSION, Progress, StructuralChange, solve
 from hybridfit.library.diffuse import diffuse_of
-from hybridfit.library.grid import make_table
+from hybridfit.library.grid import largest_step, make_table
 from hybridfit.library.integrity import STORAGE, log
-from hybridfit.library.patterns import check_reach, compose_all
+from hybridfit.library.patterns import check_angle, check_reach, compose_all
 from hybridfit.library.recipe import Recipe, shipped_names
 from hybridfit.library.slopes import Slopes, slopes_of, without_slopes
 from hybridfit.library.store import cache_folder, read_dataset, write_dataset
@@ -218,26 +218,18 @@ class Library:
 
     @property
     def approximation(self) -> float | None:
-        """How far what the library approximates moves a thickness, as a standard deviation (nm).
-
-        None of a library that does not say (`hybridfit.library.approximation`).
-        """
+        """Standard deviation (nm) of a thickness for what is approximated; None if it does not say."""
         value = self.dataset.attrs.get(APPROXIMATION)
         return None if value is None else float(value)
 
     @property
     def step(self) -> float:
         """Largest distance between neighbouring directions (mrad): the softness of the aperture."""
-        steps = bases_of(self.dataset) / self.dataset.sampling.values[:, None]
-        return float(np.linalg.norm(steps, axis=2).max())
+        return largest_step(bases_of(self.dataset), self.dataset.sampling.values)
 
     def check_semi_angle(self, semi_angle: float) -> None:
         """Raise a LibraryError when patterns of this semi-angle (mrad) cannot be composed."""
-        if not 0 < semi_angle <= self.semi_angle_max:
-            raise LibraryError(
-                f"semi-angle {semi_angle:g} mrad is outside this library (above 0, at most "
-                f"{self.semi_angle_max:g} mrad); build one with semi_angle_max = {max(semi_angle, 1):g}"
-            )
+        check_angle(semi_angle, self.semi_angle_max)
 
     # ---------------------------------------------------------------- using it
 
@@ -380,7 +372,7 @@ class Library:
         LibraryError
             Outside the range of the library, or a structural parameter is left open.
         """
-        self.check_semi_angle(semi_angle)
+        check_angle(semi_angle, self.semi_angle_max)
         check_names(structure, self.structure)
         check_given(self.structure, structure)
         t, tx, ty = (np.atleast_1d(np.asarray(v, dtype=float)) for v in (thickness, tilt_x, tilt_y))
@@ -392,8 +384,7 @@ class Library:
         exact = {name: axis.checked(name, structure[name]) for name, axis in self.structure.items()}
         ranges = {name: (value, value) for name, value in exact.items()}
         window, widths = Library(without_slopes(self.dataset)), (half, largest)
-        window = window.window(middle, half_widths=widths, semi_angle=semi_angle, k_max=None, **ranges)
-        window = window.at(**exact)
+        window = window.window(middle, half_widths=widths, semi_angle=semi_angle, **ranges).at(**exact)
         table = window.table(k_max=float(np.sqrt(2) * np.abs(axis).max()), semi_angle=semi_angle)
         aperture = semi_angle, window.step / 2
         return compose_all(table, window.diffuse, (t, ty, tx), axis, aperture)

@@ -14,6 +14,15 @@ from hybridfit.pattern.expand import Table
 Array = NDArray[np.float64]
 
 
+def check_angle(semi_angle: float, largest: float) -> None:
+    """Raise a LibraryError where a library does not compose patterns of a semi-angle (mrad)."""
+    if not 0 < semi_angle <= largest:
+        raise LibraryError(
+            f"semi-angle {semi_angle:g} mrad is outside this library (above 0, at most {largest:g} mrad); "
+            f"build one with semi_angle_max = {max(semi_angle, 1):g}"
+        )
+
+
 def check_reach(
     thickness: Array, within: tuple[float, float], tilt: float, reach: float, semi_angle: float
 ) -> None:
