@@ -193,8 +193,7 @@ class Library:
     @property
     def thickness_range(self) -> tuple[float, float]:
         """Thinnest and thickest (nm)."""
-        thickness = self.dataset.thickness.values
-        return float(thickness[0]), float(thickness[-1])
+        return tuple(self.dataset.thickness.values[[0, -1]].tolist())
 
     @cached_property
     def structure(self) -> dict[str, StructuralAxis]:
@@ -380,11 +379,12 @@ class Library:
         check_reach(t, self.thickness_range, largest, self.tilt_max + self.semi_angle_max, semi_angle)
         extent = semi_angle + BEYOND_DISC
         axis = np.linspace(-extent, extent, 128) if k is None else np.asarray(k, dtype=float)
-        middle, half = (t.min() + t.max()) / 2, (t.max() - t.min()) / 2
+        middle, half = (t.min() + t.max()) / 2, np.ptp(t) / 2
         exact = {name: axis.checked(name, structure[name]) for name, axis in self.structure.items()}
         ranges = {name: (value, value) for name, value in exact.items()}
         window, widths = Library(without_slopes(self.dataset)), (half, largest)
-        window = window.window(middle, half_widths=widths, semi_angle=semi_angle, **ranges).at(**exact)
+        window = window.window(middle, half_widths=widths, semi_angle=semi_angle, k_max=None, **ranges)
+        window = window.at(**exact)
         table = window.table(k_max=float(np.sqrt(2) * np.abs(axis).max()), semi_angle=semi_angle)
         aperture = semi_angle, window.step / 2
         return compose_all(table, window.diffuse, (t, ty, tx), axis, aperture)
