@@ -3,7 +3,8 @@
 Every frame is made by the library's own physics, of a crystal whose Debye–Waller factors, an electron whose
 energy and a probe whose semi-angle are drawn from the priors of a fit.  It is fitted by the library at the
 nominal values: with the priors, and with every `sigma` 0.  Crystals are solved with few beams, the same for
-frame and fit; fits start near the truth.
+frame and fit; the diffuse part of a frame is interpolated between crystals of three Debye–Waller factors.
+Fits start near the truth.
 
 Frames that are done are kept in `benchmarks/data`, so that the study can be run in parts.
 
@@ -17,6 +18,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from hybridfit.fitting.assumptions import ASSUMED, LIBRARY
 from hybridfit.fitting.result import FitResult
 from hybridfit.library.build import VERSION
 from hybridfit.library.recipe import Recipe, ThicknessRange
+from hybridfit.pattern.diffuse import DiffuseTable
 from hybridfit.physics.crystal import Crystal
 from hybridfit.simulate.frame import simulate_frame
 
@@ -55,6 +58,7 @@ SOLVED: dict[str, Any] = {
     "parameters": {},
     "thickness": ThicknessRange(start=2.0, stop=62.0),
 }
+FACTORS = (0.7, 1.0, 1.4)  # times the Debye–Waller factors: of the diffuse part
 PRIORS = {"debye_waller": ASSUMED.debye_waller, "energy": ASSUMED.energy, "semi_angle": ASSUMED.semi_angle}
 # frames are approximated as the library is
 EXACT = {LIBRARY: 0.0}
@@ -65,14 +69,28 @@ WAYS: dict[str, dict[str, float]] = {
 
 
 @cache
-def nominal(name: str) -> Library:
-    """The library of the fits, in memory."""
+def nominal(name: str, factor: float = 1.0) -> Library:
+    """The library of the fits, in memory; of a crystal whose Debye–Waller factors are multiplied."""
     recipe = Recipe.shipped(name).model_copy(update=SOLVED)
+    DATA.mkdir(parents=True, exist_ok=True)
+    if factor != 1:
+        folder = DATA / "budget-crystals" / f"{name}-{factor:g}"
+        folder.mkdir(parents=True, exist_ok=True)
+        recipe = recipe.model_copy(update={"cif": warmer(recipe.cif, factor, folder)})
     path = DATA / f"budget-{name}-{recipe.checksum()[:12]}-v{VERSION}.nc"
     if not path.exists():
-        DATA.mkdir(parents=True, exist_ok=True)
-        Library.build(recipe).save(path)
+        Library.build(recipe, slopes=factor == 1).save(path)
     return Library(Library.open(path).dataset.load())
+
+
+def diffuse(name: str, factor: float) -> DiffuseTable:
+    """The diffuse part at a Debye–Waller factor: a parabola in its logarithm through three of them."""
+    tables = [nominal(name, each).diffuse for each in FACTORS]
+    x, at = np.log(FACTORS), np.log(factor)
+    weights = [np.prod([(at - x[j]) / (x[i] - x[j]) for j in range(len(x)) if j != i]) for i in range(len(x))]
+    blended = sum(w * t.intensity for w, t in zip(weights, tables, strict=True) if t is not None)
+    assert tables[0] is not None
+    return replace(tables[0], intensity=np.asarray(blended, np.float32))
 
 
 def drawn(name: str, i: int, seed: int) -> dict[str, Any]:
@@ -130,7 +148,8 @@ def frame_of(name: str, i: int, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
             "thickness": ThicknessRange(start=start, stop=start + 5.0),
         }
     )
-    library = Library.build(recipe, slopes=False, device="cpu")
+    library = Library.build(recipe, slopes=False, diffuse=False, device="cpu")
+    library = Library(library.dataset, diffuse=diffuse(name, by["debye_waller"]))
     image, truth = simulate_frame(
         library, semi_angle=SEMI_ANGLE * by["semi_angle"], shape=(128, 128), **values
     )
@@ -169,7 +188,9 @@ def _fit(
 def kept(name: str, frames: int, until: float, seed: int) -> list[dict[str, Row]]:
     """Fits of the first frames of a crystal: those of earlier runs, and new ones while there is time."""
     recipe = Recipe.shipped(name).model_copy(update=SOLVED)
-    key = hashlib.sha256(json.dumps([seed, PRIORS, recipe.checksum(), VERSION]).encode()).hexdigest()[:12]
+    key = hashlib.sha256(
+        json.dumps([seed, PRIORS, FACTORS, recipe.checksum(), VERSION]).encode()
+    ).hexdigest()[:12]
     path = DATA / f"budget-{name}-{key}.jsonl"
     DATA.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
