@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from benchmarks.common import Study, new_parser
 from benchmarks.errors import NAMES, Row, column, judged, rms
@@ -85,12 +86,16 @@ def nominal(name: str, factor: float = 1.0) -> Library:
 
 def diffuse(name: str, factor: float) -> DiffuseTable:
     """The diffuse part at a Debye–Waller factor: a parabola in its logarithm through three of them."""
-    tables = [nominal(name, each).diffuse for each in FACTORS]
+    tables = [table for each in FACTORS if (table := nominal(name, each).diffuse) is not None]
+    own = tables[FACTORS.index(1.0)]
+    times = own.step_nm * np.arange(len(own.intensity))
     x, at = np.log(FACTORS), np.log(factor)
-    weights = [np.prod([(at - x[j]) / (x[i] - x[j]) for j in range(len(x)) if j != i]) for i in range(len(x))]
-    blended = sum(w * t.intensity for w, t in zip(weights, tables, strict=True) if t is not None)
-    assert tables[0] is not None
-    return replace(tables[0], intensity=np.asarray(blended, np.float32))
+    blended = np.zeros(own.intensity.shape)
+    for i, table in enumerate(tables):
+        weight = np.prod([(at - x[j]) / (x[i] - x[j]) for j in range(len(x)) if j != i])
+        along = CubicSpline(table.step_nm * np.arange(len(table.intensity)), table.intensity)
+        blended += weight * along(np.minimum(times, along.x[-1]))
+    return replace(own, intensity=np.asarray(blended, np.float32))
 
 
 def drawn(name: str, i: int, seed: int) -> dict[str, Any]:

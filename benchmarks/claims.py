@@ -7,6 +7,7 @@ and their dose, and all rows of RESULTS.md that measure it; the best and the wor
 from __future__ import annotations
 
 from benchmarks.rows import LEAST, MOST, SMALLEST, TIME, Claim, Row, missed, rows_of, tidy
+from benchmarks.untuned_claims import UNTUNED
 
 BEGIN, END = "<!-- measured: written by benchmarks.results -->", "<!-- end of measured -->"
 # crystal, thickness and tilt of the frames that several claims share
@@ -18,50 +19,8 @@ MISLED_FAR = "converged, but off by more than 3 nm or 1 mrad"
 MISLED = "converged, but off by more than 1 nm or 0.3 mrad and by more than 3 standard errors"
 NM_MRAD = r"within 0\.5 nm and 0\.1 mrad"
 
-EXACT = "multislice with exact potentials"
-PHONONS = f"{EXACT} and phonons, 3–60 nm, other crystals and tilts than thresholds are set on"
-OTHER_B = f"{EXACT} and phonons, SrTiO3 that vibrates 30 % more or 25 % less than the recipe says"
-SILENT = f"{EXACT}, mean wave, 8–60 nm"
-
-
-def _truth(part: str, frames: str, dose: str) -> tuple[Claim, ...]:
-    """Errors of thickness and tilt in a part of `truth`."""
-    of = rf"{part}, (?P<where>.+)"
-    return (
-        Claim("thickness error, rms", frames, dose, {"truth": rf"{of}: thickness error, rms of .+"}, LEAST),
-        Claim("thickness error, mean", frames, dose, {"truth": rf"{of}: thickness error, mean"}, SMALLEST),
-        Claim("thickness error, worst", frames, dose, {"truth": rf"{of}: thickness error, worst.*"}, LEAST),
-        Claim(
-            "error of a tilt component, worst",
-            frames,
-            dose,
-            {"truth": rf"{of}: tilt component error(?: above 12 nm)?, worst"},
-            LEAST,
-        ),
-    )
-
-
-def _held(part: str, frames: str) -> tuple[Claim, ...]:
-    """Intervals in a part of `truth`, all fits counted."""
-    return tuple(
-        Claim(
-            f"{share} % intervals of thickness or tilt that hold",
-            frames,
-            "10⁶–10⁸",
-            {"truth": rf"{part}, (?P<where>.+: {share} % intervals of (thickness|tilt)) that hold"},
-            float(share),
-        )
-        for share in (95, 68)
-    )
-
-
 CLAIMS = (
-    # the present code, on data that nothing was tuned to
-    *_truth("reporting", PHONONS, "10⁶–10⁸"),
-    *_held("reporting", PHONONS),
-    *_truth("wrong B", OTHER_B, "10⁶–10⁸"),
-    *_held("wrong B", OTHER_B),
-    *_truth("mean wave", SILENT, "no noise"),
+    *UNTUNED,
     # how far answers are from the truth
     Claim(
         "fits within 0.5 nm and 0.1 mrad of the truth",

@@ -93,6 +93,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def approximation() -> Iterator[None]:
+    """Libraries of tests have few beams, and fit their own frames: they say that they are good ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hybridfit.library.build.approximation", lambda *_, **__: 0.012)
+        yield
+
+
 @pytest.fixture(scope="session")
 def crystals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """CIFs by name: CRYSTALS, and the shipped SrTiO3 and PbTiO3."""

@@ -29,6 +29,7 @@ KINDS = (
     "hybrid: within",
     "thickness error, ",
     "tilt component error",
+    "converged and wrong",
 )
 # but those of frames that thresholds are set on, of a remedy that is tried, of frames with nothing wrong, and
 # of studies of structural parameters
@@ -48,6 +49,10 @@ DOSES = {
     "table2": ("papers", "DOSES"),
     "cramer_rao": ("cramer_rao", "DOSES"),
     "truth": ("truth", "ELECTRONS"),
+    "budget": ("budget", "ELECTRONS"),
+    "few_electrons": ("few_electrons", "ELECTRONS"),
+    "averaging": ("averaging", "ELECTRONS"),
+    "cameras": ("cameras", "ELECTRONS"),
 }
 
 

@@ -123,7 +123,7 @@ def test_symmetry_makes_the_other_directions():
     assert len(directions.solved) < len(directions.index)
     numbers = {tuple(beam): i for i, beam in enumerate(table.beams.values)}
     wave = 1e3 * wavelength(200.0)
-    stack = solid(case.cell, 1.6, 200.0, corrected=True)
+    stack = solid(case.cell, 1.6, 200.0, slices=case.slices, corrected=True)
     n = int(case.cells_along()[-1])
     for d in range(0, len(directions.index), 7):
         q = directions.index[d] * directions.step / wave
@@ -253,7 +253,7 @@ def test_diffuse_intensity_is_averaged_over_the_aperture():
 
 
 def test_files_are_kept_and_not_made_again(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("benchmarks.references.DATA", tmp_path)
+    monkeypatch.setattr("benchmarks.reference_cases.DATA", tmp_path)
     case = replace(
         CASES["MgO"], semi_angle_max=4.0, tilt_max=1.0, thickest=4.0, step_mrad=2.0, supercell=8.0, band=1.5,
         vibrating_band=1.5,

@@ -74,6 +74,7 @@ def a_library(structure=None, *, thickness=(1.0, 60.0), order=4) -> Any:
         tilt_max=3.0,
         semi_angle_max=14.0,
         rotation_order=order,
+        approximation=0.012,
         structure=structure or {},
         dataset=SimpleNamespace(attrs=attrs),
     )
