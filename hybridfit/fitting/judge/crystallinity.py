@@ -109,4 +109,4 @@ def crystallinity(
     power = float(m @ m)
     if power <= 1e-12 * float(model @ model):
         return 0.0, np.inf
-    return float(m @ e) / power, float(np.sqrt((m**2) @ noise)) / power
+    return float(m @ e) / power, float(np.sqrt((m**2) @ np.maximum(noise, 0))) / power
