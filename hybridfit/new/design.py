@@ -49,6 +49,7 @@ class Design:
     beams, directions, gigabytes : what is stored
     converged : by name (g_max, sampling, step), the `Convergence` of each
     tolerance : largest change of a pattern that counts as none, relative to its maximum
+    moved_thickness : largest shift of the thickness by fewer beams that counts as none, nm
     """
 
     cif: Path
@@ -69,6 +70,7 @@ class Design:
     converged: dict[str, Convergence]
     holz: bool = False
     tolerance: float = DESIGN.tolerance
+    moved_thickness: float = DESIGN.moved_thickness
 
     def reasons(self) -> dict[str, str]:
         """What was decided and why, by the name of the recipe's value."""
@@ -91,7 +93,8 @@ class Design:
         }
         return [
             f"NOT CONVERGED: {name} = {each.value:g} still changes patterns by {_share(each.reached)} of "
-            f"their maximum ({self.tolerance:g} is asked for){_and_moves(each)}: {remedies[name]}."
+            f"their maximum ({self.tolerance:g} is asked for)"
+            f"{_and_moves(each, self.moved_thickness)}: {remedies[name]}."
             for name, each in self.converged.items()
             if not each.converged
         ]
@@ -216,6 +219,7 @@ def design(
         converged={"g_max": beams, "sampling": sampling, "step": step},
         holz=holz,
         tolerance=settings.tolerance,
+        moved_thickness=settings.moved_thickness,
     )
 
 
@@ -298,11 +302,11 @@ def _why(chosen: Convergence) -> str:
     return words
 
 
-def _and_moves(chosen: Convergence) -> str:
-    """Of the thickness, where too few beams move it too far."""
-    if chosen.moved <= DESIGN.moved_thickness:
+def _and_moves(chosen: Convergence, most: float) -> str:
+    """Of the thickness, where too few beams move it too far (nm)."""
+    if chosen.moved <= most:
         return ""
-    return f", and moves the thickness by {chosen.moved:.1g} nm ({DESIGN.moved_thickness:g} is asked for)"
+    return f", and moves the thickness by {chosen.moved:.2g} nm ({most:g} is asked for)"
 
 
 def _moves(trial: Trial) -> str:

@@ -27,6 +27,7 @@ def cif(crystals, tmp_path):
 def small(monkeypatch):
     """Few beams, few frames, next to no training."""
     few = {"beams": (9, 21), "most_beams": 21, "samplings": (0.6,), "tolerance": 1.0}
+    few |= {"moved_thickness": 100.0, "moved_tilt": 10.0}
     monkeypatch.setattr(settings, "DESIGN", replace(settings.DESIGN, **few))
     tried = replace(settings.TRYOUT, frames=1, frames_alone=2, size=96)
     for module in (settings, tryout):
