@@ -51,8 +51,6 @@ DOSES = {
     "truth": ("truth", "ELECTRONS"),
     "budget": ("budget", "ELECTRONS"),
     "few_electrons": ("few_electrons", "ELECTRONS"),
-    "averaging": ("averaging", "ELECTRONS"),
-    "cameras": ("cameras", "ELECTRONS"),
 }
 
 
