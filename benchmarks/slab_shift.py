@@ -55,6 +55,9 @@ class Slab:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.cell = Cell.of(recipe.cif, recipe.zone, recipe.in_plane or (1, 0, 0))
+        places = np.unique(np.round(self.cell.positions, 3) % 1, axis=0)
+        if len(places) < len(self.cell.positions):
+            raise ValueError("atoms that share a site are not independent, as the exact mean wave takes them")
         self.cells = np.unique(np.rint(10 * THICKNESS / self.cell.height).astype(int))
         self.thickness = self.cells * self.cell.height / 10
         self.to_mrad = 1e3 * wavelength(recipe.energy_kv)
