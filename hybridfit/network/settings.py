@@ -35,8 +35,8 @@ class WeightsSettings:
         ),
         "checksum and version",
         "the shipped SrTiO3 network was trained on g_max 2.3 Å⁻¹, without higher Laue zones and diffuse "
-        "electrons; on 60 frames of this library size, centre and tilt (1 mrad) are right in 100 %, rotation "
-        "(2°) and thickness (3 nm) in 98.3 %",
+        "electrons; on 60 frames of this library (g_max 2.5 Å⁻¹) size, centre and tilt (1 mrad) are right in "
+        "100 %, rotation (2°) and thickness (3 nm) in 98.3 %",
         "benchmarks.hybrid",
     )
     semi_angle_room: float = threshold(
