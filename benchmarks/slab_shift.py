@@ -1,4 +1,4 @@
-"""How far too few beams, and where a crystal is cut, move a thickness: seconds a crystal.
+"""How far too few beams, and where a crystal is cut, move a thickness: a minute a crystal.
 
 Intensities I_g(q; t) of mean waves at random directions are compared with multislice of the same slab
 (`benchmarks.slices`).  To first order the difference is
