@@ -11,7 +11,9 @@ An answer is wrong if it is off by more than 3 stated errors and more than 1 nm 
 from its truth, of two from both of them.  Thresholds may be set on frames of TUNING_SEED only; the study
 reports on those of SEED.
 
-Run with: python -m benchmarks.averaging [--frames N] [--seed S] [--kinds …] [--quick]
+Run with: python -m benchmarks.averaging [--frames N] [--seed S] [--kinds …] [--resume] [--quick]
+
+Every row is kept as soon as it is there; with --resume a run that was stopped goes on from there.
 """
 
 from __future__ import annotations
@@ -23,11 +25,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 
-from benchmarks.common import Study, cores, new_parser
-from benchmarks.errors import NAMES, Row, column, judged, rms, statuses
+from benchmarks.common import Study, new_parser
+from benchmarks.errors import NAMES, Row, column, judged, rms, share, statuses
 from benchmarks.few_electrons import smooth
+from benchmarks.kept import add_options, kept_fits
 from hybridfit import Fitter, Library, make_frame
 from hybridfit.errors import HybridfitError
 from hybridfit.pattern.averaging import bare_disc
@@ -228,11 +230,6 @@ def fitted(kind: str, i: int, seed: int) -> Row:
 # ---------------------------------------------------------------- table
 
 
-def share(part: int | float, of: int | float) -> float:
-    """Percentage; NaN of nothing."""
-    return 100 * part / of if of else float("nan")
-
-
 def report(study: Study, kind: str, rows: list[Row]) -> None:
     """The rows of one kind of frames."""
     words = KINDS[kind]
@@ -272,7 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--correct", type=int, help=f"correct frames; {CORRECT}, quick: {QUICK_FRAMES}")
     parser.add_argument("--seed", type=int, default=SEED, help=f"{SEED}; for tuning: {TUNING_SEED}")
     parser.add_argument("--kinds", nargs="*", default=[*KINDS], choices=[*KINDS], help="which frames")
-    parser.add_argument("--workers", type=int, default=cores())
+    add_options(parser)
     options = parser.parse_args(arguments)
     study = Study("averaging", quick=options.quick)
     n = options.frames or (QUICK_FRAMES if options.quick else FRAMES)
@@ -281,7 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = [(kind, i, options.seed) for kind in options.kinds for i in range(counts[kind])]
     from benchmarks import averaging as own  # by its name: workers cannot find what __main__ keeps
 
-    rows: list[Row] = Parallel(n_jobs=options.workers)(delayed(own.fitted)(*each) for each in wanted)
+    rows = kept_fits(study, own.fitted, wanted, options.workers, options.resume)
     for kind in options.kinds:
         report(study, kind, [row for row in rows if row["kind"] == kind])
     bad = [row for row in rows if row["kind"] in BAD]

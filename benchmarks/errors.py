@@ -78,3 +78,8 @@ def statuses(rows: Sequence[Row]) -> dict[str, int]:
     known = [*(status.name for status in Status), REFUSED]
     counts = {name: sum(row["status"] == name for row in rows) for name in known}
     return {name: count for name, count in counts.items() if count}
+
+
+def share(part: int | float, of: int | float) -> float:
+    """Percentage; NaN of nothing."""
+    return 100 * part / of if of else float("nan")

@@ -13,21 +13,18 @@ Every row is kept as soon as it is there; with --resume a run that was stopped g
 
 from __future__ import annotations
 
-import contextlib
-import json
 import sys
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from scipy import special
 
-from benchmarks.common import Study, cores, new_parser
-from benchmarks.errors import NAMES, Row, column, judged, statuses
+from benchmarks.common import Study, new_parser
+from benchmarks.errors import NAMES, Row, column, judged, share, statuses
+from benchmarks.kept import add_options, kept_fits
 from hybridfit import Fitter, Library, make_frame, simulate_frame
 from hybridfit.errors import HybridfitError
 from hybridfit.fitting.candidates import tilt_distance
@@ -137,23 +134,7 @@ def _mode(mode: Any, truth: dict[str, Any], order: int) -> dict[str, Any]:
     return {"odds": mode.odds, "right": bool(right), "thickness": at["thickness"], "off": off, "away": away}
 
 
-def kept_rows(path: Path) -> dict[tuple[str, int, int], Row]:
-    """The rows of a run that was stopped, by kind, number and seed; a line that is cut off does not count."""
-    out: dict[tuple[str, int, int], Row] = {}
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(ValueError):
-                (kind, i, seed), row = json.loads(line)
-                out[kind, i, seed] = row
-    return out
-
-
 # ---------------------------------------------------------------- table
-
-
-def share(part: int | float, of: int | float) -> float:
-    """Percentage; NaN of nothing."""
-    return 100 * part / of if of else float("nan")
 
 
 def report(study: Study, kind: str, rows: list[Row]) -> None:
@@ -197,8 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--smooth", type=int, help=f"discs, and as many blobs; {SMOOTH}, or fewer if quick")
     parser.add_argument("--seed", type=int, default=SEED, help=f"{SEED}; for tuning: {TUNING_SEED}")
     parser.add_argument("--kinds", nargs="*", default=[*KINDS, "disc", "blob"], help="which frames")
-    parser.add_argument("--workers", type=int, default=cores())
-    parser.add_argument("--resume", action="store_true", help="go on with the rows of a run that was stopped")
+    add_options(parser)
     options = parser.parse_args(arguments)
     study = Study("few_electrons", quick=options.quick)
     n = options.frames or (QUICK_FRAMES if options.quick else FRAMES)
@@ -213,20 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = [(kind, i, options.seed) for kind in options.kinds for i in range(counts[kind])]
     from benchmarks import few_electrons as own  # by its name: workers cannot find what __main__ keeps
 
-    kept = study.path(".rows.jsonl")
-    done = kept_rows(kept) if options.resume else {}
-    left = [each for each in wanted if each not in done]
-    fits = Parallel(n_jobs=options.workers, return_as="generator")(
-        delayed(own.fitted)(*each) for each in left
-    )
-    with kept.open("a" if options.resume else "w", encoding="utf-8") as file:
-        for each, row in zip(left, fits, strict=True):
-            # as JSON has it, so that a resumed run has the same rows
-            text = json.dumps([each, row], default=float)
-            done[each] = json.loads(text)[1]
-            file.write(text + "\n")
-            file.flush()
-    rows: list[Row] = [done[each] for each in wanted]
+    rows = kept_fits(study, own.fitted, wanted, options.workers, options.resume)
     for kind in KINDS:
         if of_kind := [row for row in rows if row["kind"] == kind]:
             report(study, kind, of_kind)

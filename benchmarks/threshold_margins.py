@@ -86,6 +86,7 @@ OBSERVED = (
     Observed(JUDGE, "crystalline", False, NO_CRYSTAL),
     Observed(JUDGE, "seen", False, ()),
     Observed(JUDGE, "seen", False, (), NO_CRYSTAL, BELOW),
+    Observed(JUDGE, "beyond_round", False, NO_CRYSTAL),
     Observed(JUDGE, "hole", True, ("noise",)),
     Observed(JUDGE, "suspicious", True, ("another semi-angle",)),
     Observed(JUDGE, "semi_angle_gain", True, ("another semi-angle",)),

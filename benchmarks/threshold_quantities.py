@@ -37,6 +37,7 @@ from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.judge.network_answer import network_result
 from hybridfit.fitting.judge.semi_angle import other_semi_angle, semi_angle_gain
 from hybridfit.fitting.judge.status import (
+    beyond_round,
     crystal_share,
     explained_variance,
     how_much_deeper,
@@ -113,6 +114,7 @@ def _judged(fitter: Fitter, shown: Shown) -> Row:
         grain=structure.frame / structure.deviation,
         crystalline=share,
         seen=share / error,
+        beyond_round=float(np.sqrt(max(beyond_round(best), 0.0))),
         hole=negative_background(best),
         suspicious=left,
         semi_angle_gain=gain,

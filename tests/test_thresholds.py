@@ -33,6 +33,11 @@ ALL = [each for settings in CLASSES for each in thresholds_of(settings)]
 TECHNICAL = {
     "fitting/seed/network.py": {"CHUNK": "memory"},
     "fitting/refine/spread.py": {"NEAR": "shifts by distance", "FAR": "shifts by distance"},
+    "fitting/judge/roundness.py": {
+        "KNOTS": "finer than a rim",
+        "SHAPE": "number of parameters",
+        "STEPS": "ends a descent",
+    },
     "fitting/search/full.py": {"TEMPLATE_VERSION": "names files"},
     "fitting/search/rings.py": {"LEAST_POWER": "against division by zero"},
     "fitting/search/templates.py": {

@@ -46,6 +46,13 @@ class JudgeSettings:
         "this share of structure must differ by so much from 0, and from `crystalline`, to count",
         "design",
     )
+    beyond_round: float = threshold(
+        6.0,
+        "standard deviations",
+        "a crystal must explain so much more than the best round pattern: of a hundred thousand crystals one"
+        " explains noise by 5",
+        "benchmarks.few_electrons",
+    )
     hole: float = threshold(
         0.3, "of the pattern's range", "a background that is negative by more is none", "design"
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hybridfit.fitting.candidates import Candidate, tilt_distance
 from hybridfit.fitting.judge.crystallinity import Structure, crystallinity, structure_along_rings
+from hybridfit.fitting.judge.roundness import round_pattern
 from hybridfit.fitting.judge.settings import JudgeSettings
 from hybridfit.fitting.limits import LIMITS
 from hybridfit.fitting.refine.refiner import Minimum
@@ -84,6 +85,8 @@ def judge(
     if share + limits.seen * error < limits.crystalline:
         said = f"{max(share, 0):.0%} of the crystal's structure is there: vacuum, or amorphous"
         return Verdict(Status.poor_match, said)
+    if beyond_round(best) < limits.beyond_round**2:
+        return Verdict(Status.poor_match, "a round pattern without a crystal explains it as well")
     left = unexplained(best, limits)
     if left > limits.structure_left:
         most = limits.structure_left
@@ -179,6 +182,23 @@ def crystal_share(minimum: Minimum) -> tuple[float, float]:
     return crystallinity(
         region.image[region.mask], fit.model, radius, noise, region.factor / fit.values["scale"]
     )
+
+
+def beyond_round(minimum: Minimum) -> float:
+    """How much deeper a refinement is than a round pattern, less what either follows of the noise: χ²."""
+    region, fit = minimum.region, minimum.fit
+    row, col = np.nonzero(region.mask)
+    x0, y0 = region.origin
+    weights = 1 / fit.noise.variance(fit.model)
+    found = round_pattern(
+        region.image[region.mask],
+        weights,
+        (x0 - fit.values["centre_x"]) / region.factor + col,
+        (y0 - fit.values["centre_y"]) / region.factor + row,
+    )
+    excess = found.sum_of_squares / float(weights @ fit.residual**2) - 1
+    followed = found.numbers - len(fit.names) - len(fit.coefficients)
+    return (excess + followed / len(row)) * fit.n_effective
 
 
 def _structure(minimum: Minimum) -> dict[str, float]:

@@ -27,6 +27,7 @@ from hybridfit.fitting.judge.settings import JUDGE
 from hybridfit.fitting.judge.status import (
     Verdict,
     better,
+    beyond_round,
     crystal_share,
     explained_variance,
     holds,
@@ -86,6 +87,10 @@ def structure_left(made):
     made.residual = made.residual + 0.6 * PETALS
 
 
+def few_pixels_differ(made):
+    made.n_effective = 1e-3
+
+
 def hole(made):
     made.coefficients = (made.coefficients[0], 0.0, -40.0, 0.0)
 
@@ -101,6 +106,7 @@ FAULTS = [
     (misfit, Status.poor_match, "of the pattern's variance, at most 6% is usual"),
     (no_structure, Status.poor_match, "no structure of a crystal stands out of the noise"),
     (little_structure, Status.poor_match, "40% of the crystal's structure is there: vacuum, or amorphous"),
+    (few_pixels_differ, Status.poor_match, "a round pattern without a crystal explains it as well"),
     (structure_left, Status.poor_match, "of the structure is left, at most 18% is usual"),
     ("another semi-angle is better", Status.poor_match, "another semi-angle is better"),
     (hole, Status.poor_match, "it takes a background that is negative by"),
@@ -550,3 +556,14 @@ def test_of_two_alike_the_later_one_is_taken_unless_it_leaves_more(status):
             assert better(before, after, 1.005) is (before if earlier else after)
     only = a_result(Status.failed)
     assert better(None, only, 1.005) is only
+
+
+def test_a_displaced_blob_is_no_crystal():
+    # its slopes about the centre of the fit are what a tilt of a crystal would explain
+    blob = np.zeros(MASK.shape)
+    row, col = np.indices(MASK.shape) - 30.0
+    blob[:] = 100 * np.exp(-((row - 1.5) ** 2 + (col + 2.0) ** 2) / 400)
+    made = Made(data=blob[MASK] + WHITE, model=blob[MASK])
+    assert crystal_share(made.minimum())[0] == pytest.approx(1, abs=0.01)
+    assert verdict(made.minimum()).status is Status.poor_match
+    assert beyond_round(made.minimum()) < JUDGE.beyond_round**2 < beyond_round(a_minimum())

@@ -1,0 +1,114 @@
+"""What a round pattern without any crystal explains of a frame, beside what the fit does.
+
+Vacuum, an amorphous film and a blob have patterns that depend on the distance from their centre alone,
+
+    λ(r) = Σ_j c_j h_j(ρ),      ρ = |A(r − r₀)|,
+
+h_j being hat functions half a pixel apart (a rim is narrower than a pixel), r₀ and the ellipticity of A
+free.  A crystal that fits such a frame has its centre elsewhere, so that its tilt explains the slopes that
+are left: structure along rings about *its* centre is no evidence.  Evidence is that it explains more than
+the best λ.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import solveh_banded
+
+Array = NDArray[np.float64]
+
+KNOTS = 2  # a pixel
+STEPS = 6
+SHAPE = 4  # numbers: the centre and the ellipticity
+
+
+class Round(NamedTuple):
+    """The best round pattern: its weighted sum of squares, and of how many numbers it is."""
+
+    sum_of_squares: float
+    numbers: int
+
+
+def round_pattern(data: Array, weights: Array, x: Array, y: Array) -> Round:
+    """The round pattern nearest to a frame.
+
+    Parameters
+    ----------
+    data, weights : (n,) arrays
+        Frame, and one over the variance of its pixels.
+    x, y : (n,) arrays
+        Where the pixels are (pixels), from about the centre of the pattern.
+    """
+    at = np.zeros(SHAPE)
+    x, y = KNOTS * x, KNOTS * y
+    best = _profile(data, weights, x, y, at)
+    for _ in range(STEPS):
+        step = best.step
+        for damping in (1.0, 0.3, 0.1):
+            trial = _profile(data, weights, x, y, at + damping * step)
+            if trial.sum_of_squares < best.sum_of_squares:
+                break
+        else:
+            break
+        gain = best.sum_of_squares - trial.sum_of_squares
+        at, best = at + damping * step, trial
+        if gain < 0.1:
+            break
+    return Round(best.sum_of_squares, best.numbers)
+
+
+class _Profile(NamedTuple):
+    sum_of_squares: float
+    step: Array
+    numbers: int
+
+
+def _profile(data: Array, weights: Array, x: Array, y: Array, at: Array) -> _Profile:
+    """The best profile about a centre, and the Gauss–Newton step of centre and ellipticity."""
+    u, v = x - at[0], y - at[1]
+    a, b = at[2], at[3]  # A = 1 + ½ (a, b; b, −a)
+    p, q = u + (a * u + b * v) / 2, v + (b * u - a * v) / 2
+    r = np.hypot(p, q)
+    knot = r.astype(np.int64)
+    count = int(knot.max()) + 2
+    share = r - knot
+
+    def moment(values: Array) -> Array:
+        return np.bincount(knot, values, count)
+
+    here, there = weights * (1 - share), weights * share
+    diagonal = moment(here * (1 - share))
+    diagonal[1:] += moment(there * share)[:-1]
+    beside = moment(here * share)[:-1]
+    floor = 1e-9 * float(diagonal.max())
+    band = np.zeros((2, count))
+    band[0, 1:], band[1] = beside, diagonal + floor  # a knot without pixels
+
+    def fitted(values: Array) -> Array:
+        """Coefficients of the hats nearest to values."""
+        target = moment(here * values)
+        target[1:] += moment(there * values)[:-1]
+        return np.asarray(solveh_banded(band, target))
+
+    def at_pixels(c: Array) -> Array:
+        return np.asarray(c[knot] * (1 - share) + c[knot + 1] * share)
+
+    c = fitted(data)
+    left = data - at_pixels(c)
+    slope = (c[knot + 1] - c[knot]) / np.maximum(r, 1e-9)
+    gradient = np.stack(
+        [
+            -slope * (p * (1 + a / 2) + q * b / 2),
+            -slope * (p * b / 2 + q * (1 - a / 2)),
+            slope * (p * u - q * v) / 2,
+            slope * (p * v + q * u) / 2,
+        ]
+    )
+    gradient = np.array([g - at_pixels(fitted(g)) for g in gradient])
+    weighted = gradient * weights
+    step = np.linalg.pinv(weighted @ gradient.T, rcond=1e-10, hermitian=True) @ (weighted @ left)
+    numbers = int((diagonal > 1e3 * floor).sum()) + SHAPE
+    return _Profile(float((weights * left**2).sum()), step, numbers)
