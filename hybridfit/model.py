@@ -60,6 +60,11 @@ def sigma_of_variance(variance: float) -> tuple[float, float]:
     return of_variance(variance, MODEL.narrowest_blur)
 
 
+def divisions(pixel: float, fine_pixel: float) -> int:
+    """Into how many fine pixels a pixel is divided along a side; widths in mrad."""
+    return min(int(np.ceil(pixel / fine_pixel)), MODEL.oversampling_most)
+
+
 class Composed(NamedTuple):
     """A pattern at points: k (2, n) in mrad, rows as of `pattern.compose` (·, n), and the camera.
 
@@ -131,7 +136,7 @@ class ForwardModel:
         self.background = background
         self.per_nm = per_nm if background == "uniform-per-nm" else 0.0
         self.semi_angle = semi_angle
-        self.oversampling = min(int(np.ceil(pixel / camera.scale / fine_pixel)), MODEL.oversampling_most)
+        self.oversampling = divisions(pixel / camera.scale, fine_pixel)
         self._fine = pixel / self.oversampling  # px of the frame
         # the edge of the aperture is as soft as the library's grid, or as fine pixels if they are wider
         self.half_edge = max(library.step, MODEL.edge_width * self._fine / camera.scale) / 2
@@ -145,8 +150,8 @@ class ForwardModel:
             origin=origin,
             pixel=pixel,
         )
-        self._raster = raster = make(oversampling=self.oversampling)
-        self._undivided, self.pixel = make, pixel
+        self.raster = raster = make(oversampling=self.oversampling)
+        self.undivided, self.pixel = make, pixel
         distance = np.hypot(raster.col - camera.centre_x, raster.row - camera.centre_y)
         # room for a scale and a centre that a fit may move
         self._k_max = 1.03 * float(distance.max(initial=0.0)) / camera.scale + 0.5
@@ -159,8 +164,8 @@ class ForwardModel:
             self._table = library.table(k_max=self._k_max, semi_angle=radius)
         self.thickness_range = library.thickness_range
         self._reach = library.tilt_max + library.semi_angle_max
-        self._diffuse = library.diffuse
-        self._slopes = partial(library.slopes, k_max=self._k_max, semi_angle=radius)
+        self.diffuse = library.diffuse
+        self.slopes = partial(library.slopes, k_max=self._k_max, semi_angle=radius)
         self._energy_kv = float(library.dataset.attrs["energy_kv"])
         self._last: tuple[dict[str, float], Composed] | None = None
         self.parameters = (*PARAMETERS, *library.structure)
@@ -184,16 +189,16 @@ class ForwardModel:
         """
         t = values["thickness"]
         k, partials, camera, averaging = self._composed_at(values, 2 if len(names) else 1)
-        sigma, sigma_slopes = self._kernel(values["blur"], camera.scale)
+        sigma, sigma_slopes = self.kernel_of(values["blur"], camera.scale)
         structural = self._structural(k, values, names)
-        k_fit = to_angles(self._raster.pixel_col, self._raster.pixel_row, camera)
+        k_fit = to_angles(self.raster.pixel_col, self.raster.pixel_row, camera)
         components, along_x, along_y = bg.basis(self.background, k_fit, self.semi_angle)
         columns = np.empty((1 + len(components), self.n_pixels))
         columns[1:] = components
         fixed = np.full(self.n_pixels, self.per_nm * t)
         if not len(names):
-            columns[0] = self._raster.record(partials[0], sigma)
-            if self._diffuse is not None:
+            columns[0] = self.raster.record(partials[0], sigma)
+            if self.diffuse is not None:
                 columns[0] += self._diffuse_at(k_fit, values).value
             return Columns(columns, fixed)
         direct = {
@@ -214,11 +219,11 @@ class ForwardModel:
             by_sigma = nothing
             for i in range(begin, end):
                 if i == 0:
-                    columns[0] = self._raster.record(partials[0], sigma)
+                    columns[0] = self.raster.record(partials[0], sigma)
                 elif i == 1 and widens:
-                    by_sigma = self._raster.record_slope(partials[0], sigma)
+                    by_sigma = self.raster.record_slope(partials[0], sigma)
                 elif i > 1 and names[i - 2] != "blur":
-                    slopes[i - 2] = self._raster.record(direct[names[i - 2]], sigma)
+                    slopes[i - 2] = self.raster.record(direct[names[i - 2]], sigma)
             return by_sigma
 
         by_sigma = self._pool.shares(blurred, 2 + len(names))[0]
@@ -230,7 +235,7 @@ class ForwardModel:
                 slopes[i] += by_sigma * sigma_slopes[name]
             elif name == "thickness":
                 fixed_slopes[i] = self.per_nm
-        if self._diffuse is not None:
+        if self.diffuse is not None:
             found = self._diffuse_at(k_fit, values)
             columns[0] += found.value
             along = found.slopes(chain(k_fit, found.slopes_k[0], found.slopes_k[1], camera), CAMERA)
@@ -241,11 +246,15 @@ class ForwardModel:
         background = (k_fit, along_x, along_y)
         return Columns(columns, fixed, tuple(names), slopes, fixed_slopes, background, camera)
 
+    def pattern(self, values: Mapping[str, float]) -> Array:
+        """(n,): the pattern's column at values that are not gone on from."""
+        return self.evaluate(values).columns[0]
+
     def _diffuse_at(self, k: Array, values: Mapping[str, float]) -> Image:
         """The thermal diffuse part at the pixels k, of the share that is not vacuum."""
-        assert self._diffuse is not None
+        assert self.diffuse is not None
         tilt = values["tilt_x"], values["tilt_y"]
-        found = self._diffuse.at(k, values["thickness"], tilt, values["semi_angle"])
+        found = self.diffuse.at(k, values["thickness"], tilt, values["semi_angle"])
         return found.times(1 - values.get("vacuum", 0.0))
 
     def assumption_slopes(self, values: Mapping[str, float]) -> dict[str, Array]:
@@ -263,11 +272,11 @@ class ForwardModel:
         assert slopes is not None
         along = {name: values[name] * slope for name, slope in zip(names, slopes, strict=True)}
         out = {"semi_angle": along["semi_angle"]}
-        found = self._slopes()
+        found = self.slopes()
         if found is None:
             return out
         # these slopes are known to a few per cent: undivided pixels will do
-        raster = self._raster if self.oversampling == 1 else self._undivided(oversampling=1)
+        raster = self.raster if self.oversampling == 1 else self.undivided(oversampling=1)
         camera = Camera(*(values[name] for name in CAMERA))
         k = to_angles(raster.col, raster.row, camera)
         own = [*found.values]
@@ -277,11 +286,11 @@ class ForwardModel:
             return np.stack([found.blend(name, t, values) for name in (own * 2)[:2]], axis=-1)
 
         rows = self._composed(k, table, self._over_thickness(both, values)[0], values)[0]
-        sigma, _ = self._kernel(values["blur"], camera.scale, self.pixel / raster.oversampling)
+        sigma, _ = self.kernel_of(values["blur"], camera.scale, self.pixel / raster.oversampling)
         for name, row in zip(own, (0, 5), strict=False):  # the second lane is where ∂I/∂t is otherwise
             out[name] = raster.record(rows[row], sigma)
-        if self._diffuse is not None and "debye_waller" in out:
-            pixels = to_angles(self._raster.pixel_col, self._raster.pixel_row, camera)
+        if self.diffuse is not None and "debye_waller" in out:
+            pixels = to_angles(self.raster.pixel_col, self.raster.pixel_row, camera)
             out["debye_waller"] += MODEL.diffuse_growth * self._diffuse_at(pixels, values).value
         if "energy" in out:
             rest = REST_ENERGY_KV / (self._energy_kv + 2 * REST_ENERGY_KV)
@@ -293,7 +302,7 @@ class ForwardModel:
         if lanes == 2 and self._last is not None and self._last[0] == values:
             return self._last[1]
         camera = Camera(*(values[name] for name in CAMERA))
-        k = to_angles(self._raster.col, self._raster.row, camera)
+        k = to_angles(self.raster.col, self.raster.row, camera)
         table = self._table if self._stack is None else self._stack.at(values)
         blend, wider = self._over_thickness(self._at_thickness(values, lanes), values)
         rows, by_tilt = self._composed(k, table, blend, values)
@@ -381,11 +390,16 @@ class ForwardModel:
         moved = float(np.hypot(*(up.beam_xy - down.beam_xy).T).max()) / 2
         return step * min(1.0, MODEL.moved * self.half_edge / moved) if moved > 0 else step
 
-    def _kernel(self, blur: float, scale: float, fine: float | None = None) -> tuple[float, dict[str, float]]:
-        """σ (fine pixels) of the kernel, and its derivatives along blur and scale."""
+    def kernel_of(
+        self, blur: float, scale: float, fine: float | None = None, half_edge: float | None = None
+    ) -> tuple[float, dict[str, float]]:
+        """σ (fine pixels) of the kernel, and its derivatives along blur and scale.
+
+        fine (px of the frame) and half_edge (mrad) are those of the model if they are not given.
+        """
         fine = self._fine if fine is None else fine
         per_mrad = scale / fine
-        edge = EDGE_VARIANCE * (2 * self.half_edge) ** 2
+        edge = EDGE_VARIANCE * (2 * (half_edge or self.half_edge)) ** 2
         sigma, slope = sigma_of_variance(PIXEL_VARIANCE + (blur**2 - edge) * per_mrad**2)
         return sigma, {
             "blur": slope * 2 * blur * per_mrad**2,

@@ -115,7 +115,7 @@ def test_equals_the_plain_model(model, small_library, mask, seed):
 
 def test_the_edge_is_as_soft_as_the_grid_or_a_fine_pixel(small_library, mask):
     coarse = ForwardModel(small_library, mask, CAMERA, semi_angle=SEMI_ANGLE, fine_pixel=0.6)
-    fine = ForwardModel(small_library, mask, CAMERA._replace(scale=4.0), semi_angle=SEMI_ANGLE)
+    fine = ForwardModel(small_library, mask, CAMERA._replace(scale=5.0), semi_angle=SEMI_ANGLE)
     assert coarse.half_edge == MODEL.edge_width / CAMERA.scale / 2
     assert fine.half_edge == small_library.step / 2
 

@@ -37,6 +37,7 @@ TECHNICAL = {
         "KNOTS": "finer than a rim",
         "SHAPE": "number of parameters",
         "STEPS": "ends a descent",
+        "HOPE": "ends a descent",
     },
     "fitting/search/full.py": {"TEMPLATE_VERSION": "names files"},
     "fitting/search/rings.py": {"LEAST_POWER": "against division by zero"},

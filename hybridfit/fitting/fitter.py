@@ -14,6 +14,7 @@ other until an answer holds:
     library match       without a network of the library: the disc by a network of another crystal,
                         thickness, tilt and rotation from all library points
     full search         all library points with many cameras; also where no attempt holds
+                        in a map: with the camera that all positions share
     few electrons       where counting statistics decide: every minimum of the library, and its odds
 """
 
@@ -40,6 +41,7 @@ from hybridfit.fitting.judge.averaging import VACUUM, Averaged
 from hybridfit.fitting.judge.modes import modes_of_minima
 from hybridfit.fitting.judge.semi_angle import other_semi_angle
 from hybridfit.fitting.judge.status import better, holds
+from hybridfit.fitting.known import KnownFrames
 from hybridfit.fitting.posterior.route import FewElectrons
 from hybridfit.fitting.refine.minima import Finder
 from hybridfit.fitting.refine.refiner import Refiner, is_thin
@@ -79,6 +81,9 @@ class Fitter:
     progress : callable(stage, fraction), optional
     seeded : bool
         Frames come with their seeds, to `fit_seeded` and `fit_near`: no network is loaded.
+    shared : bool
+        Many frames will come, of one camera: where the settings hold scale, rotation and distortion, patterns
+        are combined from images that all of them share.
     settings : FitSettings, optional
         What is asked of a fit; options replace its fields.
     options : fields of `FitSettings`
@@ -112,6 +117,7 @@ class Fitter:
         workers: int | None = None,
         progress: Progress | None = None,
         seeded: bool = False,
+        shared: bool = False,
         settings: FitSettings | None = None,
         **options: Unpack[FitOptions],
     ) -> None:
@@ -143,7 +149,7 @@ class Fitter:
         alone = none and asked_for == "hybrid" and not self._placed
         self.method = "lsf" if none and not alone else asked_for
         self._remark = f"No network comes with this library at {self.semi_angle:g} mrad." if alone else ""
-        make = partial(Refiner, settings=self._inside, pool=Pool(self.workers))
+        make = partial(Refiner, settings=self._inside, pool=Pool(self.workers), shared=shared)
         self.refiner = make(self.reference)
         shares = self.settings.refining.structural_starts
         self.finder = Finder(make_variants(self._seen, fix, make, shares), self.progress)
@@ -154,6 +160,7 @@ class Fitter:
         self.attempts = Attempts(self._seen, self.reference, self._inside, self.workers, self.progress)
         if alone:
             self.attempts.match_with_shipped_network()
+        self.known = KnownFrames(self.reference, self._inside, shared and not self.library.structure)
         self.few = FewElectrons(
             self._seen, self.refiner, self.attempts, self.seeder, self.method, self._remark
         )
@@ -250,6 +257,11 @@ class Fitter:
 
                 return self._outward(network_result(self.refiner, frame, seed, clock))
             return self._outward(self._settle(frame, self.attempts.seeded(frame, seed, clock), clock))
+
+    def fit_matched(self, frame: Frame, attempt: Attempt) -> FitResult:
+        """Refine what `known.match` of this fitter found for a frame."""
+        with self._lock:
+            return self._outward(self._settle(frame, [attempt], Clock()))
 
     def fit_near(self, frame: Frame | ArrayLike, candidates: Sequence[Candidate]) -> FitResult:
         """Search and refine around candidates within 3 nm and 1 mrad, from a neighbouring pattern for one.

@@ -53,3 +53,22 @@ def _kernel_variance(sigma: float) -> tuple[float, float]:
     weights, slopes = gaussian_weights(sigma)
     square = (np.arange(len(weights)) - len(weights) // 2) ** 2
     return float(square @ weights), float(square @ slopes)
+
+
+@kernel
+def moved_weights(sigma, shift):
+    """(3, 2n + 1) array: w_i of a Gaussian that is moved, and its derivatives along the shift and σ.
+
+    What was at fine pixel j comes to j + shift, so w_i = w(i + shift) for i = −n … n; σ and shift in px.
+    """
+    n = int(np.ceil(REACH * sigma + abs(shift))) + 1
+    out = np.zeros((3, 2 * n + 1))
+    for i in range(-n, n + 1):
+        for side in (-0.5, 0.5):
+            x = (i + shift + side) / (np.sqrt(2.0) * sigma)
+            sign = 1.0 if side > 0 else -1.0
+            density = np.exp(-x * x) / np.sqrt(np.pi)
+            out[0, i + n] += sign * erf(x) / 2
+            out[1, i + n] += sign * density / (np.sqrt(2.0) * sigma)
+            out[2, i + n] -= sign * x * density / sigma
+    return out

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridfit.pattern.blur import gaussian_weights
+from hybridfit.pattern.blur import gaussian_weights, moved_weights
 from hybridfit.pattern.jit import kernel
 
 Array = NDArray[np.float64]
@@ -59,6 +59,91 @@ def reduce_rows(image, weights, s):
     return out
 
 
+@kernel
+def add_scaled(total, source, factor):
+    """total += factor · source."""
+    for i in range(total.size):
+        total[i] += factor * source[i]
+
+
+@kernel
+def columns_of(image, weights, s, out):
+    """`reduce_columns` of a float32 image into out, with weights of any shift."""
+    n = (weights.size - s) // 2
+    for r in range(out.shape[0]):
+        out[r] = 0
+        for i in range(max(0, n - s * r), min(weights.size, image.shape[0] + n - s * r)):
+            add_scaled(out[r], image[s * r + i - n], np.float32(weights[i]))
+
+
+@kernel
+def rows_of(image, weights, s, pixels, out):
+    """out += `reduce_rows` of an image at flat pixels, with weights of any shift.
+
+    image : (s, rows, cols) float32
+        Fine pixels that are s apart lie side by side.
+    """
+    n, rows, cols = (weights.size - s) // 2, image.shape[1], image.shape[2]
+    reduced = np.zeros((rows, cols), np.float32)
+    for i in range(weights.size):
+        w, step, j = np.float32(weights[i]), (i - n) // s, (i - n) % s
+        low, high = max(0, -step), min(cols, cols - step)
+        if low < high:
+            for r in range(rows):
+                add_scaled(reduced[r, low:high], image[j, r, low + step : high + step], w)
+    flat = reduced.ravel()
+    for p in range(pixels.size):
+        out[p] += flat[pixels[p]]
+
+
+@kernel
+def side_by_side(image, out):
+    """out (s, rows, cols) from an image (rows, s·cols): fine pixels that are s apart side by side."""
+    s = out.shape[0]
+    for r in range(out.shape[1]):
+        for c in range(out.shape[2]):
+            for j in range(s):
+                out[j, r, c] = image[r, s * c + j]
+
+
+@kernel
+def record_moved(images, points, shape, s, along_rows, along_columns, pixels, out):
+    """What pixels record of a pattern that a shift has moved, with all its derivatives.
+
+    Parameters
+    ----------
+    images : (4, n) float32
+        P and its derivatives along t, τx, τy at the points.
+    points : (n,) int64
+        Where they are on the fine grid of this shape.
+    s : int
+        Fine pixels in a pixel.
+    along_rows, along_columns : (3, ·) arrays
+        Weights with their derivatives along the shift and the blur, for both axes.
+    pixels : (m,) int64
+    out : (7, m) float64
+        P, and its derivatives along t, τx, τy, both shifts (col, row), and the blur (fine pixels).
+    """
+    image = np.zeros(shape, np.float32)
+    flat = image.ravel()
+    half = np.empty((shape[0] // s, shape[1]), np.float32)
+    apart = np.empty((s, shape[0] // s, shape[1] // s), np.float32)
+    out[:] = 0
+    for i in range(4):
+        for p in range(points.size):
+            flat[points[p]] = images[i, p]
+        columns_of(image, along_columns[0], s, half)
+        side_by_side(half, apart)
+        rows_of(apart, along_rows[0], s, pixels, out[i])
+        if i == 0:
+            rows_of(apart, along_rows[1], s, pixels, out[4])
+            rows_of(apart, along_rows[2], s, pixels, out[6])
+            for which, row in ((1, 5), (2, 6)):
+                columns_of(image, along_columns[which], s, half)
+                side_by_side(half, apart)
+                rows_of(apart, along_rows[0], s, pixels, out[row])
+
+
 class Raster:
     """The points that the compared pixels need, and the way from values there to the pixels.
 
@@ -81,6 +166,10 @@ class Raster:
         Of the points.
     pixel_col, pixel_row : (pixels,) arrays, px of the frame
         Centres of the compared pixels.
+    points : (n,) int array
+        Where the points are on the fine grid, flat; its shape is `shape`.
+    pixels : (pixels,) int array
+        Where the compared pixels are, flat, on the grid of pixels.
     """
 
     def __init__(
@@ -104,10 +193,10 @@ class Raster:
         mask, near, row, col = mask[rows, cols], near[rows, cols], row[rows], col[cols]
         at = np.nonzero(mask)
         self.pixel_row, self.pixel_col = row[at[0]], col[at[1]]
-        self._pixels = np.flatnonzero(mask)
+        self.pixels = np.flatnonzero(mask)
         fine = np.repeat(np.repeat(near, s, axis=0), s, axis=1)
-        self._shape = fine.shape
-        self._points = np.flatnonzero(fine)
+        self.shape = fine.shape
+        self.points = np.flatnonzero(fine)
         within = pixel * ((np.arange(s) + 0.5) / s - 0.5)
         fine_row, fine_col = ((v[:, None] + within).ravel() for v in (row, col))
         at = np.nonzero(fine)
@@ -115,23 +204,46 @@ class Raster:
 
     def image(self, values: Array) -> Array:
         """Values at the points (n,) on the fine grid, 0 elsewhere."""
-        image = np.zeros(self._shape)
-        image.ravel()[self._points] = values
+        image = np.zeros(self.shape)
+        image.ravel()[self.points] = values
         return image
 
-    def record(self, values: Array, sigma: float) -> Array:
-        """The compared pixels of values at the points (n,), blurred by a Gaussian of σ fine pixels."""
+    def record(self, values: Array, sigma: float, shift: tuple[float, float] | None = None) -> Array:
+        """The compared pixels of values at the points (n,), blurred by a Gaussian of σ fine pixels.
+
+        shift (col, row), in fine pixels, moves the pattern.
+        """
+        if shift is not None:
+            along_rows, along_columns = (
+                mean_weights(moved_weights(sigma, d), self.oversampling)[0] for d in shift
+            )
+            return self._reduced(self.image(values), along_columns, along_rows)
         w = mean_weights(gaussian_weights(sigma), self.oversampling)
         return self._reduced(self.image(values), w[0], w[0])
+
+    def undivided(self, values: Array) -> Array:
+        """The compared pixels of values at the points (n,) of a raster whose pixels are not divided."""
+        return np.asarray(self.image(values).ravel()[self.pixels])
 
     def record_slope(self, values: Array, sigma: float) -> Array:
         """∂ record(values, σ)/∂σ."""
         w, image = mean_weights(gaussian_weights(sigma), self.oversampling), self.image(values)
         return self._reduced(image, w[1], w[0]) + self._reduced(image, w[0], w[1])
 
+    def record_moved(self, images: NDArray[np.float32], sigma: float, shift: tuple[float, float]) -> Array:
+        """(7, pixels): P, ∂P/∂t, ∂P/∂τx, ∂P/∂τy, and along shift (col, row) and blur, in fine pixels.
+
+        images are (4, n), the first four of these at the points; shift moves the pattern.
+        """
+        s = self.oversampling
+        along_rows, along_columns = (mean_weights(moved_weights(sigma, d), s) for d in shift)
+        out = np.empty((7, self.pixels.size))
+        record_moved(images, self.points, self.shape, s, along_rows, along_columns, self.pixels, out)
+        return out
+
     def _reduced(self, image: Array, along_columns: Array, along_rows: Array) -> Array:
         s = self.oversampling
-        return reduce_rows(reduce_columns(image, along_columns, s), along_rows, s).ravel()[self._pixels]
+        return reduce_rows(reduce_columns(image, along_columns, s), along_rows, s).ravel()[self.pixels]
 
 
 def _extent(any_in: NDArray[np.bool_], pad: int) -> slice:

@@ -10,10 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from hybridfit.scan.fields import robust_plane
 from hybridfit.scan.positions import At
 from hybridfit.scan.rows import COLUMN, STATUSES, Rows
 from hybridfit.scan.settings import FIRST_PASS, FirstPassSettings
+
+Array = NDArray[np.float64]
 
 
 def sampled(shape: tuple[int, int], count: int) -> tuple[At, ...]:
@@ -24,6 +28,30 @@ def sampled(shape: tuple[int, int], count: int) -> tuple[At, ...]:
     ys = np.unique(((np.arange(rows) + 0.5) * ny / rows).astype(int))
     xs = np.unique(((np.arange(columns) + 0.5) * nx / columns).astype(int))
     return tuple((int(y), int(x)) for y in ys for x in xs)
+
+
+def centre_planes(
+    rows: Rows, at: Sequence[At], shape: tuple[int, int], settings: FirstPassSettings = FIRST_PASS
+) -> Array | None:
+    """(ny, nx, 2): where the direct disc is (px) at every position, by a plane through what a few have.
+
+    None where too few converged, or a plane is off by more than `settings.centre_scatter`.
+    """
+    good = rows.status == STATUSES.index("converged")
+    if int(good.sum()) < settings.fewest:
+        return None
+    y, x = np.array(at)[good].T
+    used = np.zeros(shape, bool)
+    used[y, x] = True
+    out = np.empty((*shape, 2))
+    for axis, name in enumerate(("centre_x", "centre_y")):
+        values = np.zeros(shape)
+        values[y, x] = rows.values[good, COLUMN[name]]
+        out[..., axis] = robust_plane(values, used)
+        off = np.abs(values - out[..., axis])[used]
+        if float(np.median(off)) > settings.centre_scatter:
+            return None
+    return out
 
 
 def common_values(

@@ -1,8 +1,10 @@
 """One run of a map, stage by stage.
 
 first pass    a few positions with everything free → what all positions share
-positions     blocks of rows: seeds by the network, in batches here (or by workers on other machines);
-              search and refinement by the workers → parts on disk
+positions     blocks of rows, refined by the workers → parts on disk; where the camera is known, from a match
+              of the whole library, else from seeds of the network, in batches here (or by workers on other
+              machines) and a search about them
+network       poor positions of a match start again from what the network says
 neighbours    poor fits start again from the answers beside them
 """
 
@@ -20,15 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.errors import HybridfitError
+from hybridfit.fitting.refine.refiner import camera_of
 from hybridfit.fitting.refine.structural import reference_values
 from hybridfit.library.library import Library
 from hybridfit.library.mirror import mirrored
-from hybridfit.scan.first_pass import common_values, sampled
+from hybridfit.scan.first_pass import centre_planes, common_values, sampled
 from hybridfit.scan.neighbours import retries
 from hybridfit.scan.pool import Workers
 from hybridfit.scan.positions import At, Blocks, Positions
 from hybridfit.scan.rows import GOOD, RETRIED, Rows
-from hybridfit.scan.seeds import Start, network_starts
+from hybridfit.scan.seeds import Placed, Start, network_starts
 from hybridfit.scan.settings import MapSettings
 from hybridfit.scan.store import Store
 from hybridfit.scan.worker import Job, Task, in_frame_pixels
@@ -55,6 +58,7 @@ class MapReport:
         return (self.total - self.done) / self.per_second if self.per_second > 0 else float("nan")
 
 
+Array = NDArray[np.float64]
 Progress = Callable[[MapReport], None]
 
 
@@ -108,9 +112,12 @@ class MapRun:
 
     def run(self) -> Rows:
         """Everything that is left to do; the answers of all positions, row by row."""
-        job, starts = self._with_common()
-        found = self._stage(job, self.blocks, "positions", lambda name: self._task(job, name, starts))
-        return self._mended(job, self._in_order(found))
+        job, starts, centres = self._with_common()
+        if centres is None:
+            found = self._stage(job, self.blocks, "positions", lambda name: self._task(job, name, starts))
+            return self._mended(job, self._in_order(found))
+        found = self._stage(job, self.blocks, "positions", lambda name: self._placed(name, centres))
+        return self._mended(job, self._asked(job, self._in_order(found)))
 
     def partial(self) -> Rows:
         """What is done so far."""
@@ -127,10 +134,13 @@ class MapRun:
         """The rows of all blocks, which are in the order of the map."""
         return Rows.joined([found[name] for name in self.blocks])
 
-    def _with_common(self) -> tuple[Job, list[Any]]:
-        """The job of all positions, and answers that they may start from where there is no network."""
+    def _with_common(self) -> tuple[Job, list[Any], Array | None]:
+        """The job of all positions; answers that they may start from where there is no network.
+
+        And where their direct discs are (ny, nx, 2), where the camera is known: they are matched there.
+        """
         if not self.common and not self.pending:
-            return self.first, []
+            return self.first, [], None
         asked = self.settings.first_pass
         at = sampled(self.positions.shape, asked.sampled)
         each = max(1, len(at) // 8)
@@ -147,7 +157,35 @@ class MapRun:
         job = replace(self.first, key=f"{self.store.digest} common {sorted(values.items())}", fit=held)
         converged = GOOD[:1] if (rows.status == GOOD[0]).any() else GOOD
         good = [(at[i], rows.candidate(i)) for i, status in enumerate(rows.status) if status in converged]
-        return job, good if self.pending else []
+        centres = None
+        if self.settings.method == "hybrid" and camera_of(held) and not self.library.structure:
+            centres = centre_planes(rows, at, self.positions.shape, asked)
+        return job, good if self.pending else [], centres
+
+    def _placed(self, name: str, centres: Array) -> Task:
+        """A block whose direct discs are known."""
+        at = self.blocks[name]
+        return Task(name, at, tuple(Placed(*centres[y, x].tolist()) for y, x in at))
+
+    def _asked(self, job: Job, rows: Rows) -> Rows:
+        """Poor positions, fitted again from what the network says of them."""
+        if self.network is None:
+            return rows
+        every = np.flatnonzero(np.isin(rows.status, RETRIED))
+        width, each = self.positions.shape[1], min(self.settings.work.block, self.blocks.most)
+        blocks = {
+            f"ask-{i:06d}": tuple((int(n) // width, int(n) % width) for n in every[i : i + each])
+            for i in range(0, len(every), each)
+        }
+
+        def task(name: str) -> Task:
+            known = Rows.joined([rows.at(y * width + x) for y, x in blocks[name]])
+            return replace(self._task(job, name, [], blocks), known=known)
+
+        found = self._stage(job, blocks, "network", task)
+        for name, at in blocks.items():
+            rows = rows.put(np.array([y * width + x for y, x in at]), found[name])
+        return rows
 
     def _mended(self, job: Job, rows: Rows) -> Rows:
         """Poor positions, fitted again from their neighbours' answers."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate, Seed
@@ -13,9 +13,17 @@ from hybridfit.scan.positions import NoFrame
 if TYPE_CHECKING:
     from hybridfit.fitting.seed.network import Seeder
 
+
+class Placed(NamedTuple):
+    """A position whose direct disc is known to be here (px of the camera): the library is matched there."""
+
+    centre_x: float
+    centre_y: float
+
+
 # of one position: what the network says, or candidates in pixels of the camera; an error where the
 # network found nothing; None: the whole library is searched
-Start = Seed | Sequence[Candidate] | InputError | None
+Start = Seed | Placed | Sequence[Candidate] | InputError | None
 
 
 def network_starts(seeder: Seeder, frames: Sequence[Frame | NoFrame]) -> list[Start]:

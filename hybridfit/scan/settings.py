@@ -45,6 +45,10 @@ class FirstPassSettings:
         0.3, "mrad", "values whose median deviation is larger are no common semi-angle", "design"
     )
 
+    centre_scatter: float = threshold(
+        0.5, "px", "centres that are farther from a plane (median) are not where it says", "design"
+    )
+
     def scatter(self, name: str) -> float:
         """How far values may differ (median deviation) and still be common; relative for scale."""
         return {

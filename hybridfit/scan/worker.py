@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hybridfit.errors import InputError
+from hybridfit.fitting.attempts import Attempt
 from hybridfit.fitting.candidates import Seed
 from hybridfit.fitting.fitter import Fitter
 from hybridfit.fitting.judge.settings import JUDGE
@@ -23,7 +24,7 @@ from hybridfit.library.library import Library
 from hybridfit.pattern.binning import to_binned
 from hybridfit.scan.positions import At, NoFrame, Positions
 from hybridfit.scan.rows import COLUMN, RETRIED, Rows, row_of, row_without, to_frame
-from hybridfit.scan.seeds import Start, network_starts
+from hybridfit.scan.seeds import Placed, Start, network_starts
 
 if TYPE_CHECKING:
     from hybridfit.network.weights import Network
@@ -66,6 +67,7 @@ class Job:
             settings=replace(in_frame_pixels(self.fit, self.positions.bin), thorough=searched),
             workers=1,
             seeded=not searched,
+            shared=True,
         )
 
 
@@ -113,13 +115,32 @@ def work(job: Job, task: Task) -> tuple[str, Rows]:
     rows = []
     frames = job.positions.frames(task.at)
     starts = task.starts if task.starts is not None else _seeded(job, fitter, frames)
-    for i, (frame, start) in enumerate(zip(frames, starts, strict=True)):
+    ready = with_matches(fitter, frames, starts, job.positions.bin)
+    for i, (frame, start) in enumerate(zip(frames, ready, strict=True)):
         new = fit_position(fitter, frame, start, job.positions.bin)
         if task.known is not None:
             before = task.known.at(i)
             new = new if is_better(new, before, job.fit.judging.as_good) else before
         rows.append(new)
     return task.name, Rows.joined(rows)
+
+
+def with_matches(
+    fitter: Fitter, frames: Sequence[Frame | NoFrame], starts: Sequence[Start], pixel: int
+) -> list[Start | Attempt]:
+    """The same starts, with matches of the library in place of those whose disc is known: in one product."""
+    out: list[Start | Attempt] = [*starts]
+    placed = [
+        (i, frame, start)
+        for i, (frame, start) in enumerate(zip(frames, starts, strict=True))
+        if isinstance(start, Placed) and isinstance(frame, Frame)
+    ]
+    if placed:
+        centres = [(to_binned(s.centre_x, pixel), to_binned(s.centre_y, pixel)) for _, _, s in placed]
+        found = fitter.known.match([frame for _, frame, _ in placed], centres)
+        for (i, _, _), attempt in zip(placed, found, strict=True):
+            out[i] = attempt
+    return out
 
 
 def _seeded(job: Job, fitter: Fitter, frames: Sequence[Frame | NoFrame]) -> Sequence[Start]:
@@ -141,7 +162,7 @@ def _seeded(job: Job, fitter: Fitter, frames: Sequence[Frame | NoFrame]) -> Sequ
     return network_starts(seeder, frames)
 
 
-def fit_position(fitter: Fitter, frame: Frame | NoFrame, start: Start, pixel: int) -> Rows:
+def fit_position(fitter: Fitter, frame: Frame | NoFrame, start: Start | Attempt, pixel: int) -> Rows:
     """One position: whatever is wrong with it becomes its status."""
     structural = tuple(fitter.library.structure)
     if isinstance(frame, NoFrame):
@@ -152,7 +173,7 @@ def fit_position(fitter: Fitter, frame: Frame | NoFrame, start: Start, pixel: in
         return row_without(True, str(error), len(structural))
 
 
-def fit_frame(fitter: Fitter, frame: Frame, start: Start, pixel: int) -> FitResult:
+def fit_frame(fitter: Fitter, frame: Frame, start: Start | Attempt, pixel: int) -> FitResult:
     """The result of one frame, from its seed, from candidates near it, or from a search of everything."""
     if isinstance(start, InputError):
         raise start
@@ -160,6 +181,11 @@ def fit_frame(fitter: Fitter, frame: Frame, start: Start, pixel: int) -> FitResu
         return fitter.fit(frame)
     if isinstance(start, Seed):
         return fitter.fit_seeded(frame, start)
+    if isinstance(start, Placed):
+        (start,) = with_matches(fitter, [frame], [start], pixel)
+    if isinstance(start, Attempt):
+        return fitter.fit_matched(frame, start)
+    assert start is not None and not isinstance(start, Seed | InputError | Placed)
     return fitter.fit_near(frame, [to_frame(candidate, pixel) for candidate in start])
 
 

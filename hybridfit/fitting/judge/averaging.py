@@ -30,7 +30,7 @@ from hybridfit.fitting.refine.least_squares import Refinement
 from hybridfit.fitting.refine.minima import Finder, Minima
 from hybridfit.fitting.refine.spread import tails_of
 from hybridfit.frame import Frame
-from hybridfit.model import ForwardModel
+from hybridfit.known_camera import Model
 
 Array = NDArray[np.float64]
 At = Callable[..., Array]  # the pattern with some parameters changed
@@ -184,7 +184,7 @@ def tested(frame: Frame, minima: Minima) -> list[Extension]:
     fit, limits = best.fit, refiner.settings.judging
     if fit.problem is None or fit.covariance is None or fit.coefficients[0] <= 0:
         return []
-    model = fit.problem.model
+    model: Model = fit.problem.model
     if model.oversampling > 1:  # differences of patterns need no finely divided pixels
         model = refiner.model(frame, best.answer, best.region, refiner.settings.refining.coarse_pixel)
     found = extensions(model, fit, refiner.library.rotation_order, limits)
@@ -205,12 +205,12 @@ def _asked(extension: Extension, limits: JudgeSettings) -> bool:
     return extension.size >= least[extension.name]
 
 
-def extensions(model: ForwardModel, fit: Refinement, order: int, limits: JudgeSettings) -> list[Extension]:
+def extensions(model: Model, fit: Refinement, order: int, limits: JudgeSettings) -> list[Extension]:
     """What every extension would do.
 
     Parameters
     ----------
-    model : ForwardModel
+    model : ForwardModel or KnownCameraModel
         On the pixels of the fit.
     fit : Refinement
         With its problem.
@@ -221,23 +221,21 @@ def extensions(model: ForwardModel, fit: Refinement, order: int, limits: JudgeSe
     values, test = fit.values, ScoreTest(fit)
 
     def at(**changes: float) -> Array:
-        return model.evaluate({**values, **changes}).columns[0]
+        return model.pattern({**values, **changes})
 
     first = model.evaluate(values, FIRST)
     assert first.pattern_slopes is not None
-    plain = first.columns[0]
     drop, gain, (share,) = test([first.pattern_slopes[FIRST.index(VACUUM)]])
     tilt = _tilt(test, model, values, first.pattern_slopes[: len(TILTS)], limits.tilt_step)
     out = [Extension(VACUUM, drop, gain, float(share)), tilt]
     if excess(fit) > limits.averaging_excess:
+        plain = at()
         out += _turned(test, at, values, plain, order)
         out += _thickness(test, at, values, plain, model.thickness_range, limits)
     return [each for each in out if np.isfinite(each.drop) and each.size > 0]
 
 
-def _tilt(
-    test: ScoreTest, model: ForwardModel, values: Mapping[str, float], here: Array, step: float
-) -> Extension:
+def _tilt(test: ScoreTest, model: Model, values: Mapping[str, float], here: Array, step: float) -> Extension:
     """The Hessian along the tilt, of differences of slopes: D has a column for each of its three elements.
 
     here are the slopes (2, n) at the values.

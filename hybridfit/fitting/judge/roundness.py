@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 
 KNOTS = 2  # a pixel
 STEPS = 6
+HOPE = 3.0  # times the gain of a step is what all steps may gain
 SHAPE = 4  # numbers: the centre and the ellipticity
 
 
@@ -32,7 +33,7 @@ class Round(NamedTuple):
     numbers: int
 
 
-def round_pattern(data: Array, weights: Array, x: Array, y: Array) -> Round:
+def round_pattern(data: Array, weights: Array, x: Array, y: Array, enough: float = np.inf) -> Round:
     """The round pattern nearest to a frame.
 
     Parameters
@@ -41,28 +42,34 @@ def round_pattern(data: Array, weights: Array, x: Array, y: Array) -> Round:
         Frame, and one over the variance of its pixels.
     x, y : (n,) arrays
         Where the pixels are (pixels), from about the centre of the pattern.
+    enough : float
+        How near does not matter where the sum of squares will stay above this.
     """
     at = np.zeros(SHAPE)
     x, y = KNOTS * x, KNOTS * y
     best = _profile(data, weights, x, y, at)
     for _ in range(STEPS):
-        step = best.step
+        if best.sum_of_squares - HOPE * best.gain > enough:
+            break
         for damping in (1.0, 0.3, 0.1):
-            trial = _profile(data, weights, x, y, at + damping * step)
+            trial = _profile(data, weights, x, y, at + damping * best.step)
             if trial.sum_of_squares < best.sum_of_squares:
                 break
         else:
             break
-        gain = best.sum_of_squares - trial.sum_of_squares
-        at, best = at + damping * step, trial
-        if gain < 0.1:
+        gained = best.sum_of_squares - trial.sum_of_squares
+        at, best = at + damping * best.step, trial
+        if gained < 0.1:
             break
     return Round(best.sum_of_squares, best.numbers)
 
 
 class _Profile(NamedTuple):
+    """A profile about a centre; the next step, and by how much it would lower the sum of squares."""
+
     sum_of_squares: float
     step: Array
+    gain: float
     numbers: int
 
 
@@ -77,7 +84,7 @@ def _profile(data: Array, weights: Array, x: Array, y: Array, at: Array) -> _Pro
     share = r - knot
 
     def moment(values: Array) -> Array:
-        return np.bincount(knot, values, count)
+        return np.asarray(np.bincount(knot, values, count), float)
 
     here, there = weights * (1 - share), weights * share
     diagonal = moment(here * (1 - share))
@@ -91,7 +98,7 @@ def _profile(data: Array, weights: Array, x: Array, y: Array, at: Array) -> _Pro
         """Coefficients of the hats nearest to values."""
         target = moment(here * values)
         target[1:] += moment(there * values)[:-1]
-        return np.asarray(solveh_banded(band, target))
+        return np.asarray(solveh_banded(band, target), float)
 
     def at_pixels(c: Array) -> Array:
         return np.asarray(c[knot] * (1 - share) + c[knot + 1] * share)
@@ -109,6 +116,7 @@ def _profile(data: Array, weights: Array, x: Array, y: Array, at: Array) -> _Pro
     )
     gradient = np.array([g - at_pixels(fitted(g)) for g in gradient])
     weighted = gradient * weights
-    step = np.linalg.pinv(weighted @ gradient.T, rcond=1e-10, hermitian=True) @ (weighted @ left)
+    slopes = weighted @ left
+    step = np.linalg.pinv(weighted @ gradient.T, rcond=1e-10, hermitian=True) @ slopes
     numbers = int((diagonal > 1e3 * floor).sum()) + SHAPE
-    return _Profile(float((weights * left**2).sum()), step, numbers)
+    return _Profile(float(weights @ left**2), step, float(slopes @ step), numbers)

@@ -85,7 +85,7 @@ def judge(
     if share + limits.seen * error < limits.crystalline:
         said = f"{max(share, 0):.0%} of the crystal's structure is there: vacuum, or amorphous"
         return Verdict(Status.poor_match, said)
-    if beyond_round(best) < limits.beyond_round**2:
+    if beyond_round(best, enough=limits.beyond_round**2) < limits.beyond_round**2:
         return Verdict(Status.poor_match, "a round pattern without a crystal explains it as well")
     left = unexplained(best, limits)
     if left > limits.structure_left:
@@ -184,21 +184,26 @@ def crystal_share(minimum: Minimum) -> tuple[float, float]:
     )
 
 
-def beyond_round(minimum: Minimum) -> float:
-    """How much deeper a refinement is than a round pattern, less what either follows of the noise: χ²."""
+def beyond_round(minimum: Minimum, enough: float = np.inf) -> float:
+    """How much deeper a refinement is than a round pattern, less what either follows of the noise: χ².
+
+    Where it is more than enough, how much more does not matter.
+    """
     region, fit = minimum.region, minimum.fit
-    row, col = np.nonzero(region.mask)
+    row, col = (each.astype(float) for each in np.nonzero(region.mask))
     x0, y0 = region.origin
     weights = 1 / fit.noise.variance(fit.model)
+    chi2 = float(weights @ fit.residual**2)
+    own = len(fit.names) + len(fit.coefficients)
     found = round_pattern(
         region.image[region.mask],
         weights,
         (x0 - fit.values["centre_x"]) / region.factor + col,
         (y0 - fit.values["centre_y"]) / region.factor + row,
+        enough=chi2 * (1 + (enough / fit.n_effective) + own / len(row)),
     )
-    excess = found.sum_of_squares / float(weights @ fit.residual**2) - 1
-    followed = found.numbers - len(fit.names) - len(fit.coefficients)
-    return (excess + followed / len(row)) * fit.n_effective
+    followed = found.numbers - own
+    return (found.sum_of_squares / chi2 - 1 + followed / len(row)) * fit.n_effective
 
 
 def _structure(minimum: Minimum) -> dict[str, float]:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from hybridfit.fitting.refine.noise import Noise
-from hybridfit.model import ForwardModel
+from hybridfit.known_camera import Model
 from hybridfit.pattern.columns import Columns
 
 Array = NDArray[np.float64]
@@ -74,7 +74,7 @@ class Posterior:
 
     Parameters
     ----------
-    model : ForwardModel
+    model : ForwardModel or KnownCameraModel
     data : (n,) array
         The frame on the pixels of the model.
     noise : Noise
@@ -86,7 +86,7 @@ class Posterior:
 
     def __init__(
         self,
-        model: ForwardModel,
+        model: Model,
         data: Array,
         noise: Noise,
         names: Sequence[str],

@@ -33,10 +33,12 @@ import lmfit
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridfit.fitting.refine.levenberg import solve
 from hybridfit.fitting.refine.noise import Noise, effective_pixels, estimate_noise
 from hybridfit.fitting.refine.settings import REFINE, Effort, RefineSettings
 from hybridfit.fitting.refine.spread import covariance_of
-from hybridfit.model import FINE_PIXEL, ForwardModel
+from hybridfit.known_camera import KnownCameraModel, Model
+from hybridfit.model import FINE_PIXEL
 from hybridfit.pattern.columns import Columns
 
 Array = NDArray[np.float64]
@@ -110,7 +112,7 @@ class Refinement:
 class Problem:
     """Weighted residuals and Jacobian of a forward model against data, as lmfit wants them."""
 
-    def __init__(self, model: ForwardModel, data: Array, weights: Array) -> None:
+    def __init__(self, model: Model, data: Array, weights: Array) -> None:
         self.model = model
         self.data = data
         self.root_weights = np.sqrt(weights)
@@ -204,7 +206,7 @@ def tie_slopes(params: lmfit.Parameters) -> Array:
 
 
 def refine(
-    model: ForwardModel,
+    model: Model,
     data: Array,
     params: lmfit.Parameters,
     *,
@@ -217,7 +219,7 @@ def refine(
 
     Parameters
     ----------
-    model : ForwardModel
+    model : ForwardModel or KnownCameraModel
     data : (n,) array
         The frame on the pixels of model.mask.
     params : lmfit.Parameters
@@ -235,6 +237,7 @@ def refine(
     given = np.ones(model.n_pixels) if pixel_weights is None else pixel_weights
     weights = given / max(float(np.var(data)), 1e-300)
     result: Any = None
+    fitter: Any = None
     settled = not names
     problem = Problem(model, data, weights)
     if noise is not None:
@@ -247,16 +250,7 @@ def refine(
             if turn or effort.passes == 1
             else max(effort.tolerance, settings.first_tolerance)
         )
-        fitter = lmfit.Minimizer(
-            problem.residual, params, scale_covar=False, calc_covar=False, max_nfev=settings.evaluations
-        )
-        if names:
-            result = fitter.leastsq(ftol=tol, xtol=tol, gtol=0.0, Dfun=problem.jacobian, col_deriv=0)
-        else:  # only intensity factor, background and weights are left to find
-            result = fitter.prepare_fit(params)
-            result.call_kws = {}
-        # lmfit's record of the call refers back to the minimizer: a cycle that holds every array
-        result.call_kws = {key: value for key, value in result.call_kws.items() if key != "Dfun"}
+        result, fitter = _minimised(problem, params, tol, turn, settings)
         params = result.params
         coefficients, image, _ = problem.linear(problem.columns(params))
         residual = data - image
@@ -289,6 +283,25 @@ def refine(
         minimizer=fitter,
         problem=problem if effort.errors else None,
     )
+
+
+def _minimised(
+    problem: Problem, params: lmfit.Parameters, tolerance: float, turn: int, settings: RefineSettings
+) -> tuple[Any, Any]:
+    """lmfit's result, and its minimizer; our own result, and none, for one of the many frames of a camera."""
+    names, most = _fitted(params), settings.evaluations
+    if names and isinstance(problem.model, KnownCameraModel) and not tied_names(params):
+        within = settings.settled if turn else settings.nearly_settled
+        return solve(problem, params, within, most), None
+    fitter = lmfit.Minimizer(problem.residual, params, scale_covar=False, calc_covar=False, max_nfev=most)
+    if names:
+        result = fitter.leastsq(ftol=tolerance, xtol=tolerance, gtol=0.0, Dfun=problem.jacobian, col_deriv=0)
+    else:  # only intensity factor, background and weights are left to find
+        result = fitter.prepare_fit(params)
+        result.call_kws = {}
+    # lmfit's record of the call refers back to the minimizer: a cycle that holds every array
+    result.call_kws = {key: value for key, value in result.call_kws.items() if key != "Dfun"}
+    return result, fitter
 
 
 def _settled(problem: Problem, params: lmfit.Parameters, within: float) -> bool:

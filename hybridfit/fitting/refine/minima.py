@@ -79,8 +79,8 @@ class Finder:
         """
         limits = self.settings
         told, rivals_up_to = self._tell_apart(frame, found)
-        region = Region.around(frame, told[0].answer, self.refiner.semi_angle, limits.fine_radius)
-        best = self._finely(frame, told[0], region)
+        region = self._refiner(told[0]).region(frame, told[0].answer, limits.fine_radius)
+        best = told[0] if self._final(told[0]) else self._finely(frame, told[0], region)
         weights = 1 / best.fit.noise.variance(best.fit.model)
         minima = [best.weighed(weights)]
         seeds = [m for m in self._worth_a_look(told) if m.answer.chi2 <= rivals_up_to]
@@ -110,9 +110,11 @@ class Finder:
         limits = self.settings
         trials = [(v.refiner, start, seed) for seed in found for v in self.variants for start in v.starts]
         refiner, start, seed = trials[0]
-        region = Region.around(frame, found[0], self.refiner.semi_angle, limits.coarse_radius)
+        region = self.refiner.region(frame, found[0], limits.coarse_radius)
         only = Effort(1, limits.only_tolerance, limits.coarse_pixel, errors=False)
         if len(trials) == 1:
+            if region.known is not None:  # on the pixels of the last refinement: this may be it
+                only = Effort(limits.passes, limits.tolerance, limits.coarse_pixel)
             return [refiner.follow(frame, seed, region, only, start=start)], np.inf
         again = replace(only, coarse=True)
         effort = replace(again, tolerance=limits.coarse_tolerance)
@@ -144,6 +146,11 @@ class Finder:
         share = float(np.clip(fit.noise.misfit * weights.mean() / (standardised**2).mean(), 0, 1))
         rise = limits.rival_chi2 / effective_pixels(standardised, region.mask, share, limits)
         return minima, minima[0].answer.chi2 * (1 + rise)
+
+    def _final(self, told: Minimum) -> bool:
+        """Whether nothing is left to refine: pixels are the last ones, and need not be divided further."""
+        finished = told.region.known is not None and told.fit.covariance is not None
+        return finished and _electrons(told) <= self.settings.bright
 
     def _worth_a_look(self, told: list[Minimum]) -> list[Minimum]:
         """The next best minima, and the best one of every combination of discrete parameters."""

@@ -14,6 +14,7 @@ maximum-likelihood fit of counts; where misfit dominates, they are uniform, as i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -118,8 +119,8 @@ def _by_intensity(
         squares.append(square[both])
         means.append((m[here] + m[there])[both] / 2)
     square, mean = np.concatenate(squares), np.maximum(np.concatenate(means), 0)
-    order = np.argsort(mean)
-    groups = np.array_split(order, BINS)
+    ends = np.array([len(mean) * i // BINS for i in range(1, BINS)])  # enough is sorted to tell groups
+    groups = np.split(np.argpartition(mean, ends), ends)
     y = np.array([square[g].mean() for g in groups])
     x = np.array([mean[g].mean() for g in groups])
     scale_x, scale_y = max(float(x.max()), 1e-300), max(float(y.max()), 1e-300)
@@ -180,22 +181,51 @@ def effective_pixels(
         Of the noise, at the distances of `spread.NEAR`.
     """
     n = len(standardised)
-    shape = tuple(fft.next_fast_len(2 * size) for size in mask.shape)
+    known = _shells(mask.shape, mask.tobytes())
     image = np.zeros(mask.shape)
     image[mask] = standardised
-    raw = fft.irfft2(np.abs(fft.rfft2(image, shape)) ** 2, shape)
-    overlap = fft.irfft2(np.abs(fft.rfft2(mask.astype(float), shape)) ** 2, shape)
-    rho = raw / np.maximum(overlap, 1) / max(float((standardised**2).mean()), 1e-300)
+    raw = fft.irfft2(np.abs(fft.rfft2(image, known.shape)) ** 2, known.shape)
+    rho = raw / known.overlap / max(float((standardised**2).mean()), 1e-300)
     if len(correlation):
-        rho -= (1 - misfit_share) * (kernel_of(correlation, shape) - kernel_of((), shape))
-    dy, dx = (np.minimum(np.arange(size), size - np.arange(size)) for size in shape)
-    distance = np.hypot(dy[:, None], dx[None, :])
-    shell = np.minimum(distance.round().astype(int), max(mask.shape))
-    pairs = np.bincount(shell.ravel(), np.maximum(overlap, 0).ravel())
-    radial = np.bincount(shell.ravel(), (rho * overlap).ravel()) / np.maximum(pairs, 1)
-    threshold = np.maximum(settings.faded * misfit_share, 2 / np.sqrt(np.maximum(pairs / 2, 1)))
+        rho -= (1 - misfit_share) * (kernel_of(correlation, known.shape) - kernel_of((), known.shape))
+    radial = np.bincount(known.shell, (rho * known.pairs_at).ravel()) / np.maximum(known.pairs, 1)
+    threshold = np.maximum(settings.faded * misfit_share, known.chance)
     faded = np.flatnonzero(radial < threshold)
     reach = settings.taper * max(float(faded[0]), 1.0) if len(faded) else float(max(mask.shape))
-    x = np.clip(distance / reach, 0, 1)
+    near = known.distance < reach  # the window ends there
+    x = known.distance[near] / reach
     taper = np.where(x < 0.5, 1 - 6 * x**2 + 6 * x**3, 2 * (1 - x) ** 3)
-    return float(np.clip(n / max((rho * taper).sum(), 1.0), 1.0, n))
+    return float(np.clip(n / max(float(rho[near] @ taper), 1.0), 1.0, n))
+
+
+class _Shells(NamedTuple):
+    """What an autocorrelation needs to know of a mask.
+
+    shape : of the padded transform
+    distance : of every shift (px)
+    shell : (·,) the distance, rounded
+    pairs_at, overlap : how many pairs of pixels are a shift apart; at least one
+    pairs, chance : of every shell, and what chance leaves of a correlation there
+    """
+
+    shape: tuple[int, ...]
+    distance: Array
+    shell: NDArray[np.int64]
+    pairs_at: Array
+    overlap: Array
+    pairs: Array
+    chance: Array
+
+
+@lru_cache(maxsize=8)
+def _shells(size: tuple[int, int], mask: bytes) -> _Shells:
+    """The same for all frames that compare the same pixels."""
+    pixels = np.frombuffer(mask, bool).reshape(size).astype(float)
+    shape = tuple(fft.next_fast_len(2 * each) for each in size)
+    pairs_at = fft.irfft2(np.abs(fft.rfft2(pixels, shape)) ** 2, shape)
+    dy, dx = (np.minimum(np.arange(each), each - np.arange(each)) for each in shape)
+    distance = np.hypot(dy[:, None], dx[None, :])
+    shell = np.minimum(distance.round().astype(np.int64), max(size)).ravel()
+    pairs = np.asarray(np.bincount(shell, np.maximum(pairs_at, 0).ravel()), float)
+    chance = 2 / np.sqrt(np.maximum(pairs / 2, 1))
+    return _Shells(shape, distance, shell, pairs_at, np.maximum(pairs_at, 1), pairs, chance)

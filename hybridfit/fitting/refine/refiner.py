@@ -14,12 +14,13 @@ from hybridfit.fitting.candidates import WINDOW, Candidate, canonical, obeying, 
 from hybridfit.fitting.limits import LIMITS, averaging_bounds
 from hybridfit.fitting.refine.least_squares import Refinement, refine
 from hybridfit.fitting.refine.noise import Noise
-from hybridfit.fitting.refine.region import Region
+from hybridfit.fitting.refine.region import Region, binning
 from hybridfit.fitting.refine.settings import Effort, RefineSettings
 from hybridfit.fitting.settings import FitSettings
 from hybridfit.frame import Frame
+from hybridfit.known_camera import KNOWN, KnownCamera, KnownCameraModel, Model, Reference
 from hybridfit.library.library import Library
-from hybridfit.model import AVERAGING, FINE_PIXEL, PARAMETERS, SEMI_ANGLE_ROOM, ForwardModel
+from hybridfit.model import AVERAGING, FINE_PIXEL, PARAMETERS, SEMI_ANGLE_ROOM, ForwardModel, divisions
 from hybridfit.pattern import background as bg
 from hybridfit.pattern.averaging import SPREADS
 from hybridfit.pattern.camera import Camera
@@ -71,6 +72,18 @@ class Minimum:
         )
 
 
+def camera_of(settings: FitSettings) -> Camera | None:
+    """The camera that settings hold, but for its centre; None where something of it is fitted."""
+    held = {name: settings.fix.get(name) for name in KNOWN if name != "semi_angle"}
+    semi_angle = settings.fix.get("semi_angle")
+    moves = {"semi_angle"} & {*settings.free, *settings.bounds}
+    moves |= {*settings.averaging, *settings.expressions}
+    if moves or None in held.values() or semi_angle not in (None, settings.semi_angle):
+        return None
+    values = {name: float(value) for name, value in held.items() if value is not None}
+    return Camera(centre_x=0.0, centre_y=0.0, **values)
+
+
 def is_thin(thickness: float, library: Library, settings: RefineSettings) -> bool:
     """Whether a thickness (nm) is next to nothing, and the thinnest of a library: vacuum, maybe."""
     return thickness < min(settings.nothing, library.thickness_range[0] + settings.thinnest)
@@ -87,6 +100,8 @@ class Refiner:
     pool : Pool, optional
     discrete : mapping of name to value, optional
         Discrete structural parameters that the library has been taken at.
+    shared : bool
+        Many frames will come: where the settings hold the camera, they share its node images.
     """
 
     def __init__(
@@ -96,6 +111,7 @@ class Refiner:
         *,
         pool: Pool | None = None,
         discrete: Mapping[str, float] | None = None,
+        shared: bool = False,
     ) -> None:
         self.library = library
         self.settings = settings
@@ -103,6 +119,35 @@ class Refiner:
         self.tilt_limit = settings.tilt_limit(library)
         self.pool = pool or Pool()
         self.discrete = dict(discrete or {})
+        self.shared = shared
+        self._camera = camera_of(settings) if shared and not library.structure else None
+        self._known: dict[tuple[int, int], KnownCamera] = {}
+
+    def region(self, frame: Frame, seed: Candidate, radius_px: int) -> Region:
+        """The compared disc about a seed, binned to a radius of radius_px to 2 radius_px.
+
+        Of a camera that all frames share it has always the pixels of the last refinement: they cost little.
+        """
+        if self._camera is None:
+            return Region.around(frame, seed, self.semi_angle, radius_px)
+        factor = binning(self._camera.scale, self.semi_angle, self.settings.refining.fine_radius)
+        return Region.of_camera(frame, seed, Reference(self._camera, self.semi_angle, factor))
+
+    def _known_camera(self, camera: Camera, factor: int, fine_pixel: float) -> KnownCamera:
+        """Node images for frames that are binned by this factor, and pixels that are divided so far."""
+        key = factor, divisions(factor / camera.scale, fine_pixel)
+        if key not in self._known:
+            self._known[key] = KnownCamera(
+                self.library,
+                camera,
+                semi_angle=self.semi_angle,
+                background=self.settings.background,
+                factor=factor,
+                fine_pixel=fine_pixel,
+                tilt_most=self.tilt_limit,
+                pool=self.pool,
+            )
+        return self._known[key]
 
     def follow(
         self,
@@ -161,17 +206,20 @@ class Refiner:
             seed = answer
         return Minimum(region, fit, answer, self.discrete)
 
-    def model(
-        self, frame: Frame, camera: Candidate, region: Region, fine_pixel: float = FINE_PIXEL
-    ) -> ForwardModel:
+    def model(self, frame: Frame, camera: Candidate, region: Region, fine_pixel: float = FINE_PIXEL) -> Model:
         """The forward model on a region of a frame, for a camera like the candidate's."""
+        per_nm = bg.PER_NM * float(frame.image[frame.valid].max())
+        if region.known is not None:
+            assert self._camera is not None
+            known = self._known_camera(self._camera, region.factor, fine_pixel)
+            return KnownCameraModel(known, region.mask, region.left, region.top, per_nm)
         return ForwardModel(
             self.library,
             region.mask,
             Camera(camera.centre_x, camera.centre_y, camera.scale, camera.rotation),
             semi_angle=self.semi_angle,
             background=self.settings.background,
-            per_nm=bg.PER_NM * float(frame.image[frame.valid].max()),
+            per_nm=per_nm,
             origin=region.origin,
             pixel=region.factor,
             fine_pixel=fine_pixel,
@@ -247,7 +295,7 @@ class Refiner:
             bounds[name] = max(low, min(LIMITS.least_spread, high / 2)), high
         return bounds
 
-    def _model_at(self, frame: Frame, seed: Candidate, region: Region, fine_pixel: float) -> ForwardModel:
+    def _model_at(self, frame: Frame, seed: Candidate, region: Region, fine_pixel: float) -> Model:
         """The model about a seed, if enough pixels are usable."""
         fewest, usable = self.settings.refining.fewest_pixels, int(region.mask.sum())
         if usable < fewest:

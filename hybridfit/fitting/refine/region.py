@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.refine.least_squares import Refinement
 from hybridfit.frame import Frame
+from hybridfit.known_camera import Reference
 from hybridfit.model import FITTED_BEYOND_DISC
 from hybridfit.pattern.binning import bin_frame
 from hybridfit.pattern.camera import Camera, to_angles
@@ -28,6 +29,8 @@ class Region:
     factor : int, b
     left, top : int
         Origin in the frame (px).
+    known : Reference, optional
+        Whose region this is: of the camera that all frames share.
     """
 
     image: Array
@@ -35,12 +38,20 @@ class Region:
     factor: int
     left: int
     top: int
+    known: Reference | None = None
+
+    @classmethod
+    def of_camera(cls, frame: Frame, seed: Candidate, known: Reference) -> Region:
+        """Cut the compared disc out, the centre of a seed nearest to its middle; the frame may end in it."""
+        left, top = known.place(seed.centre_x, seed.centre_y)
+        image, mask = known.cut(frame.image, frame.valid, left, top)
+        return cls(image, mask, known.factor, left, top, known)
 
     @classmethod
     def around(cls, frame: Frame, seed: Candidate, semi_angle: float, radius_px: int) -> Region:
         """Cut the compared disc about a seed, binned to a radius of radius_px to 2 radius_px."""
         radius = (semi_angle + FITTED_BEYOND_DISC) * seed.scale
-        factor = max(1, int(radius / radius_px))
+        factor = binning(seed.scale, semi_angle, radius_px)
         margin = radius + 4 * factor
         rows, cols = frame.image.shape
         top, left = (max(0, int(c - margin)) for c in (seed.centre_y, seed.centre_x))
@@ -91,6 +102,11 @@ class Region:
         row, col = _frame_pixels(self.image.shape, self.factor, self.left, self.top)
         k = to_angles(col.ravel(), row.ravel(), camera)
         return np.hypot(k[0], k[1]).reshape(self.image.shape)
+
+
+def binning(scale: float, semi_angle: float, radius_px: int) -> int:
+    """The factor by which frames are binned to a compared disc of a radius of radius_px to 2 radius_px."""
+    return max(1, int((semi_angle + FITTED_BEYOND_DISC) * scale / radius_px))
 
 
 def _frame_pixels(shape: tuple[int, ...], factor: int, left: int, top: int) -> tuple[Array, Array]:

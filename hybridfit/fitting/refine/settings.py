@@ -76,6 +76,12 @@ class RefineSettings:
         "a fit is settled when its next step would be shorter for every parameter",
         "design",
     )
+    nearly_settled: float = threshold(
+        0.5,
+        "standard errors",
+        "so much shorter is enough in the first round of a frame of a known camera: its weights are a guess",
+        "design",
+    )
 
     # ---- how far it may go
     edge: float = threshold(

@@ -274,3 +274,37 @@ class LikelihoodSettings:
 
 
 LIKELIHOOD = LikelihoodSettings()
+
+
+@dataclass(frozen=True)
+class SharedSettings:
+    """How frames of one known camera are compared with the whole library (`shared`)."""
+
+    template_radius: int = threshold(
+        14, "px", "frames are binned until the compared disc has this radius: templates are coarse", "design"
+    )
+    edge: float = threshold(
+        1.6, "px", "the aperture of a template has an edge so wide, because pixels are points", "design"
+    )
+    thickness_step: float = threshold(
+        2.0, "nm", "between templates; a refinement finds its way over 3", "design"
+    )
+    tilt_step: float = threshold(
+        0.6, "mrad", "between templates; a refinement finds its way over 1", "design"
+    )
+    candidates: int = threshold(4, "candidates", "so many minima of a frame are refined at most", "design")
+    apart: tuple[float, float] = threshold(
+        (3.5, 1.1), "nm, mrad", "templates that are nearer lead to the same minimum", "design"
+    )
+    deeper: float = threshold(
+        0.25,
+        "of the least χ²",
+        "a minimum that is higher by more, and by `noise`, is not refined",
+        "design",
+    )
+    noise: float = threshold(
+        0.01, "of the frame's variance", "how far noise and coarse templates move χ²", "design"
+    )
+
+
+SHARED = SharedSettings()

@@ -1,0 +1,99 @@
+"""Levenberg–Marquardt on a projected problem, without lmfit's overhead: for the many frames of a scan.
+
+With the sensitivity S = P⊥ W^½ ∂model/∂θ and the residual r, a step solves
+
+    (S Sᵀ + λ diag(S Sᵀ)) δ = S r,
+
+parameters on a bound that a step would take them across being left out.  A step is taken where it lowers
+|r|²; λ falls then, and rises otherwise.  The end is where the next step would be shorter than `within`
+standard errors, δᵀ S Sᵀ δ ≤ within² |r|²/n: the criterion is one of the answer, not of its last digits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import lmfit
+
+Array = NDArray[np.float64]
+FIRST, LEAST, MOST, FACTOR = 1e-3, 1e-9, 1e6, 10.0  # of λ
+
+
+class Projected(Protocol):
+    """Weighted residual (n,), and its sensitivity (varied, n) beside the linear parameters."""
+
+    def residual(self, params: lmfit.Parameters) -> Array: ...
+
+    def sensitivity(self, params: lmfit.Parameters) -> Array: ...
+
+
+class Solved(NamedTuple):
+    """What `refine` reads of a minimisation, named as lmfit names it."""
+
+    params: lmfit.Parameters
+    nfev: int
+    success: bool
+    call_kws: dict[str, Any]
+
+
+def solve(problem: Projected, params: lmfit.Parameters, within: float, evaluations: int) -> Solved:
+    """Minimise |r|² over the parameters that vary, within their bounds; params are changed.
+
+    Parameters
+    ----------
+    problem : Projected
+    params : lmfit.Parameters
+        Without expressions.
+    within : float
+        Standard errors; the next step would be shorter.
+    evaluations : int
+        At most so many.
+    """
+    varied = [p for p in params.values() if p.vary]
+    low, high = (np.array([getattr(p, end) for p in varied], float) for end in ("min", "max"))
+    x = np.array([p.value for p in varied], float)
+    damping, count, done = FIRST, 1, False
+    r, s = problem.residual(params), problem.sensitivity(params)
+    cost, normal, slope = float(r @ r), s @ s.T, s @ r
+    while count < evaluations:
+        free = ~(((x <= low) & (slope < 0)) | ((x >= high) & (slope > 0)))
+        plain = _step(normal, slope, free, 0.0)
+        if float(plain @ normal @ plain) <= within**2 * cost / r.size:
+            done = True
+            break
+        step = _step(normal, slope, free, damping)
+        new = np.clip(x + step, low, high)
+        _put(varied, new)
+        r = problem.residual(params)
+        count += 1
+        now = float(r @ r)
+        if now < cost:
+            x, cost, damping = new, now, max(damping / FACTOR, LEAST)
+            s = problem.sensitivity(params)
+            normal, slope = s @ s.T, s @ r
+            continue
+        _put(varied, x)
+        r = problem.residual(params)
+        damping *= FACTOR
+        if damping > MOST:
+            break
+    return Solved(params, count, done, {})
+
+
+def _step(normal: Array, slope: Array, free: NDArray[np.bool_], damping: float) -> Array:
+    """The step of the free parameters; 0 of the others."""
+    out = np.zeros(len(slope))
+    part = normal[np.ix_(free, free)]
+    scale = np.sqrt(np.maximum(np.diag(part), 1e-300))
+    scaled = part / np.outer(scale, scale) + damping * np.eye(len(part))
+    out[free] = np.linalg.lstsq(scaled, slope[free] / scale, rcond=1e-12)[0] / scale
+    return out
+
+
+def _put(varied: list[lmfit.Parameter], values: Array) -> None:
+    for p, value in zip(varied, values.tolist(), strict=True):
+        p.value = value

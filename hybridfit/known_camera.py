@@ -1,0 +1,444 @@
+"""The forward model of a camera whose scale, rotation, distortion and semi-angle are known: all of a scan.
+
+Patterns are combined from node images (`pattern.nodes`) on the fine points of one reference position, which
+all frames share.  A frame is cut out so that its centre is within half a pixel of the reference; what is left
+of the shift moves the kernel that blurs and bins,
+
+    pixel_c = Σ_i w̄_i(d) · fine_{sc + i},
+
+w̄(d) being the kernel moved by d fine pixels.  The slopes along centre and blur are those of the kernel.  The
+thermal diffuse part is one with the node images.  What moves the points themselves, another scale, rotation,
+distortion or semi-angle, is left to `ForwardModel`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridfit.library.library import Library
+from hybridfit.model import (
+    CAMERA,
+    FINE_PIXEL,
+    FITTED_BEYOND_DISC,
+    PARAMETERS,
+    REST_ENERGY_KV,
+    ForwardModel,
+)
+from hybridfit.pattern import background as bg
+from hybridfit.pattern.averaging import bare_disc
+from hybridfit.pattern.binning import bin_frame
+from hybridfit.pattern.camera import Camera, to_angles
+from hybridfit.pattern.columns import Columns
+from hybridfit.pattern.expand import Table
+from hybridfit.pattern.nodes import Nodes
+from hybridfit.pattern.pool import Pool
+from hybridfit.pattern.raster import Raster
+from hybridfit.pattern.settings import MODEL
+
+Array = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+
+KNOWN = ("scale", "rotation", "ellipticity_a", "ellipticity_b", "semi_angle")  # what must be
+ROWS = ("pattern", "thickness", "tilt_x", "tilt_y", "centre_x", "centre_y", "blur")  # of `record_moved`
+KEPT = 400  # diffuse images
+RIM = 2.0  # px: width of the edge of an aperture at undivided pixels
+
+
+class Reference:
+    """The compared disc of a known camera: as every frame of a scan has it, cut out about its centre.
+
+    Parameters
+    ----------
+    camera : Camera
+        Its centre does not matter.
+    semi_angle : float, mrad
+    factor : int
+        Pixels of the frame in a pixel that is compared.
+
+    Attributes
+    ----------
+    side, middle : int
+        A region of a frame has side × side pixels; the reference centre is the pixel (middle, middle).
+    mask : (side, side) bool array
+        Pixels that are compared, if the frame has them.
+    camera : Camera
+        In pixels that are compared, at the reference centre.
+    """
+
+    def __init__(self, camera: Camera, semi_angle: float, factor: int = 1) -> None:
+        self.factor, self.semi_angle = factor, semi_angle
+        scale = camera.scale / factor
+        radius = (semi_angle + FITTED_BEYOND_DISC) * scale
+        self.middle = int(np.ceil(radius)) + 1
+        self.side = 2 * self.middle + 1
+        row, col = np.indices((self.side, self.side)) - self.middle
+        self.mask = np.hypot(row, col) <= radius
+        self.camera = camera._replace(centre_x=self.middle, centre_y=self.middle, scale=scale)
+
+    def place(self, centre_x: float, centre_y: float) -> tuple[int, int]:
+        """(left, top): the pixel of the frame where the region begins whose middle is nearest to a centre."""
+        return int(np.rint(centre_x - self._own)), int(np.rint(centre_y - self._own))
+
+    @property
+    def _own(self) -> float:
+        """Where the middle is in a region, in pixels of the frame."""
+        return self.factor * self.middle + (self.factor - 1) / 2
+
+    def off_middle(self, centre_x: float, centre_y: float, left: int, top: int) -> tuple[float, float]:
+        """How far (px of the frame) a centre is right of and below the middle of a region."""
+        return centre_x - left - self._own, centre_y - top - self._own
+
+    def cut(
+        self, image: Array, valid: NDArray[np.bool_], left: int, top: int
+    ) -> tuple[Array, NDArray[np.bool_]]:
+        """The region of a frame (rows, cols) and its valid pixels; 0 and False beyond the frame."""
+        b, side, (rows, cols) = self.factor, self.side, image.shape
+        inside = tuple(
+            slice(max(0, at), max(0, at, min(most, at + b * side)))
+            for at, most in ((top, rows), (left, cols))
+        )
+        room = tuple(
+            slice(part.start - at, part.stop - at) for part, at in zip(inside, (top, left), strict=True)
+        )
+        out, known = np.zeros((b * side, b * side)), np.zeros((b * side, b * side), bool)
+        out[room], known[room] = image[inside], valid[inside]
+        out, known = bin_frame(out, known, b)
+        return out, self.mask & known
+
+
+class KnownCamera:
+    """Node images of one library at one camera.
+
+    Parameters
+    ----------
+    library : Library, in memory, without structural parameters
+    camera : Camera
+        Its centre does not matter.
+    semi_angle : float, mrad
+    background : str, one of `pattern.background.NAMES`
+    factor : int
+        Pixels of the frame in a pixel that is compared.
+    fine_pixel : float, mrad
+        A pixel is divided into so many fine pixels that they are no wider than this.
+    tilt_most : float, mrad
+    pool : Pool, optional
+
+    Attributes
+    ----------
+    reference : Reference
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        camera: Camera,
+        *,
+        semi_angle: float,
+        background: str = "radial",
+        factor: int = 1,
+        fine_pixel: float = FINE_PIXEL,
+        tilt_most: float | None = None,
+        pool: Pool | None = None,
+    ) -> None:
+        self.library, self.semi_angle = library, semi_angle
+        self.reference = Reference(camera, semi_angle, factor)
+        self.factor, self.mask = factor, self.reference.mask
+        self.values = dict(zip(CAMERA, camera, strict=True)) | {"semi_angle": semi_angle}
+        self.background, self.fine_pixel = background, fine_pixel
+        self.pool = pool or Pool()
+        centred = self.reference.camera
+        make = partial(
+            ForwardModel, library, self.mask, centred, semi_angle=semi_angle, background=background
+        )
+        self.whole = make(fine_pixel=fine_pixel, pool=self.pool)
+        self.raster = self.whole.raster
+        self.coarse: Raster = self.whole.undivided(oversampling=1)
+        self._camera = centred
+        self._most = library.tilt_max if tilt_most is None else tilt_most
+        self._k = to_angles(self.raster.col, self.raster.row, centred)
+        self._k_coarse = to_angles(self.coarse.col, self.coarse.row, centred)
+        self._diffuse: OrderedDict[tuple[int, float, float], tuple[Float32, ...]] = OrderedDict()
+        self.nodes = self._nodes_of(self.whole.table, self._k, memory=MODEL.node_bytes, smooth=self._smooth)
+
+    def shift(self, values: Mapping[str, float], left: int, top: int) -> tuple[float, float]:
+        """By how many fine pixels the centre is right of and below the middle of a region."""
+        per = self.raster.oversampling / self.factor
+        across, down = self.reference.off_middle(values["centre_x"], values["centre_y"], left, top)
+        return across * per, down * per
+
+    @cached_property
+    def disc(self) -> Float32:
+        """(4, n): an empty disc at the points, in the place of P."""
+        out = np.zeros((4, self._k.shape[1]), np.float32)
+        out[0] = bare_disc(self._k, self.semi_angle, self.whole.half_edge, 1)[0]
+        return out
+
+    @property
+    def rim_half_edge(self) -> float:
+        """Of apertures at undivided pixels (mrad), which need a soft rim."""
+        return max(self.library.step, RIM / self._camera.scale) / 2
+
+    @cached_property
+    def rims(self) -> Nodes:
+        """Derivatives of patterns along the semi-angle, at undivided pixels: a few per cent will do."""
+        return self._nodes_of(
+            self.whole.table, self._k_coarse, rims=True, memory=MODEL.node_bytes / 4, smooth=self._smooth_rims
+        )
+
+    @cached_property
+    def slopes(self) -> dict[str, Nodes]:
+        """Derivatives of patterns along what the library has slopes of, at undivided pixels."""
+        found = self.whole.slopes()
+        if found is None:
+            return {}
+        count = next(iter(found.values.values()))[1].shape[-2]
+        placeholder = np.zeros((count, 1, 1), np.float32)
+        table = found.at(self.whole.table)._replace(intensity=placeholder)
+        first, step = found.table.thickness_first, found.table.thickness_step
+        table = table._replace(thickness_first=first, thickness_step=step)
+
+        def source(name: str, i: int) -> Float32:
+            return found.blend(name, first + step * i, {})
+
+        return {
+            name: self._nodes_of(
+                table, self._k_coarse, memory=MODEL.node_bytes / 8, source=partial(source, name)
+            )
+            for name in found.values
+        }
+
+    def _nodes_of(self, table: Table, k: Array, **options) -> Nodes:  # type: ignore[no-untyped-def]
+        fine = k is self._k
+        given = {
+            "half_edge": self.whole.half_edge if fine else self.rim_half_edge,
+            "whole": self._whole if fine else np.arange(k.shape[1]),
+            **options,
+        }
+        return Nodes(
+            table,
+            k[0],
+            k[1],
+            semi_angle=self.semi_angle,
+            tilt_most=self._most,
+            pool=self.pool,
+            **given,
+        )
+
+    @cached_property
+    def _whole(self) -> NDArray[np.int64]:
+        """Which point of undivided pixels stands for a fine point."""
+        s, (rows, cols) = self.raster.oversampling, self.raster.shape
+        where = np.full((rows // s, cols // s), -1, np.int64)
+        where.ravel()[self.coarse.points] = np.arange(self.coarse.points.size)
+        row, col = np.divmod(self.raster.points, cols)
+        return where[row // s, col // s]
+
+    # ---------------------------------------------------------------- the diffuse part
+
+    def _diffuse_at(self, i: int, tilt: tuple[float, float]) -> tuple[Float32, ...]:
+        """Value, slopes along the tilt and along the semi-angle at undivided pixels; i is a thickness."""
+        key = (i, *tilt)
+        if key in self._diffuse:
+            self._diffuse.move_to_end(key)
+            return self._diffuse[key]
+        table, known = self.whole.table, self.whole.diffuse
+        assert known is not None
+        t = table.thickness_first + table.thickness_step * i
+        found = known.at(self._k_coarse, t, tilt, self.semi_angle)
+        out = tuple(
+            np.ascontiguousarray(each, np.float32)
+            for each in (found.value, found.slopes_tilt, found.slope_semi_angle)
+        )
+        self._diffuse[key] = out
+        if len(self._diffuse) > KEPT:
+            self._diffuse.popitem(last=False)
+        return out
+
+    def _smooth(self, i: int, tilt: tuple[float, float]) -> tuple[Float32, Float32] | None:
+        if self.whole.diffuse is None:
+            return None
+        value, slopes, _ = self._diffuse_at(i, tilt)
+        return value, slopes
+
+    def _smooth_rims(self, i: int, tilt: tuple[float, float]) -> tuple[Float32, Float32] | None:
+        if self.whole.diffuse is None:
+            return None
+        _, slopes, along = self._diffuse_at(i, tilt)
+        return along, np.zeros_like(slopes)
+
+    def diffuse_near(self, values: Mapping[str, float]) -> Float32 | None:
+        """The diffuse part at undivided pixels, at the nearest thickness and by its slopes along the tilt."""
+        if self.whole.diffuse is None:
+            return None
+        table = self.whole.table
+        i = int(np.rint((values["thickness"] - table.thickness_first) / table.thickness_step))
+        tilt = np.array([values["tilt_x"], values["tilt_y"]])
+        middle = self.nodes.middle_of(tilt)
+        value, slopes, _ = self._diffuse_at(i, middle)
+        out: Float32 = value + (tilt - middle).astype(np.float32) @ slopes
+        return out
+
+
+class KnownCameraModel:
+    """Images of a known camera on one region of a frame; what it has of `ForwardModel` means the same.
+
+    Parameters
+    ----------
+    known : KnownCamera
+    mask : (side, side) bool array
+        Compared pixels of the region, all of them in known.mask.
+    left, top : int
+        The pixel of the frame where the region begins.
+    per_nm : float
+        Background per nm of thickness, for "uniform-per-nm" (frame units).
+    """
+
+    oversampling = 1  # nothing would be won by undivided pixels
+
+    def __init__(
+        self, known: KnownCamera, mask: NDArray[np.bool_], left: int, top: int, per_nm: float = 0.0
+    ) -> None:
+        self.known, self.mask = known, mask
+        self.left, self.top = left, top
+        self.per_nm = per_nm if known.background == "uniform-per-nm" else 0.0
+        self.semi_angle, self.background = known.semi_angle, known.background
+        self.pixel, self.n_pixels = known.factor, int(mask.sum())
+        self.parameters = PARAMETERS
+        self.thickness_range = known.library.thickness_range
+        self.origin = left + (known.factor - 1) / 2, top + (known.factor - 1) / 2
+        whole = mask[known.mask]
+        self._all = bool(whole.all())
+        self._pixels = np.flatnonzero(whole)
+        row, col = np.nonzero(mask)
+        self._col, self._row = (
+            start + known.factor * at.astype(float) for start, at in zip(self.origin, (col, row), strict=True)
+        )
+        self._last: tuple[tuple[float, ...], Array] | None = None
+
+    @cached_property
+    def general(self) -> ForwardModel:
+        """The model of the same pixels for whatever moves the points."""
+        known = self.known
+        camera = Camera(*(known.values[name] for name in CAMERA))
+        own = known.factor * known.reference.middle
+        camera = camera._replace(centre_x=self.origin[0] + own, centre_y=self.origin[1] + own)
+        return ForwardModel(
+            known.library,
+            self.mask,
+            camera,
+            semi_angle=self.semi_angle,
+            background=self.background,
+            per_nm=self.per_nm,
+            origin=self.origin,
+            pixel=self.pixel,
+            fine_pixel=known.fine_pixel,
+            pool=known.pool,
+        )
+
+    def covers(self, values: Mapping[str, float], names: Sequence[str] = ()) -> bool:
+        """Whether node images can tell the pattern at these values, and its slopes along these names."""
+        own = self.known.values
+        return (
+            all(abs(values[name] - own[name]) <= 1e-9 * max(1.0, abs(own[name])) for name in KNOWN)
+            and all(name in ROWS or name == "vacuum" for name in names)
+            and not any(values.get(name, 0.0) for name in ("thickness_spread", "tilt_spread"))
+        )
+
+    def evaluate(self, values: Mapping[str, float], names: Sequence[str] = ()) -> Columns:
+        """Columns of the model, and their derivatives along the parameters in names: see `ForwardModel`."""
+        if not self.covers(values, names):
+            return self.general.evaluate(values, names)
+        found = self._recorded(values)
+        share = values.get("vacuum", 0.0)
+        disc = self._disc(values) if share or "vacuum" in names else found
+        camera = Camera(*(values[name] for name in CAMERA))
+        k = to_angles(self._col, self._row, camera)
+        components, along_x, along_y = bg.basis(self.background, k, self.semi_angle)
+        columns = np.empty((1 + len(components), self.n_pixels))
+        columns[1:] = components
+        columns[0] = (1 - share) * found[0] + share * disc[0] if share else found[0]
+        fixed = np.full(self.n_pixels, self.per_nm * values["thickness"])
+        if not len(names):
+            return Columns(columns, fixed)
+        slopes, fixed_slopes = np.empty((len(names), self.n_pixels)), np.zeros((len(names), self.n_pixels))
+        for i, name in enumerate(names):
+            if name == "vacuum":
+                slopes[i] = disc[0] - found[0]
+                continue
+            row = ROWS.index(name)
+            slopes[i] = (1 - share) * found[row] + share * disc[row] if share else found[row]
+            if name == "thickness":
+                fixed_slopes[i] = self.per_nm
+        background = (k, along_x, along_y)
+        return Columns(columns, fixed, tuple(names), slopes, fixed_slopes, background, camera)
+
+    def pattern(self, values: Mapping[str, float]) -> Array:
+        """(n,): the pattern's column, for which no node images are made: see `ForwardModel`."""
+        return self.general.pattern(values)
+
+    def _recorded(self, values: Mapping[str, float]) -> Array:
+        """(7, n) of `record_moved` with slopes along the parameters of ROWS."""
+        key = tuple(values[name] for name in ROWS[1:])
+        if self._last is None or self._last[0] != key:
+            images = self.known.nodes.at(values["thickness"], (values["tilt_x"], values["tilt_y"]))
+            self._last = key, self._record(images, values)
+        return self._last[1]
+
+    def _disc(self, values: Mapping[str, float]) -> Array:
+        return self._record(self.known.disc, values)
+
+    def _record(self, images: Float32, values: Mapping[str, float]) -> Array:
+        """What pixels record of images (4, n) at the points, and slopes along centre and blur."""
+        known = self.known
+        per = known.raster.oversampling / known.factor
+        sigma, along = known.whole.kernel_of(values["blur"], known.values["scale"] / known.factor)
+        out = known.raster.record_moved(images, sigma, known.shift(values, self.left, self.top))
+        if not self._all:
+            out = np.ascontiguousarray(out[:, self._pixels])
+        out[4:6] *= per
+        out[6] *= along["blur"]
+        return out
+
+    def assumption_slopes(self, values: Mapping[str, float]) -> dict[str, Array]:
+        """Derivatives of the pattern along ln of what a fit takes for granted: see `ForwardModel`."""
+        if not self.covers(values):
+            return self.general.assumption_slopes(values)
+        known = self.known
+        t, tilt = values["thickness"], (values["tilt_x"], values["tilt_y"])
+        found = self._recorded(values)
+        s = known.raster.oversampling
+        across, down = known.shift(values, self.left, self.top)
+
+        scale = known.values["scale"] / known.factor
+        sigma, _ = known.whole.kernel_of(values["blur"], scale, 1.0, known.rim_half_edge)
+
+        def recorded(nodes: Nodes) -> Array:
+            image = known.coarse.record(nodes.at(t, tilt)[0], sigma, (across / s, down / s))
+            return image if self._all else image[self._pixels]
+
+        along = {
+            "semi_angle": self.semi_angle * recorded(known.rims),
+            "tilt_x": tilt[0] * found[ROWS.index("tilt_x")],
+            "tilt_y": tilt[1] * found[ROWS.index("tilt_y")],
+        }
+        out = {"semi_angle": along["semi_angle"]}
+        for name, nodes in known.slopes.items():
+            out[name] = recorded(nodes)
+        if "debye_waller" in out and (diffuse := known.diffuse_near(values)) is not None:
+            at_pixels = known.coarse.undivided(diffuse.astype(float))
+            out["debye_waller"] += MODEL.diffuse_growth * (
+                at_pixels if self._all else at_pixels[self._pixels]
+            )
+        if "energy" in out:
+            energy = float(known.library.dataset.attrs["energy_kv"])
+            rest = REST_ENERGY_KV / (energy + 2 * REST_ENERGY_KV)
+            out["energy"] += (1 - rest) * sum(along.values())
+        return out
+
+
+Model = ForwardModel | KnownCameraModel

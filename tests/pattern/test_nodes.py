@@ -1,0 +1,131 @@
+"""Node patterns against `compose`, which they must equal but for rounding, and what they do with memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hybridfit.pattern import nodes as module
+from hybridfit.pattern.compose import compose
+from hybridfit.pattern.expand import at_thickness, unfold
+from hybridfit.pattern.nodes import Nodes
+from hybridfit.pattern.pool import Pool
+
+SEMI_ANGLE, HALF_EDGE, TILT_MOST = 5.0, 0.3, 1.5
+PLACES = [(21.4, (0.4, -0.7)), (20.0, (0.0, 0.0)), (22.95, (-1.3, 0.6)), (21.5, (1.0, 1.1))]
+
+
+@pytest.fixture(scope="module")
+def points():
+    """Points (2, n) that lie at all fractions of a cell, some of them outside all discs."""
+    row, col = np.indices((23, 25)) - 11.6
+    k = np.stack([0.71 * col + 0.13 * row, 0.69 * row - 0.2 * col]).reshape(2, -1)
+    return np.ascontiguousarray(k[:, np.hypot(*k) < 9])
+
+
+def composed(table, k, thickness, tilt):
+    """P and its derivatives along thickness and tilt."""
+    unfolded = unfold(
+        table, at_thickness(table, thickness), tilt, SEMI_ANGLE, HALF_EDGE, float(np.hypot(*k).max())
+    )
+    return compose(k[0], k[1], table, unfolded, *tilt, SEMI_ANGLE, HALF_EDGE)[[0, 5, 3, 4]]
+
+
+def nodes_of(table, k, **options):
+    return Nodes(
+        table, k[0], k[1], semi_angle=SEMI_ANGLE, half_edge=HALF_EDGE, tilt_most=TILT_MOST, **options
+    )
+
+
+def assert_same(found, expected):
+    for i, (a, b) in enumerate(zip(found, expected, strict=True)):
+        assert np.abs(a - b).max() < (3e-3 if i else 1e-4) * np.abs(b).max()  # whole numbers of 16 bits
+
+
+@pytest.mark.parametrize(
+    ("crystal", "zone"),
+    [("Si", (1, 1, 0)), ("threefold", (0, 0, 1)), ("monoclinic", (0, 1, 0)), ("triclinic", (0, 0, 1))],
+)
+def test_they_are_the_composed_pattern(build_library, points, crystal, zone):
+    table = build_library(crystal, zone, semi_angle_max=6.5, tilt_max=TILT_MOST).table()
+    found = nodes_of(table, points)
+    for thickness, tilt in PLACES:
+        assert_same(found.at(thickness, tilt), composed(table, points, thickness, tilt))
+
+
+@pytest.fixture(scope="module")
+def table(build_library):
+    return build_library("fourfold", (0, 0, 1), semi_angle_max=6.5, tilt_max=TILT_MOST).table()
+
+
+def test_plain_python_gives_the_same(table, points, plain_python):
+    expected = nodes_of(table, points[:, ::9].copy()).at(*PLACES[0]).copy()
+    added = {"add_scaled_4": lambda total, to, source, at, w: _add(total, to, source, at, w)}
+    assert plain_python(module, **added) >= 10
+    found = nodes_of(table, points[:, ::9].copy()).at(*PLACES[0])
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def _add(total, to, source, at, factor):
+    total[to : to + 4] += factor * source[at : at + 4]
+
+
+def test_tiles_that_are_there_are_not_made_again(table, points):
+    found = nodes_of(table, points)
+    first = found.at(*PLACES[0]).copy()
+    made = found.made
+    assert 0 < made <= 16
+    assert (found.at(*PLACES[0]) == first).all() and found.made == made
+
+
+def test_memory_is_bounded(table, points):
+    found = nodes_of(table, points, memory=0.0)
+    first = found.at(*PLACES[0]).copy()
+    room = len(found._bank)
+    rng = np.random.default_rng(0)
+    for _ in range(25):
+        found.at(rng.uniform(20, 23), tuple(rng.uniform(-1, 1, 2)))
+    assert len(found._bank) == room and len(found._tiles) <= 40 < found.made
+    assert (found.at(*PLACES[0]) == first).all()
+
+
+def test_threads_share_the_work(table, points):
+    one, two = (nodes_of(table, points, pool=Pool(n)).at(*PLACES[0]) for n in (1, 2))
+    np.testing.assert_allclose(one, two, atol=1e-6 * np.abs(one).max())
+
+
+def test_rims_are_the_derivative_along_the_semi_angle(table, points):
+    found = nodes_of(table, points, rims=True)
+    for thickness, tilt in PLACES:
+        unfolded = unfold(
+            table, at_thickness(table, thickness), tilt, SEMI_ANGLE, HALF_EDGE, float(np.hypot(*points).max())
+        )
+        expected = compose(points[0], points[1], table, unfolded, *tilt, SEMI_ANGLE, HALF_EDGE)[6]
+        assert np.abs(found.at(thickness, tilt)[0] - expected).max() < 4e-4 * np.abs(expected).max()
+
+
+def test_other_intensities_may_be_given(table, points):
+    double = nodes_of(table, points, source=lambda i: 2 * table.intensity[i])
+    np.testing.assert_allclose(
+        double.at(*PLACES[0]), 2 * nodes_of(table, points).at(*PLACES[0]), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_a_smooth_image_is_added_at_the_tilt_of_every_point(table, points):
+    """An image linear in thickness and tilt must come back as it is."""
+    along_x, along_y = np.float32([0.3, -0.2]), np.float32([0.5, 0.1])
+    whole = np.arange(points.shape[1]) % 2
+
+    def smooth(i, tilt):
+        x, y = tilt
+        value = (7 + 2 * i + along_x * x + along_y * y).astype(np.float32)
+        return value, np.stack([along_x, along_y])
+
+    plain, more = nodes_of(table, points), nodes_of(table, points, smooth=smooth, whole=whole)
+    for thickness, (x, y) in PLACES:
+        i = (thickness - table.thickness_first) / table.thickness_step
+        added = more.at(thickness, (x, y)) - plain.at(thickness, (x, y))
+        expected = 7 + 2 * i + along_x[whole] * x + along_y[whole] * y
+        np.testing.assert_allclose(added[0], expected, atol=1e-2)
+        np.testing.assert_allclose(added[1], 2 / table.thickness_step, atol=2e-2)
+        np.testing.assert_allclose(added[2:], [along_x[whole], along_y[whole]], atol=5e-2)

@@ -1,0 +1,138 @@
+"""The model of a known camera against the forward model, and its slopes with finite differences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hybridfit.known_camera import ROWS, KnownCamera, KnownCameraModel
+from hybridfit.model import ForwardModel
+from hybridfit.pattern.camera import Camera
+
+SEMI_ANGLE = 9.0
+CAMERA = Camera(41.3, 34.8, 2.4, 12.0, 0.004, -0.006)
+VALUES = {
+    "thickness": 30.4,
+    "tilt_x": 0.8,
+    "tilt_y": -1.1,
+    **CAMERA._asdict(),
+    "semi_angle": SEMI_ANGLE,
+    "blur": 0.4,
+}
+NAMES = ROWS[1:]
+STEPS = {"thickness": 0.02, "tilt_x": 2e-3, "tilt_y": 2e-3, "centre_x": 2e-3, "centre_y": 2e-3, "blur": 1e-4}
+
+
+@pytest.fixture(scope="module")
+def known(small_library):
+    return KnownCamera(small_library, CAMERA, semi_angle=SEMI_ANGLE)
+
+
+@pytest.fixture(scope="module", params=["whole", "in part"])
+def model(known, request):
+    mask = known.mask.copy()
+    if request.param == "in part":
+        mask[: known.reference.middle // 2] = False
+        mask[known.reference.middle + 2, known.reference.middle + 3 : known.reference.middle + 9] = False
+    return KnownCameraModel(known, mask, *known.reference.place(CAMERA.centre_x, CAMERA.centre_y))
+
+
+@pytest.fixture(scope="module")
+def exact(small_library, model):
+    """Finely divided, so that its own pixels are no source of error."""
+    return ForwardModel(
+        small_library, model.mask, CAMERA, semi_angle=SEMI_ANGLE, origin=model.origin, fine_pixel=0.05
+    )
+
+
+def test_it_is_the_forward_model(model, exact):
+    found, expected = model.evaluate(VALUES, NAMES), exact.evaluate(VALUES, NAMES)
+    assert np.abs(found.columns[0] - expected.columns[0]).max() < 6e-3 * expected.columns[0].max()
+    np.testing.assert_allclose(found.columns[1:], expected.columns[1:], atol=1e-12)
+    for a, b in zip(found.pattern_slopes, expected.pattern_slopes, strict=True):
+        assert np.std(a - b) < 0.03 * np.std(b)
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.31, -0.44), (-0.5, 0.2), (1.2, 0.9)])
+def test_the_centre_may_be_anywhere_in_a_pixel(known, small_library, shift):
+    left, top = known.reference.place(CAMERA.centre_x, CAMERA.centre_y)
+    at = {
+        **VALUES,
+        "centre_x": left + known.reference.middle + shift[0],
+        "centre_y": top + known.reference.middle + shift[1],
+    }
+    model = KnownCameraModel(known, known.mask, left, top)
+    camera = Camera(*(at[name] for name in Camera._fields))
+    exact = ForwardModel(
+        small_library, known.mask, camera, semi_angle=SEMI_ANGLE, origin=model.origin, fine_pixel=0.05
+    )
+    found, expected = (m.evaluate(at).columns[0] for m in (model, exact))
+    assert np.abs(found - expected).max() < 6e-3 * expected.max()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_slopes_are_finite_differences(model, name):
+    slope = model.evaluate(VALUES, NAMES).pattern_slopes[NAMES.index(name)]
+    ends = [
+        model.evaluate({**VALUES, name: VALUES[name] + side}).columns[0]
+        for side in (STEPS[name], -STEPS[name])
+    ]
+    difference = (ends[0] - ends[1]) / (2 * STEPS[name])
+    assert np.abs(slope - difference).max() < 0.02 * np.abs(slope).max()
+
+
+def test_vacuum_is_an_empty_disc(model, small_library):
+    exact = ForwardModel(small_library, model.mask, CAMERA, semi_angle=SEMI_ANGLE, origin=model.origin)
+    for share in (0.0, 0.3):
+        at, names = {**VALUES, "vacuum": share}, ("vacuum", "centre_x")
+        found, expected = model.evaluate(at, names), exact.evaluate(at, names)
+        assert np.abs(found.columns[0] - expected.columns[0]).max() < 6e-3 * expected.columns[0].max()
+        for a, b in zip(found.pattern_slopes, expected.pattern_slopes, strict=True):
+            assert np.std(a - b) < 0.05 * np.std(b)
+
+
+def test_slopes_along_what_is_assumed(model, exact):
+    found, expected = model.assumption_slopes(VALUES), exact.assumption_slopes(VALUES)
+    assert found.keys() == expected.keys()
+    for name, slope in expected.items():
+        assert np.std(found[name] - slope) < 0.15 * np.std(slope), name
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"scale": 2.41}, ()),
+        ({"rotation": 57.0}, ()),
+        ({"semi_angle": 9.1}, NAMES),
+        ({"tilt_spread": 0.3}, ()),
+        ({}, ("thickness", "rotation")),
+    ],
+)
+def test_what_moves_the_points_is_left_to_the_forward_model(model, small_library, changes, names):
+    at = {**VALUES, **changes}
+    assert not model.covers(at, names)
+    exact = ForwardModel(
+        small_library, model.mask, CAMERA, semi_angle=SEMI_ANGLE, origin=model.origin
+    ).evaluate(at, names)
+    found = model.evaluate(at, names)
+    assert np.abs(found.columns - exact.columns).max() < 1e-3 * exact.columns[0].max()
+
+
+def test_frames_are_binned(small_library):
+    camera = CAMERA._replace(scale=4.8, centre_x=90.2, centre_y=77.7)
+    known = KnownCamera(small_library, camera, semi_angle=SEMI_ANGLE, factor=2)
+    model = KnownCameraModel(known, known.mask, *known.reference.place(camera.centre_x, camera.centre_y))
+    exact = ForwardModel(
+        small_library,
+        known.mask,
+        camera,
+        semi_angle=SEMI_ANGLE,
+        origin=model.origin,
+        pixel=2,
+        fine_pixel=0.05,
+    )
+    at = {**VALUES, **camera._asdict()}
+    found, expected = model.evaluate(at, NAMES), exact.evaluate(at, NAMES)
+    assert np.abs(found.columns[0] - expected.columns[0]).max() < 6e-3 * expected.columns[0].max()
+    for a, b in zip(found.pattern_slopes, expected.pattern_slopes, strict=True):
+        assert np.std(a - b) < 0.03 * np.std(b)
