@@ -54,7 +54,7 @@ QUICK_FRAMES = 2
 THICKNESS = (5.0, 60.0)  # nm
 ELECTRONS = (1e5, 1e8)
 EXACT = 1e14  # electrons: a frame without noise
-EXACTLY = {"debye_waller": 0.0, "energy": 0.0, "semi_angle": 0.0}
+EXACTLY = {"debye_waller": 0.0, "energy": 0.0, "semi_angle": 0.0, "library": 0.0}
 BAR = 91.0, 98.0  # % of the intervals
 
 
@@ -197,7 +197,7 @@ def fitted(part: str, camera: str, i: int, raw: bool = False) -> Row:
 
 def kept(part: str, camera: str, frames: int, until: float, label: str, raw: bool = False) -> list[Row]:
     """Fits of the first frames of a camera: those of earlier runs, and new ones while there is time."""
-    facts = [SEEDS[part], camera, list(CRYSTALS[part]), VERSION, label, raw]
+    facts = [SEEDS[part], camera, list(CRYSTALS[part]), VERSION, label, raw, EXACTLY]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
     DATA.mkdir(parents=True, exist_ok=True)
     path = DATA / f"cameras-{camera.replace(' ', '-')}-{key}.jsonl"

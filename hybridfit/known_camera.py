@@ -14,7 +14,7 @@ distortion or semi-angle, is left to `ForwardModel`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 
 import numpy as np
@@ -31,84 +31,25 @@ from hybridfit.model import (
 )
 from hybridfit.pattern import background as bg
 from hybridfit.pattern.averaging import bare_disc
-from hybridfit.pattern.binning import bin_frame
 from hybridfit.pattern.camera import Camera, to_angles
 from hybridfit.pattern.columns import Columns
 from hybridfit.pattern.expand import Table
-from hybridfit.pattern.nodes import Nodes
+from hybridfit.pattern.nodes import Added, Aperture, Nodes
 from hybridfit.pattern.pool import Pool
 from hybridfit.pattern.raster import Raster
+from hybridfit.pattern.reference import Reference
 from hybridfit.pattern.settings import MODEL
 
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
+Source = Callable[[int], Float32]
+Smooth = Callable[[int, tuple[float, float]], tuple[Float32, Float32]]
 
 KNOWN = ("scale", "rotation", "ellipticity_a", "ellipticity_b", "semi_angle")  # what must be
 ROWS = ("pattern", "thickness", "tilt_x", "tilt_y", "centre_x", "centre_y", "blur")  # of `record_moved`
 KEPT = 400  # diffuse images
+MOVED_KERNEL = 0.8  # fine pixels: σ of a kernel that may be moved by a part of one without error
 RIM = 2.0  # px: width of the edge of an aperture at undivided pixels
-
-
-class Reference:
-    """The compared disc of a known camera: as every frame of a scan has it, cut out about its centre.
-
-    Parameters
-    ----------
-    camera : Camera
-        Its centre does not matter.
-    semi_angle : float, mrad
-    factor : int
-        Pixels of the frame in a pixel that is compared.
-
-    Attributes
-    ----------
-    side, middle : int
-        A region of a frame has side × side pixels; the reference centre is the pixel (middle, middle).
-    mask : (side, side) bool array
-        Pixels that are compared, if the frame has them.
-    camera : Camera
-        In pixels that are compared, at the reference centre.
-    """
-
-    def __init__(self, camera: Camera, semi_angle: float, factor: int = 1) -> None:
-        self.factor, self.semi_angle = factor, semi_angle
-        scale = camera.scale / factor
-        radius = (semi_angle + FITTED_BEYOND_DISC) * scale
-        self.middle = int(np.ceil(radius)) + 1
-        self.side = 2 * self.middle + 1
-        row, col = np.indices((self.side, self.side)) - self.middle
-        self.mask = np.hypot(row, col) <= radius
-        self.camera = camera._replace(centre_x=self.middle, centre_y=self.middle, scale=scale)
-
-    def place(self, centre_x: float, centre_y: float) -> tuple[int, int]:
-        """(left, top): the pixel of the frame where the region begins whose middle is nearest to a centre."""
-        return int(np.rint(centre_x - self._own)), int(np.rint(centre_y - self._own))
-
-    @property
-    def _own(self) -> float:
-        """Where the middle is in a region, in pixels of the frame."""
-        return self.factor * self.middle + (self.factor - 1) / 2
-
-    def off_middle(self, centre_x: float, centre_y: float, left: int, top: int) -> tuple[float, float]:
-        """How far (px of the frame) a centre is right of and below the middle of a region."""
-        return centre_x - left - self._own, centre_y - top - self._own
-
-    def cut(
-        self, image: Array, valid: NDArray[np.bool_], left: int, top: int
-    ) -> tuple[Array, NDArray[np.bool_]]:
-        """The region of a frame (rows, cols) and its valid pixels; 0 and False beyond the frame."""
-        b, side, (rows, cols) = self.factor, self.side, image.shape
-        inside = tuple(
-            slice(max(0, at), max(0, at, min(most, at + b * side)))
-            for at, most in ((top, rows), (left, cols))
-        )
-        room = tuple(
-            slice(part.start - at, part.stop - at) for part, at in zip(inside, (top, left), strict=True)
-        )
-        out, known = np.zeros((b * side, b * side)), np.zeros((b * side, b * side), bool)
-        out[room], known[room] = image[inside], valid[inside]
-        out, known = bin_frame(out, known, b)
-        return out, self.mask & known
 
 
 class KnownCamera:
@@ -146,7 +87,7 @@ class KnownCamera:
         pool: Pool | None = None,
     ) -> None:
         self.library, self.semi_angle = library, semi_angle
-        self.reference = Reference(camera, semi_angle, factor)
+        self.reference = Reference(camera, semi_angle + FITTED_BEYOND_DISC, factor)
         self.factor, self.mask = factor, self.reference.mask
         self.values = dict(zip(CAMERA, camera, strict=True)) | {"semi_angle": semi_angle}
         self.background, self.fine_pixel = background, fine_pixel
@@ -163,7 +104,7 @@ class KnownCamera:
         self._k = to_angles(self.raster.col, self.raster.row, centred)
         self._k_coarse = to_angles(self.coarse.col, self.coarse.row, centred)
         self._diffuse: OrderedDict[tuple[int, float, float], tuple[Float32, ...]] = OrderedDict()
-        self.nodes = self._nodes_of(self.whole.table, self._k, memory=MODEL.node_bytes, smooth=self._smooth)
+        self.nodes = self._nodes_of(self.whole.table, image=self._smooth)
 
     def shift(self, values: Mapping[str, float], left: int, top: int) -> tuple[float, float]:
         """By how many fine pixels the centre is right of and below the middle of a region."""
@@ -186,9 +127,7 @@ class KnownCamera:
     @cached_property
     def rims(self) -> Nodes:
         """Derivatives of patterns along the semi-angle, at undivided pixels: a few per cent will do."""
-        return self._nodes_of(
-            self.whole.table, self._k_coarse, rims=True, memory=MODEL.node_bytes / 4, smooth=self._smooth_rims
-        )
+        return self._nodes_of(self.whole.table, rims=True, image=self._smooth_rims)
 
     @cached_property
     def slopes(self) -> dict[str, Nodes]:
@@ -206,27 +145,34 @@ class KnownCamera:
             return found.blend(name, first + step * i, {})
 
         return {
-            name: self._nodes_of(
-                table, self._k_coarse, memory=MODEL.node_bytes / 8, source=partial(source, name)
-            )
-            for name in found.values
+            name: self._nodes_of(table, coarse=True, source=partial(source, name)) for name in found.values
         }
 
-    def _nodes_of(self, table: Table, k: Array, **options) -> Nodes:  # type: ignore[no-untyped-def]
-        fine = k is self._k
-        given = {
-            "half_edge": self.whole.half_edge if fine else self.rim_half_edge,
-            "whole": self._whole if fine else np.arange(k.shape[1]),
-            **options,
-        }
+    def _nodes_of(
+        self,
+        table: Table,
+        *,
+        rims: bool = False,
+        coarse: bool = False,
+        source: Source | None = None,
+        image: Smooth | None = None,
+    ) -> Nodes:
+        """Node patterns at the points, or at those of undivided pixels, where rims and slopes are known."""
+        coarse |= rims
+        k = self._k_coarse if coarse else self._k
+        half_edge = self.rim_half_edge if coarse else self.whole.half_edge
+        added = None
+        if image is not None and self.whole.diffuse is not None:
+            added = Added(image, np.arange(k.shape[1]) if coarse else self._whole)
         return Nodes(
             table,
-            k[0],
-            k[1],
-            semi_angle=self.semi_angle,
+            k,
+            Aperture(self.semi_angle, half_edge, rims),
             tilt_most=self._most,
+            source=source,
+            added=added,
+            memory=MODEL.node_bytes / (4 if coarse else 1),
             pool=self.pool,
-            **given,
         )
 
     @cached_property
@@ -259,15 +205,11 @@ class KnownCamera:
             self._diffuse.popitem(last=False)
         return out
 
-    def _smooth(self, i: int, tilt: tuple[float, float]) -> tuple[Float32, Float32] | None:
-        if self.whole.diffuse is None:
-            return None
+    def _smooth(self, i: int, tilt: tuple[float, float]) -> tuple[Float32, Float32]:
         value, slopes, _ = self._diffuse_at(i, tilt)
         return value, slopes
 
-    def _smooth_rims(self, i: int, tilt: tuple[float, float]) -> tuple[Float32, Float32] | None:
-        if self.whole.diffuse is None:
-            return None
+    def _smooth_rims(self, i: int, tilt: tuple[float, float]) -> tuple[Float32, Float32]:
         _, slopes, along = self._diffuse_at(i, tilt)
         return along, np.zeros_like(slopes)
 

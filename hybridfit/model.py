@@ -90,13 +90,12 @@ class ForwardModel:
     camera : Camera
         Where the pattern is in the frame, roughly: fixes the region that is composed.
     semi_angle : float, mrad, nominal
-    background : str, one of `pattern.background.NAMES`
+    background : one of `pattern.background.NAMES`
     per_nm : float
         Background per nm of thickness, for "uniform-per-nm" (frame units).
     origin : (col, row) in the frame of the centre of mask[0, 0] (px)
     pixel : width of a pixel of the mask in pixels of the frame, when it was binned
-    fine_pixel : float, mrad
-        A pixel is divided into so many fine pixels that they are no wider than this.
+    fine_pixel : float, mrad, the widest that fine pixels may be
     pool : Pool of threads that share the work on an image, optional
 
     Attributes
@@ -104,8 +103,8 @@ class ForwardModel:
     parameters : tuple of str
         What `evaluate` takes: PARAMETERS, then the structural parameters of the library.  Those of AVERAGING
         are 0 unless they are given.
-    thickness_range : (float, float), nm
-        Of the library.
+    thickness_range : (float, float), nm, of the library
+    table : Table, that patterns are composed from
 
     Notes
     -----
@@ -159,9 +158,9 @@ class ForwardModel:
         self._stack: Stack | None = None
         if library.structure:
             self._stack = library.stack(k_max=self._k_max, semi_angle=radius)
-            self._table = self._stack.table
+            self.table = self._stack.table
         else:
-            self._table = library.table(k_max=self._k_max, semi_angle=radius)
+            self.table = library.table(k_max=self._k_max, semi_angle=radius)
         self.thickness_range = library.thickness_range
         self._reach = library.tilt_max + library.semi_angle_max
         self.diffuse = library.diffuse
@@ -171,11 +170,6 @@ class ForwardModel:
         self.parameters = (*PARAMETERS, *library.structure)
         self._pool = pool or Pool()
         self._radius = radius
-
-    @property
-    def table(self):
-        """The table of beam intensities that patterns are composed from."""
-        return self._table
 
     def evaluate(self, values: Mapping[str, float], names: Sequence[str] = ()) -> Columns:
         """Columns of the model, and their derivatives along the parameters in names.
@@ -212,7 +206,6 @@ class ForwardModel:
         direct |= {**structural, **averaging}
         slopes = np.empty((len(names), self.n_pixels))
         widens = set(names) & set(sigma_slopes)
-
         nothing = np.zeros(self.n_pixels)
 
         def blurred(begin: int, end: int) -> Array:
@@ -247,7 +240,7 @@ class ForwardModel:
         return Columns(columns, fixed, tuple(names), slopes, fixed_slopes, background, camera)
 
     def pattern(self, values: Mapping[str, float]) -> Array:
-        """(n,): the pattern's column at values that are not gone on from."""
+        """(n,): the pattern's column at values that nobody goes on from."""
         return self.evaluate(values).columns[0]
 
     def _diffuse_at(self, k: Array, values: Mapping[str, float]) -> Image:
@@ -280,7 +273,7 @@ class ForwardModel:
         camera = Camera(*(values[name] for name in CAMERA))
         k = to_angles(raster.col, raster.row, camera)
         own = [*found.values]
-        table = found.at(self._table if self._stack is None else self._stack.at(values))
+        table = found.at(self.table if self._stack is None else self._stack.at(values))
 
         def both(t: float) -> NDArray[np.float32]:
             return np.stack([found.blend(name, t, values) for name in (own * 2)[:2]], axis=-1)
@@ -303,7 +296,7 @@ class ForwardModel:
             return self._last[1]
         camera = Camera(*(values[name] for name in CAMERA))
         k = to_angles(self.raster.col, self.raster.row, camera)
-        table = self._table if self._stack is None else self._stack.at(values)
+        table = self.table if self._stack is None else self._stack.at(values)
         blend, wider = self._over_thickness(self._at_thickness(values, lanes), values)
         rows, by_tilt = self._composed(k, table, blend, values)
         share = values.get("vacuum", 0.0)
@@ -323,7 +316,7 @@ class ForwardModel:
         self, values: Mapping[str, float], lanes: int
     ) -> Callable[[float], NDArray[np.float32]]:
         if self._stack is None:
-            return partial(at_thickness, self._table, lanes=lanes, pool=self._pool)
+            return partial(at_thickness, self.table, lanes=lanes, pool=self._pool)
         return partial(self._stack.blend, values=values, lanes=lanes, pool=self._pool)
 
     def _over_thickness(

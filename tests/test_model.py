@@ -205,7 +205,7 @@ def test_a_pixel_widens_the_edge_of_a_bare_aperture(small_library, mask):
     """The variance of the edge, blur included, is that of pixels that average over their area."""
     for blur in (0.3, 0.5, 0.8):
         model = ForwardModel(small_library, mask, CAMERA, semi_angle=SEMI_ANGLE)
-        sigma, _ = model._kernel(blur, CAMERA.scale)
+        sigma, _ = model.kernel_of(blur, CAMERA.scale)
         weights, _ = gaussian_weights(sigma)
         at = np.arange(len(weights)) - len(weights) // 2
         per_mrad = CAMERA.scale * model.oversampling

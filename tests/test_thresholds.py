@@ -32,6 +32,8 @@ ALL = [each for settings in CLASSES for each in thresholds_of(settings)]
 # numbers of modules that decide nothing, each with its reason
 TECHNICAL = {
     "fitting/seed/network.py": {"CHUNK": "memory"},
+    "fitting/refine/levenberg.py": dict.fromkeys(("FIRST", "LEAST", "MOST", "FACTOR"), "of a damping"),
+    "scan/run.py": {"LEAST_BLUR": "not zero"},
     "fitting/refine/spread.py": {"NEAR": "shifts by distance", "FAR": "shifts by distance"},
     "fitting/judge/roundness.py": {
         "KNOTS": "finer than a rim",

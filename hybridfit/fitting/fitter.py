@@ -12,9 +12,8 @@ other until an answer holds:
                         library match with the network's disc stands beside them
     wider window        the network's first candidate in a window of ±9 nm and ±2 mrad
     library match       without a network of the library: the disc by a network of another crystal,
-                        thickness, tilt and rotation from all library points
+                        thickness, tilt and rotation from all library points; in a map, with its camera
     full search         all library points with many cameras; also where no attempt holds
-                        in a map: with the camera that all positions share
     few electrons       where counting statistics decide: every minimum of the library, and its odds
 """
 
@@ -81,9 +80,8 @@ class Fitter:
     progress : callable(stage, fraction), optional
     seeded : bool
         Frames come with their seeds, to `fit_seeded` and `fit_near`: no network is loaded.
-    shared : bool
-        Many frames will come, of one camera: where the settings hold scale, rotation and distortion, patterns
-        are combined from images that all of them share.
+    shared : float, mrad, optional
+        Many frames will come, of about this blur: where the settings hold the camera, they share node images.
     settings : FitSettings, optional
         What is asked of a fit; options replace its fields.
     options : fields of `FitSettings`
@@ -117,7 +115,7 @@ class Fitter:
         workers: int | None = None,
         progress: Progress | None = None,
         seeded: bool = False,
-        shared: bool = False,
+        shared: float | None = None,
         settings: FitSettings | None = None,
         **options: Unpack[FitOptions],
     ) -> None:
@@ -160,7 +158,7 @@ class Fitter:
         self.attempts = Attempts(self._seen, self.reference, self._inside, self.workers, self.progress)
         if alone:
             self.attempts.match_with_shipped_network()
-        self.known = KnownFrames(self.reference, self._inside, shared and not self.library.structure)
+        self.known = KnownFrames(self.reference, self._inside, bool(shared) and not self.library.structure)
         self.few = FewElectrons(
             self._seen, self.refiner, self.attempts, self.seeder, self.method, self._remark
         )
@@ -214,11 +212,7 @@ class Fitter:
     # ---------------------------------------------------------------- what users call
 
     def fit(self, frame: Frame | ArrayLike) -> FitResult:
-        """Find everything, by the method of this fitter.
-
-        Parameters
-        ----------
-        frame : Frame or (rows, cols) array
+        """Find everything, by the method of this fitter; frame is a Frame or a (rows, cols) array.
 
         Raises
         ------

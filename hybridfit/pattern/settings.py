@@ -24,10 +24,10 @@ class ModelSettings:
         0.1, "of half the aperture's edge", "beams move no farther for such a derivative", "design"
     )
     edge_width: float = threshold(
-        2.0,
+        1.5,
         "fine pixels",
-        "a sharper edge is not sampled well: at 1.25 centres are off by up to 0.2 of their errors, depending"
-        " on where they are in a pixel",
+        "a sharper edge is not sampled well; a softer one blurs more than a fine pixel does, and no less blur"
+        " could be fitted",
         "design",
     )
     padding: float = threshold(

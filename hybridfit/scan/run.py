@@ -30,7 +30,7 @@ from hybridfit.scan.first_pass import centre_planes, common_values, sampled
 from hybridfit.scan.neighbours import retries
 from hybridfit.scan.pool import Workers
 from hybridfit.scan.positions import At, Blocks, Positions
-from hybridfit.scan.rows import GOOD, RETRIED, Rows
+from hybridfit.scan.rows import COLUMN, GOOD, RETRIED, Rows
 from hybridfit.scan.seeds import Placed, Start, network_starts
 from hybridfit.scan.settings import MapSettings
 from hybridfit.scan.store import Store
@@ -59,6 +59,7 @@ class MapReport:
 
 
 Array = NDArray[np.float64]
+LEAST_BLUR = 1e-3  # mrad
 Progress = Callable[[MapReport], None]
 
 
@@ -139,7 +140,8 @@ class MapRun:
 
         And where their direct discs are (ny, nx, 2), where the camera is known: they are matched there.
         """
-        if not self.common and not self.pending:
+        placed = self.settings.method == "hybrid" and not self.library.structure
+        if not self.common and not self.pending and not (placed and camera_of(self.first.fit)):
             return self.first, [], None
         asked = self.settings.first_pass
         at = sampled(self.positions.shape, asked.sampled)
@@ -154,12 +156,16 @@ class MapRun:
             values = common_values(rows, self.common, self.library.rotation_order, asked)
             self.store.keep_common(values)
         held = replace(self.first.fit, fix={**self.first.fit.fix, **values})
-        job = replace(self.first, key=f"{self.store.digest} common {sorted(values.items())}", fit=held)
+        key = f"{self.store.digest} common {sorted(values.items())}"
+        job = replace(self.first, key=key, fit=held)
         converged = GOOD[:1] if (rows.status == GOOD[0]).any() else GOOD
         good = [(at[i], rows.candidate(i)) for i, status in enumerate(rows.status) if status in converged]
         centres = None
-        if self.settings.method == "hybrid" and camera_of(held) and not self.library.structure:
+        if placed and camera_of(held):
             centres = centre_planes(rows, at, self.positions.shape, asked)
+        if centres is not None:
+            blurs = rows.values[rows.status == GOOD[0], COLUMN["blur"]]
+            job = replace(job, blur=max(float(np.median(blurs)), LEAST_BLUR))
         return job, good if self.pending else [], centres
 
     def _placed(self, name: str, centres: Array) -> Task:

@@ -46,6 +46,8 @@ class Job:
         Scale and centre in pixels of the camera.
     network : Network, optional
         For workers that are to seed their positions themselves.
+    blur : float, mrad, optional
+        About that of all frames, where `fit` holds their camera.
     """
 
     key: str
@@ -53,6 +55,7 @@ class Job:
     library: Library | str
     fit: FitSettings
     network: Network | None = None
+    blur: float | None = None
 
     def __sizeof__(self) -> int:
         """With its library: a scheduler then sends it once to each worker, not with every task."""
@@ -67,7 +70,7 @@ class Job:
             settings=replace(in_frame_pixels(self.fit, self.positions.bin), thorough=searched),
             workers=1,
             seeded=not searched,
-            shared=True,
+            shared=self.blur,
         )
 
 

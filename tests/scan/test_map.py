@@ -149,13 +149,14 @@ def test_a_stopped_run_goes_on_where_it_was(scan, small_recipe, whole, tmp_path)
 
 
 def test_a_poor_position_is_mended_by_its_neighbours(scan, small_recipe, whole, monkeypatch):
+    from hybridfit.fitting.attempts import Attempt
     from hybridfit.scan import worker
 
     fit = worker.fit_position
 
     def misled(fitter, frame, start, pixel):
         rows = fit(fitter, frame, start, pixel)
-        if frame.source.endswith("[1,2]") and len(start or ()) < 3:
+        if frame.source.endswith("[1,2]") and isinstance(start, Attempt):
             rows.values[:, worker.COLUMN["residual_fraction"]] = 0.9
             rows.status[:] = worker.RETRIED[0]
         return rows

@@ -86,7 +86,7 @@ def judge(
         said = f"{max(share, 0):.0%} of the crystal's structure is there: vacuum, or amorphous"
         return Verdict(Status.poor_match, said)
     if beyond_round(best, enough=limits.beyond_round**2) < limits.beyond_round**2:
-        return Verdict(Status.poor_match, "a round pattern without a crystal explains it as well")
+        return Verdict(Status.poor_match, "a round pattern explains it as well: vacuum, or amorphous")
     left = unexplained(best, limits)
     if left > limits.structure_left:
         most = limits.structure_left

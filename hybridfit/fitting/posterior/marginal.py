@@ -107,7 +107,9 @@ def marginal(
             top = max(top, found[-1][1])
             if found[-1][1] < top - settings.fallen:
                 break
-    at, logs = (np.array(each) for each in zip(*sorted(found), strict=True))
+    # of a parameter that is next to exactly known, places differ by rounding alone
+    at, first = np.unique([x for x, _ in found], return_index=True)
+    logs = np.array([log for _, log in found])[first]
     if len(at) < 3:
         return middle, sigma, np.stack([at, logs])
     fine = np.linspace(at[0], at[-1], FINE)

@@ -58,7 +58,7 @@ def solve(problem: Projected, params: lmfit.Parameters, within: float, evaluatio
     x = np.array([p.value for p in varied], float)
     damping, count, done = FIRST, 1, False
     r, s = problem.residual(params), problem.sensitivity(params)
-    cost, normal, slope = float(r @ r), s @ s.T, s @ r
+    cost, normal, slope = float((r * r).sum()), s @ s.T, s @ r
     while count < evaluations:
         free = ~(((x <= low) & (slope < 0)) | ((x >= high) & (slope > 0)))
         plain = _step(normal, slope, free, 0.0)
@@ -70,7 +70,7 @@ def solve(problem: Projected, params: lmfit.Parameters, within: float, evaluatio
         _put(varied, new)
         r = problem.residual(params)
         count += 1
-        now = float(r @ r)
+        now = float((r * r).sum())
         if now < cost:
             x, cost, damping = new, now, max(damping / FACTOR, LEAST)
             s = problem.sensitivity(params)

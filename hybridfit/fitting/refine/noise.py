@@ -195,7 +195,7 @@ def effective_pixels(
     near = known.distance < reach  # the window ends there
     x = known.distance[near] / reach
     taper = np.where(x < 0.5, 1 - 6 * x**2 + 6 * x**3, 2 * (1 - x) ** 3)
-    return float(np.clip(n / max(float(rho[near] @ taper), 1.0), 1.0, n))
+    return float(np.clip(n / max(float((rho[near] * taper).sum()), 1.0), 1.0, n))
 
 
 class _Shells(NamedTuple):

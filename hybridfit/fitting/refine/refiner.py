@@ -18,13 +18,22 @@ from hybridfit.fitting.refine.region import Region, binning
 from hybridfit.fitting.refine.settings import Effort, RefineSettings
 from hybridfit.fitting.settings import FitSettings
 from hybridfit.frame import Frame
-from hybridfit.known_camera import KNOWN, KnownCamera, KnownCameraModel, Model, Reference
+from hybridfit.known_camera import KNOWN, MOVED_KERNEL, KnownCamera, KnownCameraModel, Model
 from hybridfit.library.library import Library
-from hybridfit.model import AVERAGING, FINE_PIXEL, PARAMETERS, SEMI_ANGLE_ROOM, ForwardModel, divisions
+from hybridfit.model import (
+    AVERAGING,
+    FINE_PIXEL,
+    FITTED_BEYOND_DISC,
+    PARAMETERS,
+    SEMI_ANGLE_ROOM,
+    ForwardModel,
+    divisions,
+)
 from hybridfit.pattern import background as bg
 from hybridfit.pattern.averaging import SPREADS
 from hybridfit.pattern.camera import Camera
 from hybridfit.pattern.pool import Pool
+from hybridfit.pattern.reference import Reference
 
 Array = NDArray[np.float64]
 
@@ -100,8 +109,8 @@ class Refiner:
     pool : Pool, optional
     discrete : mapping of name to value, optional
         Discrete structural parameters that the library has been taken at.
-    shared : bool
-        Many frames will come: where the settings hold the camera, they share its node images.
+    shared : float, mrad, optional
+        Many frames will come, of about this blur: where the settings hold the camera, they share node images.
     """
 
     def __init__(
@@ -111,7 +120,7 @@ class Refiner:
         *,
         pool: Pool | None = None,
         discrete: Mapping[str, float] | None = None,
-        shared: bool = False,
+        shared: float | None = None,
     ) -> None:
         self.library = library
         self.settings = settings
@@ -131,7 +140,9 @@ class Refiner:
         if self._camera is None:
             return Region.around(frame, seed, self.semi_angle, radius_px)
         factor = binning(self._camera.scale, self.semi_angle, self.settings.refining.fine_radius)
-        return Region.of_camera(frame, seed, Reference(self._camera, self.semi_angle, factor))
+        return Region.of_camera(
+            frame, seed, Reference(self._camera, self.semi_angle + FITTED_BEYOND_DISC, factor)
+        )
 
     def _known_camera(self, camera: Camera, factor: int, fine_pixel: float) -> KnownCamera:
         """Node images for frames that are binned by this factor, and pixels that are divided so far."""
@@ -211,7 +222,8 @@ class Refiner:
         per_nm = bg.PER_NM * float(frame.image[frame.valid].max())
         if region.known is not None:
             assert self._camera is not None
-            known = self._known_camera(self._camera, region.factor, fine_pixel)
+            widest = max(FINE_PIXEL, (self.shared or 0.0) / MOVED_KERNEL)
+            known = self._known_camera(self._camera, region.factor, min(fine_pixel, widest))
             return KnownCameraModel(known, region.mask, region.left, region.top, per_nm)
         return ForwardModel(
             self.library,

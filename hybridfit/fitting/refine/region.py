@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.refine.least_squares import Refinement
 from hybridfit.frame import Frame
-from hybridfit.known_camera import Reference
 from hybridfit.model import FITTED_BEYOND_DISC
 from hybridfit.pattern.binning import bin_frame
 from hybridfit.pattern.camera import Camera, to_angles
+from hybridfit.pattern.reference import Reference
 
 Array = NDArray[np.float64]
 

@@ -16,11 +16,18 @@ from numpy.typing import NDArray
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.search.settings import SHARED, SharedSettings
 from hybridfit.frame import Frame
-from hybridfit.known_camera import Reference
-from hybridfit.library.library import Library
+from hybridfit.library.library import BEYOND_DISC, Library
 from hybridfit.pattern import background as bg
 from hybridfit.pattern.camera import Camera, to_angles
-from hybridfit.pattern.nodes import PAD, Entries, entries_at, fill_templates, nearest_points, undo_symmetry
+from hybridfit.pattern.node_kernels import (
+    PAD,
+    Entries,
+    entries_at,
+    fill_templates,
+    nearest_points,
+    undo_symmetry,
+)
+from hybridfit.pattern.reference import Reference
 
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -54,10 +61,9 @@ class SharedMatcher:
         settings: SharedSettings = SHARED,
     ) -> None:
         self.camera, self.settings = camera, settings
-        radius = Reference(camera, semi_angle).middle
-        self.reference = reference = Reference(
-            camera, semi_angle, max(1, int(radius / settings.template_radius))
-        )
+        radius = int((semi_angle + BEYOND_DISC) * camera.scale)
+        factor = max(1, radius // settings.template_radius)
+        self.reference = reference = Reference(camera, semi_angle + BEYOND_DISC, factor)
         row, col = np.nonzero(reference.mask)
         k = to_angles(col.astype(float), row.astype(float), reference.camera)
         half_edge = max(library.step, settings.edge / reference.camera.scale) / 2

@@ -106,7 +106,7 @@ FAULTS = [
     (misfit, Status.poor_match, "of the pattern's variance, at most 6% is usual"),
     (no_structure, Status.poor_match, "no structure of a crystal stands out of the noise"),
     (little_structure, Status.poor_match, "40% of the crystal's structure is there: vacuum, or amorphous"),
-    (few_pixels_differ, Status.poor_match, "a round pattern without a crystal explains it as well"),
+    (few_pixels_differ, Status.poor_match, "a round pattern explains it as well"),
     (structure_left, Status.poor_match, "of the structure is left, at most 18% is usual"),
     ("another semi-angle is better", Status.poor_match, "another semi-angle is better"),
     (hole, Status.poor_match, "it takes a background that is negative by"),

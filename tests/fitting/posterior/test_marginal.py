@@ -106,3 +106,10 @@ def test_a_held_parameter_stays_and_the_others_climb(model):
     free = np.delete(end.gradient, 0)
     root = np.sqrt(np.diag(np.delete(np.delete(end.information, 0, 0), 0, 1)))
     assert np.abs(free / root).max() < 0.05
+
+
+def test_a_parameter_that_is_next_to_exactly_known_stays(model):
+    posterior = posterior_of(model, 600, ("thickness", "tilt_x"), seed=4)
+    top = posterior.climb(posterior.at(TRUTH), 30, 1e-6)
+    found, width, places = marginal(posterior, top, 0, 1e-18, PosteriorSettings())
+    assert found == top.values["thickness"] and width == 1e-18 and places.shape == (2, 1)
