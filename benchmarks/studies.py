@@ -33,6 +33,7 @@ ORDER = (
     "polarity",
     "structure",
     "structure_cost",
+    "speed",
     "scan_maps",
     "scan_sizes",
     "scan_formats",

@@ -63,9 +63,12 @@ def hill(posterior: Posterior, point: Point, settings: PosteriorSettings = POSTE
     own = [posterior.names.index(name) for name in OWN if name in posterior.names]
     if not own:
         return start
-    wider, moved = np.ones(len(own)), np.zeros(len(own))
+    wider, moved, covariance = np.ones(len(own)), np.zeros(len(own)), covariance.copy()
     for k, i in enumerate(own):
         sigma = float(np.sqrt(covariance[i, i]))
+        if not sigma > 0:  # the electrons say nothing of it: it may be anything within its bounds
+            covariance[i, i] = (posterior.high[i] - posterior.low[i]) ** 2 / 12
+            continue
         middle, spread, _ = marginal(posterior, point, i, sigma, settings)
         moved[k], wider[k] = middle - mean[i], max(spread / sigma, settings.narrowest)
     block = covariance[np.ix_(own, own)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import special
@@ -113,3 +115,14 @@ def test_a_parameter_that_is_next_to_exactly_known_stays(model):
     top = posterior.climb(posterior.at(TRUTH), 30, 1e-6)
     found, width, places = marginal(posterior, top, 0, 1e-18, PosteriorSettings())
     assert found == top.values["thickness"] and width == 1e-18 and places.shape == (2, 1)
+
+
+def test_a_parameter_that_the_electrons_do_not_know_may_be_anything(model):
+    posterior = posterior_of(model, 600, ("thickness", "tilt_x"), seed=4)
+    top = posterior.climb(posterior.at(TRUTH), 30, 1e-6)
+    silent = top.information.copy()
+    silent[1], silent[:, 1] = 0, 0
+    found = hill(posterior, replace(top, information=silent))
+    width = posterior.high[1] - posterior.low[1]
+    assert found.covariance[1, 1] == pytest.approx(width**2 / 12)
+    assert np.isfinite(found.log_weight) and 0 < found.covariance[0, 0] < width**2

@@ -1,0 +1,209 @@
+"""Maps by node images: one evaluation, one position, a whole scan, beside the way without a known camera.
+
+evaluations   the model with all its derivatives at one position, composed and combined from node images
+positions     positions of a scan, by the network, a search and the forward model, and by a match of the whole
+              library and node images: the same answers? how long?
+scan          64 × 64 positions, from the start of a process to the maps
+
+All times are of one core but for the scan's; what is compared is timed in turn, in one process.
+
+Run with: python -m benchmarks.speed [--parts NAMES] [--positions N] [--quick]
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from benchmarks.common import Study, cores, new_parser, timed
+from benchmarks.errors import NAMES, column, rms
+from benchmarks.scan_runs import NAME, SEMI_ANGLE, Run, errors, fresh, scan_file
+from hybridfit import Fitter, Library
+from hybridfit.fitting.result import FitResult
+from hybridfit.flags import map_status
+from hybridfit.frame import Frame
+from hybridfit.io import open_scan
+from hybridfit.known_camera import ROWS, KnownCamera, KnownCameraModel
+from hybridfit.model import ForwardModel
+from hybridfit.pattern.camera import Camera
+from hybridfit.scan.maps import read_map
+from hybridfit.scan.positions import Positions
+
+POSITIONS, QUICK_POSITIONS = 512, 16
+HELD = ("scale", "rotation", "ellipticity_a", "ellipticity_b")
+CAMERA = Camera(64.31, 62.77, 2.96, 17.0, 0.004, -0.003)
+VALUES = {"thickness": 22.3, "tilt_x": 1.0, "tilt_y": -0.5, "semi_angle": SEMI_ANGLE, "blur": 0.3}
+SAME = 0.1  # of a stated error
+
+
+def library() -> Library:
+    """The shipped library, in memory."""
+    return Library(Library.open(NAME).dataset.load())
+
+
+def evaluations(study: Study, count: int) -> None:
+    """A model with all derivatives, and those of what is taken for granted."""
+    values, names = {**VALUES, **CAMERA._asdict()}, ROWS[1:]
+    known = KnownCamera(library(), CAMERA, semi_angle=SEMI_ANGLE, fine_pixel=0.375)
+    left, top = known.reference.place(CAMERA.centre_x, CAMERA.centre_y)
+    combined = KnownCameraModel(known, known.mask, left, top)
+    composed = ForwardModel(
+        known.library,
+        known.mask,
+        CAMERA,
+        semi_angle=SEMI_ANGLE,
+        origin=combined.origin,
+        fine_pixel=0.375,
+    )
+    study.note(f"evaluations: {combined.n_pixels} pixels, {known.raster.col.size} points")
+
+    def one(model: Any) -> None:
+        model._last = None
+        model.evaluate(values, names)
+
+    seconds = [timed(lambda model=model: one(model), 20) for model in (composed, combined)]
+    study.add("one evaluation with all derivatives, composed", 1e3 * seconds[0], "ms")
+    study.add("one evaluation with all derivatives, node images", 1e3 * seconds[1], "ms", at_most=1.5)
+    study.add("one evaluation: faster by", seconds[0] / seconds[1], "×")
+    seconds = [
+        timed(lambda model=model: model.assumption_slopes(values), 10) for model in (composed, combined)
+    ]
+    study.add("slopes of what is taken for granted, composed", 1e3 * seconds[0], "ms")
+    study.add("slopes of what is taken for granted, node images", 1e3 * seconds[1], "ms")
+
+
+def common(fitter: Fitter, frames: Sequence[Frame]) -> tuple[dict[str, float], float]:
+    """The camera of a scan and its blur, as a first pass finds them."""
+    found = [fitter.fit(frame) for frame in frames]
+    medians = {name: float(np.median([r[name].value for r in found])) for name in (*HELD, "blur")}
+    blur = medians.pop("blur")
+    return medians, blur
+
+
+def positions(study: Study, count: int) -> None:
+    """Answers and times of both ways, at positions spread over a scan."""
+    scan = scan_file((64, 64))
+    truth = xr.load_dataset(scan.with_name(f"{scan.stem}.truth.nc"))
+    # pieces of rows, as a worker gets them
+    rows, width = max(1, count // 64), min(count, 64)
+    at = [(int(y), x) for y in np.linspace(3, 60, rows) for x in range(width)]
+    count = len(at)
+    frames = Positions(open_scan(scan)).frames(at)
+    here = library()
+    free = Fitter(here, SEMI_ANGLE, workers=1)
+    seeder = free.seeder
+    assert seeder is not None
+    fix, blur = common(free, frames[:: max(1, count // 9)])
+    before, now = (
+        Fitter(here, SEMI_ANGLE, workers=1, seeded=True, fix=fix, shared=shared) for shared in (None, blur)
+    )
+
+    def by_network(part: slice) -> list[FitResult]:
+        seeds = seeder.seed_many(frames[part])
+        return [before.fit_seeded(f, s) for f, s in zip(frames[part], seeds, strict=True)]
+
+    def by_match(part: slice) -> list[FitResult]:
+        found = now.known.match(frames[part], [(s["centre_x"], s["centre_y"]) for s in places[part]])
+        return [now.fit_matched(f, each) for f, each in zip(frames[part], found, strict=True)]
+
+    # where a first pass would expect the disc: on a plane
+    places = _plane(truth, at)
+    by_network(slice(0, 2)), by_match(slice(0, 2))
+    old, new, seconds = [], [], [0.0, 0.0]
+    for first in range(0, count, 16):  # in turn, so that a slow minute slows both
+        part = slice(first, min(first + 16, count))
+        for i, (way, out) in enumerate(((by_network, old), (by_match, new))):
+            start = time.perf_counter()
+            out += way(part)
+            seconds[i] += time.perf_counter() - start
+    study.add("one position, network, search and forward model", 1e3 * seconds[0] / count, "ms")
+    study.add("one position, match and node images", 1e3 * seconds[1] / count, "ms")
+    study.add("one position: faster by", seconds[0] / seconds[1], "×")
+    other = sum(a.status is not b.status for a, b in zip(old, new, strict=True))
+    study.add(f"{count} positions: another status", other, "", at_most=0)
+    for name in NAMES:
+        pairs = [(a, b) for a, b in zip(old, new, strict=True) if a.ok and b.ok]
+        away = np.array([(b[name].value - a[name].value) / a[name].stderr for a, b in pairs])
+        study.add(f"difference of {name} over its stated error, rms", rms(away), "")
+        study.add(f"difference of {name} over its stated error, worst", np.abs(away).max(), "", at_most=SAME)
+        for words, found in (("network and forward model", old), ("match and node images", new)):
+            true = [float(truth[name].values[p]) for p in at]
+            error = np.array([r[name].value - t for r, t in zip(found, true, strict=True)])
+            unit = "nm" if name == "thickness" else "mrad"
+            study.add(f"error of {name}, {words}, rms", rms(error), unit)
+            said = column([{"e": r.budget[name]["counting"]} for r in found if r.budget.get(name)], "e")
+            study.add(
+                f"error of {name}, {words}, rms over the counting error",
+                rms(error) / float(np.median(said)),
+                "",
+            )
+
+
+def _plane(truth: xr.Dataset, at: Sequence[tuple[int, int]]) -> list[dict[str, float]]:
+    """Centres (px) of the direct disc on the plane that they move on."""
+    out: list[dict[str, float]] = [{} for _ in at]
+    y, x = np.indices(truth["centre_x"].shape)
+    basis = np.stack([np.ones(x.size), x.ravel(), y.ravel()], axis=1)
+    for name in ("centre_x", "centre_y"):
+        plane = basis @ np.linalg.lstsq(basis, truth[name].values.ravel(), rcond=None)[0]
+        for place, p in zip(out, at, strict=True):
+            place[name] = float(plane.reshape(x.shape)[p])
+    return out
+
+
+def whole_scan(study: Study, count: int) -> None:
+    """A map of 64 × 64 positions in a process of its own."""
+    scan = scan_file((64, 64))
+    with fresh("speed") as path:
+        run = Run(scan, Path(path), workers=cores())
+        seconds = run.finish()
+        found = read_map(path)
+    study.add("64 × 64 positions, from the command to the maps", seconds, "s", at_most=45)
+    for stage in ("first pass", "positions"):
+        study.add(f"64 × 64 positions: {stage}", run.stage(stage), "s")
+    study.add("64 × 64 positions: memory of all processes", run.memory_gb, "GB", at_most=3)
+    thickness, tilt = errors(found, scan)
+    pulls = thickness / found["thickness_stderr"].values
+    study.add("64 × 64 positions: converged", 100 * map_status(found).get("converged", 0) / 4096, "%")
+    study.add("64 × 64 positions: error of thickness, rms", rms(thickness.ravel()), "nm")
+    study.add("64 × 64 positions: error of thickness over the stated one, rms", rms(pulls.ravel()), "")
+    study.add("64 × 64 positions: error of tilt, worst", float(tilt.max()), "mrad")
+
+
+PARTS = {"evaluations": evaluations, "positions": positions, "scan": whole_scan}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the parts."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--parts", help=f"of {', '.join(PARTS)}; all, quick: all but scan")
+    parser.add_argument("--positions", type=int, help=f"{POSITIONS}, quick: {QUICK_POSITIONS}")
+    options = parser.parse_args(arguments)
+    chosen = options.parts.split(",") if options.parts else [*PARTS][: 2 if options.quick else None]
+    if unknown := [part for part in chosen if part not in PARTS]:
+        parser.error(f"no part {unknown[0]!r}; the parts are {', '.join(PARTS)}")
+    study = Study("speed", quick=options.quick)
+    count = options.positions or (QUICK_POSITIONS if options.quick else POSITIONS)
+    for part in chosen:
+        PARTS[part](study, count)
+    draw(study)
+    return 0 if study.finish() else 1
+
+
+def draw(study: Study) -> None:
+    """Times side by side."""
+    shown = [row for row in study.rows if row.unit == "ms"]
+    with study.figure(size=(6.4, 3.0)) as (_, axes):
+        axes[0].barh([row.what for row in shown], [row.measured for row in shown])
+        axes[0].set(xlabel="ms, one core", xscale="log")
+        axes[0].invert_yaxis()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
