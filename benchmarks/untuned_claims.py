@@ -75,4 +75,18 @@ UNTUNED = (
         {"few_electrons": r"(?P<where>.+: 95 % intervals of \w+) that hold the truth"},
         95.0,
     ),
+    Claim(
+        "converged, but off by more than 1 nm or 0.3 mrad and by more than 3 standard errors",
+        "SrTiO3 [001] and Si [110]: a hole, twins, two tilts or thicknesses, a wedge or a bend in the area",
+        "10⁵–10⁷",
+        {"averaging": r"(?P<where>.+): converged and wrong"},
+        LEAST,
+    ),
+    Claim(
+        "95 % intervals of thickness or tilt that hold, fits that converged",
+        "four crystals as a CCD, a Medipix, an EMPAD and 8-bit pictures record them, 5–60 nm",
+        "10⁵–10⁸",
+        {"cameras": r"(?P<where>.+: 95 % intervals of (thickness|tilt)) that hold the truth"},
+        95.0,
+    ),
 )

@@ -51,6 +51,8 @@ DOSES = {
     "truth": ("truth", "ELECTRONS"),
     "budget": ("budget", "ELECTRONS"),
     "few_electrons": ("few_electrons", "ELECTRONS"),
+    "averaging": ("averaging", "ELECTRONS"),
+    "cameras": ("cameras", "ELECTRONS"),
 }
 
 

@@ -40,6 +40,7 @@ TECHNICAL = {
         "SHAPE": "number of parameters",
         "STEPS": "ends a descent",
         "HOPE": "ends a descent",
+        **dict.fromkeys(("FEWEST", "GROUPS", "MEDIAN", "EFFICIENCY"), "statistics of differences"),
     },
     "fitting/search/full.py": {"TEMPLATE_VERSION": "names files"},
     "fitting/search/rings.py": {"LEAST_POWER": "against division by zero"},

@@ -38,6 +38,7 @@ from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.judge.answer import Origin, make_result
 from hybridfit.fitting.judge.averaging import VACUUM, Averaged
 from hybridfit.fitting.judge.modes import modes_of_minima
+from hybridfit.fitting.judge.roundness import nothing_but_round
 from hybridfit.fitting.judge.semi_angle import other_semi_angle
 from hybridfit.fitting.judge.status import better, holds
 from hybridfit.fitting.known import KnownFrames
@@ -214,10 +215,7 @@ class Fitter:
     def fit(self, frame: Frame | ArrayLike) -> FitResult:
         """Find everything, by the method of this fitter; frame is a Frame or a (rows, cols) array.
 
-        Raises
-        ------
-        InputError
-            The frame cannot be used, shows no direct disc, or resembles nothing in the library.
+        Raises an InputError where it cannot be used, has no direct disc, or resembles nothing in the library.
         """
         frame = _as_frame(frame)
         with self._lock:
@@ -331,6 +329,8 @@ class Fitter:
                 rivals=attempt.everywhere,
             ):
                 return result
+            if new.poor and nothing_but_round(new.thumbnail.experiment, judging):
+                return replace(result, seconds=clock.seconds())
         if not self.settings.thorough:
             if result is None:
                 raise error or InputError(f"{frame.source}: nothing in the library resembles it")

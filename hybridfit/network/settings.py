@@ -35,7 +35,7 @@ class WeightsSettings:
         ),
         "checksum and version",
         "the shipped SrTiO3 network was trained on g_max 2.3 Å⁻¹, without higher Laue zones and diffuse "
-        "electrons; on 60 frames of this library (g_max 2.5 Å⁻¹) size, centre and tilt (1 mrad) are right in "
+        "electrons; on 60 frames of this library (g_max 2.6 Å⁻¹) size, centre and tilt (1 mrad) are right in "
         "100 %, rotation (2°) and thickness (3 nm) in 98.3 %",
         "benchmarks.hybrid",
     )

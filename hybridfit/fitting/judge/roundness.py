@@ -18,19 +18,24 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solveh_banded
 
+from hybridfit.fitting.judge.settings import JudgeSettings
+
 Array = NDArray[np.float64]
 
 KNOTS = 2  # a pixel
 STEPS = 6
+FEWEST, GROUPS = 200, 8  # differences, and groups of them by intensity
+MEDIAN, EFFICIENCY = 0.6745, 0.37  # of the size of a Gaussian number, over its σ; of the estimate of σ²
 HOPE = 3.0  # times the gain of a step is what all steps may gain
 SHAPE = 4  # numbers: the centre and the ellipticity
 
 
 class Round(NamedTuple):
-    """The best round pattern: its weighted sum of squares, and of how many numbers it is."""
+    """The best round pattern (n,): its weighted sum of squares, and of how many numbers it is."""
 
     sum_of_squares: float
     numbers: int
+    image: Array
 
 
 def round_pattern(data: Array, weights: Array, x: Array, y: Array, enough: float = np.inf) -> Round:
@@ -61,7 +66,40 @@ def round_pattern(data: Array, weights: Array, x: Array, y: Array, enough: float
         at, best = at + damping * best.step, trial
         if gained < 0.1:
             break
-    return Round(best.sum_of_squares, best.numbers)
+    return Round(best.sum_of_squares, best.numbers, data - best.left)
+
+
+def nothing_but_round(image: Array, limits: JudgeSettings) -> bool:
+    """Whether a round pattern leaves noise alone of a region (rows, cols), NaN where nothing is compared.
+
+    Then there is no crystal to be found in it.  The noise is that of differences of neighbours: of their
+    medians at similar intensities, because structure makes a few of them large.
+    """
+    mask = np.isfinite(image)
+    row, col = (each.astype(float) for each in np.nonzero(mask))
+    data = image[mask]
+    found = round_pattern(data, np.ones(len(data)), col - col.mean(), row - row.mean())
+    residual = data - found.image
+    explained = 1 - float((residual**2).sum()) / max(float(((data - data.mean()) ** 2).sum()), 1e-300)
+    left = np.zeros(mask.shape)
+    left[mask] = residual
+    both = mask[:, 1:] & mask[:, :-1]
+    apart = np.abs(left[:, 1:] - left[:, :-1])[both]
+    if len(apart) < FEWEST:
+        return False
+    level = np.zeros(mask.shape)
+    level[mask] = found.image
+    between = (level[:, 1:] + level[:, :-1])[both] / 2
+    groups = np.array_split(np.argsort(between), GROUPS)
+    at = np.array([between[g].mean() for g in groups])
+    variance = np.maximum([(float(np.median(apart[g])) / MEDIAN) ** 2 / 2 for g in groups], 1e-300)
+    noise = np.interp(found.image, at, variance)
+    if at[-1] > 0:  # brighter than the mean of the brightest: counting goes on in proportion
+        noise *= np.maximum(found.image / at[-1], 1)
+    excess = float((residual**2 / noise).sum()) - (len(data) - found.numbers)
+    # of the sum itself, and of the noise that medians of as many differences tell
+    chance = np.sqrt((2 + 3 / EFFICIENCY) * len(data))
+    return explained > limits.round_explains and excess < limits.round_leaves * chance
 
 
 class _Profile(NamedTuple):
@@ -71,6 +109,7 @@ class _Profile(NamedTuple):
     step: Array
     gain: float
     numbers: int
+    left: Array
 
 
 def _profile(data: Array, weights: Array, x: Array, y: Array, at: Array) -> _Profile:
@@ -119,4 +158,4 @@ def _profile(data: Array, weights: Array, x: Array, y: Array, at: Array) -> _Pro
     slopes = weighted @ left
     step = np.linalg.pinv(weighted @ gradient.T, rcond=1e-10, hermitian=True) @ slopes
     numbers = int((diagonal > 1e3 * floor).sum()) + SHAPE
-    return _Profile(float(weights @ left**2), step, float(slopes @ step), numbers)
+    return _Profile(float(weights @ left**2), step, float(slopes @ step), numbers, left)

@@ -53,6 +53,18 @@ class JudgeSettings:
         " explains noise by 5",
         "benchmarks.few_electrons",
     )
+    round_explains: float = threshold(
+        0.5,
+        "of the variance",
+        "where a round pattern explains more, the region holds what is bright in the frame",
+        "design",
+    )
+    round_leaves: float = threshold(
+        1.0,
+        "standard deviations",
+        "and where it leaves less than so much beyond noise, no crystal is looked for any further",
+        "benchmarks.few_electrons",
+    )
     hole: float = threshold(
         0.3, "of the pattern's range", "a background that is negative by more is none", "design"
     )

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import special
 
-from hybridfit.fitting.judge.roundness import SHAPE, round_pattern
+from hybridfit.fitting.judge.roundness import SHAPE, nothing_but_round, round_pattern
+from hybridfit.fitting.judge.settings import JUDGE
 
 ROW, COL = (each.ravel() - 32.0 for each in np.indices((65, 65)))
 
@@ -57,3 +58,33 @@ def test_a_few_pixels_are_enough():
     near = np.hypot(COL, ROW) < 4
     data = blob(np.hypot(COL, ROW))[near]
     assert round_pattern(data, 1 / data, COL[near], ROW[near]).sum_of_squares < 1
+
+
+# ---------------------------------------------------------------- nothing but round
+
+
+def region(expected, seed=7):
+    return np.random.default_rng(seed).poisson(expected).astype(float).reshape(65, 65)
+
+
+@pytest.mark.parametrize("pattern", [blob, disc])
+def test_a_region_that_is_round_holds_no_crystal(pattern):
+    """What is left may be a standard deviation more than noise, so five of six are seen."""
+    seen, outside = 0, np.hypot(COL, ROW).reshape(65, 65) > 31
+    for seed in range(20):
+        image = region(pattern(np.hypot(COL - 1.2, ROW + 2.1)), seed)
+        image[outside] = np.nan
+        seen += nothing_but_round(image, JUDGE)
+    assert seen >= 12
+
+
+def test_a_region_that_is_not_round_may_hold_one():
+    angle = np.arctan2(ROW, COL)
+    petals = blob(np.hypot(COL, ROW)) * (1 + 0.1 * np.cos(4 * angle))
+    assert not nothing_but_round(region(petals), JUDGE)
+    twins = disc(np.hypot(COL - 12, ROW)) + disc(np.hypot(COL + 12, ROW))
+    assert not nothing_but_round(region(twins), JUDGE)
+
+
+def test_a_region_without_a_disc_says_nothing():
+    assert not nothing_but_round(region(np.full(COL.size, 50.0)), JUDGE)
