@@ -201,7 +201,7 @@ def draw(study: Study) -> None:
     shown = [row for row in study.rows if row.unit == "ms"]
     with study.figure(size=(6.4, 3.0)) as (_, axes):
         axes[0].barh([row.what for row in shown], [row.measured for row in shown])
-        axes[0].set(xlabel="ms, one core", xscale="log")
+        axes[0].set(xlabel="ms, one core")
         axes[0].invert_yaxis()
 
 

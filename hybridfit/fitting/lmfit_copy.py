@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hybridfit.errors import InputError
 from hybridfit.fitting.mirroring import MIRRORED
 from hybridfit.fitting.parameter import Parameter
+from hybridfit.fitting.refine.settings import REFINE
 
 Array = NDArray[np.float64]
 
@@ -75,7 +76,14 @@ def profiled(result: Any, options: Mapping[str, Any]) -> Any:
         )
     # the model knows the mirror image of a flipped frame
     own = result.mirrored() if result.flipped else result
-    found = lmfit.conf_interval(result.fitter, own.minimizer, **options)
+    # lmfit takes differences for slopes here, an evaluation for each parameter and step
+    result.fitter.max_nfev = REFINE.evaluations * (len(result.varied) + 1)
+    # χ² has its minimum where lmfit ended: what is taken for granted has moved the answer since
+    start = copy.copy(own.minimizer)
+    start.params = copy.deepcopy(start.params)
+    for name in result.varied:
+        start.params[name].value = own.lmfit_result.params[name].value
+    found = lmfit.conf_interval(result.fitter, start, **options)
     if result.flipped and isinstance(found, dict) and MIRRORED in found:
         found[MIRRORED] = [(share, -value) for share, value in reversed(found[MIRRORED])]
     return found

@@ -84,7 +84,7 @@ def test_vacuum_is_told_without_a_look_at_every_tilt(small_library, disc, monkey
     seeds = said(2.0, (1.5, 0.5), doubt=0.6, others=(1.0, 3.0))
     result = hybrid(small_library, truth, seeds).fit(image)
     assert result.status is Status.at_bound and "vacuum" in result.message
-    assert result.route == "network" and len(evaluations) < 100
+    assert result.route == "network" and len(evaluations) < 120  # a further search makes hundreds
 
 
 def test_where_the_seed_is_off_the_window_widens(small_library, frame):

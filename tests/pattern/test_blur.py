@@ -7,7 +7,7 @@ import pytest
 from scipy import integrate, ndimage, stats
 
 from hybridfit.pattern import blur as blur_module
-from hybridfit.pattern.blur import gaussian_weights
+from hybridfit.pattern.blur import gaussian_weights, moved_weights
 
 SIGMAS = [0.15, 0.4, 1.0, 2.7]
 
@@ -49,5 +49,18 @@ def test_slope_equals_finite_differences(sigma):
 
 def test_the_kernel_equals_its_plain_python_self(plain_python):
     compiled = gaussian_weights(0.8)
-    assert plain_python(blur_module) == 1
+    moved = moved_weights(0.8, 0.3)
+    assert plain_python(blur_module) == 2
     np.testing.assert_allclose(blur_module.gaussian_weights(0.8), compiled, atol=1e-14)
+    np.testing.assert_allclose(blur_module.moved_weights(0.8, 0.3), moved, atol=1e-14)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.45, -0.9, 2.3])
+def test_moved_weights_have_the_mean_of_the_shift(shift):
+    w = moved_weights(0.9, shift)
+    at = np.arange(w.shape[1]) - w.shape[1] // 2
+    assert w[0].sum() == pytest.approx(1, abs=1e-4)
+    assert w[0] @ at == pytest.approx(-shift, abs=1e-3)  # what was at j comes to j + shift
+    ends = [moved_weights(0.9, shift + side)[0] for side in (1e-5, -1e-5)]
+    np.testing.assert_allclose(w[1], (ends[0] - ends[1]) / 2e-5, atol=1e-8)
+    assert w[2].sum() == pytest.approx(0, abs=1e-3)

@@ -85,7 +85,9 @@ def judge(
     if share + limits.seen * error < limits.crystalline:
         said = f"{max(share, 0):.0%} of the crystal's structure is there: vacuum, or amorphous"
         return Verdict(Status.poor_match, said)
-    if beyond_round(best, enough=limits.beyond_round**2) < limits.beyond_round**2:
+    # what is thinner than the library may be vacuum, and is said to be: it is round
+    enough = limits.beyond_round**2
+    if "thickness" not in bounded and beyond_round(best, enough) < enough:
         return Verdict(Status.poor_match, "a round pattern explains it as well: vacuum, or amorphous")
     left = unexplained(best, limits)
     if left > limits.structure_left:
