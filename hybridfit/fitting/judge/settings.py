@@ -49,8 +49,8 @@ class JudgeSettings:
     beyond_round: float = threshold(
         6.0,
         "standard deviations",
-        "a crystal must explain so much more than the best round pattern: discs and blobs reach 5, crystals of"
-        " 4 nm with 3e4 electrons begin at 8",
+        "a crystal must explain so much more than the best round pattern: discs and blobs reach 5, crystals"
+        " of 4 nm with 3e4 electrons begin at 8",
         "benchmarks.few_electrons",
     )
     round_explains: float = threshold(
