@@ -14,7 +14,7 @@ distortion or semi-angle, is left to `ForwardModel`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 
 import numpy as np
@@ -34,7 +34,7 @@ from hybridfit.pattern.averaging import bare_disc
 from hybridfit.pattern.camera import Camera, to_angles
 from hybridfit.pattern.columns import Columns
 from hybridfit.pattern.expand import Table
-from hybridfit.pattern.nodes import Added, Aperture, Nodes
+from hybridfit.pattern.nodes import Added, Aperture, Nodes, Smooth, Source
 from hybridfit.pattern.pool import Pool
 from hybridfit.pattern.raster import Raster
 from hybridfit.pattern.reference import Reference
@@ -42,8 +42,6 @@ from hybridfit.pattern.settings import MODEL
 
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
-Source = Callable[[int], Float32]
-Smooth = Callable[[int, tuple[float, float]], tuple[Float32, Float32]]
 
 KNOWN = ("scale", "rotation", "ellipticity_a", "ellipticity_b", "semi_angle")  # what must be
 ROWS = ("pattern", "thickness", "tilt_x", "tilt_y", "centre_x", "centre_y", "blur")  # of `record_moved`

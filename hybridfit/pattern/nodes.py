@@ -42,10 +42,12 @@ from hybridfit.pattern.node_kernels import (
     undo_symmetry,
 )
 from hybridfit.pattern.pool import Pool
+from hybridfit.pattern.settings import MODEL
 
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Source = Callable[[int], Float32]
+Smooth = Callable[[int, tuple[float, float]], tuple[Float32, Float32]]
 
 GRIDS = 6  # thicknesses whose directions are kept, symmetry undone
 LARGEST = 32767  # of an int16
@@ -66,7 +68,7 @@ class Added(NamedTuple):
     whole : (n,) int64, which coarser point stands for a point
     """
 
-    image: Callable[[int, tuple[float, float]], tuple[Float32, Float32]]
+    image: Smooth
     whole: NDArray[np.int64]
 
 
@@ -80,7 +82,7 @@ class Nodes:
         The points.
     aperture : Aperture
     tilt_most : float, mrad
-        No pattern is asked for at a larger tilt.
+        No pattern is asked for with a larger component of the tilt.
     source : callable (index of a thickness) → (beam, direction) float32, optional
         Intensities; those of the table by default, which else has but the number of thicknesses.
     added : Added, optional
@@ -98,18 +100,14 @@ class Nodes:
         tilt_most: float,
         source: Source | None = None,
         added: Added | None = None,
-        memory: float = 4e8,
+        memory: float = MODEL.node_bytes,
         pool: Pool | None = None,
     ) -> None:
         self.table, self.n, self._pool = table, k.shape[1], pool or Pool()
         self._source = source or (lambda i: table.intensity[i])
-        # as many grid points as an aperture at the largest tilt reaches, or as the library has
-        reach = aperture.semi_angle + aperture.half_edge + tilt_most
-        half = [
-            min(int(reach * np.hypot(*row)) + 3, n // 2)
-            for row, n in zip(table.to_grid, table.direction_at.shape, strict=True)
-        ]
-        room = [each + PAD + SIDE for each in half]
+        # as far as an aperture reaches with both components of the tilt at their largest
+        reach = aperture.semi_angle + aperture.half_edge + np.sqrt(2) * tilt_most
+        room = [int(reach * np.hypot(*row)) + PAD + SIDE for row in table.to_grid]
         self._first = np.array([-each for each in room], np.int64)
         self._shape = (2 * room[0] + 1, 2 * room[1] + 1)
         found = entries_at(k[0], k[1], table, *aperture, self._shape, self._first)

@@ -13,7 +13,13 @@ from hybridfit.pattern.nodes import Added, Aperture, Nodes
 from hybridfit.pattern.pool import Pool
 
 SEMI_ANGLE, HALF_EDGE, TILT_MOST = 5.0, 0.3, 1.5
-PLACES = [(21.4, (0.4, -0.7)), (20.0, (0.0, 0.0)), (22.95, (-1.3, 0.6)), (21.5, (1.0, 1.1))]
+PLACES = [
+    (21.4, (0.4, -0.7)),
+    (20.0, (0.0, 0.0)),
+    (22.95, (-1.3, 0.6)),
+    (21.5, (1.0, 1.1)),
+    (22.0, (1.5, -1.5)),
+]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,61 @@
+"""Levenberg–Marquardt without lmfit: the minimum of a curved problem, its bounds, and when it ends."""
+
+from __future__ import annotations
+
+import lmfit
+import numpy as np
+import pytest
+
+from hybridfit.fitting.refine.levenberg import solve
+
+X = np.linspace(0, 3, 400)
+TRUTH = {"height": 2.0, "rate": 1.3}
+
+
+class Decay:
+    """height · exp(−rate · x), against data with noise of σ = 0.05."""
+
+    def __init__(self):
+        clean = TRUTH["height"] * np.exp(-TRUTH["rate"] * X)
+        self.data = clean + 0.05 * np.random.default_rng(0).normal(size=X.size)
+
+    def residual(self, params):
+        v = params.valuesdict()
+        return (self.data - v["height"] * np.exp(-v["rate"] * X)) / 0.05
+
+    def sensitivity(self, params):
+        v = params.valuesdict()
+        e = np.exp(-v["rate"] * X) / 0.05
+        every = {"height": e, "rate": -v["height"] * X * e}
+        return np.stack([every[name] for name, p in params.items() if p.vary])
+
+
+def parameters(**bounds):
+    params = lmfit.Parameters()
+    for name, value in (("height", 0.5), ("rate", 0.3)):
+        low, high = bounds.get(name, (-np.inf, np.inf))
+        params.add(name, value=value, min=low, max=high)
+    return params
+
+
+def test_it_finds_what_lmfit_finds():
+    problem = Decay()
+    expected = lmfit.Minimizer(problem.residual, parameters()).leastsq().params
+    found = solve(problem, parameters(), 0.01, 60)
+    assert found.success and found.nfev < 20
+    for name, p in expected.items():
+        assert abs(found.params[name].value - p.value) < 0.02 * p.stderr
+
+
+def test_bounds_hold_and_the_rest_is_at_its_minimum():
+    problem, bound = Decay(), (0.0, 1.1)
+    found = solve(problem, parameters(rate=bound), 0.01, 60)
+    held = parameters()
+    held["rate"].set(value=1.1, vary=False)
+    expected = lmfit.Minimizer(problem.residual, held).leastsq().params["height"].value
+    assert found.success and found.params["rate"].value == bound[1]
+    assert found.params["height"].value == pytest.approx(expected, abs=1e-3)
+
+
+def test_it_says_when_it_has_not_settled():
+    assert not solve(Decay(), parameters(), 0.01, 2).success
