@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.attempts import Attempt
@@ -110,7 +111,12 @@ def _opened(library: Library | str) -> Library:
 
 
 def work(job: Job, task: Task) -> tuple[str, Rows]:
-    """Fit the positions of a task."""
+    """Fit the positions of a task, with one thread of BLAS: more of them round sums in another order."""
+    with ThreadpoolController().limit(limits=1, user_api="blas"):
+        return _worked(job, task)
+
+
+def _worked(job: Job, task: Task) -> tuple[str, Rows]:
     fitter = _fitters.get(job.key)
     if fitter is None:
         _fitters.clear()
