@@ -46,7 +46,7 @@ Float32 = NDArray[np.float32]
 KNOWN = ("scale", "rotation", "ellipticity_a", "ellipticity_b", "semi_angle")  # what must be
 ROWS = ("pattern", "thickness", "tilt_x", "tilt_y", "centre_x", "centre_y", "blur")  # of `record_moved`
 KEPT = 400  # diffuse images
-MOVED_KERNEL = 0.8  # fine pixels: σ of a kernel that may be moved by a part of one without error
+MOVED_KERNEL = 0.7  # fine pixels: σ of a kernel that may be moved by a part of one without error
 RIM = 2.0  # px: width of the edge of an aperture at undivided pixels
 
 
@@ -329,6 +329,19 @@ class KnownCameraModel:
             self._last = key, self._record(images, values)
         return self._last[1]
 
+    def tilt_slopes(self, values: Mapping[str, float]) -> Array:
+        """(2, n): derivatives of the pattern's column along tilt_x and tilt_y."""
+        if not self.covers(values):
+            found = self.general.evaluate(values, ROWS[2:4]).pattern_slopes
+            assert found is not None
+            return found
+        known = self.known
+        sigma, _ = known.whole.kernel_of(values["blur"], known.values["scale"] / known.factor)
+        images = known.nodes.at(values["thickness"], (values["tilt_x"], values["tilt_y"]))
+        out = known.raster.record_rows(images[2:], sigma, known.shift(values, self.left, self.top))
+        out *= 1 - values.get("vacuum", 0.0)
+        return out if self._all else out[:, self._pixels]
+
     def _disc(self, values: Mapping[str, float]) -> Array:
         return self._record(self.known.disc, values)
 
@@ -357,18 +370,16 @@ class KnownCameraModel:
         scale = known.values["scale"] / known.factor
         sigma, _ = known.whole.kernel_of(values["blur"], scale, 1.0, known.rim_half_edge)
 
-        def recorded(nodes: Nodes) -> Array:
-            image = known.coarse.record(nodes.at(t, tilt)[0], sigma, (across / s, down / s))
-            return image if self._all else image[self._pixels]
-
+        images = [nodes.at(t, tilt)[0].copy() for nodes in (known.rims, *known.slopes.values())]
+        rows = known.coarse.record_rows(np.stack(images), sigma, (across / s, down / s))
+        rims, *others = rows if self._all else rows[:, self._pixels]
         along = {
-            "semi_angle": self.semi_angle * recorded(known.rims),
+            "semi_angle": self.semi_angle * rims,
             "tilt_x": tilt[0] * found[ROWS.index("tilt_x")],
             "tilt_y": tilt[1] * found[ROWS.index("tilt_y")],
         }
         out = {"semi_angle": along["semi_angle"]}
-        for name, nodes in known.slopes.items():
-            out[name] = recorded(nodes)
+        out |= dict(zip(known.slopes, others, strict=True))
         if "debye_waller" in out and (diffuse := known.diffuse_near(values)) is not None:
             at_pixels = known.coarse.undivided(diffuse.astype(float))
             out["debye_waller"] += MODEL.diffuse_growth * (

@@ -32,7 +32,20 @@ def gaussian_weights(sigma):
     return out
 
 
-def sigma_of_variance(variance: float, narrowest: float) -> tuple[float, float]:
+@kernel
+def _kernel_variance(sigma):
+    """Σ i² w_i, and its derivative."""
+    weights = gaussian_weights(sigma)
+    n = weights.shape[1] // 2
+    value, slope = 0.0, 0.0
+    for i in range(-n, n + 1):
+        value += i * i * weights[0, i + n]
+        slope += i * i * weights[1, i + n]
+    return value, slope
+
+
+@kernel
+def sigma_of_variance(variance, narrowest):
     """σ (px) of the pixel-integrated Gaussian whose weights have this variance (px²), and dσ/dvariance.
 
     Below the variance of the kernel of σ = narrowest, that kernel, and no slope.
@@ -47,12 +60,6 @@ def sigma_of_variance(variance: float, narrowest: float) -> tuple[float, float]:
     if sigma == narrowest:
         return sigma, 0.0
     return sigma, 1 / _kernel_variance(sigma)[1]
-
-
-def _kernel_variance(sigma: float) -> tuple[float, float]:
-    weights, slopes = gaussian_weights(sigma)
-    square = (np.arange(len(weights)) - len(weights) // 2) ** 2
-    return float(square @ weights), float(square @ slopes)
 
 
 @kernel

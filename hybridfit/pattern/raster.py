@@ -144,6 +144,21 @@ def record_moved(images, points, shape, s, along_rows, along_columns, pixels, ou
                 rows_of(apart, along_rows[0], s, pixels, out[row])
 
 
+@kernel
+def record_rows(images, points, shape, s, along_rows, along_columns, pixels, out):
+    """out (k, m) += what pixels record of images (k, n) at the points, by weights (·,) for both axes."""
+    image = np.zeros(shape, np.float32)
+    flat = image.ravel()
+    half = np.empty((shape[0] // s, shape[1]), np.float32)
+    apart = np.empty((s, shape[0] // s, shape[1] // s), np.float32)
+    for i in range(images.shape[0]):
+        for p in range(points.size):
+            flat[points[p]] = images[i, p]
+        columns_of(image, along_columns, s, half)
+        side_by_side(half, apart)
+        rows_of(apart, along_rows, s, pixels, out[i])
+
+
 class Raster:
     """The points that the compared pixels need, and the way from values there to the pixels.
 
@@ -208,16 +223,8 @@ class Raster:
         image.ravel()[self.points] = values
         return image
 
-    def record(self, values: Array, sigma: float, shift: tuple[float, float] | None = None) -> Array:
-        """The compared pixels of values at the points (n,), blurred by a Gaussian of σ fine pixels.
-
-        shift (col, row), in fine pixels, moves the pattern.
-        """
-        if shift is not None:
-            along_rows, along_columns = (
-                mean_weights(moved_weights(sigma, d), self.oversampling)[0] for d in shift
-            )
-            return self._reduced(self.image(values), along_columns, along_rows)
+    def record(self, values: Array, sigma: float) -> Array:
+        """The compared pixels of values at the points (n,), blurred by a Gaussian of σ fine pixels."""
         w = mean_weights(gaussian_weights(sigma), self.oversampling)
         return self._reduced(self.image(values), w[0], w[0])
 
@@ -239,6 +246,14 @@ class Raster:
         along_rows, along_columns = (mean_weights(moved_weights(sigma, d), s) for d in shift)
         out = np.empty((7, self.pixels.size))
         record_moved(images, self.points, self.shape, s, along_rows, along_columns, self.pixels, out)
+        return out
+
+    def record_rows(self, images: NDArray[np.float32], sigma: float, shift: tuple[float, float]) -> Array:
+        """(k, pixels): what pixels record of images (k, n) at the points; shift (col, row) moves them."""
+        s = self.oversampling
+        along_rows, along_columns = (mean_weights(moved_weights(sigma, d), s)[0] for d in shift)
+        out = np.zeros((len(images), self.pixels.size))
+        record_rows(images, self.points, self.shape, s, along_rows, along_columns, self.pixels, out)
         return out
 
     def _reduced(self, image: Array, along_columns: Array, along_rows: Array) -> Array:

@@ -121,17 +121,25 @@ def _worked(job: Job, task: Task) -> tuple[str, Rows]:
     if fitter is None:
         _fitters.clear()
         fitter = _fitters[job.key] = job.fitter()
-    rows = []
     frames = job.positions.frames(task.at)
     starts = task.starts if task.starts is not None else _seeded(job, fitter, frames)
     ready = with_matches(fitter, frames, starts, job.positions.bin)
-    for i, (frame, start) in enumerate(zip(frames, ready, strict=True)):
-        new = fit_position(fitter, frame, start, job.positions.bin)
+    rows: dict[int, Rows] = {}
+    for i in sorted(range(len(ready)), key=lambda i: _place(ready[i])):
+        new = fit_position(fitter, frames[i], ready[i], job.positions.bin)
         if task.known is not None:
             before = task.known.at(i)
             new = new if is_better(new, before, job.fit.judging.as_good) else before
-        rows.append(new)
-    return task.name, Rows.joined(rows)
+        rows[i] = new
+    return task.name, Rows.joined([rows[i] for i in range(len(ready))])
+
+
+def _place(start: Start | Attempt) -> tuple[float, float, float]:
+    """Thickness (nm) and tilt (mrad) from which a fit starts; neighbours there share node images."""
+    if not isinstance(start, Attempt) or not start.found:
+        return (0.0, 0.0, 0.0)
+    first = start.found[0]
+    return (round(first.thickness), round(first.tilt_x), round(first.tilt_y))
 
 
 def with_matches(

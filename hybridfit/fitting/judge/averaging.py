@@ -30,7 +30,7 @@ from hybridfit.fitting.refine.least_squares import Refinement
 from hybridfit.fitting.refine.minima import Finder, Minima
 from hybridfit.fitting.refine.spread import tails_of
 from hybridfit.frame import Frame
-from hybridfit.known_camera import Model
+from hybridfit.known_camera import KnownCameraModel, Model
 
 Array = NDArray[np.float64]
 At = Callable[..., Array]  # the pattern with some parameters changed
@@ -102,9 +102,10 @@ class ScoreTest:
         if fit.noise.correlation:
             tails = [*tails_of(image, problem.model.mask, problem.model.pixel).values()] * self._root
             slopes = np.concatenate([slopes, tails - (tails @ self._linear) @ self._linear.T])
-        slopes = slopes / np.maximum(np.linalg.norm(slopes, axis=1, keepdims=True), 1e-300)
-        _, spread, basis = np.linalg.svd(slopes, full_matrices=False)
-        self._basis = basis[spread > 1e-6 * spread.max(initial=0.0)]
+        slopes = slopes / np.maximum(np.sqrt((slopes**2).sum(axis=1, keepdims=True)), 1e-300)
+        square, turn = np.linalg.eigh(slopes @ slopes.T)
+        kept = square > 1e-12 * square.max(initial=0.0)
+        self._basis = (turn[:, kept] / np.sqrt(square[kept])).T @ slopes
         self._residual = self._root * (problem.data - image)
         self._total = float(self._residual @ self._residual)
         mean_weight = float((self._root**2).mean())
@@ -242,12 +243,19 @@ def _tilt(test: ScoreTest, model: Model, values: Mapping[str, float], here: Arra
     """
     second = []
     for name in TILTS:
-        ahead = model.evaluate({**values, name: values[name] + step}, TILTS).pattern_slopes
-        assert ahead is not None
-        second.append((ahead - here) / step)
+        second.append((_tilt_slopes(model, {**values, name: values[name] + step}) - here) / step)
     (xx, xy), (yx, yy) = second
     drop, gain, (along_x, _, along_y) = test([xx / 2, (xy + yx) / 2, yy / 2])
     return Extension(TILT, drop, gain, float(np.sqrt(max(along_x + along_y, 0.0) / 2)))
+
+
+def _tilt_slopes(model: Model, values: Mapping[str, float]) -> Array:
+    """(2, n): derivatives of the pattern's column along the tilt."""
+    if isinstance(model, KnownCameraModel):
+        return model.tilt_slopes(values)
+    found = model.evaluate(values, TILTS).pattern_slopes
+    assert found is not None
+    return found
 
 
 def _turned(

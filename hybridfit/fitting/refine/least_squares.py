@@ -44,6 +44,7 @@ from hybridfit.pattern.columns import Columns
 Array = NDArray[np.float64]
 
 ROUNDING = 1e-12
+INDEPENDENT = 1e-5  # smallest over largest eigenvalue: orthogonal to 1e-11 then
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,10 +134,10 @@ class Problem:
         return self._solved[1]
 
     def _solve(self, columns: Columns) -> tuple[Array, Array, Array]:
-        weighted = (columns.columns * self.root_weights).T
-        q, r = np.linalg.qr(weighted)
+        weighted = columns.columns * self.root_weights
+        q, r = orthonormal(weighted)
         target = q.T @ (self.root_weights * (self.data - columns.fixed))
-        coefficients = np.linalg.lstsq(r, target, rcond=1e-10)[0]
+        coefficients = np.asarray(np.linalg.lstsq(r, target, rcond=1e-10)[0], float)
         return coefficients, coefficients @ columns.columns + columns.fixed, q
 
     def residual(self, params: lmfit.Parameters) -> Array:
@@ -168,6 +169,19 @@ class Problem:
             slopes -= (slopes @ q) @ q.T
             self._slopes = columns, slopes
         return self._slopes[1]
+
+
+def orthonormal(rows: Array) -> tuple[Array, Array]:
+    """Q (n, m) and R (m, m) of rows (m, n) = (Q R)ᵀ: by Cholesky where rows are far from dependent."""
+    scale = np.sqrt((rows * rows).sum(axis=1))
+    if len(rows) and scale.min() > 0:
+        correlation = rows @ rows.T / np.outer(scale, scale)
+        values = np.linalg.eigvalsh(correlation)
+        if values[0] > INDEPENDENT * values[-1]:
+            r = np.asarray(np.linalg.cholesky(correlation).T, float)
+            return ((np.linalg.inv(r) / scale[:, None]).T @ rows).T, r * scale
+    q, r = np.linalg.qr(rows.T)
+    return np.asarray(q, float), np.asarray(r, float)
 
 
 def _same(a: Mapping[str, float], b: Mapping[str, float]) -> bool:
@@ -240,8 +254,11 @@ def refine(
     fitter: Any = None
     settled = not names
     problem = Problem(model, data, weights)
-    if noise is not None:
+    quick = names and isinstance(model, KnownCameraModel) and not tied_names(params)
+    if noise is not None or quick:
         _, image, _ = problem.linear(problem.columns(params))
+        if noise is None:  # what neighbours differ by is noise at the start, too
+            noise = estimate_noise(data - image, image, model.mask)._replace(misfit=0.0)
         problem = problem.weighted(given / noise.variance(image))
     for turn in range(effort.passes):
         # with weights that are yet to come, the first round need not be exact
@@ -250,7 +267,7 @@ def refine(
             if turn or effort.passes == 1
             else max(effort.tolerance, settings.first_tolerance)
         )
-        result, fitter = _minimised(problem, params, tol, turn, settings)
+        result, fitter = _minimised(problem, params, tol, bool(quick), settings)
         params = result.params
         coefficients, image, _ = problem.linear(problem.columns(params))
         residual = data - image
@@ -286,13 +303,12 @@ def refine(
 
 
 def _minimised(
-    problem: Problem, params: lmfit.Parameters, tolerance: float, turn: int, settings: RefineSettings
+    problem: Problem, params: lmfit.Parameters, tolerance: float, quick: bool, settings: RefineSettings
 ) -> tuple[Any, Any]:
     """lmfit's result, and its minimizer; our own result, and none, for one of the many frames of a camera."""
     names, most = _fitted(params), settings.evaluations
-    if names and isinstance(problem.model, KnownCameraModel) and not tied_names(params):
-        within = settings.settled if turn else settings.nearly_settled
-        return solve(problem, params, within, most), None
+    if quick:
+        return solve(problem, params, settings.settled, most), None
     fitter = lmfit.Minimizer(problem.residual, params, scale_covar=False, calc_covar=False, max_nfev=most)
     if names:
         result = fitter.leastsq(ftol=tolerance, xtol=tolerance, gtol=0.0, Dfun=problem.jacobian, col_deriv=0)

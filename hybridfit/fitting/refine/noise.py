@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, optimize
 
+from hybridfit.fitting.refine.pairs import differences_of, means_in_groups, products_within
 from hybridfit.fitting.refine.settings import REFINE, RefineSettings
 from hybridfit.fitting.refine.spread import (
     FAR,
     NEAR,
     correlation_of,
-    differences,
     even_pixels,
     kernel_of,
     mean_differences,
@@ -36,6 +36,7 @@ from hybridfit.fitting.refine.spread import (
 
 Array = NDArray[np.float64]
 BINS = 12
+NEAREST = 4  # px: shifts up to here are summed one by one; noise reaches no farther
 
 
 class Noise(NamedTuple):
@@ -112,17 +113,8 @@ def _by_intensity(
     settings: RefineSettings,
 ) -> Noise:
     """a, b and c from the differences of residuals r at model intensities m, both (rows, cols)."""
-    squares, means = [], []
-    for dy, dx in shifts:
-        square, here, both = differences(r, mask, (dy, dx))
-        there = np.s_[: mask.shape[0] - dy, : mask.shape[1] - dx]
-        squares.append(square[both])
-        means.append((m[here] + m[there])[both] / 2)
-    square, mean = np.concatenate(squares), np.maximum(np.concatenate(means), 0)
-    ends = np.array([len(mean) * i // BINS for i in range(1, BINS)])  # enough is sorted to tell groups
-    groups = np.split(np.argpartition(mean, ends), ends)
-    y = np.array([square[g].mean() for g in groups])
-    x = np.array([mean[g].mean() for g in groups])
+    pairs = differences_of(r, m, mask, np.array(shifts))
+    y, x = means_in_groups(pairs, np.sort(pairs[1]), BINS)
     scale_x, scale_y = max(float(x.max()), 1e-300), max(float(y.max()), 1e-300)
     x, y = x / scale_x, y / scale_y
     weight = 1 / np.maximum(y, 1e-3)
@@ -130,7 +122,7 @@ def _by_intensity(
     (a, b), left = optimize.nnls(design[:, :2], y * weight)
     c = 0.0
     # of a mean of n squares of Gaussian differences, neighbours of which share a pixel
-    error = np.sqrt(3 * BINS / max(len(square), 1))
+    error = np.sqrt(3 * BINS / max(pairs.shape[1], 1))
     if left > settings.flat_field * error:  # else no third term can say so much
         (a2, b2, c2), rest = optimize.nnls(design, y * weight)
         if left**2 - rest**2 > (settings.flat_field * error) ** 2:
@@ -180,28 +172,44 @@ def effective_pixels(
     correlation : sequence of float
         Of the noise, at the distances of `spread.NEAR`.
     """
-    n = len(standardised)
-    known = _shells(mask.shape, mask.tobytes())
+    n, known, near = len(standardised), *_shells(mask.shape, mask.tobytes())
     image = np.zeros(mask.shape)
     image[mask] = standardised
-    raw = fft.irfft2(np.abs(fft.rfft2(image, known.shape)) ** 2, known.shape)
-    rho = raw / known.overlap / max(float((standardised**2).mean()), 1e-300)
-    if len(correlation):
-        rho -= (1 - misfit_share) * (kernel_of(correlation, known.shape) - kernel_of((), known.shape))
-    radial = np.bincount(known.shell, (rho * known.pairs_at).ravel()) / np.maximum(known.pairs, 1)
-    threshold = np.maximum(settings.faded * misfit_share, known.chance)
-    faded = np.flatnonzero(radial < threshold)
-    reach = settings.taper * max(float(faded[0]), 1.0) if len(faded) else float(max(mask.shape))
-    near = known.distance < reach  # the window ends there
-    x = known.distance[near] / reach
-    taper = np.where(x < 0.5, 1 - 6 * x**2 + 6 * x**3, 2 * (1 - x) ** 3)
-    return float(np.clip(n / max(float((rho[near] * taper).sum()), 1.0), 1.0, n))
+    within = near.distance.shape[0] // 2
+    half = products_within(image, within)
+    own = max(float(half[0, within] / n), 1e-300)
+
+    def summed(products: Array, shells: _Shells, most: float) -> float | None:
+        """Σ_Δ ρ(Δ); None where these shifts do not reach as far as they should."""
+        rho = products / shells.overlap / own
+        if len(correlation):
+            white, shared = kernel_of((), shells.shape), kernel_of(correlation, shells.shape)
+            rho -= (1 - misfit_share) * (shared - white)[shells.at]
+        radial = np.bincount(shells.shell, (rho * shells.pairs_at).ravel(), len(known.pairs))
+        threshold = np.maximum(settings.faded * misfit_share, known.chance)
+        faded = np.flatnonzero(radial / np.maximum(known.pairs, 1) < threshold)
+        first = max(float(faded[0]), 1.0) if len(faded) else np.inf
+        reach = settings.taper * first if np.isfinite(first) else float(max(mask.shape))
+        if max(first, reach) > most:
+            return None
+        inside = shells.distance < reach  # the window ends there
+        x = shells.distance[inside] / reach
+        taper = np.where(x < 0.5, 1 - 6 * x**2 + 6 * x**3, 2 * (1 - x) ** 3)
+        return float((rho[inside] * taper).sum())
+
+    found = summed(np.concatenate([half[:0:-1, ::-1], half]), near, within)
+    if found is None:
+        raw = fft.irfft2(np.abs(fft.rfft2(image, known.shape)) ** 2, known.shape)
+        found = summed(raw, known, np.inf)
+    assert found is not None
+    return float(np.clip(n / max(found, 1.0), 1.0, n))
 
 
 class _Shells(NamedTuple):
-    """What an autocorrelation needs to know of a mask.
+    """What an autocorrelation needs to know of a mask, at some shifts.
 
     shape : of the padded transform
+    at : rows and columns of the shifts in the transform
     distance : of every shift (px)
     shell : (·,) the distance, rounded
     pairs_at, overlap : how many pairs of pixels are a shift apart; at least one
@@ -209,6 +217,7 @@ class _Shells(NamedTuple):
     """
 
     shape: tuple[int, ...]
+    at: tuple[NDArray[np.int64], ...]
     distance: Array
     shell: NDArray[np.int64]
     pairs_at: Array
@@ -218,14 +227,23 @@ class _Shells(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def _shells(size: tuple[int, int], mask: bytes) -> _Shells:
-    """The same for all frames that compare the same pixels."""
+def _shells(size: tuple[int, int], mask: bytes) -> tuple[_Shells, _Shells]:
+    """The same for all frames that compare the same pixels; and of the shifts within NEAREST."""
     pixels = np.frombuffer(mask, bool).reshape(size).astype(float)
     shape = tuple(fft.next_fast_len(2 * each) for each in size)
     pairs_at = fft.irfft2(np.abs(fft.rfft2(pixels, shape)) ** 2, shape)
     dy, dx = (np.minimum(np.arange(each), each - np.arange(each)) for each in shape)
     distance = np.hypot(dy[:, None], dx[None, :])
-    shell = np.minimum(distance.round().astype(np.int64), max(size)).ravel()
-    pairs = np.asarray(np.bincount(shell, np.maximum(pairs_at, 0).ravel()), float)
+    shell = np.minimum(distance.round().astype(np.int64), max(size))
+    pairs = np.asarray(np.bincount(shell.ravel(), np.maximum(pairs_at, 0).ravel()), float)
     chance = 2 / np.sqrt(np.maximum(pairs / 2, 1))
-    return _Shells(shape, distance, shell, pairs_at, np.maximum(pairs_at, 1), pairs, chance)
+
+    def at(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> _Shells:
+        cut = np.ix_(rows, columns)
+        there = pairs_at[cut]
+        each = (distance[cut], shell[cut].ravel(), there, np.maximum(there, 1))
+        return _Shells(shape, cut, *each, pairs, chance)
+
+    within = min(NEAREST, min(size) - 1)
+    near = np.arange(-within, within + 1)
+    return at(*(np.arange(each) for each in shape)), at(near, near)

@@ -76,12 +76,6 @@ class RefineSettings:
         "a fit is settled when its next step would be shorter for every parameter",
         "design",
     )
-    nearly_settled: float = threshold(
-        0.5,
-        "standard errors",
-        "so much shorter is enough in the first round of a frame of a known camera: its weights are a guess",
-        "design",
-    )
 
     # ---- how far it may go
     edge: float = threshold(
@@ -166,6 +160,9 @@ class RefineSettings:
         "rounds",
         "what is taken for granted and the weights of pixels are found in turn for so many rounds",
         "design",
+    )
+    joint_weights: float = threshold(
+        0.05, "relative", "a round that changes no weight by more is the last", "design"
     )
     misfit_along: float = threshold(
         1.35,
