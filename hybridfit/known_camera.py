@@ -305,7 +305,11 @@ class KnownCameraModel:
         fixed = np.full(self.n_pixels, self.per_nm * values["thickness"])
         if not len(names):
             return Columns(columns, fixed)
-        slopes, fixed_slopes = np.empty((len(names), self.n_pixels)), np.zeros((len(names), self.n_pixels))
+        fixed_slopes = np.zeros((len(names), self.n_pixels))
+        if not share and tuple(names) == ROWS[1:]:
+            fixed_slopes[0] = self.per_nm
+            return Columns(columns, fixed, ROWS[1:], found[1:], fixed_slopes, (k, along_x, along_y), camera)
+        slopes = np.empty((len(names), self.n_pixels))
         for i, name in enumerate(names):
             if name == "vacuum":
                 slopes[i] = disc[0] - found[0]

@@ -63,8 +63,11 @@ TECHNICAL = {
     "fitting/posterior/marginal.py": {"FINE": "points of an integral"},
     "fitting/judge/modes.py": {"ROUNDING": "rounding of floating-point numbers"},
     "fitting/posterior/gain.py": {"GROUPS": "points of a quantile", "SAMPLED": "time"},
-    "fitting/refine/least_squares.py": {"ROUNDING": "rounding of floating-point numbers"},
-    "fitting/refine/noise.py": {"BINS": "points of a line fit"},
+    "fitting/refine/least_squares.py": {
+        "ROUNDING": "rounding of floating-point numbers",
+        "INDEPENDENT": "rounding",
+    },
+    "fitting/refine/noise.py": {"BINS": "points of a line fit", "NEAREST": "speed alone"},
     "fitting/judge/answer.py": {
         "NORMAL_95": "a quantile of the normal distribution",
         "UPPER": "what 95 % intervals are",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hybridfit.errors import InputError
+from hybridfit.pattern.jit import kernel
 
 Array = NDArray[np.float64]
 
@@ -24,6 +25,22 @@ def check(name: str) -> None:
     """Raise an InputError for an unknown background."""
     if name not in NAMES:
         raise InputError(f"unknown background {name!r}; choose one of {', '.join(NAMES)}")
+
+
+@kernel
+def radial(k, variances):
+    """(3, 1 + m, n): a constant and m Gaussians of |k| at k (2, n), and their derivatives along kx and ky."""
+    out = np.zeros((3, 1 + variances.size, k.shape[1]))
+    out[0, 0] = 1
+    for j in range(variances.size):
+        variance = variances[j]
+        for p in range(k.shape[1]):
+            x, y = k[0, p], k[1, p]
+            value = np.exp(-(x * x + y * y) / (2 * variance))
+            out[0, 1 + j, p] = value
+            out[1, 1 + j, p] = -x * value / variance
+            out[2, 1 + j, p] = -y * value / variance
+    return out
 
 
 def basis(name: str, k: Array, semi_angle: float) -> tuple[Array, Array, Array]:
@@ -45,11 +62,8 @@ def basis(name: str, k: Array, semi_angle: float) -> tuple[Array, Array, Array]:
         return np.empty((0, n)), np.empty((0, n)), np.empty((0, n))
     if name == "uniform":
         return np.ones((1, n)), np.zeros((1, n)), np.zeros((1, n))
-    k2 = (k**2).sum(axis=0)
-    variance = (np.array(RADIAL_WIDTHS) * semi_angle) ** 2
-    gaussians = np.exp(-k2 / (2 * variance[:, None]))
-    along = [np.vstack([np.zeros(n), -component * gaussians / variance[:, None]]) for component in k]
-    return np.vstack([np.ones(n), gaussians]), along[0], along[1]
+    values, along_x, along_y = radial(k, (np.array(RADIAL_WIDTHS) * semi_angle) ** 2)
+    return values, along_x, along_y
 
 
 def lowest(coefficients: ArrayLike) -> float:

@@ -17,6 +17,8 @@ from hybridfit.pattern.jit import kernel
 
 Array = NDArray[np.float64]
 
+NINE = 9
+
 
 @kernel
 def mean_weights(weights, s):
@@ -60,50 +62,79 @@ def reduce_rows(image, weights, s):
 
 
 @kernel
-def add_scaled(total, source, factor):
-    """total += factor · source."""
+def add_nine(total, rows, at, low, w):
+    """total += Σ_j w[j] · rows[at[j], low[j] : low[j] + total.size], j = 0 … 8.
+
+    Written out: a loop over few weights takes longer than what it adds up.
+    """
+    a, b, c = rows[at[0], low[0] :], rows[at[1], low[1] :], rows[at[2], low[2] :]
+    d, e, f = rows[at[3], low[3] :], rows[at[4], low[4] :], rows[at[5], low[5] :]
+    g, h, k = rows[at[6], low[6] :], rows[at[7], low[7] :], rows[at[8], low[8] :]
+    w0, w1, w2, w3, w4, w5, w6, w7, w8 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8]
     for i in range(total.size):
-        total[i] += factor * source[i]
+        one = w0 * a[i] + w1 * b[i] + w2 * c[i]
+        two = w3 * d[i] + w4 * e[i] + w5 * f[i]
+        total[i] += one + two + w6 * g[i] + w7 * h[i] + w8 * k[i]
 
 
 @kernel
-def columns_of(image, weights, s, out):
-    """`reduce_columns` of a float32 image into out, with weights of any shift."""
-    n = (weights.size - s) // 2
+def whole_nines(weights):
+    """Weights as float32, filled up with zeros to a multiple of nine."""
+    out = np.zeros(-(-weights.size // NINE) * NINE, np.float32)
+    out[: weights.size] = weights
+    return out
+
+
+@kernel
+def columns_of(image, weights, s, first, out):
+    """out[r, first : first + cols] = Σ_j weights[j] · image[s·r + j], images padded for all weights."""
+    at, low = np.empty(NINE, np.int64), np.zeros(NINE, np.int64)
+    cols = image.shape[1]
     for r in range(out.shape[0]):
         out[r] = 0
-        for i in range(max(0, n - s * r), min(weights.size, image.shape[0] + n - s * r)):
-            add_scaled(out[r], image[s * r + i - n], np.float32(weights[i]))
+        for start in range(0, weights.size, NINE):
+            for j in range(NINE):
+                at[j] = s * r + start + j
+            add_nine(out[r, first : first + cols], image, at, low, weights[start : start + NINE])
 
 
 @kernel
-def rows_of(image, weights, s, pixels, out):
-    """out += `reduce_rows` of an image at flat pixels, with weights of any shift.
-
-    image : (s, rows, cols) float32
-        Fine pixels that are s apart lie side by side.
-    """
-    n, rows, cols = (weights.size - s) // 2, image.shape[1], image.shape[2]
-    reduced = np.zeros((rows, cols), np.float32)
-    for i in range(weights.size):
-        w, step, j = np.float32(weights[i]), (i - n) // s, (i - n) % s
-        low, high = max(0, -step), min(cols, cols - step)
-        if low < high:
-            for r in range(rows):
-                add_scaled(reduced[r, low:high], image[j, r, low + step : high + step], w)
-    flat = reduced.ravel()
+def rows_of(image, weights, s, pixels, width, out):
+    """out[p] += Σ_j weights[j] · image[r, s·c + j] at flat pixels (r, c) of rows of this width."""
+    rows, wide = image.shape[0], image.shape[1] // s
+    if s == 1:
+        apart = image
+    else:  # fine pixels that are s apart lie side by side, phase after phase
+        apart = np.empty((s * rows, wide), np.float32)
+        for r in range(rows):
+            for j in range(s):
+                for c in range(wide):
+                    apart[j * rows + r, c] = image[r, s * c + j]
+    at, low, total = np.empty(NINE, np.int64), np.empty(NINE, np.int64), np.empty((rows, width), np.float32)
+    for r in range(rows):
+        total[r] = 0
+        for start in range(0, weights.size, NINE):
+            for j in range(NINE):
+                at[j], low[j] = ((start + j) % s) * rows + r, (start + j) // s
+            add_nine(total[r], apart, at, low, weights[start : start + NINE])
+    flat = total.ravel()
     for p in range(pixels.size):
         out[p] += flat[pixels[p]]
 
 
 @kernel
-def side_by_side(image, out):
-    """out (s, rows, cols) from an image (rows, s·cols): fine pixels that are s apart side by side."""
-    s = out.shape[0]
-    for r in range(out.shape[1]):
-        for c in range(out.shape[2]):
-            for j in range(s):
-                out[j, r, c] = image[r, s * c + j]
+def padded(points, shape, s, along_rows, along_columns):
+    """Room for an image with its rim of zeros, where its points are in it, and room for its reduced columns.
+
+    along_rows, along_columns : (k, ·) arrays
+        Weights; a rim is as wide as they reach.
+    """
+    wide = -(-along_rows.shape[1] // NINE) * NINE
+    high = -(-along_columns.shape[1] // NINE) * NINE
+    above = (along_columns.shape[1] - s) // 2
+    image = np.zeros((shape[0] + high, shape[1]), np.float32)
+    half = np.zeros((shape[0] // s, -(-(shape[1] + wide) // s) * s), np.float32)
+    return image, points + above * shape[1], half
 
 
 @kernel
@@ -124,39 +155,32 @@ def record_moved(images, points, shape, s, along_rows, along_columns, pixels, ou
     out : (7, m) float64
         P, and its derivatives along t, τx, τy, both shifts (col, row), and the blur (fine pixels).
     """
-    image = np.zeros(shape, np.float32)
-    flat = image.ravel()
-    half = np.empty((shape[0] // s, shape[1]), np.float32)
-    apart = np.empty((s, shape[0] // s, shape[1] // s), np.float32)
+    image, at, half = padded(points, shape, s, along_rows, along_columns)
+    flat, left, width = image.ravel(), (along_rows.shape[1] - s) // 2, shape[1] // s
     out[:] = 0
     for i in range(4):
-        for p in range(points.size):
-            flat[points[p]] = images[i, p]
-        columns_of(image, along_columns[0], s, half)
-        side_by_side(half, apart)
-        rows_of(apart, along_rows[0], s, pixels, out[i])
+        for p in range(at.size):
+            flat[at[p]] = images[i, p]
+        columns_of(image, whole_nines(along_columns[0]), s, left, half)
+        rows_of(half, whole_nines(along_rows[0]), s, pixels, width, out[i])
         if i == 0:
-            rows_of(apart, along_rows[1], s, pixels, out[4])
-            rows_of(apart, along_rows[2], s, pixels, out[6])
+            rows_of(half, whole_nines(along_rows[1]), s, pixels, width, out[4])
+            rows_of(half, whole_nines(along_rows[2]), s, pixels, width, out[6])
             for which, row in ((1, 5), (2, 6)):
-                columns_of(image, along_columns[which], s, half)
-                side_by_side(half, apart)
-                rows_of(apart, along_rows[0], s, pixels, out[row])
+                columns_of(image, whole_nines(along_columns[which]), s, left, half)
+                rows_of(half, whole_nines(along_rows[0]), s, pixels, width, out[row])
 
 
 @kernel
 def record_rows(images, points, shape, s, along_rows, along_columns, pixels, out):
-    """out (k, m) += what pixels record of images (k, n) at the points, by weights (·,) for both axes."""
-    image = np.zeros(shape, np.float32)
-    flat = image.ravel()
-    half = np.empty((shape[0] // s, shape[1]), np.float32)
-    apart = np.empty((s, shape[0] // s, shape[1] // s), np.float32)
+    """out (k, m) += what pixels record of images (k, n) at the points, by weights (1, ·) for both axes."""
+    image, at, half = padded(points, shape, s, along_rows, along_columns)
+    flat, left, width = image.ravel(), (along_rows.shape[1] - s) // 2, shape[1] // s
     for i in range(images.shape[0]):
-        for p in range(points.size):
-            flat[points[p]] = images[i, p]
-        columns_of(image, along_columns, s, half)
-        side_by_side(half, apart)
-        rows_of(apart, along_rows, s, pixels, out[i])
+        for p in range(at.size):
+            flat[at[p]] = images[i, p]
+        columns_of(image, whole_nines(along_columns[0]), s, left, half)
+        rows_of(half, whole_nines(along_rows[0]), s, pixels, width, out[i])
 
 
 class Raster:
@@ -251,7 +275,7 @@ class Raster:
     def record_rows(self, images: NDArray[np.float32], sigma: float, shift: tuple[float, float]) -> Array:
         """(k, pixels): what pixels record of images (k, n) at the points; shift (col, row) moves them."""
         s = self.oversampling
-        along_rows, along_columns = (mean_weights(moved_weights(sigma, d), s)[0] for d in shift)
+        along_rows, along_columns = (mean_weights(moved_weights(sigma, d), s)[:1] for d in shift)
         out = np.zeros((len(images), self.pixels.size))
         record_rows(images, self.points, self.shape, s, along_rows, along_columns, self.pixels, out)
         return out

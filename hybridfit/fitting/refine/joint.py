@@ -131,17 +131,16 @@ def _together(
         step = half @ (r - ds @ d)
         spread = inflation**2 * np.linalg.inv(normal)
         left = (r - ds @ d - step @ j) / problem.root_weights
-        noise, before = estimate_noise(left, image, problem.model.mask), problem.root_weights
-        problem = problem.weighted(given / noise.variance(fit.model))
+        noise, before = estimate_noise(left, image, problem.model.mask), problem
+        problem = problem.weighted(given / noise.variance(fit.model), settings.same_weights)
         honest, inflation, _ = honest_covariance(problem, params, left, image, noise, settings, q)
-        change = (problem.root_weights / before) ** 2 - 1
         if turn == 0 and own is not None and abs(ds[own]) * sigma[OWN] > settings.joint_near:
             moved, s = True, s + ds
             _move(fit, params, step)
             params[OWN].value = fit.values[OWN] * (1 + sigma[OWN] * s[own])
             problem = Problem(problem.model, old.data - s @ linear, problem.root_weights**2)
             ds, step = np.zeros(q), np.zeros(len(fit.names))
-        elif float(np.abs(change).max()) < settings.joint_weights:
+        elif problem is before:
             break
     shared = half * np.sqrt(noise.share(fit.model))
     slack = np.array([0.0 if name == OWN else settings.slope_accuracy for name in names]) * (s + ds)

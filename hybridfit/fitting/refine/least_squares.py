@@ -121,8 +121,13 @@ class Problem:
         self._solved: tuple[Columns, tuple[Array, Array, Array]] | None = None
         self._slopes: tuple[Columns, Array] | None = None
 
-    def weighted(self, weights: Array) -> Problem:
-        """The same with other weights; what is known of the model is kept."""
+    def weighted(self, weights: Array, within: float = 0.0) -> Problem:
+        """The same with other weights; what is known of the model is kept.
+
+        It is this problem itself where no weight differs by more than `within`, a share of it.
+        """
+        if within and float(np.abs(weights / self.root_weights**2 - 1).max()) <= within:
+            return self
         new = Problem(self.model, self.data, weights)
         new._last = self._last
         return new
@@ -273,8 +278,13 @@ def refine(
         residual = data - image
         found = estimate_noise(residual, image, model.mask)
         weights = given / found.variance(image)
-        problem = problem.weighted(weights)
-        if settled := not names or _settled(problem, params, settings.settled):
+        before = problem
+        problem = problem.weighted(weights, settings.same_weights if quick else 0.0)
+        if problem is before:
+            settled = result.success
+        else:
+            settled = not names or _settled(problem, params, settings.settled)
+        if settled:
             break
     covariance, inflation, n_effective = None, 1.0, float(model.n_pixels)
     if effort.errors and names:

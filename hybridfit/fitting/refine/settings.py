@@ -77,6 +77,13 @@ class RefineSettings:
         "design",
     )
 
+    same_weights: float = threshold(
+        0.05,
+        "relative",
+        "a round that changes no weight of a pixel by more is the last, and its weights stay",
+        "design",
+    )
+
     # ---- how far it may go
     edge: float = threshold(
         2.0, "nm", "a fit may go so far beyond the room about its window before it meets a bound", "design"
@@ -160,9 +167,6 @@ class RefineSettings:
         "rounds",
         "what is taken for granted and the weights of pixels are found in turn for so many rounds",
         "design",
-    )
-    joint_weights: float = threshold(
-        0.05, "relative", "a round that changes no weight by more is the last", "design"
     )
     misfit_along: float = threshold(
         1.35,
