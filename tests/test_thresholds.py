@@ -64,6 +64,11 @@ TECHNICAL = {
     "fitting/judge/modes.py": {"ROUNDING": "rounding of floating-point numbers"},
     "fitting/posterior/gain.py": {"GROUPS": "points of a quantile", "SAMPLED": "time"},
     "fitting/refine/least_squares.py": {"ROUNDING": "rounding of floating-point numbers"},
+    "fitting/refine/refiner.py": {"FOLLOWED": "ends an iteration"},
+    "fitting/batch/levenberg.py": {"RIDGE": "rounding of floating-point numbers"},
+    "fitting/batch/projected.py": {"RIDGE": "rounding of floating-point numbers"},
+    "fitting/batch/noise.py": {"SAMPLED": "time"},
+    "fitting/batch/match.py": {"ENTRY": "memory"},
     "fitting/refine/noise.py": {"BINS": "points of a line fit"},
     "fitting/judge/answer.py": {
         "NORMAL_95": "a quantile of the normal distribution",

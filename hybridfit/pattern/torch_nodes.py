@@ -2,8 +2,8 @@
 
     P(k; t, τ) = Σ_icd w_i(t) w_c(x) w_d(y) Q_cd(k; t_i)
 
-is that of `pattern.nodes`, and so are the tiles: whole numbers of 16 bits times a unit of each tile.  Tiles are
-made on the device, sums of beams being gathers of the grid of directions,
+is that of `pattern.nodes`, and so are the tiles: whole numbers of 16 bits times a unit of each tile.  They
+are made on the device, sums of beams being gathers of the grid of directions,
 
     Q_cd[p] = Σ_e weight[p, e] · grid[at[p, e] + shift_cd],
 
@@ -22,7 +22,7 @@ from hybridfit.pattern.node_kernels import SIDE, WIDE
 from hybridfit.pattern.nodes import LARGEST, Nodes
 
 TILE = SIDE * SIDE
-FRAME_BYTES = 200  # a point of a frame takes so many at once, while it is combined
+FRAME_BYTES = 600  # a point of a frame takes so many at once, while it is combined
 
 
 class TorchNodes:

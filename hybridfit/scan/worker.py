@@ -91,7 +91,7 @@ class Task:
 
     name: str
     at: tuple[At, ...]
-    starts: tuple[Start, ...] | None
+    starts: tuple[Start | Attempt, ...] | None
     known: Rows | None = None
 
 
@@ -135,7 +135,7 @@ def _worked(job: Job, task: Task) -> tuple[str, Rows]:
 
 
 def with_matches(
-    fitter: Fitter, frames: Sequence[Frame | NoFrame], starts: Sequence[Start], pixel: int
+    fitter: Fitter, frames: Sequence[Frame | NoFrame], starts: Sequence[Start | Attempt], pixel: int
 ) -> list[Start | Attempt]:
     """The same starts, with matches of the library in place of those whose disc is known: in one product."""
     out: list[Start | Attempt] = [*starts]

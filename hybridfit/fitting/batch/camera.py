@@ -101,7 +101,7 @@ class BatchCamera:
         return Images(out, basis.float(), (towards[0].float(), towards[1].float()))
 
     def slopes(self, images: Images, coefficients: Tensor) -> Tensor:
-        """(b, 6, n) derivatives of images with coefficients (b, 1 + m) float64, without a fixed background."""
+        """(b, 6, n) derivatives of images with coefficients (b, 1 + m) float64; nothing fixed is in them."""
         out = coefficients[:, 0, None, None].float() * images.pattern[:, 1:]
         if len(self._variance):
             heights = torch.matmul(coefficients[:, 1:], self._mix)[:, 1:].float()

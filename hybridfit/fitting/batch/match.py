@@ -77,7 +77,8 @@ class BatchMatcher:
         """The deepest minima of χ² (b, thickness, tilt) that are apart."""
         settings = self.matcher.settings
         curves, left = chi2.amin(2), chi2
-        seeds, depths = [], []
+        seeds: list[Tensor] = []
+        depths: list[Tensor] = []
         t, tilts = self._points
         n = len(tilts)
         for turn in range(settings.candidates):

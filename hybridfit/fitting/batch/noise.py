@@ -1,6 +1,6 @@
 """Noise and misfit of many residuals at once: the equations of `refine.noise`.
 
-Groups of pairs by intensity are those of a sample of the pairs, which is as good: a variance of so many groups
+Pairs are grouped by intensity at the quantiles of a sample of them, which is as good: the variance of groups
 is a straight line.  Residuals whose neighbours share noise are left to `refine.noise`.
 """
 
@@ -163,7 +163,7 @@ def _groups(mean: Tensor, square: Tensor, both: Tensor) -> tuple[Tensor, Tensor,
 
 
 def _mean_differences(image: Tensor, valid: Tensor, pairs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean of half the squares of differences of pairs of valid pixels, and how many there are (at least 1)."""
+    """Mean of half the squares of differences of pairs of valid pixels; how many there are (at least 1)."""
     first, second = pairs
     both = valid[:, first] & valid[:, second]
     square = torch.where(both, (image[:, first] - image[:, second]) ** 2 / 2, 0.0)

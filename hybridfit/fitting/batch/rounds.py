@@ -1,4 +1,4 @@
-"""Fits of many frames of a known camera from their starts: fitting and weighting in turn, as `refine` does."""
+"""Fits of many frames of a known camera: fitting and weighting in turn, as `refine` does."""
 
 from __future__ import annotations
 
@@ -50,6 +50,15 @@ class Fits:
     noise: Noises
     evaluations: Tensor
     settled: Tensor
+
+    def put(self, which: Tensor, new: Fits) -> None:
+        """Replace some of them; their evaluations add up."""
+        new.evaluations += self.evaluations[which]
+        for name in ("values", "covariance", "counting", "coefficients", "chi2", "squares"):
+            getattr(self, name)[which] = getattr(new, name)
+        self.evaluations[which], self.settled[which] = new.evaluations, new.settled
+        for old, each in zip(self.noise, new.noise, strict=True):
+            old[which] = each
 
 
 class Rounds:
@@ -113,7 +122,7 @@ class _Run:
             none.new_zeros((b, m)),
             none.clone(),
             none.clone(),
-            Noises(*(none.clone() for _ in range(4)), none.bool()),
+            Noises(none.clone(), none.clone(), none.clone(), none.clone(), none.bool()),
             none.long(),
             none.bool(),
         )
