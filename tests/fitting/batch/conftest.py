@@ -14,9 +14,9 @@ from hybridfit.frame import make_frame
 
 @pytest.fixture(scope="session")
 def frames(small_library):
-    """Eight frames; one has dead pixels, and one its disc near an edge."""
+    """Five frames; one has dead pixels, and one its disc near an edge."""
     out = []
-    for i in range(8):
+    for i in range(5):
         image = simulate_frame(
             small_library,
             semi_angle=SEMI_ANGLE,
@@ -29,7 +29,7 @@ def frames(small_library):
         mask = np.zeros(image.shape, bool)
         if i == 3:
             mask[40:44, 30:33] = True
-        if i == 5:
+        if i == 4:
             mask[:10] = True
         out.append(make_frame(image, mask=mask))
     return out
@@ -37,7 +37,7 @@ def frames(small_library):
 
 @pytest.fixture(scope="session")
 def centres():
-    return [truth_at(i)["centre"] for i in range(8)]
+    return [truth_at(i)["centre"] for i in range(5)]
 
 
 @pytest.fixture(scope="session")
