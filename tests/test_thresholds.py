@@ -68,6 +68,11 @@ TECHNICAL = {
         "INDEPENDENT": "rounding",
     },
     "fitting/refine/noise.py": {"BINS": "points of a line fit", "NEAREST": "speed alone"},
+    "fitting/refine/refiner.py": {"FOLLOWED": "ends an iteration"},
+    "fitting/batch/levenberg.py": {"RIDGE": "rounding of floating-point numbers"},
+    "fitting/batch/projected.py": {"RIDGE": "rounding of floating-point numbers"},
+    "fitting/batch/noise.py": {"SAMPLED": "time"},
+    "fitting/batch/match.py": {"ENTRY": "memory"},
     "fitting/judge/answer.py": {
         "NORMAL_95": "a quantile of the normal distribution",
         "UPPER": "what 95 % intervals are",

@@ -112,7 +112,7 @@ def map_command(
     scheduler: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="A dask scheduler: tcp://HOST:8786.")
     ] = None,
-    device: Annotated[str, typer.Option(metavar="NAME", help="Of the network: auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(metavar="NAME", help="Of the work: auto, cpu or cuda.")] = "auto",
     plot_path: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the map: .png, .pdf or .svg.")
     ] = None,

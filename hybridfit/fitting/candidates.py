@@ -75,6 +75,17 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Fitted(Candidate):
+    """Where an earlier fit of the same frame has ended, with what it found beside.
+
+    blur in mrad; noise holds the numbers of a `refine.noise.Noise`, none where they do not say all of it.
+    """
+
+    blur: float = float("nan")
+    noise: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class Seed:
     """What the network says of one frame.
 

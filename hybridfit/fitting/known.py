@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.attempts import Attempt
-from hybridfit.fitting.candidates import WINDOW
+from hybridfit.fitting.candidates import WINDOW, Candidate
 from hybridfit.fitting.refine.refiner import camera_of
 from hybridfit.fitting.route import Route
 from hybridfit.fitting.search.shared import SharedMatcher
 from hybridfit.fitting.settings import FitSettings
 from hybridfit.frame import Frame
 from hybridfit.library.library import Library
+
+Array = NDArray[np.float64]
 
 
 class KnownFrames:
@@ -53,9 +56,10 @@ class KnownFrames:
     def match(self, frames: Sequence[Frame], centres: Sequence[tuple[float, float]]) -> list[Attempt]:
         """What to refine of every frame; centres (x, y) in px, right to a fraction of a milliradian."""
         found = self.matcher.match(frames, np.asarray(centres, float).reshape(-1, 2))
+        return [self.attempt(each, curve) for each, curve in found]
+
+    def attempt(self, found: list[Candidate], curve: Array) -> Attempt:
+        """What to refine of a frame, from candidates of a match and its curve."""
         room = self.settings.refining.slack
         within = (room * WINDOW[0], room * WINDOW[1])
-        return [
-            Attempt(Route.library_match, each, curve, tuple(each), within, everywhere=True)
-            for each, curve in found
-        ]
+        return Attempt(Route.library_match, found, curve, tuple(found), within, everywhere=True)

@@ -72,6 +72,22 @@ class Added(NamedTuple):
     whole: NDArray[np.int64]
 
 
+class Parts(NamedTuple):
+    """What tiles are made of, for a copy of them elsewhere (`pattern.torch_nodes`).
+
+    entries : Entries
+        Of the points, in grids (beam, *shape) of intensities.
+    cells : (int, int)
+        Along either direction of the grid, no tile that is asked for lies farther from the first.
+    """
+
+    entries: Entries
+    shape: tuple[int, int]
+    back: Array
+    added: Added | None
+    cells: tuple[int, int]
+
+
 class Nodes:
     """Node patterns of one table at fixed points, made when they are asked for.
 
@@ -104,9 +120,9 @@ class Nodes:
         pool: Pool | None = None,
     ) -> None:
         self.table, self.n, self._pool = table, k.shape[1], pool or Pool()
-        self._source = source or (lambda i: table.intensity[i])
+        self._source, self._most = source or (lambda i: table.intensity[i]), np.sqrt(2) * tilt_most
         # as far as an aperture reaches with both components of the tilt at their largest
-        reach = aperture.semi_angle + aperture.half_edge + np.sqrt(2) * tilt_most
+        reach = aperture.semi_angle + aperture.half_edge + self._most
         room = [int(reach * np.hypot(*row)) + PAD + SIDE for row in table.to_grid]
         self._first = np.array([-each for each in room], np.int64)
         self._shape = (2 * room[0] + 1, 2 * room[1] + 1)
@@ -184,7 +200,7 @@ class Nodes:
 
     def _make(self, key: tuple[int, int, int], slot: int) -> None:
         i, a, b = key
-        grids, stride = self._grid(i), self._shape[1]
+        grids, stride = self.grid(i), self._shape[1]
         tile = self._tile
         shift = SIDE * a * stride + SIDE * b
 
@@ -193,30 +209,37 @@ class Nodes:
 
         self._pool.shares(share, self.n)
         if self._added is not None:
-            middle = self._middle(a, b)
+            middle = self.middle(a, b)
             value, slopes = self._added.image(i, middle)
-            steps = self._tilts(a, b) - middle
+            steps = self.tilts(a, b) - middle
             add_smooth(tile, value, slopes, steps, self._back, self._entries, self._added.whole)
         unit = np.float32(max(float(largest(tile.ravel())), 1e-30) / LARGEST)
         self._units[slot] = unit
         pack(tile.ravel(), unit, self._bank[slot * SIDE * SIDE : (slot + 1) * SIDE * SIDE].ravel())
         self.made += 1
 
+    @property
+    def parts(self) -> Parts:
+        """What tiles are made of."""
+        cells = [int(self._most * np.hypot(*row)) // SIDE + 2 for row in self.table.to_grid]
+        return Parts(self._entries, self._shape, self._back, self._added, (cells[0], cells[1]))
+
     def middle_of(self, tilt: Array) -> tuple[float, float]:
         """The middle (mrad) of the tile that a tilt is in."""
         a, b = (np.floor(self.table.to_grid @ tilt) // SIDE).astype(int)
-        return self._middle(int(a), int(b))
+        return self.middle(int(a), int(b))
 
-    def _middle(self, a: int, b: int) -> tuple[float, float]:
-        x, y = self._tilts(a, b).mean(axis=(0, 1))
+    def middle(self, a: int, b: int) -> tuple[float, float]:
+        """The middle (mrad) of a tile."""
+        x, y = self.tilts(a, b).mean(axis=(0, 1))
         return float(x), float(y)
 
-    def _tilts(self, a: int, b: int) -> Array:
+    def tilts(self, a: int, b: int) -> Array:
         """(SIDE, SIDE, 2), mrad: the tilts of a tile."""
         nodes = SIDE * np.array([a, b]) + np.moveaxis(np.indices((SIDE, SIDE)), 0, -1)
         return np.asarray(nodes @ self._back.T)
 
-    def _grid(self, i: int) -> Float32:
+    def grid(self, i: int) -> Float32:
         """(beam, ·, ·): intensities at a thickness at all grid points."""
         if i in self._grids:
             self._grids.move_to_end(i)

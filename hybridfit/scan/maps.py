@@ -26,6 +26,7 @@ from hybridfit.library.mirror import mirrored
 from hybridfit.library.store import check_parameters
 from hybridfit.model import PARAMETERS
 from hybridfit.options import settings_from
+from hybridfit.scan.batches import torch_name
 from hybridfit.scan.dataset import map_dataset
 from hybridfit.scan.fields import deflection, projected_field
 from hybridfit.scan.fingerprint import inputs_of
@@ -101,7 +102,8 @@ def map_scan(
     scan_rotation : float, degrees, optional
         From the camera's columns to the scan's x: deflections are then along the scan's axes.
     device : str, default "auto"
-        Of the network: a torch device, or "auto".
+        Of the network, and of fits of many positions at a time where it is a GPU and all positions share a
+        camera: a torch device, or "auto".  "torch-cpu" makes such fits without a GPU, slowly, for tests.
     partial : bool, default False
         Only put together what is done so far; the rest is `not_done`.
     first_pass, neighbours, work : settings of the stages
@@ -311,11 +313,11 @@ def _network(network: Network | str | Path | None, library: Library, asked: MapS
     seen = seen.at(**reference_values(seen, inside.fix))
     from hybridfit.network.weights import Network as Weights
 
-    semi_angle = asked.semi_angle
+    semi_angle, device = asked.semi_angle, torch_name(asked.device)
     if isinstance(network, str | Path):
-        network = Weights.open(network, device=asked.device)
+        network = Weights.open(network, device=device)
     if network is None:
-        network = Weights.for_library(seen, semi_angle, beside=library.path, device=asked.device)
+        network = Weights.for_library(seen, semi_angle, beside=library.path, device=device)
     if network is None and asked.method == "cnn":
         raise InputError(
             f"no network comes with this library at {semi_angle:g} mrad; make one with `hybridfit train`, "

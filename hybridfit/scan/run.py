@@ -2,8 +2,8 @@
 
 first pass    a few positions with everything free → what all positions share
 positions     blocks of rows, refined by the workers → parts on disk; where the camera is known, from a match
-              of the whole library, else from seeds of the network, in batches here (or by workers on other
-              machines) and a search about them
+              of the whole library, or from fits of many at a time on a GPU (`batches`), else from seeds of
+              the network, in batches here (or by workers on other machines) and a search about them
 network       poor positions of a match start again from what the network says
 neighbours    poor fits start again from the answers beside them
 """
@@ -26,6 +26,7 @@ from hybridfit.fitting.refine.refiner import camera_of
 from hybridfit.fitting.refine.structural import reference_values
 from hybridfit.library.library import Library
 from hybridfit.library.mirror import mirrored
+from hybridfit.scan.batches import Batches, batched
 from hybridfit.scan.first_pass import centre_planes, common_values, sampled
 from hybridfit.scan.neighbours import retries
 from hybridfit.scan.pool import Workers
@@ -117,7 +118,10 @@ class MapRun:
         if centres is None:
             found = self._stage(job, self.blocks, "positions", lambda name: self._task(job, name, starts))
             return self._mended(job, self._in_order(found))
-        found = self._stage(job, self.blocks, "positions", lambda name: self._placed(name, centres))
+        batches = None
+        if batched(self.settings.device):
+            batches = Batches(replace(job, library=self.library), self.blocks, centres, self.settings.device)
+        found = self._stage(job, self.blocks, "positions", lambda name: self._placed(name, centres, batches))
         return self._mended(job, self._asked(job, self._in_order(found)))
 
     def partial(self) -> Rows:
@@ -168,10 +172,11 @@ class MapRun:
             job = replace(job, blur=max(float(np.median(blurs)), LEAST_BLUR))
         return job, good if self.pending else [], centres
 
-    def _placed(self, name: str, centres: Array) -> Task:
+    def _placed(self, name: str, centres: Array, batches: Batches | None) -> Task:
         """A block whose direct discs are known."""
         at = self.blocks[name]
-        return Task(name, at, tuple(Placed(*centres[y, x].tolist()) for y, x in at))
+        placed = tuple(Placed(*centres[y, x].tolist()) for y, x in at)
+        return Task(name, at, placed if batches is None else batches.starts(name))
 
     def _asked(self, job: Job, rows: Rows) -> Rows:
         """Poor positions, fitted again from what the network says of them."""

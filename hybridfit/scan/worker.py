@@ -91,7 +91,7 @@ class Task:
 
     name: str
     at: tuple[At, ...]
-    starts: tuple[Start, ...] | None
+    starts: tuple[Start | Attempt, ...] | None
     known: Rows | None = None
 
 
@@ -143,7 +143,7 @@ def _place(start: Start | Attempt) -> tuple[float, float, float]:
 
 
 def with_matches(
-    fitter: Fitter, frames: Sequence[Frame | NoFrame], starts: Sequence[Start], pixel: int
+    fitter: Fitter, frames: Sequence[Frame | NoFrame], starts: Sequence[Start | Attempt], pixel: int
 ) -> list[Start | Attempt]:
     """The same starts, with matches of the library in place of those whose disc is known: in one product."""
     out: list[Start | Attempt] = [*starts]

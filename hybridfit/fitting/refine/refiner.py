@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
-from hybridfit.fitting.candidates import WINDOW, Candidate, canonical, obeying, turn
+from hybridfit.fitting.candidates import WINDOW, Candidate, Fitted, canonical, obeying, turn
 from hybridfit.fitting.limits import LIMITS, averaging_bounds
 from hybridfit.fitting.refine.least_squares import Refinement, refine
 from hybridfit.fitting.refine.noise import Noise
@@ -38,6 +38,7 @@ from hybridfit.pattern.reference import Reference
 Array = NDArray[np.float64]
 
 FIXED_BY_DEFAULT = ("semi_angle", *AVERAGING)
+FOLLOWED = 3  # windows
 FIXED_WHEN_COARSE = ("ellipticity_a", "ellipticity_b", "tilt_spread")  # the last costs many patterns
 
 
@@ -144,8 +145,20 @@ class Refiner:
             frame, seed, Reference(self._camera, self.semi_angle + FITTED_BEYOND_DISC, factor)
         )
 
-    def _known_camera(self, camera: Camera, factor: int, fine_pixel: float) -> KnownCamera:
-        """Node images for frames that are binned by this factor, and pixels that are divided so far."""
+    @property
+    def shares_camera(self) -> bool:
+        """Whether frames share node images."""
+        return self._camera is not None
+
+    def shared_camera(self, fine_pixel: float, factor: int | None = None) -> KnownCamera:
+        """Node images for frames that are binned by this factor, and pixels that are divided so far.
+
+        By default they are binned as for the last refinement.
+        """
+        camera = self._camera
+        assert camera is not None
+        factor = factor or binning(camera.scale, self.semi_angle, self.settings.refining.fine_radius)
+        fine_pixel = min(fine_pixel, max(FINE_PIXEL, (self.shared or 0.0) / MOVED_KERNEL))
         key = factor, divisions(factor / camera.scale, fine_pixel)
         if key not in self._known:
             self._known[key] = KnownCamera(
@@ -196,7 +209,12 @@ class Refiner:
             Too few pixels are usable.
         """
         limits = self.settings.refining
-        for _ in range(3):
+        if isinstance(seed, Fitted):
+            start = {"blur": seed.blur, **(start or {})}
+            if noise is None and weights is None and seed.noise:
+                constant, per_intensity, misfit, relative = seed.noise
+                noise = Noise(constant, per_intensity, misfit, relative)
+        for _ in range(FOLLOWED):
             model = self._model_at(frame, seed, region, effort.fine_pixel)
             params = self.parameters(self._start(seed, start or {}), coarse=effort.coarse, free=free)
             fit = refine(
@@ -221,9 +239,7 @@ class Refiner:
         """The forward model on a region of a frame, for a camera like the candidate's."""
         per_nm = bg.PER_NM * float(frame.image[frame.valid].max())
         if region.known is not None:
-            assert self._camera is not None
-            widest = max(FINE_PIXEL, (self.shared or 0.0) / MOVED_KERNEL)
-            known = self._known_camera(self._camera, region.factor, min(fine_pixel, widest))
+            known = self.shared_camera(fine_pixel, region.factor)
             return KnownCameraModel(known, region.mask, region.left, region.top, per_nm)
         return ForwardModel(
             self.library,

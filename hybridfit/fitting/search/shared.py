@@ -50,6 +50,9 @@ class SharedMatcher:
     thickness : (m,) array, nm
     tilts : (n, 2) array, mrad
         Of the templates, all of which are (m, n).
+    templates : (m, n, pixels) float32 array
+    background : (pixels, columns) float32 array
+        Orthonormal; templates have no part of it.
     """
 
     def __init__(
@@ -91,12 +94,12 @@ class SharedMatcher:
         grids = np.zeros((len(table.beam_n), *shape), np.float32)
         shifts = np.ascontiguousarray(nodes[:, 0] * shape[1] + nodes[:, 1])
         components, _, _ = bg.basis("radial", k, semi_angle)
-        self._background = np.linalg.qr(components.T)[0].astype(np.float32)
-        self._templates = np.empty((len(layers), len(nodes), k.shape[1]), np.float32)
-        for template, i in zip(self._templates, layers, strict=True):
+        self.background = np.linalg.qr(components.T)[0].astype(np.float32)
+        self.templates = np.empty((len(layers), len(nodes), k.shape[1]), np.float32)
+        for template, i in zip(self.templates, layers, strict=True):
             undo_symmetry(table, np.ascontiguousarray(table.intensity[i]), first, grids)
             fill_templates(entries, grids.ravel(), shifts, template)
-            template -= (template @ self._background) @ self._background.T
+            template -= (template @ self.background) @ self.background.T
             norm = np.linalg.norm(template, axis=1, keepdims=True)
             template /= np.maximum(norm, 1e-20)
 
@@ -109,7 +112,7 @@ class SharedMatcher:
         centres : (frames, 2) array, px
             Where the direct disc is, to a fraction of a milliradian.
         """
-        data = np.zeros((len(frames), self._templates.shape[2]), np.float32)
+        data = np.zeros((len(frames), self.templates.shape[2]), np.float32)
         whole = np.empty(len(frames))
         for row, (frame, (x, y)) in enumerate(zip(frames, centres, strict=True)):
             image, mask = self.reference.cut(frame.image, frame.valid, *self.reference.place(x, y))
@@ -118,9 +121,9 @@ class SharedMatcher:
             if missing.any():
                 data[row, missing] = data[row, ~missing].mean() if (~missing).any() else 0.0
             whole[row] = max(float(((data[row] - data[row].mean()) ** 2).sum()), 1e-30)
-        data -= (data @ self._background) @ self._background.T
-        m, n, size = self._templates.shape
-        scores = data @ self._templates.reshape(m * n, size).T
+        data -= (data @ self.background) @ self.background.T
+        m, n, size = self.templates.shape
+        scores = data @ self.templates.reshape(m * n, size).T
         explained = np.maximum(scores, 0) ** 2 / whole[:, None]
         beside = 1 - (data**2).sum(axis=1) / whole  # what the background explains
         return [
