@@ -16,8 +16,8 @@ from hybridfit.explain.crop import read_crop
 from hybridfit.fitting.fitter import Fitter
 from hybridfit.frame import Frame
 from hybridfit.network.architecture import PatternNet, channels_last, represent
+from hybridfit.network.conversion import folded
 from hybridfit.network.crop import axis
-from hybridfit.network.weights import folded
 
 FIRST = ("stem", "stages.0", "stages.1")
 

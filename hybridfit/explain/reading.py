@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from hybridfit.fitting.seed.network import Seeder
+from hybridfit.library.mirror import mirror_of
 from hybridfit.network.architecture import channels_last, represent
-from hybridfit.network.samples import mirror_of
-from hybridfit.network.weights import folded
+from hybridfit.network.conversion import folded
 
 
 class Near(NamedTuple):

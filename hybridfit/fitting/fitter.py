@@ -175,14 +175,14 @@ class Fitter:
                 "the network alone takes no fixed, free, bounded or tied parameters, and hints for centre "
                 "and scale only; leave them out, or use method hybrid"
             )
-        # torch is slow to import, and a full search does without
+        # a full search does without
         from hybridfit.fitting.seed.network import Seeder
         from hybridfit.network.weights import Network as Weights
 
         if isinstance(network, str | Path):
-            network = Weights.open(network)
+            network = Weights.open(network, device="cpu")
         if network is None:
-            network = Weights.for_library(self.reference, self.semi_angle, beside=beside)
+            network = Weights.for_library(self.reference, self.semi_angle, device="cpu", beside=beside)
         elif not hasattr(network, "predict"):
             raise InputError(
                 f"network is {network!r}; give the path of its weights, a Network, or None for the one that "

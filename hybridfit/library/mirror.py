@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hybridfit.library.axes import bases_of
 from hybridfit.library.library import Library
@@ -35,3 +36,13 @@ def mirrored(library: Library) -> Library:
     basis, qy = data.basis.copy(data=data.basis.values @ FLIP), data.qy.copy(data=-data.qy.values)
     diffuse = None if library.diffuse is None else library.diffuse.on(FLIP)
     return Library(data.assign(basis=basis).assign_coords(qy=qy).assign_attrs(attrs), diffuse=diffuse)
+
+
+def mirror_of(library: Library) -> NDArray[np.float64] | None:
+    """A mirror of the projection, as a matrix on (kx, ky); None where there is none."""
+    basis = library.dataset.basis.values
+    for r in library.dataset.symmetry.values:
+        if np.linalg.det(r) < 0:
+            # row vectors: k = n · basis, and n goes to n rᵀ
+            return (np.linalg.inv(basis) @ r.T @ basis).T
+    return None

@@ -1,4 +1,4 @@
-"""The network: one trunk and five heads.
+"""The network as torch trains it: one trunk and five heads (their sizes are in `shape`).
 
     crop, semi-angle → three channels → residual convolutions 40² → 20² → 10² → 5² → features
     features, semi-angle → size · centre · rotation · thickness · tilt
@@ -19,75 +19,25 @@ tilt       R(φ)·τ, the tilt as the camera sees it, in classes on a square gri
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from hybridfit.library.library import BEYOND_DISC, Library
+from hybridfit.library.library import BEYOND_DISC
 from hybridfit.network.crop import CROP, PIXEL
-
-TILT_STEP = 0.5  # mrad between tilt classes
-SIZE_UNIT = 0.1  # of the size head's output
-ROUNDS = 3  # of the mean inside the aperture
-OUTLIER = 4.0  # a pixel counts for no more than so many means
-LIGHTEST, BRIGHTEST = -1.0, 2.5  # of the image channel before it is centred
-MOST_NUMBERS = 50_000_000  # weights of a network; the shipped one has 3 million
-Channels = Annotated[int, Field(ge=1, le=2048)]
-Blocks = Annotated[int, Field(ge=0, le=32)]
-Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Shape of a network: all that is needed to build it again.  Files are checked against these types.
-
-    Attributes
-    ----------
-    rotation_order : int
-    thickness_first, thickness_step : float, nm
-    thickness_classes : int
-    tilt_classes : int
-        Along each of the two axes; odd, the middle one is 0.
-    tilt_step : float, mrad
-    semi_angle_max : float, mrad
-    widths, blocks : channels and residual blocks at 40², 20², 10² and 5²
-    squeezed, features, hidden : channels that are flattened, width of the shared and of each head's layer
-    """
-
-    rotation_order: Annotated[int, Field(ge=1, le=6)]
-    thickness_first: Annotated[float, Field(ge=0, le=1e6)]
-    thickness_step: Positive
-    thickness_classes: Annotated[int, Field(ge=2, le=10_000)]
-    tilt_classes: Annotated[int, Field(ge=1, le=301)]
-    semi_angle_max: Positive
-    tilt_step: Positive = TILT_STEP
-    widths: Annotated[tuple[Channels, ...], Field(min_length=1, max_length=4)] = (32, 64, 128, 160)
-    blocks: Annotated[tuple[Blocks, ...], Field(min_length=1, max_length=4)] = (0, 1, 1, 1)
-    squeezed: Channels = 96
-    features: Annotated[int, Field(ge=1, le=8192)] = 512
-    hidden: Annotated[int, Field(ge=1, le=8192)] = 192
-
-    @classmethod
-    def of(cls, library: Library) -> Architecture:
-        """The architecture whose classes cover a library."""
-        thickness = library.dataset.thickness.values
-        half = int(-(-library.tilt_max // TILT_STEP))
-        return cls(
-            rotation_order=library.rotation_order,
-            thickness_first=float(thickness[0]),
-            thickness_step=float(thickness[1] - thickness[0]),
-            thickness_classes=len(thickness),
-            tilt_classes=2 * half + 1,
-            semi_angle_max=library.semi_angle_max,
-        )
-
-    @property
-    def tilt_first(self) -> float:
-        """Tilt of the first class along either axis (mrad)."""
-        return -self.tilt_step * (self.tilt_classes // 2)
+from hybridfit.network.shape import (
+    BRIGHTEST,
+    INPUTS,
+    LIGHTEST,
+    OUTLIER,
+    ROUNDS,
+    SIZE_UNIT,
+    Architecture,
+    last_side,
+    stages,
+    weight_shapes,
+)
 
 
 class Heads(NamedTuple):
@@ -170,18 +120,18 @@ class PatternNet(nn.Module):
         super().__init__()
         a = architecture
         self.architecture = a
-        self.stem = nn.Sequential(nn.PixelUnshuffle(2), convolution(12, a.widths[0], bent=False))
+        self.stem = nn.Sequential(nn.PixelUnshuffle(2), convolution(INPUTS, a.widths[0], bent=False))
         # a learnt bias for each position
         self.place = nn.Parameter(torch.zeros(1, a.widths[0], CROP // 2, CROP // 2))
-        stages: list[nn.Module] = []
-        for i, (width, blocks) in enumerate(zip(a.widths, a.blocks, strict=True)):
-            if i:
-                stages.append(convolution(a.widths[i - 1], width, stride=2))
-            stages += [Block(width) for _ in range(blocks)]
-        self.stages = nn.Sequential(*stages)
+        self.stages = nn.Sequential(
+            *(
+                Block(part.outputs) if part.residual else convolution(part.inputs, part.outputs, stride=2)
+                for part in stages(a)
+            )
+        )
         self.squeeze = convolution(a.widths[-1], a.squeezed, size=1)
-        side = CROP // 2 ** len(a.widths)
-        self.features = nn.Sequential(nn.Linear(a.squeezed * side**2 + 1, a.features), nn.ReLU(inplace=True))
+        flat = a.squeezed * last_side(a) ** 2
+        self.features = nn.Sequential(nn.Linear(flat + 1, a.features), nn.ReLU(inplace=True))
 
         def head(outputs: int) -> nn.Sequential:
             return nn.Sequential(
@@ -213,18 +163,13 @@ def empty_net(architecture: Architecture) -> PatternNet:
     Raises
     ------
     ValueError
-        Widths and blocks that do not go together, or more than MOST_NUMBERS weights.
+        As of `weight_shapes`.
     """
-    if len(architecture.widths) != len(architecture.blocks):
-        raise ValueError("architecture.widths and architecture.blocks are not of one length")
+    weight_shapes(architecture)
     with torch.device("meta"):
-        module = PatternNet(architecture)
-    count = sum(p.numel() for p in module.parameters())
-    if count > MOST_NUMBERS:
-        raise ValueError(f"its architecture has {count / 1e6:.0f} million weights, at most 50 can be read")
-    return module
+        return PatternNet(architecture)
 
 
-def channels_last(module: PatternNet, device: torch.device) -> PatternNet:
+def channels_last(module: PatternNet, device: torch.device | str) -> PatternNet:
     """The network on a device, its weights in the order in which convolutions are quickest."""
     return module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -14,17 +14,19 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import safetensors
-import torch
+from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
-from safetensors.torch import save
-from torch import Tensor
+from safetensors.numpy import save
 
 from hybridfit.errors import InputError
 from hybridfit.io import atomic_path
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 KEY = "hybridfit"  # of the metadata
 LARGEST_HEADER = 16 << 20  # bytes; the history of a long training takes some 0.1 MB
@@ -57,7 +59,7 @@ class Unusable(ValueError):
 
 
 def write_tensors(
-    path: str | Path, kind: Kind, about: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    path: str | Path, kind: Kind, about: Mapping[str, Any], tensors: Mapping[str, NDArray | Tensor]
 ) -> None:
     """Write a file: whole, or not at all.
 
@@ -67,14 +69,14 @@ def write_tensors(
     kind : Kind
     about : mapping
         What goes to JSON: plain values only.
-    tensors : mapping of name to tensor
+    tensors : mapping of name to array or tensor
 
     Raises
     ------
     InputError
         A number among the tensors is not finite; what was at the path before stays there.
     """
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    plain = {name: _as_array(value) for name, value in tensors.items()}
     bad = not_finite(plain)
     if bad:
         raise InputError(
@@ -91,10 +93,17 @@ def write_tensors(
         temporary.write_bytes(save(plain, metadata={KEY: json.dumps(whole)}))
 
 
-def not_finite(tensors: Mapping[str, Tensor]) -> str:
-    """The name of the first tensor (on the CPU) with a number that is not finite; "" where there is none."""
+def _as_array(value: NDArray | Tensor) -> NDArray:
+    """An array, or a tensor wherever it is, as an array in order."""
+    if not isinstance(value, np.ndarray):
+        value = value.numpy(force=True)
+    return np.asarray(value, order="C")
+
+
+def not_finite(tensors: Mapping[str, NDArray]) -> str:
+    """The name of the first tensor with a number that is not finite; "" where there is none."""
     for name, value in tensors.items():
-        if value.is_floating_point() and not np.isfinite(value.numpy()).all():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
             return name
     return ""
 
@@ -142,7 +151,7 @@ class TensorFile:
                 raise Unusable("it does not begin as a .safetensors file does")
         if length > LARGEST_HEADER:
             raise Unusable(f"its header claims {length / 1e6:.0f} MB")
-        self._file = safetensors.safe_open(str(self.path), framework="pt")
+        self._file = safetensors.safe_open(str(self.path), framework="np")
         try:
             whole = json.loads((self._file.metadata() or {}).get(KEY, "{}"))
         except (ValueError, RecursionError) as error:
@@ -165,7 +174,7 @@ class TensorFile:
             raise Unusable(f"{name} is missing")
         return checked(name, self.about[name], kind)
 
-    def tensors(self, shapes: Mapping[str, Shape]) -> dict[str, Tensor]:
+    def tensors(self, shapes: Mapping[str, Shape]) -> dict[str, NDArray]:
         """The tensors of the file, once their names, shapes and types are as expected."""
         names = set(self._file.keys())
         for name in sorted(names ^ shapes.keys()):
@@ -176,7 +185,7 @@ class TensorFile:
             if not shape.fits(size, dtype):
                 raise Unusable(f"tensor {name} is {dtype} {size}, not {shape.dtype} {shape.size}")
         # a copy: what the file is mapped to would change, or go, with the file
-        values = {name: torch.from_numpy(self._file.get_tensor(name).numpy().copy()) for name in shapes}
+        values = {name: np.array(self._file.get_tensor(name)) for name in shapes}
         if self._digest != digest_of(self.about, values):
             raise Unusable("its contents are not those that were written: the digest differs")
         bad = not_finite(values)
@@ -201,11 +210,11 @@ def _short(value: Any) -> str:
     return text[:40]
 
 
-def digest_of(about: Any, tensors: Mapping[str, Tensor]) -> str:
+def digest_of(about: Any, tensors: Mapping[str, NDArray]) -> str:
     """SHA-256 of all metadata, and of the names, shapes and numbers of all tensors."""
     out = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name in sorted(tensors):
-        values = tensors[name].numpy()
+        values = tensors[name]
         out.update(f"{name} {values.dtype.str} {values.shape}".encode())
         out.update(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
     return out.hexdigest()

@@ -10,9 +10,9 @@ from pydantic import Field
 
 from hybridfit.errors import InputError, LibraryError
 from hybridfit.library.library import Library
-from hybridfit.network.architecture import Architecture, Positive
 from hybridfit.network.files import Unusable
 from hybridfit.network.settings import OtherPhysics, Physics, WeightsSettings
+from hybridfit.network.shape import Architecture, Positive
 
 Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Checksum = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hybridfit.errors import InputError
 from hybridfit.library.library import BEYOND_DISC, Library
+from hybridfit.library.mirror import mirror_of
 from hybridfit.network.augment import augment
 from hybridfit.network.compose import Composer, Parameters
 from hybridfit.network.targets import Truth
@@ -174,13 +175,3 @@ class Samples:
         self._rng.bit_generator.state = state["numpy"]
         self._generator.set_state(state["torch"].cpu())
         self._oldest = self.filled = 0
-
-
-def mirror_of(library: Library) -> NDArray[np.float64] | None:
-    """A mirror of the projection, as a matrix on (kx, ky); None where there is none."""
-    basis = library.dataset.basis.values
-    for r in library.dataset.symmetry.values:
-        if np.linalg.det(r) < 0:
-            # row vectors: k = n · basis, and n goes to n rᵀ
-            return (np.linalg.inv(basis) @ r.T @ basis).T
-    return None

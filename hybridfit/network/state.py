@@ -18,11 +18,13 @@ from torch import Tensor
 
 from hybridfit.errors import InputError
 from hybridfit.library.library import Library
-from hybridfit.network.architecture import Architecture, PatternNet, Positive, channels_last
+from hybridfit.network.architecture import PatternNet, channels_last, empty_net
+from hybridfit.network.conversion import fill, stored_tensors
 from hybridfit.network.files import Kind, Shape, TensorFile, write_tensors
 from hybridfit.network.samples import POOL, Samples
 from hybridfit.network.settings import TrainingSettings
-from hybridfit.network.weights import ARCHITECTURE, fill, shapes_of, stored_tensors
+from hybridfit.network.shape import Architecture, Positive
+from hybridfit.network.weights import ARCHITECTURE, shapes_of
 
 CHECKPOINT = Kind("hybridfit training", 2, "a checkpoint", "start anew without --resume")
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of a parameter
@@ -215,7 +217,7 @@ def read_checkpoint(path: Path, library: Library, shape: Architecture) -> Checkp
             file.field("progress", PROGRESS),
             file.field("history", HISTORY),
             file.field("numpy_generator", VALUES),
-            file.tensors(_shapes(shape)),
+            {name: torch.from_numpy(value) for name, value in file.tensors(_shapes(shape)).items()},
         )
 
 
@@ -230,9 +232,9 @@ def check_checkpoint(path: Path) -> None:
 
 def _shapes(architecture: Architecture) -> dict[str, Shape]:
     """What the tensors of a checkpoint have to be."""
-    module, shapes = shapes_of(architecture)
+    shapes = shapes_of(architecture)
     out = {f"{part}.{n}": shape for part in ("module", "average") for n, shape in shapes.items()}
-    for name, parameter in module.named_parameters():
+    for name, parameter in empty_net(architecture).named_parameters():
         for moment in MOMENTS:
             out[f"{moment}.{name}"] = Shape(() if moment == "step" else tuple(parameter.shape))
     return out | {"generator": Shape((-1,), "U8")}

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hybridfit.network.architecture import Architecture, Heads
+from hybridfit.network.architecture import Heads
+from hybridfit.network.shape import Architecture
 
 SIZE_SPREAD = 0.015  # errors count squared below these, linearly above
 CENTRE_SPREAD = 0.2  # mrad

@@ -21,15 +21,16 @@ import torch
 from torch import Tensor
 
 from hybridfit.library.library import Library
-from hybridfit.network.architecture import Architecture
+from hybridfit.network.conversion import torch_device
 from hybridfit.network.evaluation import evaluate, temperature
 from hybridfit.network.origin import Origin
 from hybridfit.network.samples import Ranges, Samples
 from hybridfit.network.settings import TrainingSettings
+from hybridfit.network.shape import Architecture
 from hybridfit.network.state import Plan, State, begin, read_checkpoint, restore, write_checkpoint
 from hybridfit.network.step import step
 from hybridfit.network.targets import Truth, measures, thickness_loss, tilt_loss
-from hybridfit.network.weights import Network, torch_device
+from hybridfit.network.weights import Network
 
 CHECKPOINT_EVERY = 60.0  # s
 CHECKS = 40  # validations over the whole training, and at least MIN_BETWEEN seconds between two

@@ -6,29 +6,33 @@ was trained on, and it is rebuilt from that strictly (`files`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import sys
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import TypeAdapter
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from hybridfit.errors import InputError, LibraryError
 from hybridfit.library.library import Library
-from hybridfit.network.architecture import Architecture, PatternNet, channels_last, empty_net, represent
 from hybridfit.network.files import Kind, Shape, TensorFile, Unusable, write_tensors
+from hybridfit.network.forward import Answers, Forward, Single
 from hybridfit.network.origin import Origin, whole_checksum
 from hybridfit.network.settings import WeightsSettings
+from hybridfit.network.shape import Architecture, Weights, weight_shapes
+from hybridfit.pattern.pool import Pool
+
+if TYPE_CHECKING:
+    from hybridfit.network.architecture import PatternNet
+    from hybridfit.network.conversion import TorchForward
 
 WEIGHTS = Kind("hybridfit network", 2, "weights", "copy it again, or train anew with `hybridfit train`")
 ARCHITECTURE, ORIGIN = TypeAdapter(Architecture), TypeAdapter(Origin)
-COUNTED = "num_batches_tracked"  # batches seen: nothing depends on it
-BATCH = 128
+DRIVERS = "/dev/nvidiactl", "/dev/dxg", "/dev/kfd"  # of GPUs: of NVIDIA, in Windows' Linux, of AMD
 Array = NDArray[np.floating]
 
 
@@ -64,21 +68,45 @@ class Network:
 
     Parameters
     ----------
-    module : PatternNet
+    weights : Weights or PatternNet
     origin : Origin
     device : str
-        "auto": a GPU if there is one.
+        A device of torch, or "auto": a GPU if there is one. On the CPU, torch is not needed.
+    threads : int, optional
+        That share large batches on the CPU; by default all cores.
     """
 
-    def __init__(self, module: PatternNet, origin: Origin, *, device: str = "auto") -> None:
-        self.module, self.origin = module, origin
-        self.device = torch_device(device)
-        self._fast: PatternNet | None = None
+    def __init__(
+        self,
+        weights: Weights | PatternNet,
+        origin: Origin,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        if not isinstance(weights, Weights):
+            from hybridfit.network.conversion import weights_of
+
+            weights = weights_of(weights)
+        self.weights, self.origin = weights, origin
+        self.device = device_named(device)
+        self.threads = threads or os.cpu_count() or 1
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is made of the weights."""
+        return {name: getattr(self, name) for name in ("weights", "origin", "device", "threads")}
 
     @property
     def architecture(self) -> Architecture:
         """The shape of the network."""
-        return self.module.architecture
+        return self.weights.architecture
+
+    @cached_property
+    def module(self) -> PatternNet:
+        """The network as a module of torch, on the CPU."""
+        from hybridfit.network.conversion import module_of
+
+        return module_of(self.weights)
 
     @property
     def thicknesses(self) -> Array:
@@ -103,7 +131,7 @@ class Network:
             A weight is not finite.
         """
         about = {"architecture": asdict(self.architecture), "origin": asdict(self.origin)}
-        write_tensors(path, WEIGHTS, about, stored_tensors(self.module))
+        write_tensors(path, WEIGHTS, about, self.weights.arrays)
 
     @classmethod
     def open(cls, path: str | Path, *, device: str = "auto") -> Network:
@@ -121,9 +149,8 @@ class Network:
             architecture = file.field("architecture", ARCHITECTURE)
             origin = file.field("origin", ORIGIN)
             origin.check_classes(architecture)
-            module, shapes = shapes_of(architecture)
-            fill(module, file.tensors(shapes))
-        return cls(module, origin, device=device)
+            weights = Weights(architecture, file.tensors(shapes_of(architecture)))
+        return cls(weights, origin, device=device)
 
     @classmethod
     def shipped(cls, library_name: str, *, device: str = "auto") -> Network:
@@ -229,46 +256,63 @@ class Network:
         -------
         Predictions
         """
-        pixels = torch.from_numpy(np.ascontiguousarray(crops, dtype=np.float32))
-        alpha = torch.from_numpy(np.broadcast_to(semi_angles, len(pixels)).astype(np.float32))
-        a = self.architecture
-        widths = ((), (2,), (2,), (a.thickness_classes,), (a.tilt_classes**2,))
-        parts = [[np.empty((0, *width), np.float32) for width in widths]]
-        with torch.inference_mode():
-            for first in range(0, len(pixels), BATCH):
-                part = slice(first, first + BATCH)
-                parts.append(self._batch(pixels[part].to(self.device), alpha[part].to(self.device)))
-        size, centre, rotation, thickness, tilt = (np.concatenate(p) for p in zip(*parts, strict=True))
+        pixels = np.ascontiguousarray(crops, dtype=np.float32)
+        alpha = np.broadcast_to(semi_angles, len(pixels)).astype(np.float32)
+        said, a = self._apply(pixels, alpha), self.architecture
         return Predictions(
-            log_size=size.astype(float),
-            centre_mrad=centre.astype(float),
-            rotation_deg=np.rad2deg(np.arctan2(rotation[:, 1], rotation[:, 0])) / a.rotation_order,
-            rotation_certainty=np.hypot(rotation[:, 0], rotation[:, 1]),
-            thickness=thickness,
-            tilt=tilt.reshape(-1, a.tilt_classes, a.tilt_classes),
+            log_size=said.size.astype(float),
+            centre_mrad=said.centre.astype(float),
+            rotation_deg=np.rad2deg(np.arctan2(said.rotation[:, 1], said.rotation[:, 0])) / a.rotation_order,
+            rotation_certainty=np.hypot(said.rotation[:, 0], said.rotation[:, 1]),
+            thickness=softmax(said.thickness, self.origin.thickness_temperature),
+            tilt=softmax(said.tilt, self.origin.tilt_temperature).reshape(-1, a.tilt_classes, a.tilt_classes),
         )
 
-    def _batch(self, crops: Tensor, alpha: Tensor) -> list[NDArray]:
-        fast = self._fast
-        if fast is None:  # threads that meet here make equal copies, and each uses its own
-            fast = self._fast = channels_last(folded(self.module), self.device)
-        channels = represent(crops, alpha).contiguous(memory_format=torch.channels_last)
-        heads = fast(channels, alpha)
-        thickness = torch.softmax(heads.thickness / self.origin.thickness_temperature, dim=1)
-        tilt = torch.softmax(heads.tilt / self.origin.tilt_temperature, dim=1)
-        return [v.cpu().numpy() for v in (heads.size, heads.centre, heads.rotation, thickness, tilt)]
+    def _apply(self, crops: Single, semi_angles: Single) -> Answers:
+        if self.device == "cpu":
+            return self._forward(crops, semi_angles, self._pool)
+        return self._elsewhere(crops, semi_angles)
+
+    @cached_property
+    def _forward(self) -> Forward:
+        return Forward(self.weights)
+
+    @cached_property
+    def _pool(self) -> Pool:
+        return Pool(self.threads)
+
+    @cached_property
+    def _elsewhere(self) -> TorchForward:
+        from hybridfit.network.conversion import TorchForward
+
+        return TorchForward(self.weights, self.device)
 
 
-def folded(module: PatternNet) -> PatternNet:
-    """A copy for inference, batch normalisation folded into the convolutions."""
-    copy = PatternNet(module.architecture)
-    copy.load_state_dict({name: value.detach().cpu() for name, value in module.state_dict().items()})
-    copy.eval().requires_grad_(False)
-    for part in copy.modules():
-        if isinstance(part, nn.Sequential) and len(part) > 1 and isinstance(part[1], nn.BatchNorm2d):
-            part[0] = fuse_conv_bn_eval(cast(nn.Conv2d, part[0]), part[1])
-            part[1] = nn.Identity()
-    return copy
+def softmax(logits: Single, temperature: float) -> Single:
+    """Probabilities (n, classes) of logits at a temperature."""
+    scaled = logits / np.float32(temperature)
+    odds = np.exp(scaled - scaled.max(axis=1, keepdims=True, initial=-np.inf))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True), np.float32)
+
+
+def device_named(name: str) -> str:
+    """The device of this name; "auto" is a GPU if there is one.  Torch is asked where there may be one.
+
+    Raises
+    ------
+    InputError
+        There is no such device.
+    """
+    if name == "cpu" or (name == "auto" and not may_have_gpu()):
+        return "cpu"
+    from hybridfit.network.conversion import torch_device
+
+    return str(torch_device(name))
+
+
+def may_have_gpu() -> bool:
+    """Whether there is a driver that torch may know."""
+    return sys.platform == "win32" or any(Path(driver).exists() for driver in DRIVERS)
 
 
 def shipped_path(library_name: str) -> Path:
@@ -281,36 +325,8 @@ def weights_beside(path: Path) -> Path:
     return path.with_suffix(".safetensors")
 
 
-def torch_device(name: str) -> torch.device:
-    """The device of this name; "auto" is a GPU if there is one.
-
-    Raises
-    ------
-    InputError
-        There is no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        if device.type == "meta":
-            raise RuntimeError("it computes nothing")
-        torch.zeros(1, device=device)
-    except Exception as error:  # whatever a backend throws that is not there
-        reason = (str(error).splitlines() or [""])[0][:120].rstrip(".")
-        raise InputError(
-            f"device {name!r} cannot be used ({reason}); give auto, cpu, or cuda where there is a GPU"
-        ) from None
-    return device
-
-
-def stored_tensors(module: PatternNet) -> dict[str, Tensor]:
-    """What a file keeps of a network."""
-    return {name: value for name, value in module.state_dict().items() if not name.endswith(COUNTED)}
-
-
-def shapes_of(architecture: Architecture) -> tuple[PatternNet, dict[str, Shape]]:
-    """An empty network, and what the tensors that a file keeps of it have to be.
+def shapes_of(architecture: Architecture) -> dict[str, Shape]:
+    """What the tensors that a file keeps of a network have to be.
 
     Raises
     ------
@@ -318,17 +334,9 @@ def shapes_of(architecture: Architecture) -> tuple[PatternNet, dict[str, Shape]]
         An architecture that cannot be, or is too large.
     """
     try:
-        module = empty_net(architecture)
+        return {name: Shape(shape) for name, shape in weight_shapes(architecture).items()}
     except ValueError as error:
         raise Unusable(str(error)) from None
-    return module, {name: Shape(tuple(value.shape)) for name, value in stored_tensors(module).items()}
-
-
-def fill(module: PatternNet, tensors: Mapping[str, Tensor]) -> None:
-    """Put the tensors of a file in their places in a network, of which they may be empty."""
-    counted = {n: torch.zeros((), dtype=torch.long) for n in module.state_dict() if n.endswith(COUNTED)}
-    empty = any(value.is_meta for value in module.parameters())
-    module.load_state_dict({**tensors, **counted}, assign=empty)
 
 
 def _open_beside(path: Path, library: Library, device: str) -> Network | None:

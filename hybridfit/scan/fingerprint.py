@@ -6,8 +6,6 @@ import dataclasses
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from hybridfit.fitting.assumptions import checked_sigma
 from hybridfit.library.library import Library
 from hybridfit.scan.positions import Positions
@@ -66,10 +64,7 @@ def _changed(settings: Any) -> dict[str, Any]:
 
 def network_digest(network: Network) -> str:
     """Names the weights of a network."""
-    parts = [
-        np.ascontiguousarray(v.detach().cpu().numpy()).tobytes() for v in network.module.state_dict().values()
-    ]
-    return _digest(b"".join(parts))
+    return _digest(b"".join(values.tobytes() for values in network.weights.arrays.values()))
 
 
 def _digest(data: bytes) -> str:

@@ -94,7 +94,7 @@ class MapRun:
         self.positions, self.library, self.network = positions, library, network
         self.store, self.settings, self.workers, self.progress = store, settings, workers, progress
         # one process cannot feed many machines, unless it has a GPU
-        sent = workers.remote and network is not None and network.device.type == "cpu"
+        sent = workers.remote and network is not None and network.device == "cpu"
         here = library_path is not None and Path(library_path).is_file() and not workers.remote
         self.first = Job(
             f"{store.digest} first",

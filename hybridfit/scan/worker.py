@@ -162,13 +162,11 @@ def with_matches(
 
 def _seeded(job: Job, fitter: Fitter, frames: Sequence[Frame | NoFrame]) -> Sequence[Start]:
     """Seeds from the network of the job, in one thread: there is a worker for every core."""
-    import torch
-
     from hybridfit.fitting.seed.network import Seeder
 
     if job.network is None:
         return [None] * len(frames)
-    torch.set_num_threads(1)
+    job.network.threads = 1
     seeder = Seeder(
         job.network,
         fitter.reference,

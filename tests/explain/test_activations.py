@@ -10,8 +10,8 @@ from hybridfit.errors import InputError
 from hybridfit.explain import activations
 from hybridfit.explain.crop import read_crop
 from hybridfit.network.architecture import represent
+from hybridfit.network.conversion import folded
 from hybridfit.network.crop import CROP, PIXEL
-from hybridfit.network.weights import folded
 
 SEMI_ANGLE = 13.6
 LAYERS = ("input", "stem", "stages.0", "stages.1", "stages.2", "squeeze")

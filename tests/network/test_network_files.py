@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hybridfit.errors import InputError, LibraryError
 from hybridfit.library.build import VERSION
 from hybridfit.library.library import Library
+from hybridfit.network.conversion import stored_tensors
 from hybridfit.network.files import write_tensors
 from hybridfit.network.samples import Ranges, Samples
 from hybridfit.network.settings import OtherPhysics, Physics, WeightsSettings
@@ -29,7 +30,7 @@ from hybridfit.network.state import (
     write_checkpoint,
 )
 from hybridfit.network.step import step
-from hybridfit.network.weights import WEIGHTS, Network, stored_tensors, weights_beside
+from hybridfit.network.weights import WEIGHTS, Network, weights_beside
 
 CPU = torch.device("cpu")
 quick = settings(

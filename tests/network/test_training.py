@@ -11,12 +11,13 @@ import torch
 from hybridfit.errors import InputError, LibraryError
 from hybridfit.network import training
 from hybridfit.network.architecture import PatternNet, represent
+from hybridfit.network.conversion import folded
 from hybridfit.network.evaluation import temperature
 from hybridfit.network.samples import Ranges, Samples
 from hybridfit.network.state import Plan, begin, read_checkpoint, restore, write_checkpoint
 from hybridfit.network.step import step
 from hybridfit.network.training import train
-from hybridfit.network.weights import Network, folded
+from hybridfit.network.weights import Network
 
 
 @pytest.fixture(scope="module", autouse=True)

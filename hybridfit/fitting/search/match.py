@@ -53,7 +53,7 @@ class Matcher:
     @classmethod
     def aligned(cls, searcher: Searcher, seeding: SeedSettings = SEED) -> Matcher:
         """With the shipped network for the alignment, under the settings of the seed."""
-        from hybridfit.fitting.seed.other_crystal import Aligner  # torch is slow to import
+        from hybridfit.fitting.seed.other_crystal import Aligner
 
         return cls(searcher, Aligner.shipped(searcher.semi_angle, hints=searcher.hints, settings=seeding))
 

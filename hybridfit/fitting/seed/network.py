@@ -26,7 +26,7 @@ from hybridfit.fitting.seed.peaks import thickness_peaks, tilt_peaks
 from hybridfit.fitting.seed.settings import SEED, SeedSettings
 from hybridfit.frame import Frame
 from hybridfit.library.library import Library
-from hybridfit.network.samples import mirror_of
+from hybridfit.library.mirror import mirror_of
 from hybridfit.network.weights import Network, Predictions
 from hybridfit.pattern.background import PER_NM
 

@@ -86,7 +86,7 @@ class Aligner:
         """
         if not Path(shipped_path(SHIPPED)).is_file():
             return None
-        return cls(Network.shipped(SHIPPED), semi_angle, hints=hints, settings=settings)
+        return cls(Network.shipped(SHIPPED, device="cpu"), semi_angle, hints=hints, settings=settings)
 
     def align(self, frame: Frame) -> Alignment:
         """Align one frame: from its bright part, and in doubt from the sharpest rims as well.
