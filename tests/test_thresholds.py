@@ -43,7 +43,7 @@ TECHNICAL = {
         **dict.fromkeys(("FEWEST", "GROUPS", "MEDIAN", "EFFICIENCY"), "statistics of differences"),
     },
     "fitting/search/full.py": {"TEMPLATE_VERSION": "names files"},
-    "fitting/search/rings.py": {"LEAST_POWER": "against division by zero"},
+    "fitting/search/rings.py": {"LEAST_POWER": "against division by zero", "TOGETHER": "memory"},
     "fitting/search/templates.py": {
         "RINGS": "size of an array that files hold",
         "ANGLES": "size of an array that files hold",

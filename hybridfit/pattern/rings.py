@@ -1,58 +1,110 @@
-"""Rotation search on rings: the best angle between a frame and many templates.
+"""Rotation search on rings: the best angle between a frame and many templates, as matrix products.
 
     C(ρ) = Σ_h w_h Re{ e^{ihρ} Σ_r E_h(r) T_h*(r) },      w_0 = 1, else 2
 
 E_h, T_h are the Fourier coefficients along φ of frame and template on ring r, so that C(ρ) is
-the correlation of the frame with the template turned by ρ.
+the correlation of the frame with the template turned by ρ.  The sum over r is a product of all templates
+with all cameras for every h.  The sum over h is one with a table of cosines and sines; half a turn changes
+the sign of odd h, so that half the angles, of even and of odd h apart, are enough.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hybridfit.pattern.jit import kernel
 
+Float32 = NDArray[np.float32]
 
-@kernel
-def best_rotations(templates, rings, allowed, peak, angle):
-    """For each template the largest C(ρ), and where, among the allowed multiples of 2π/n.
+COLUMNS = 1024  # correlations that are held for all angles at a time: they stay in the cache
+
+
+def best_rotations(templates: Float32, rings: Float32, allowed: NDArray[np.bool_]) -> tuple[Float32, Float32]:
+    """For each camera and template the largest C(ρ), and where, among the allowed multiples of 2π/n.
 
     Parameters
     ----------
-    templates : (t, h, 2, r) float32, real and imaginary parts
-    rings : (h, 2, r) float32
-    allowed : (n,) bool
-    peak, angle : (t,) float32, filled; angle in units of 2π/n, refined by a parabola
+    templates : (h, 2 r, t) array
+        For every harmonic the real parts on all rings, then the imaginary ones.
+    rings : (c, h, 2, r) array
+        The frame about every camera, real and imaginary parts.
+    allowed : (n,) bool array
+
+    Returns
+    -------
+    peak, angle : (c, t) arrays
+        Angles in units of 2π/n, refined by a parabola.
     """
-    count, harmonics, _, radii = templates.shape
+    harmonics, _, count = templates.shape
+    real, imaginary = rings[:, :, 0], rings[:, :, 1]
+    # the real and the imaginary part of Σ_r E_h T_h* are products with these
+    parts = np.concatenate([np.concatenate([real, imaginary], 2), np.concatenate([imaginary, -real], 2)])
     n = allowed.size
-    cosine, sine = np.empty((harmonics, n), np.float32), np.empty((harmonics, n), np.float32)
-    for h in range(harmonics):
-        weight = 1.0 if h == 0 else 2.0
-        for a in range(n):
-            phase = 2 * np.pi * ((h * a) % n) / n
-            cosine[h, a], sine[h, a] = weight * np.cos(phase), weight * np.sin(phase)
-    c = np.empty(n, np.float32)
-    for t in range(count):
-        c[:] = 0
-        for h in range(harmonics):
-            real, imaginary = templates[t, h, 0], templates[t, h, 1]
-            e_real, e_imaginary = rings[h, 0], rings[h, 1]
-            x, y = np.float32(0), np.float32(0)
-            for r in range(radii):
-                x += e_real[r] * real[r] + e_imaginary[r] * imaginary[r]
-                y += e_imaginary[r] * real[r] - e_real[r] * imaginary[r]
-            row_c, row_s = cosine[h], sine[h]
-            for a in range(n):
-                c[a] += x * row_c[a] - y * row_s[a]
-        best = -1
-        for a in range(n):
-            if allowed[a] and (best < 0 or c[a] > c[best]):
-                best = a
-        left, middle, right = c[(best - 1) % n], c[best], c[(best + 1) % n]
+    phase = 2 * np.pi * (np.outer(np.arange(n // 2), np.arange(harmonics)) % n) / n
+    weight = np.where(np.arange(harmonics) == 0, 1.0, 2.0)
+    turns = np.stack([weight * np.cos(phase), -weight * np.sin(phase)], axis=2).astype(np.float32)
+    sums, turned = [], []
+    for first in (0, 1):  # even h, odd h
+        own = np.matmul(parts[:, first::2].transpose(1, 0, 2), templates[first::2])
+        sums.append(own.reshape(2 * len(own), -1))
+        turned.append(np.ascontiguousarray(turns[:, first::2]).reshape(n // 2, -1))
+    peak, angle = np.empty(len(rings) * count, np.float32), np.empty(len(rings) * count, np.float32)
+    for begin in range(0, len(peak), COLUMNS):
+        some = slice(begin, begin + COLUMNS)
+        even, odd = (each @ own[:, some] for each, own in zip(turned, sums, strict=True))
+        largest(even, odd, allowed, peak[some], angle[some])
+    return peak.reshape(len(rings), count), angle.reshape(len(rings), count)
+
+
+@kernel
+def largest(even, odd, allowed, peak, angle):
+    """The largest of each column of C among the allowed rows, and its row, refined by a parabola.
+
+    Parameters
+    ----------
+    even, odd : (n / 2, m) float32
+        The first half of C (n, m) is their sum, the second half their difference.
+    allowed : (n,) bool
+    peak, angle : (m,) float32, filled
+    """
+    half, m = even.shape
+    best = np.zeros(m, np.float32)  # of the width of what is compared, so that both are one vector
+    peak[:] = np.float32(-np.inf)
+    for a in range(2 * half):
+        if allowed[a]:
+            here = np.float32(a)
+            sign = np.float32(1 if a < half else -1)
+            row, other = even[a % half], odd[a % half]
+            for i in range(m):
+                value = row[i] + sign * other[i]
+                best[i] = here if value > peak[i] else best[i]
+                peak[i] = max(peak[i], value)
+    for i in range(m):
+        at = int(best[i])
+        left, middle, right = _at(even, odd, at - 1, i), _at(even, odd, at, i), _at(even, odd, at + 1, i)
         curvature = left - 2 * middle + right
         offset = np.float32(0)
         if curvature < 0:
             offset = min(max((left - right) / (2 * curvature), np.float32(-0.5)), np.float32(0.5))
-        peak[t] = middle - (left - right) * offset / 4
-        angle[t] = best + offset
+        peak[i] = middle - (left - right) * offset / 4
+        angle[i] = at + offset
+
+
+@kernel
+def _at(even, odd, a, i):
+    """C at the angle a, which may lie one before or behind the n there are."""
+    half = even.shape[0]
+    a %= 2 * half
+    return even[a, i] + odd[a, i] if a < half else even[a - half, i] - odd[a - half, i]
+
+
+@kernel
+def ring_sums(x, y, values, x0, y0, reach):
+    """How many points (n,) lie on each ring of one pixel about (x0, y0), and the sum of their values."""
+    count, total = np.zeros(reach), np.zeros(reach)
+    for i in range(x.size):
+        ring = int(np.sqrt((x[i] - x0) ** 2 + (y[i] - y0) ** 2))
+        count[ring] += 1
+        total[ring] += values[i]
+    return count, total

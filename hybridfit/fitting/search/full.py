@@ -116,7 +116,7 @@ class Searcher:
         levels, done = settings.levels, 0.4
         if trials.chi2().min() > settings.misled:
             wide = wide_cameras(frame, hints, self.semi_angle, settings, self.finding)
-            trials.add(wide, self._progress(0.4, 0.7))
+            trials.add(trials.roughly(wide, settings.wide_most), self._progress(0.4, 0.7))
             levels, done = (settings.wide_level, *levels), 0.7
         for i, (parents, step) in enumerate(levels, 1):
             best = trials.cameras[trials.best_cameras(parents)]

@@ -129,9 +129,8 @@ class Matcher:
     def _wide(self, trials: Trials, frame: Frame) -> Array:
         """The best of many cameras (c, 3), by a share of the library points."""
         s, settings = self.searcher, self.settings
-        rough = trials.of(trials.templates.sparse(settings.sparse_thickness, settings.sparse_tilt))
-        rough.add(wide_cameras(frame, s.hints, s.semi_angle, settings, s.finding))
-        return rough.cameras[rough.best_cameras(settings.wide_most)]
+        wide = wide_cameras(frame, s.hints, s.semi_angle, settings, s.finding)
+        return trials.roughly(wide, settings.wide_most)
 
     def _downhill(self, few: Trials, camera: Array) -> Array:
         """The camera that a few library points lead to; nothing is tried with them yet."""

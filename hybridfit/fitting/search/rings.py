@@ -16,7 +16,7 @@ that of the region that a camera covers, and differs from one camera to the next
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -25,11 +25,12 @@ from scipy import ndimage
 
 from hybridfit.fitting.search.templates import ANGLES, Templates, background_remover, parts_of, power_of
 from hybridfit.pattern.background import basis
-from hybridfit.pattern.rings import best_rotations
+from hybridfit.pattern.rings import best_rotations, ring_sums
 
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 
+TOGETHER = 16  # cameras in one product
 LEAST_POWER = 1e-12  # against division by zero, for frames whose standard deviation is about 1
 
 
@@ -67,7 +68,7 @@ def chi2_on_rings(
     chi2 = np.empty((len(cameras), templates.series.shape[0]), np.float32)
     rotation = np.empty_like(chi2)
     power = np.empty(len(cameras))
-    radii = templates.radii
+    radii, series = templates.radii, templates.by_harmonic
     remove = background_remover(radii, templates.semi_angle)
     angles = np.arange(ANGLES) * 360 / ANGLES
     if rotation_range is None:
@@ -76,18 +77,22 @@ def chi2_on_rings(
         low, high = rotation_range
         allowed = np.abs((angles - (low + high) / 2 + 180) % 360 - 180) <= (high - low) / 2 + 360 / ANGLES
 
-    def work(indices: Iterable[int]) -> None:
-        for i in indices:
-            rings = parts_of(remove(_on_rings(image, cameras[i], radii)).T)
-            best_rotations(templates.series, rings, allowed, chi2[i], rotation[i])
-            own_power = float(power_of(rings[None])[0])
-            chi2[i] = 1 - np.maximum(chi2[i], 0) ** 2 / max(own_power, LEAST_POWER)
-            power[i] = power_of(np.ascontiguousarray(rings)[None])[0]  # another order of summation
-            if progress is not None:
-                progress((i + 1) / len(cameras))
+    def work(first: int) -> None:
+        some = slice(first, first + TOGETHER)
+        rings = np.stack([parts_of(remove(_on_rings(image, c, radii)).T) for c in cameras[some]])
+        peak, rotation[some] = best_rotations(series, rings, allowed)
+        power[some] = power_of(rings)
+        chi2[some] = 1 - np.maximum(peak, 0) ** 2 / np.maximum(power[some], LEAST_POWER)[:, None]
+        if progress is not None:
+            progress(min(first + TOGETHER, len(cameras)) / len(cameras))
 
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(work, [range(start, len(cameras), workers) for start in range(workers)]))
+    shares = range(0, len(cameras), TOGETHER)  # always the same ones: a product's last bits depend on them
+    if workers == 1 or len(shares) == 1:
+        for first in shares:
+            work(first)
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(work, shares))
     rotation *= 360 / ANGLES
     return chi2, (rotation + 180) % 360 - 180, power
 
@@ -115,14 +120,14 @@ def without_template(
     squares, pixels : (c,) arrays
         The sum over all valid pixels, and the number of those inside.
     """
-    row, col = np.nonzero(valid)
+    row, col = (each.astype(float) for each in np.nonzero(valid))
     y = image[valid]
     y = y - y.mean() if len(y) else y
-    total, pixels = np.empty(len(cameras)), np.empty(len(cameras))
+    total, pixels, all_of_it = np.empty(len(cameras)), np.empty(len(cameras)), float(y @ y)
+    farthest = np.hypot(*image.shape)
     for i, (x0, y0, scale) in enumerate(cameras):
-        ring = np.hypot(col - x0, row - y0).astype(int)
-        count = np.bincount(ring)
-        ring_sum = np.bincount(ring, y)
+        reach = int(farthest + np.hypot(x0, y0)) + 2
+        count, ring_sum = ring_sums(col, row, y, x0, y0, reach)
         hit = np.flatnonzero(count)
         mean = ring_sum[hit] / count[hit]
         k = (hit + 0.5) / scale
@@ -131,7 +136,7 @@ def without_template(
         values, _, _ = basis("radial", np.stack([k[inside], np.zeros(inside.sum())]), semi_angle)
         design, target = (values * weight).T, mean[inside] * weight
         misfit = target - design @ np.linalg.lstsq(design, target, rcond=None)[0]
-        total[i] = (y @ y) - (count[hit] * mean**2).sum() + misfit @ misfit
+        total[i] = all_of_it - (count[hit] * mean**2).sum() + misfit @ misfit
         pixels[i] = count[hit][inside].sum()
     return total, pixels
 

@@ -14,6 +14,7 @@ import contextlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,12 @@ class Templates:
         """Series ordered by thickness, then by tilt."""
         x, y = (np.tile(tilt, len(thickness)) for tilt in tilts.T)
         return cls(series, np.repeat(thickness, len(tilts)), x, y, semi_angle, beyond_disc)
+
+    @cached_property
+    def by_harmonic(self) -> NDArray[np.float32]:
+        """(harmonic, 2 ring, template): the same as `series`, as products want it."""
+        flat = self.series.reshape(*self.series.shape[:2], -1)
+        return np.ascontiguousarray(flat.transpose(1, 2, 0))
 
     @property
     def radii(self) -> Array:

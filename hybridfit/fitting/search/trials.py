@@ -150,6 +150,13 @@ class Trials:
         self.rotations = np.concatenate([self.rotations, other.rotations])
         self._ring_power = np.concatenate([self._ring_power, other._ring_power])
 
+    def roughly(self, cameras: Array, most: int) -> Array:
+        """The best of many cameras (c, 3), by a share of the library points; nothing is kept of them."""
+        sparse = self.templates.sparse(self.settings.sparse_thickness, self.settings.sparse_tilt)
+        rough = self.of(sparse)
+        rough.add(cameras)
+        return rough.cameras[rough.best_cameras(most)]
+
     @property
     def squares(self) -> Array:
         """(c, t): the sum of squares over the whole frame that every template leaves with every camera."""

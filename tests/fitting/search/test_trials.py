@@ -66,9 +66,11 @@ def test_cameras_may_come_in_any_order_and_portion(shot, templates):
     others.add(cameras[2:])
     portions.join(others)
     assert first.shape == (1, 9)
-    for name in ("cameras", "relative", "rotations", "squares"):
-        np.testing.assert_array_equal(getattr(portions, name), getattr(at_once, name))
-    np.testing.assert_array_equal(portions.chi2(), at_once.chi2())
+    np.testing.assert_array_equal(portions.cameras, at_once.cameras)
+    for name in ("relative", "rotations", "squares"):  # the last bits of a product depend on its size
+        scale = np.abs(getattr(at_once, name)).max()
+        np.testing.assert_allclose(getattr(portions, name), getattr(at_once, name), atol=1e-5 * scale)
+    np.testing.assert_allclose(portions.chi2(), at_once.chi2(), atol=1e-5)
     assert list(portions.best_cameras(2)) == list(np.argsort(at_once.squares.min(axis=1))[:2])
 
 
