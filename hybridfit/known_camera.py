@@ -34,7 +34,7 @@ from hybridfit.pattern.averaging import bare_disc
 from hybridfit.pattern.camera import Camera, to_angles
 from hybridfit.pattern.columns import Columns
 from hybridfit.pattern.expand import Table
-from hybridfit.pattern.nodes import Added, Aperture, Nodes, Smooth, Source
+from hybridfit.pattern.nodes import Added, Aperture, Grids, Nodes, Smooth, Source
 from hybridfit.pattern.pool import Pool
 from hybridfit.pattern.raster import Raster
 from hybridfit.pattern.reference import Reference
@@ -70,6 +70,8 @@ class KnownCamera:
     Attributes
     ----------
     reference : Reference
+    rim_half_edge : float, mrad
+        Of apertures at undivided pixels, which need a soft rim.
     """
 
     def __init__(
@@ -97,7 +99,7 @@ class KnownCamera:
         self.whole = make(fine_pixel=fine_pixel, pool=self.pool)
         self.raster = self.whole.raster
         self.coarse: Raster = self.whole.undivided(oversampling=1)
-        self._camera = centred
+        self.rim_half_edge = max(library.step, RIM / centred.scale) / 2
         self._most = library.tilt_max if tilt_most is None else tilt_most
         self._k = to_angles(self.raster.col, self.raster.row, centred)
         self._k_coarse = to_angles(self.coarse.col, self.coarse.row, centred)
@@ -117,11 +119,6 @@ class KnownCamera:
         out[0] = bare_disc(self._k, self.semi_angle, self.whole.half_edge, 1)[0]
         return out
 
-    @property
-    def rim_half_edge(self) -> float:
-        """Of apertures at undivided pixels (mrad), which need a soft rim."""
-        return max(self.library.step, RIM / self._camera.scale) / 2
-
     @cached_property
     def rims(self) -> Nodes:
         """Derivatives of patterns along the semi-angle, at undivided pixels: a few per cent will do."""
@@ -133,8 +130,7 @@ class KnownCamera:
         found = self.whole.slopes()
         if found is None:
             return {}
-        count = next(iter(found.values.values()))[1].shape[-2]
-        placeholder = np.zeros((count, 1, 1), np.float32)
+        placeholder = np.zeros((next(iter(found.values.values()))[1].shape[-2], 1, 1), np.float32)
         table = found.at(self.whole.table)._replace(intensity=placeholder)
         first, step = found.table.thickness_first, found.table.thickness_step
         table = table._replace(thickness_first=first, thickness_step=step)
@@ -163,15 +159,22 @@ class KnownCamera:
         if image is not None and self.whole.diffuse is not None:
             added = Added(image, np.arange(k.shape[1]) if coarse else self._whole)
         return Nodes(
-            table,
+            self._grids if source is None else self._grids_of(table, source),
             k,
             Aperture(self.semi_angle, half_edge, rims),
-            tilt_most=self._most,
-            source=source,
             added=added,
             memory=MODEL.node_bytes / (4 if coarse else 1),
             pool=self.pool,
         )
+
+    @cached_property
+    def _grids(self) -> Grids:
+        """Of the library's intensities, for patterns and their rims."""
+        return self._grids_of(self.whole.table)
+
+    def _grids_of(self, table: Table, source: Source | None = None) -> Grids:
+        half_edge = max(self.whole.half_edge, self.rim_half_edge)
+        return Grids(table, self.semi_angle + half_edge, self._most, source)
 
     @cached_property
     def _whole(self) -> NDArray[np.int64]:
@@ -190,10 +193,9 @@ class KnownCamera:
         if key in self._diffuse:
             self._diffuse.move_to_end(key)
             return self._diffuse[key]
-        table, known = self.whole.table, self.whole.diffuse
-        assert known is not None
-        t = table.thickness_first + table.thickness_step * i
-        found = known.at(self._k_coarse, t, tilt, self.semi_angle)
+        assert self.whole.diffuse is not None
+        t = self.whole.table.thickness_first + self.whole.table.thickness_step * i
+        found = self.whole.diffuse.at(self._k_coarse, t, tilt, self.semi_angle)
         out = tuple(
             np.ascontiguousarray(each, np.float32)
             for each in (found.value, found.slopes_tilt, found.slope_semi_angle)
@@ -336,9 +338,7 @@ class KnownCameraModel:
     def tilt_slopes(self, values: Mapping[str, float]) -> Array:
         """(2, n): derivatives of the pattern's column along tilt_x and tilt_y."""
         if not self.covers(values):
-            found = self.general.evaluate(values, ROWS[2:4]).pattern_slopes
-            assert found is not None
-            return found
+            return np.asarray(self.general.evaluate(values, ROWS[2:4]).pattern_slopes)
         known = self.known
         sigma, _ = known.whole.kernel_of(values["blur"], known.values["scale"] / known.factor)
         images = known.nodes.at(values["thickness"], (values["tilt_x"], values["tilt_y"]))

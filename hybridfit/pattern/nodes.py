@@ -88,19 +88,59 @@ class Parts(NamedTuple):
     cells: tuple[int, int]
 
 
+class Grids:
+    """Intensities of all beams at all grid points, symmetry undone, of the thicknesses last asked for.
+
+    Parameters
+    ----------
+    table : Table
+    widest : float, mrad
+        How far apertures reach.
+    tilt_most : float, mrad
+        No pattern is asked for with a larger component of the tilt.
+    source : callable (index of a thickness) → (beam, direction) float32, optional
+        Intensities; those of the table by default, which else has but the number of thicknesses.
+
+    Attributes
+    ----------
+    first : (2,) int array
+        Grid coordinates of the first point; there are `shape`.
+    most : float, mrad
+        The largest tilt.
+    """
+
+    def __init__(self, table: Table, widest: float, tilt_most: float, source: Source | None = None) -> None:
+        self.table, self._source = table, source or (lambda i: table.intensity[i])
+        self.most = float(np.sqrt(2)) * tilt_most  # with both components of the tilt at their largest
+        room = [int((widest + self.most) * np.hypot(*row)) + PAD + SIDE for row in table.to_grid]
+        self.first = np.array([-each for each in room], np.int64)
+        self.shape = (2 * room[0] + 1, 2 * room[1] + 1)
+        self._kept: OrderedDict[int, Float32] = OrderedDict()
+
+    def at(self, i: int) -> Float32:
+        """(beam, ·, ·): intensities at a thickness at all grid points."""
+        if i in self._kept:
+            self._kept.move_to_end(i)
+            return self._kept[i]
+        if len(self._kept) >= GRIDS:
+            _, out = self._kept.popitem(last=False)
+        else:
+            out = np.empty((len(self.table.beam_n), *self.shape), np.float32)
+        undo_symmetry(self.table, np.ascontiguousarray(self._source(i)), self.first, out)
+        self._kept[i] = out
+        return out
+
+
 class Nodes:
     """Node patterns of one table at fixed points, made when they are asked for.
 
     Parameters
     ----------
-    table : Table
+    grids : Grids
+        Wide enough for the aperture.
     k : (2, n) array, mrad, crystal frame
         The points.
     aperture : Aperture
-    tilt_most : float, mrad
-        No pattern is asked for with a larger component of the tilt.
-    source : callable (index of a thickness) → (beam, direction) float32, optional
-        Intensities; those of the table by default, which else has but the number of thicknesses.
     added : Added, optional
     memory : float, bytes
         That tiles may take.
@@ -109,27 +149,19 @@ class Nodes:
 
     def __init__(
         self,
-        table: Table,
+        grids: Grids,
         k: Array,
         aperture: Aperture,
         *,
-        tilt_most: float,
-        source: Source | None = None,
         added: Added | None = None,
         memory: float = MODEL.node_bytes,
         pool: Pool | None = None,
     ) -> None:
-        self.table, self.n, self._pool = table, k.shape[1], pool or Pool()
-        self._source, self._most = source or (lambda i: table.intensity[i]), np.sqrt(2) * tilt_most
-        # as far as an aperture reaches with both components of the tilt at their largest
-        reach = aperture.semi_angle + aperture.half_edge + self._most
-        room = [int(reach * np.hypot(*row)) + PAD + SIDE for row in table.to_grid]
-        self._first = np.array([-each for each in room], np.int64)
-        self._shape = (2 * room[0] + 1, 2 * room[1] + 1)
-        found = entries_at(k[0], k[1], table, *aperture, self._shape, self._first)
+        self.table, self.n, self._pool = grids.table, k.shape[1], pool or Pool()
+        self._grids = grids
+        found = entries_at(k[0], k[1], self.table, *aperture, grids.shape, grids.first)
         self._entries = Entries(*found)
-        self._back = np.ascontiguousarray(np.linalg.inv(table.to_grid))
-        self._grids: OrderedDict[int, Float32] = OrderedDict()
+        self._back = np.ascontiguousarray(np.linalg.inv(self.table.to_grid))
         self._added = added
         size = SIDE * SIDE * self.n * 2
         slots = max(int(memory // size), 40)
@@ -200,7 +232,7 @@ class Nodes:
 
     def _make(self, key: tuple[int, int, int], slot: int) -> None:
         i, a, b = key
-        grids, stride = self.grid(i), self._shape[1]
+        grids, stride = self._grids.at(i), self._grids.shape[1]
         tile = self._tile
         shift = SIDE * a * stride + SIDE * b
 
@@ -221,8 +253,8 @@ class Nodes:
     @property
     def parts(self) -> Parts:
         """What tiles are made of."""
-        cells = [int(self._most * np.hypot(*row)) // SIDE + 2 for row in self.table.to_grid]
-        return Parts(self._entries, self._shape, self._back, self._added, (cells[0], cells[1]))
+        cells = [int(self._grids.most * np.hypot(*row)) // SIDE + 2 for row in self.table.to_grid]
+        return Parts(self._entries, self._grids.shape, self._back, self._added, (cells[0], cells[1]))
 
     def middle_of(self, tilt: Array) -> tuple[float, float]:
         """The middle (mrad) of the tile that a tilt is in."""
@@ -241,13 +273,4 @@ class Nodes:
 
     def grid(self, i: int) -> Float32:
         """(beam, ·, ·): intensities at a thickness at all grid points."""
-        if i in self._grids:
-            self._grids.move_to_end(i)
-            return self._grids[i]
-        if len(self._grids) >= GRIDS:
-            _, out = self._grids.popitem(last=False)
-        else:
-            out = np.empty((len(self.table.beam_n), *self._shape), np.float32)
-        undo_symmetry(self.table, np.ascontiguousarray(self._source(i)), self._first, out)
-        self._grids[i] = out
-        return out
+        return self._grids.at(i)

@@ -39,7 +39,7 @@ def torch_name(device: str) -> str:
 
 
 def _device(name: str) -> torch.device:
-    from hybridfit.network.weights import torch_device
+    from hybridfit.network.conversion import torch_device
 
     return torch_device(torch_name(name))
 

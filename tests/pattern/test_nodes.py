@@ -9,7 +9,7 @@ from hybridfit.pattern import node_kernels as module
 from hybridfit.pattern import nodes as user
 from hybridfit.pattern.compose import compose
 from hybridfit.pattern.expand import at_thickness, unfold
-from hybridfit.pattern.nodes import Added, Aperture, Nodes
+from hybridfit.pattern.nodes import Added, Aperture, Grids, Nodes
 from hybridfit.pattern.pool import Pool
 
 SEMI_ANGLE, HALF_EDGE, TILT_MOST = 5.0, 0.3, 1.5
@@ -39,7 +39,8 @@ def composed(table, k, thickness, tilt):
 
 
 def nodes_of(table, k, rims=False, **options):
-    return Nodes(table, k, Aperture(SEMI_ANGLE, HALF_EDGE, rims), tilt_most=TILT_MOST, **options)
+    grids = Grids(table, SEMI_ANGLE + HALF_EDGE, TILT_MOST)
+    return Nodes(grids, k, Aperture(SEMI_ANGLE, HALF_EDGE, rims), **options)
 
 
 def assert_same(found, expected):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hybridfit.pattern.nodes import Added, Aperture, Nodes
+from hybridfit.pattern.nodes import Added, Aperture, Grids, Nodes
 from hybridfit.pattern.torch_nodes import TorchNodes
 
 SEMI_ANGLE, HALF_EDGE, TILT_MOST = 5.0, 0.3, 1.5
@@ -30,7 +30,8 @@ def places():
 
 def both(build_library, points, crystal="fourfold", zone=(0, 0, 1), memory=1e8, workspace=1e8, **options):
     table = build_library(crystal, zone, semi_angle_max=6.5, tilt_max=TILT_MOST).table()
-    nodes = Nodes(table, points, Aperture(SEMI_ANGLE, HALF_EDGE), tilt_most=TILT_MOST, **options)
+    grids = Grids(table, SEMI_ANGLE + HALF_EDGE, TILT_MOST)
+    nodes = Nodes(grids, points, Aperture(SEMI_ANGLE, HALF_EDGE), **options)
     return nodes, TorchNodes(nodes, CPU, memory, workspace)
 
 

@@ -12,6 +12,7 @@ from hybridfit.fitting.batch.levenberg import Point, minimise
 from hybridfit.fitting.batch.noise import NoiseEstimate, Noises
 from hybridfit.fitting.batch.projected import counting, inverted, point, slopes_of, solve
 from hybridfit.fitting.batch.regions import Regions
+from hybridfit.fitting.batch.settings import BATCH
 from hybridfit.fitting.refine.settings import REFINE, RefineSettings
 
 
@@ -132,7 +133,7 @@ class _Run:
         at = torch.arange(len(self.values), device=self.values.device)
         here = self._measure(at, self.values[:, self.varied])
         for turn in range(settings.passes):
-            within = settings.settled if turn else settings.nearly_settled
+            within = settings.settled if turn else BATCH.nearly_settled
             known = at
 
             def measure(which: Tensor, new: Tensor, known: Tensor = known) -> Point:

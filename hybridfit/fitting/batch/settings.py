@@ -27,6 +27,12 @@ class BatchSettings:
     frames: int = threshold(
         2048, "positions", "so many positions of a map are matched and refined at a time", "design"
     )
+    nearly_settled: float = threshold(
+        0.5,
+        "standard errors",
+        "a first round may end where its next step would be so much shorter: its weights are a guess",
+        "design",
+    )
 
 
 BATCH = BatchSettings()
