@@ -48,7 +48,7 @@ STRIP_BYTES = 2e8  # of sheets
 DIFFUSE_TILTS = 200  # whose diffuse intensity is kept
 MOST_POINTS = 3e6  # fine points: what is kept of more would take gigabytes
 WIDER = 3.0  # the fine points of all centres, in those of one frame
-EACH = 1.0  # sheets that take as long as a pattern that is composed by itself
+EACH = 0.5  # sheets for each place: of more, patterns are composed one by one in the same time
 
 
 class Optics(NamedTuple):
