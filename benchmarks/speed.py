@@ -25,6 +25,7 @@ from benchmarks.common import Study, cores, new_parser, timed
 from benchmarks.errors import NAMES, column, rms
 from benchmarks.scan_runs import NAME, SEMI_ANGLE, Run, errors, fresh, scan_file
 from benchmarks.speed_gpu import gpu
+from benchmarks.speed_simulate import simulated
 from hybridfit import Fitter, Library
 from hybridfit.fitting.result import FitResult
 from hybridfit.flags import map_status
@@ -177,7 +178,13 @@ def whole_scan(study: Study, count: int) -> None:
     study.add("64 × 64 positions: error of tilt, worst", float(tilt.max()), "mrad")
 
 
-PARTS = {"evaluations": evaluations, "positions": positions, "scan": whole_scan, "gpu": gpu}
+PARTS = {
+    "evaluations": evaluations,
+    "positions": positions,
+    "scan": whole_scan,
+    "simulate": simulated,
+    "gpu": gpu,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -127,6 +127,41 @@ class DiffuseTable:
         along_p = np.linalg.inv(self.exit_step) @ slopes
         return Image(found[0], along_p, along_p + found[1:3], found[4], found[3])
 
+    def layers(self, thickness: float) -> tuple[int, Array]:
+        """The first of four stored thicknesses to interpolate from (nm), and their weights.
+
+        Of thin specimens the weight of the missing thickness, none, is left out: it holds nothing.
+        """
+        x = thickness / self.step_nm
+        first = int(np.clip(np.floor(x), 1, len(self.intensity) - 2))
+        weights, _ = _lagrange(np.array(x - first))
+        if first == 1:
+            return 0, np.append(weights[1:], 0.0)
+        return first - 2, weights
+
+    def exits(self, layers: slice, tilt: tuple[float, float], semi_angle: float) -> NDArray[np.float32]:
+        """(layers, rows · cols): intensity of stored thicknesses on the grid of exits, for `on_camera`."""
+        weights = self._aperture(tilt, semi_angle)[0]
+        summed = _by_exit(self.intensity[layers], weights, self._turned)
+        out: NDArray[np.float32] = summed[:, self._exits[0].ravel()]
+        return out
+
+    def on_camera(
+        self, exits: NDArray[np.float32], origin: Array, steps: Array, shape: tuple[int, int]
+    ) -> NDArray[np.float32]:
+        """What pixels (rows, cols) see of `exits` (rows · cols,).
+
+        origin : (2,), mrad
+            k + tilt at the first pixel.
+        steps : (2, 2), mrad
+            From a column to the next, and from a row to the next, in its columns.
+        """
+        grid, middle = self._exits
+        to_grid = np.linalg.inv(self.exit_step).T
+        out = np.empty(shape, np.float32)
+        _on_camera(exits.reshape(grid.shape), to_grid @ origin + middle, to_grid @ steps, out)
+        return out
+
     def _thick(self, thickness: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(incident, exit) at a thickness (nm), and its derivative; there is nothing at none."""
         x = thickness / self.step_nm
@@ -225,3 +260,42 @@ def _interpolated(images, place):
                 slopes[0, j] += sx[a] * wy[b] * first
                 slopes[1, j] += wx[a] * sy[b] * first
     return out, slopes
+
+
+@kernel
+def _by_exit(intensity, weights, turned):
+    """(layers, exits): Σ over operations and incident directions of weights, most of which are none."""
+    layers, incident, exits = intensity.shape
+    out, part = np.zeros((layers, exits), np.float32), np.empty(exits, np.float32)
+    for l in range(layers):
+        for o in range(weights.shape[0]):
+            part[:] = 0
+            for i in range(incident):
+                w, row = weights[o, i], intensity[l, i]
+                if w != 0:
+                    for e in range(exits):
+                        part[e] += w * row[e]
+            for e in range(exits):
+                out[l, e] += part[turned[o, e]]
+    return out
+
+
+@kernel
+def _on_camera(image, first, steps, out):
+    """The values of `_interpolated` at pixels, whose grid coordinates are first + steps @ (col, row)."""
+    rows, cols = image.shape
+    wx, wy, sx, sy = np.empty(4), np.empty(4), np.empty(4), np.empty(4)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            u = min(max(first[0] + steps[0, 0] * j + steps[0, 1] * i, 1.0), rows - 2.001)
+            v = min(max(first[1] + steps[1, 0] * j + steps[1, 1] * i, 1.0), cols - 2.001)
+            row, col = int(u), int(v)
+            lagrange(u - row, wx, sx)
+            lagrange(v - col, wy, sy)
+            total = 0.0
+            for a in range(4):
+                line = image[row - 1 + a]
+                total += wx[a] * (
+                    wy[0] * line[col - 1] + wy[1] * line[col] + wy[2] * line[col + 1] + wy[3] * line[col + 2]
+                )
+            out[i, j] = total

@@ -55,3 +55,43 @@ def _adder(lanes: int) -> Callable[..., None]:
 
 add_scaled_4 = _adder(4)
 add_scaled_8 = _adder(8)
+
+
+def _mixer() -> Callable[..., None]:
+    """An intrinsic for out[to : to + 8] = Σ_j weight[at + j] · total[8j : 8j + 8], j = 0 … 15.
+
+    All are flat float32 arrays.
+    """
+
+    def mix_16(typingctx, out, to, total, weight, at):  # type: ignore[no-untyped-def]
+        signature = types.void(out, to, total, weight, at)
+
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            vector = ir.VectorType(ir.FloatType(), 8)
+
+            def address(i, index):  # type: ignore[no-untyped-def]
+                data = context.make_array(signature.args[i])(context, builder, arguments[i]).data
+                return builder.gep(data, [index])
+
+            sums = []
+            for j in range(16):
+                factor = builder.load(address(3, builder.add(arguments[4], ir.Constant(ir.IntType(64), j))))
+                scale = ir.Constant(vector, ir.Undefined)
+                for lane in range(8):
+                    scale = builder.insert_element(scale, factor, ir.Constant(ir.IntType(32), lane))
+                part = builder.bitcast(address(2, ir.Constant(ir.IntType(64), 8 * j)), vector.as_pointer())
+                product = builder.fmul(scale, builder.load(part, align=4), flags=("contract",))
+                if j < 4:  # four sums, so that none waits for another
+                    sums.append(product)
+                else:
+                    sums[j % 4] = builder.fadd(sums[j % 4], product, flags=("contract",))
+            whole = builder.fadd(builder.fadd(sums[0], sums[1]), builder.fadd(sums[2], sums[3]))
+            builder.store(whole, builder.bitcast(address(0, arguments[1]), vector.as_pointer()), align=4)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return intrinsic(mix_16)
+
+
+mix_16 = _mixer()

@@ -234,9 +234,13 @@ def pixel_angles(shape: tuple[int, int], camera: Camera) -> NDArray[np.float64]:
 
 def glow_at(semi_angle: float, shape: tuple[int, int], camera: Camera) -> NDArray[np.float64]:
     """The background B, to some scale: a constant and two Gaussians of |k|."""
-    k2 = (pixel_angles(shape, camera) ** 2).sum(axis=0)
+    return glow_of((pixel_angles(shape, camera) ** 2).sum(axis=0), semi_angle).reshape(shape)
+
+
+def glow_of(k2: NDArray[np.float64], semi_angle: float) -> NDArray[np.float64]:
+    """`glow_at` where |k|² (mrad²) is this."""
     constant, *heights = BACKGROUND_HEIGHTS
     glow = np.full(k2.shape, constant)
     for height, width in zip(heights, BACKGROUND_WIDTHS, strict=True):
-        glow += height * np.exp(-k2 / (2 * (width * semi_angle) ** 2))
-    return glow.reshape(shape)
+        glow += height * np.exp(k2 * (-0.5 / (width * semi_angle) ** 2))
+    return glow

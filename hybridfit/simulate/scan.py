@@ -1,7 +1,7 @@
 """A simulated scan, to rehearse a measurement with: its file, and the truth beside the frames.
 
 The truth is made first (`scan_truth`), then the frames that show it (`scan_frames`). Frames are made a
-few at a time and written before the next ones are made.
+few at a time, in whatever order is quickest, and written before the next ones are made.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from hybridfit.simulate.scan_truth import scan_truth
 from hybridfit.simulate.settings import ScanOptions, ScanSettings
 
 Put = Callable[[int, int, NDArray], None]
-CHUNK_BYTES = 1 << 19  # of a chunk of the file: several small frames, or a large one
 SUFFIXES = (".nc", ".npy")
 MOST_POSITIONS = 1e7  # their truth takes some 2 GB
 
@@ -111,22 +110,18 @@ def simulate_scan(
     truth = scan_truth(library, scan)
     _check_centres(truth, scan.frame_shape)
     truth.attrs = _attributes(library, scan)
-    frames = Frames(library, truth, scan)
-    (ny, nx), (rows, cols) = scan.scan_shape, scan.frame_shape
-    # a piece has work for every thread, and ends with a chunk of the file
-    chunk = max(1, min(nx, CHUNK_BYTES // (rows * cols * kind.itemsize)))
-    piece = chunk * -(-4 * workers // chunk)
+    frames = Frames(library, truth, scan, workers)
+    shape = (*scan.scan_shape, *scan.frame_shape)
+    total = scan.scan_shape[0] * scan.scan_shape[1]
     sink = _netcdf if path.suffix == ".nc" else _npy
     with contextlib.ExitStack() as stack:
         stack.enter_context(_space_for(path))
-        put = stack.enter_context(sink(path, truth, (ny, nx, rows, cols), kind, chunk))
-        pool = stack.enter_context(ThreadPoolExecutor(workers))
-        for y, x in np.ndindex(ny, -(-nx // piece)):
-            along = range(x * piece, min((x + 1) * piece, nx))
-            images = list(pool.map(lambda i, y=y: frames.at(y, i), along))  # type: ignore[misc]
-            put(y, along.start, np.stack([_stored(image, kind) for image in images]))
+        put = stack.enter_context(sink(path, truth, shape, kind))
+        executor = stack.enter_context(ThreadPoolExecutor(workers))
+        for done, (y, x, image) in enumerate(frames.counted(executor), 1):
+            put(y, x, _stored(image, kind))
             if progress is not None:
-                progress((y * nx + along.stop) / (ny * nx))
+                progress(done / total)
     return truth
 
 
@@ -141,10 +136,8 @@ def _space_for(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _netcdf(
-    path: Path, truth: xr.Dataset, shape: tuple[int, ...], dtype: np.dtype, chunk: int
-) -> Iterator[Put]:
-    """One file: truth, and frames (scan_y, scan_x, row, col)."""
+def _netcdf(path: Path, truth: xr.Dataset, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[Put]:
+    """One file: truth, and frames (scan_y, scan_x, row, col), which lie one after the other in it."""
     import netCDF4
 
     with atomic_path(path) as temporary:
@@ -156,19 +149,19 @@ def _netcdf(
                 "frames",
                 dtype,
                 ("scan_y", "scan_x", "row", "col"),
-                chunksizes=(1, chunk, *shape[2:]),
+                contiguous=True,
                 fill_value=False,
             )
             frames.setncatts({"units": "1", "long_name": "electrons counted"})
 
-            def put(y: int, x: int, images: NDArray) -> None:
-                frames[y, x : x + len(images)] = images
+            def put(y: int, x: int, image: NDArray) -> None:
+                frames[y, x] = image
 
             yield put
 
 
 @contextlib.contextmanager
-def _npy(path: Path, truth: xr.Dataset, shape: tuple[int, ...], dtype: np.dtype, chunk: int) -> Iterator[Put]:
+def _npy(path: Path, truth: xr.Dataset, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[Put]:
     """Two files: the frames as one array, and the truth."""
     with contextlib.ExitStack() as stack:
         beside = stack.enter_context(atomic_path(truth_path(path)))
@@ -176,8 +169,8 @@ def _npy(path: Path, truth: xr.Dataset, shape: tuple[int, ...], dtype: np.dtype,
         truth.to_netcdf(beside, engine="netcdf4")
         frames = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
 
-        def put(y: int, x: int, images: NDArray) -> None:
-            frames[y, x : x + len(images)] = images
+        def put(y: int, x: int, image: NDArray) -> None:
+            frames[y, x] = image
 
         yield put
         frames.flush()

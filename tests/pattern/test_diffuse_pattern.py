@@ -92,3 +92,16 @@ def test_a_tilt_turned_by_the_symmetry_turns_the_pattern(table, k, r):
 def test_directions_beyond_the_table_have_the_nearest_value(table):
     far = np.array([[50.0], [0.0]])
     assert np.isfinite(table.at(far, T, (12.0, 9.0), 15.0).value).all()
+
+
+@pytest.mark.parametrize("thickness", [1.0, 6.3, T, 38.0])
+def test_images_on_the_grid_of_exits_are_the_pattern(table, thickness):
+    """At pixels of a turned camera, some of them beyond the stored exits."""
+    origin, steps, shape = np.array([-21.0, -13.0]), np.array([[2.1, -0.4], [0.5, 1.9]]), (14, 17)
+    first, weights = table.layers(thickness)
+    exits = weights.astype(np.float32) @ table.exits(slice(first, first + 4), TILT, ALPHA)
+    found = table.on_camera(exits, origin + np.array(TILT), steps, shape)
+    row, col = np.indices(shape)
+    k = origin[:, None] + steps @ np.stack([col.ravel(), row.ravel()])
+    expected = table.at(k, thickness, TILT, ALPHA).value.reshape(shape)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * expected.max())

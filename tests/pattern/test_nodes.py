@@ -38,8 +38,8 @@ def composed(table, k, thickness, tilt):
     return compose(k[0], k[1], table, unfolded, *tilt, SEMI_ANGLE, HALF_EDGE)[[0, 5, 3, 4]]
 
 
-def nodes_of(table, k, rims=False, **options):
-    grids = Grids(table, SEMI_ANGLE + HALF_EDGE, TILT_MOST)
+def nodes_of(table, k, rims=False, source=None, **options):
+    grids = Grids(table, SEMI_ANGLE + HALF_EDGE, TILT_MOST, source)
     return Nodes(grids, k, Aperture(SEMI_ANGLE, HALF_EDGE, rims), **options)
 
 
