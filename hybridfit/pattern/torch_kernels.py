@@ -6,15 +6,23 @@ between nodes and pattern is written: programs of many frames at the same points
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
-import triton
-import triton.language as tl
 from torch import Tensor
 
+try:
+    import triton
+    import triton.language as tl
+except ImportError:  # torch brings it along for GPUs, on Linux
+    triton = tl = None
+
+jit: Callable[[Any], Any] = (lambda function: function) if triton is None else triton.jit
 BLOCK = 512  # points of a program
 
 
-@triton.jit
+@jit
 def _weight(x, carry, c: tl.constexpr):
     """Lagrange weight of node c − 1 at x; of node c − 2 where the point is in the next cell."""
     here = _lagrange(x, c)
@@ -22,7 +30,7 @@ def _weight(x, carry, c: tl.constexpr):
     return tl.where(carry, there, here)
 
 
-@triton.jit
+@jit
 def _slope(x, carry, c: tl.constexpr):
     """Its derivative."""
     here = _derivative(x, c)
@@ -30,7 +38,7 @@ def _slope(x, carry, c: tl.constexpr):
     return tl.where(carry, there, here)
 
 
-@triton.jit
+@jit
 def _lagrange(x, k: tl.constexpr):
     if k == 0:
         w = -x * (x - 1.0) * (x - 2.0) * (1.0 / 6.0)
@@ -45,7 +53,7 @@ def _lagrange(x, k: tl.constexpr):
     return w
 
 
-@triton.jit
+@jit
 def _derivative(x, k: tl.constexpr):
     xx = 3.0 * x * x
     if k == 0:
@@ -61,7 +69,7 @@ def _derivative(x, k: tl.constexpr):
     return s
 
 
-@triton.jit
+@jit
 def _combine(bank, rows, scaled, u, v, phase, out, n, block: tl.constexpr):
     frame = tl.program_id(0).to(tl.int64)
     p = tl.program_id(1) * block + tl.arange(0, block)

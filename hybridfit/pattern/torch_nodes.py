@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hybridfit.pattern import torch_kernels
 from hybridfit.pattern.node_kernels import SIDE, WIDE
 from hybridfit.pattern.nodes import LARGEST, Nodes
 
@@ -230,13 +231,7 @@ def combine(
 
 def fused(device: torch.device) -> Combine | None:
     """`combine` in one kernel, on a GPU with Triton."""
-    if device.type != "cuda":
-        return None
-    try:
-        from hybridfit.pattern.torch_kernels import combine as in_one_kernel
-    except ImportError:  # torch has it on Linux alone
-        return None
-    return in_one_kernel
+    return torch_kernels.combine if device.type == "cuda" and torch_kernels.triton is not None else None
 
 
 def _alike(kernel: Combine, given: tuple, expected: Tensor) -> bool:
