@@ -13,15 +13,21 @@ thickness is a product of small matrices, one for each frame and node; the other
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hybridfit.pattern import torch_kernels
 from hybridfit.pattern.node_kernels import SIDE, WIDE
 from hybridfit.pattern.nodes import LARGEST, Nodes
 
 TILE = SIDE * SIDE
+Combine = Callable[[Tensor, Tensor, Tensor, tuple[Tensor, Tensor], Tensor], Tensor]
+CHECKED, SAME = 4, 1e-4  # frames, relative
 FRAME_BYTES = 600  # a point of a frame takes so many at once, while it is combined
 
 
@@ -56,7 +62,7 @@ class TorchNodes:
         self._slot_of = torch.full((int(np.prod(self._shape)),), -1, dtype=torch.int64, device=device)
         self._tile_in = np.full(self.slots, -1, np.int64)
         self._used = np.zeros(self.slots, np.int64)  # when, in calls
-        self._calls = 0
+        self._fused, self._checked, self._calls = fused(device), False, 0
         self.made = 0
 
     def _to(self, array: NDArray) -> Tensor:
@@ -79,10 +85,8 @@ class TorchNodes:
         if rows is None:
             half = b // 2
             return torch.cat([self.at(thickness[:half], tilt[:half]), self.at(thickness[half:], tilt[half:])])
-        u, along_u = weights_at(self._u, phase[:, :1])
-        v, along_v = weights_at(self._v, phase[:, 1:])
-        mixed = weights.float(), self._units
-        out = combine(self._bank, rows, mixed, (u, along_u), (v, along_v))
+        scaled = weights.float()[:, :, :, None, None] * self._units[_floor(rows, TILE)][:, None]
+        out = self._combined(rows, scaled, phase)
         out[:, 2:] = torch.einsum("ij,bin->bjn", self._grid.float(), out[:, 2:])
         return out
 
@@ -93,6 +97,17 @@ class TorchNodes:
         node = position.floor().clamp(1, len(table.intensity) - 3)
         weights, slopes = lagrange(position - node)
         return node.long(), torch.stack([weights, slopes / table.thickness_step], dim=1)
+
+    def _combined(self, rows: Tensor, scaled: Tensor, phase: Tensor) -> Tensor:
+        """By one kernel, where there is one; what it says of the first frames is checked."""
+        points = self._u, self._v
+        if self._fused is not None and not self._checked:
+            few = slice(CHECKED)
+            expected = combine(self._bank, rows[few], scaled[few], points, phase[few])
+            self._checked = True
+            if not _alike(self._fused, (self._bank, rows[few], scaled[few], points, phase[few]), expected):
+                self._fused = None
+        return (self._fused or combine)(self._bank, rows, scaled, points, phase)
 
     # ---------------------------------------------------------------- tiles
 
@@ -181,9 +196,9 @@ def weights_at(fractions: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
 def combine(
     bank: Tensor,
     rows: Tensor,
-    mixed: tuple[Tensor, Tensor],
-    along_u: tuple[Tensor, Tensor],
-    along_v: tuple[Tensor, Tensor],
+    scaled: Tensor,
+    points: tuple[Tensor, Tensor],
+    phase: Tensor,
 ) -> Tensor:
     """(b, 4, n): P, ∂P/∂t, and the derivatives along both grid coordinates of the tilt, as in `node_kernels`.
 
@@ -192,23 +207,45 @@ def combine(
     bank : (·, n) int16
     rows : (b, 4, 5, 5) int64
         Which of them are the nodes in thickness and along both directions of the grid.
-    mixed : (b, 2, 4) float32 and (·,) float32
-        Weights in thickness and their derivatives; units of the tiles.
-    along_u, along_v : (b, 5, n) float32
-        Weights and their derivatives.
+    scaled : (b, 2, 4, 5, 5) float32
+        Weights of these in thickness and their derivatives, with the units of the tiles.
+    points : (n,) and (n,) float32
+        Where the points are between grid points.
+    phase : (b, 2) float32
+        The fraction of a cell at which the tilt lies.
     """
-    (weights, units), (u, slope_u), (v, slope_v) = mixed, along_u, along_v
+    u, slope_u = weights_at(points[0], phase[:, :1])
+    v, slope_v = weights_at(points[1], phase[:, 1:])
     out = u.new_zeros((len(rows), 4, u.shape[2]))
     for c in range(WIDE):
         own = rows[:, :, c].transpose(1, 2)  # (b, node along v, thickness)
-        scaled = weights[:, None] * units[own // TILE][:, :, None]
-        value, slope = torch.matmul(scaled, bank[own].float()).unbind(2)  # (b, 5, n) each
+        along_t = scaled[:, :, :, c].permute(0, 3, 1, 2)  # (b, node along v, 2, thickness)
+        value, slope = torch.matmul(along_t, bank[own].float()).unbind(2)  # (b, 5, n) each
         total = (v * value).sum(1)
         out[:, 0].addcmul_(u[:, c], total)
         out[:, 1].addcmul_(u[:, c], (v * slope).sum(1))
         out[:, 2].addcmul_(slope_u[:, c], total)
         out[:, 3].addcmul_(u[:, c], (slope_v * value).sum(1))
     return out
+
+
+def fused(device: torch.device) -> Combine | None:
+    """`combine` in one kernel, on a GPU with Triton."""
+    return torch_kernels.combine if device.type == "cuda" and torch_kernels.triton is not None else None
+
+
+def _alike(kernel: Combine, given: tuple, expected: Tensor) -> bool:
+    """Whether a kernel can be made here, and does what it should."""
+    try:
+        found = kernel(*given)
+    except Exception as error:  # whatever a compiler throws that is not there
+        warnings.warn(f"node patterns are combined step by step: {error}", stacklevel=2)
+        return False
+    size = expected.abs().amax(dim=(0, 2), keepdim=True)
+    if bool(((found - expected).abs() <= SAME * size).all()):
+        return True
+    warnings.warn("node patterns are combined step by step: the kernel for it errs here", stacklevel=2)
+    return False
 
 
 def _floor(x: Tensor, by: int) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from hybridfit.pattern.blur import REACH
 from hybridfit.pattern.raster import Raster
 
-STEPS = 12  # of Newton's method, which starts within a few per cent
+STEPS = 6  # of Newton's method, which starts within a few per cent
 ROOT = 2.0**0.5
 PER_ROOT_PI = 1 / np.pi**0.5
 

@@ -19,7 +19,7 @@ class BatchSettings:
         "design",
     )
     workspace: float = threshold(
-        4e9, "bytes", "what is calculated at a time takes no more, nor an eighth of a GPU's memory", "design"
+        8e9, "bytes", "what is calculated at a time takes no more, nor an eighth of a GPU's memory", "design"
     )
     cpu_share: float = threshold(
         0.05, "of these bytes", "so much is taken where torch calculates on the CPU", "design"
