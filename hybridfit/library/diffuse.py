@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from hybridfit.library.axes import axes_of
 from hybridfit.library.contents import DIFFUSE, unit_of
 from hybridfit.library.grid import sampling_of, wedge
+from hybridfit.library.planes import Planes
 from hybridfit.library.settings import BUILD
 from hybridfit.library.slopes import packed
 from hybridfit.pattern.diffuse import DiffuseTable
@@ -166,7 +167,7 @@ def diffuse_of(dataset: xr.Dataset) -> DiffuseTable | None:
     basis = dataset.basis.values.reshape(-1, 2, 2).mean(axis=0)  # of strained cells the middle
     incident, exits = (dataset[f"{name}_sampling"].values.astype(np.int64) for name in ("incident", "exit"))
     return DiffuseTable(
-        dataset[DIFFUSE].values * unit[..., None],
+        Planes(dataset.variables[DIFFUSE], unit),
         float(dataset.diffuse_thickness.values[0]),
         dataset.incident_n.values.astype(np.int64),
         dataset.exit_n.values.astype(np.int64),
