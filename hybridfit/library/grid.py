@@ -47,8 +47,8 @@ def wedge(grid_step: NDArray, symmetry: NDArray, reach: float) -> NDArray[np.int
     return points[keys[0] == keys.max(axis=0)]
 
 
-def make_table(data: xr.Dataset, beams: int) -> Table:
-    """What the kernels read of a library's dataset: its first `beams` beams.
+def make_table(data: xr.Dataset, beams: int, *, on_demand: bool = False) -> Table:
+    """What the kernels read of a library's dataset: its first `beams` beams, read now or on demand.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def make_table(data: xr.Dataset, beams: int) -> Table:
         data.basis.values,
         data.sampling.values.astype(np.int64),
         data.direction_n.values.astype(np.int64),
-        planes_of(data.variables["intensity"], np.float32),
+        planes_of(data.variables["intensity"], on_demand, np.float32),
     )
 
 

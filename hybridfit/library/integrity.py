@@ -202,9 +202,9 @@ class CheckedArray(BackendArray):
             return self._sound(outer)
         if self._kept is None:
             self._kept = np.empty(self.shape, self.dtype)
-        for crystal, thicknesses in runs_of(wanted & ~self._there):
-            self._kept[(*crystal, thicknesses)] = self._sound((*crystal, thicknesses))
-            self._there[(*crystal, thicknesses)] = True
+        for run in runs_of(wanted & ~self._there):
+            self._kept[run] = self._sound(run)
+            self._there[run] = True
         out: NDArray = self._kept
         for axis in reversed(range(len(outer))):  # one by one: arrays among them would be broadcast
             out = out[(slice(None),) * axis + (outer[axis],)]
@@ -241,11 +241,11 @@ class CheckedArray(BackendArray):
         return np.asarray(values)
 
 
-def runs_of(wanted: NDArray[np.bool_]) -> list[tuple[tuple[int, ...], slice]]:
+def runs_of(wanted: NDArray[np.bool_]) -> list[tuple[Any, ...]]:
     """Where neighbours along the last axis are wanted: the indices of the other axes, and a range of it."""
     steps = np.diff(np.pad(wanted, [(0, 0)] * (wanted.ndim - 1) + [(1, 1)]).astype(np.int8), axis=-1)
     starts, ends = np.argwhere(steps > 0).tolist(), np.argwhere(steps < 0)[:, -1].tolist()
-    return [(tuple(crystal), slice(first, end)) for (*crystal, first), end in zip(starts, ends, strict=True)]
+    return [(*crystal, slice(first, end)) for (*crystal, first), end in zip(starts, ends, strict=True)]
 
 
 class _Damaged(LibraryError):

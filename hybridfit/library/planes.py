@@ -42,8 +42,6 @@ class Planes:
         return np.array(self[:], dtype)
 
 
-def planes_of(variable: xr.Variable, dtype: Any = None) -> NDArray | Planes:
-    """The values of a variable: those in memory as an array, those in a file when they are asked for."""
-    if variable._in_memory:
-        return np.ascontiguousarray(variable.values, dtype)
-    return Planes(variable)
+def planes_of(variable: xr.Variable, on_demand: bool, dtype: Any = None) -> NDArray | Planes:
+    """The values of a variable, as an array or on demand."""
+    return Planes(variable) if on_demand else np.ascontiguousarray(variable.values, dtype)

@@ -77,8 +77,8 @@ class Slopes(NamedTuple):
         return out
 
 
-def slopes_of(dataset: xr.Dataset, beams: int) -> Slopes | None:
-    """The slopes of the first beams of a library; None where it has none."""
+def slopes_of(dataset: xr.Dataset, beams: int, *, on_demand: bool = False) -> Slopes | None:
+    """The slopes of the first beams of a library, read now or on demand; None where it has none."""
     present = {name: variable for name, variable in SLOPES.items() if variable in dataset}
     if not present:
         return None
@@ -92,7 +92,7 @@ def slopes_of(dataset: xr.Dataset, beams: int) -> Slopes | None:
         table,
         sampling / dataset.sampling.values,
         {
-            name: (planes_of(dataset.variables[variable]), dataset[unit_of(variable)].values)
+            name: (planes_of(dataset.variables[variable], on_demand), dataset[unit_of(variable)].values)
             for name, variable in present.items()
         },
         {name: dataset[name].values.astype(np.float64) for name in structural},
