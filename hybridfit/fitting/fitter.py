@@ -93,7 +93,7 @@ class Fitter:
     settings : FitSettings
         As given.
     library : Library
-        As given, in memory.
+        As given; what is in a file is read when a fit needs it.
     reference : Library
         At one value of each structural parameter; the mirror image for a flipped frame.
     method : str
@@ -135,7 +135,7 @@ class Fitter:
         # what the camera has seen: the mirror image of the crystal, where it mirrors its frames
         self._inside = (self.settings.mirrored() if self.settings.flip else self.settings).held()
         self.hints = self._inside.hints
-        self.library = Library(library.dataset.load())
+        self.library = Library(library.dataset, on_demand=True)
         self._seen = mirrored(self.library) if self.settings.flip else self.library
         fix = self._inside.fix
         # seeds are found at one value of each structural parameter

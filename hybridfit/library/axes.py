@@ -212,7 +212,7 @@ def select(
     beams: int,
     structure: Mapping[str, tuple[float, float]],
 ) -> xr.Dataset:
-    """The part of a dataset that `Library.window` needs: its parameters, and so many beams, in memory.
+    """The part of a dataset that `Library.window` needs: its parameters, and so many beams.
 
     radius is that of the disc of directions around the tilt (mrad).
     """
@@ -234,7 +234,7 @@ def select(
     # netCDF reads whole thicknesses fast and picked directions slowly: pick in memory
     if DIFFUSE in dataset and dataset[DIFFUSE].ndim == 3:  # the whole table, which windows share
         dataset = dataset.drop_vars(DIFFUSE)
-    part = dataset.isel(nodes | {"thickness": slice(low, high)}).load().isel(beam=slice(beams))
+    part = dataset.isel(nodes | {"thickness": slice(low, high), "beam": slice(beams)})
     picked = np.flatnonzero(keep)
     *others, nb, nd = part.intensity.shape
     intensity = pick_last(part.intensity.values.reshape(-1, nb, nd), picked)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from hybridfit.library.axes import axes_of
 from hybridfit.library.contents import DIFFUSE, unit_of
 from hybridfit.library.grid import sampling_of, wedge
+from hybridfit.library.planes import Planes
 from hybridfit.library.settings import BUILD
 from hybridfit.library.slopes import packed
 from hybridfit.pattern.diffuse import DiffuseTable
@@ -158,15 +159,15 @@ def diffuse_step(matrix: DynamicalMatrix) -> float:
     return float(min(BUILD.diffuse_step, BUILD.diffuse_beat * beat))
 
 
-def diffuse_of(dataset: xr.Dataset) -> DiffuseTable | None:
+def diffuse_of(dataset: xr.Dataset, *, on_demand: bool = False) -> DiffuseTable | None:
     """The diffuse table of a library; None where it has none, or one for each value of a parameter."""
     if DIFFUSE not in dataset or dataset[DIFFUSE].ndim != 3:
         return None
-    unit = dataset[unit_of(DIFFUSE)].values
+    variable, unit = dataset.variables[DIFFUSE], dataset[unit_of(DIFFUSE)].values
     basis = dataset.basis.values.reshape(-1, 2, 2).mean(axis=0)  # of strained cells the middle
     incident, exits = (dataset[f"{name}_sampling"].values.astype(np.int64) for name in ("incident", "exit"))
     return DiffuseTable(
-        dataset[DIFFUSE].values * unit[..., None],
+        Planes(variable, unit) if on_demand else variable.values * unit[..., None],
         float(dataset.diffuse_thickness.values[0]),
         dataset.incident_n.values.astype(np.int64),
         dataset.exit_n.values.astype(np.int64),

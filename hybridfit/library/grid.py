@@ -7,7 +7,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridfit.errors import LibraryError
-from hybridfit.pattern.expand import Table, lattice_of
+from hybridfit.library.planes import planes_of
+from hybridfit.pattern.expand import Intensity, Table, lattice_of
 
 HALO = 4  # grid steps solved beyond the largest direction: interpolation reaches two further
 SAME_LENGTH = 1e-4  # relative
@@ -46,8 +47,8 @@ def wedge(grid_step: NDArray, symmetry: NDArray, reach: float) -> NDArray[np.int
     return points[keys[0] == keys.max(axis=0)]
 
 
-def make_table(data: xr.Dataset, beams: int) -> Table:
-    """What the kernels read of a library's dataset: its first `beams` beams.
+def make_table(data: xr.Dataset, beams: int, *, on_demand: bool = False) -> Table:
+    """What the kernels read of a library's dataset: its first `beams` beams, read now or on demand.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def make_table(data: xr.Dataset, beams: int) -> Table:
         data.basis.values,
         data.sampling.values.astype(np.int64),
         data.direction_n.values.astype(np.int64),
-        np.ascontiguousarray(data.intensity.values, dtype=np.float32),
+        planes_of(data.variables["intensity"], on_demand, np.float32),
     )
 
 
@@ -70,7 +71,7 @@ def layout(
     basis: NDArray,
     sampling: NDArray[np.int64],
     directions: NDArray[np.int64],
-    intensity: NDArray[np.float32],
+    intensity: Intensity,
 ) -> Table:
     """A table on a grid of directions.
 

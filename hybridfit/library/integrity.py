@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -151,7 +152,11 @@ def damaged(path: Path, what: str = "") -> str:
 
 
 class CheckedArray(BackendArray):
-    """Intensities or slopes in a file, of which whole chunks are read and checked."""
+    """Intensities or slopes in a file, of which whole chunks are read, checked, and kept.
+
+    Chunks that are asked for one after the other are read once; all at once, they are given away.  Nobody is
+    to write into them.
+    """
 
     def __init__(
         self,
@@ -164,6 +169,16 @@ class CheckedArray(BackendArray):
         self._source = source
         self._digests: xr.Variable | None = digests
         self._path, self._repair = path, repair
+        self._lock = threading.Lock()
+        self._kept: NDArray | None = None  # room for all chunks, of which pages without any take no memory
+        self._there = np.zeros(self.shape[:-2], bool)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is kept."""
+        return {**self.__dict__, "_lock": None, "_kept": None, "_there": np.zeros(self.shape[:-2], bool)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         """What xarray asks for."""
@@ -171,17 +186,42 @@ class CheckedArray(BackendArray):
         return indexing.explicit_indexing_adapter(key, self.shape, outer, self._read)
 
     def _read(self, key: tuple[Any, ...]) -> NDArray:
+        *outer, beams, directions = key
+        with self._lock:
+            values = self._chunks(tuple(outer))[..., directions]
+        behind = () if isinstance(directions, int | np.integer) else (slice(None),)
+        return np.asarray(values[(..., beams, *behind)])
+
+    def _chunks(self, outer: tuple[Any, ...]) -> NDArray:
+        """Whole chunks, read if they are not there yet."""
+        wanted = np.zeros(self._there.shape, bool)
+        wanted[
+            np.ix_(*(np.atleast_1d(np.arange(n)[k]) for n, k in zip(wanted.shape, outer, strict=True)))
+        ] = True
+        if wanted.all() and self._kept is None:
+            return self._sound(outer)
+        if self._kept is None:
+            self._kept = np.empty(self.shape, self.dtype)
+        for run in runs_of(wanted & ~self._there):
+            self._kept[run] = self._sound(run)
+            self._there[run] = True
+        out: NDArray = self._kept
+        for axis in reversed(range(len(outer))):  # one by one: arrays among them would be broadcast
+            out = out[(slice(None),) * axis + (outer[axis],)]
+        return out
+
+    def _sound(self, outer: tuple[Any, ...]) -> NDArray:
+        """Chunks as they are in the file, or were built again."""
         try:
-            return self._checked(key)
+            return self._checked(outer)
         except _Damaged as error:
             if self._repair is None:
                 raise LibraryError(str(error)) from None
             log.warning("%s is damaged; building it again", self._path)
             self._source, self._digests = self._repair(), None
-            return self._checked(key)
+            return self._checked(outer)
 
-    def _checked(self, key: tuple[Any, ...]) -> NDArray:
-        *outer, beams, directions = key
+    def _checked(self, outer: tuple[Any, ...]) -> NDArray:
         chunks = self._source[(*outer, slice(None), slice(None))]
         needed, free = float(chunks.nbytes), BUILD.memory_share * free_memory()
         if needed > free:
@@ -198,9 +238,14 @@ class CheckedArray(BackendArray):
             for chunk, digest in zip(values.reshape(-1, *values.shape[-2:]), expected, strict=True):
                 if digest_of(chunk) != int(digest):
                     raise _Damaged(damaged(self._path))
-        values = values[..., directions]
-        behind = () if isinstance(directions, int | np.integer) else (slice(None),)
-        return np.asarray(values[(..., beams, *behind)])
+        return np.asarray(values)
+
+
+def runs_of(wanted: NDArray[np.bool_]) -> list[tuple[Any, ...]]:
+    """Where neighbours along the last axis are wanted: the indices of the other axes, and a range of it."""
+    steps = np.diff(np.pad(wanted, [(0, 0)] * (wanted.ndim - 1) + [(1, 1)]).astype(np.int8), axis=-1)
+    starts, ends = np.argwhere(steps > 0).tolist(), np.argwhere(steps < 0)[:, -1].tolist()
+    return [(*crystal, slice(first, end)) for (*crystal, first), end in zip(starts, ends, strict=True)]
 
 
 class _Damaged(LibraryError):

@@ -44,26 +44,29 @@ from hybridfit.pattern.expand import Table
 class Library:
     """Beam intensities of one crystal and zone axis, from which patterns are composed.
 
+    They come from `Library.open` (a name or a file) or `Library.build` (a recipe).
+
     Attributes
     ----------
     dataset : xarray.Dataset
-        `intensity` (thickness, beam, direction) with coordinates thickness (nm), h, k, l of the
-        beams and qx, qy (mrad) of the directions; attributes say what was simulated.  Structural
-        parameters are dimensions of their own names before these; `basis`, the reciprocal lattice
-        (mrad), has those that change the cell.
+        `intensity` (thickness, beam, direction) with coordinates thickness (nm), h, k, l of the beams and
+        qx, qy (mrad) of the directions; attributes say what was simulated.  Structural parameters are
+        dimensions before these; `basis`, the reciprocal lattice (mrad), has those that change the cell.
     path : Path or None
         The file or the recipe that it was opened by: its network may lie beside it.
-
-    Notes
-    -----
-    Libraries come from `Library.open` (a name or a file) or `Library.build` (a recipe).
+    on_demand : bool
+        Whether its tables read the thicknesses of a file when they are asked for.
     """
 
     def __init__(
-        self, dataset: xr.Dataset, *, path: Path | None = None, diffuse: DiffuseTable | None = None
+        self,
+        dataset: xr.Dataset,
+        *,
+        path: Path | None = None,
+        diffuse: DiffuseTable | None = None,
+        on_demand: bool = False,
     ) -> None:
-        self.dataset = dataset
-        self.path = path
+        self.dataset, self.path, self.on_demand = dataset, path, on_demand
         self._known_diffuse = diffuse  # of a part of a library, which shares the table of the whole
         self._tables: dict[int, Table] = {}
         self._stacks: dict[int, Stack] = {}
@@ -121,10 +124,9 @@ class Library:
 
         Raises
         ------
-        LibraryError
-            The name is none of the shipped recipes; or the file is missing, damaged, or of another version.
-        RecipeError
-            The recipe cannot be used.
+        LibraryError, RecipeError
+            The name is none of the shipped recipes; or the file is missing, damaged, or of another version;
+            or the recipe cannot be used.
         """
         path = Path(name)
         if path.suffix == ".nc":
@@ -244,9 +246,9 @@ class Library:
     ) -> Library:
         """The selection within ±half_widths (nm, mrad) of a thickness and a tilt.
 
-        Whatever the cubic interpolation at the rim needs is kept too.  With a `semi_angle` (mrad)
-        the directions are cut to it, with a k_max (mrad) the beams to those whose discs reach
-        into |k| ≤ k_max.  Structural parameters are cut to NAME=(low, high), and left whole otherwise.
+        Whatever the cubic interpolation at the rim needs is kept too.  With a `semi_angle` (mrad) the
+        directions are cut to it, with a k_max (mrad) the beams to those whose discs reach into |k| ≤ k_max.
+        Structural parameters are cut to NAME=(low, high), and left whole otherwise.
 
         Raises
         ------
@@ -274,7 +276,8 @@ class Library:
         LibraryError
             There is no such parameter, it does not reach so far, or it is discrete and has no such value.
         """
-        return Library(take(self.dataset, structure), diffuse=self.diffuse) if structure else self
+        part = take(self.dataset, structure)
+        return Library(part, diffuse=self.diffuse, on_demand=self.on_demand) if structure else self
 
     def _beams_within(self, k_max: float | None, semi_angle: float | None) -> int:
         """How many of the beams, shortest first, have discs that reach into |k| ≤ k_max (mrad)."""
@@ -298,7 +301,7 @@ class Library:
         check_given(self.structure, ())
         beams = self._beams_within(k_max, semi_angle)
         if beams not in self._tables:
-            self._tables[beams] = make_table(self.dataset, beams)
+            self._tables[beams] = make_table(self.dataset, beams, on_demand=self.on_demand)
         return self._tables[beams]
 
     def stack(self, *, k_max: float | None = None, semi_angle: float | None = None) -> Stack:
@@ -327,13 +330,13 @@ class Library:
 
         Discrete structural parameters have a table each: take a value of them first, with `at`.
         """
-        return self._known_diffuse or diffuse_of(self.dataset)
+        return self._known_diffuse or diffuse_of(self.dataset, on_demand=self.on_demand)
 
     def slopes(self, *, k_max: float | None = None, semi_angle: float | None = None) -> Slopes | None:
         """Slopes along vibration and energy, None where there are none; parameters as for `table`."""
         beams = self._beams_within(k_max, semi_angle)
         if beams not in self._slopes:
-            self._slopes[beams] = slopes_of(self.dataset, beams)
+            self._slopes[beams] = slopes_of(self.dataset, beams, on_demand=self.on_demand)
         return self._slopes[beams]
 
     def patterns(
@@ -355,16 +358,14 @@ class Library:
             The patterns are made for every combination.
         semi_angle : float, mrad
         k : 1-D array, mrad, optional
-            Scattering angles of the columns and of the rows; by default ±(semi_angle + 7.5) in
-            128 steps.
+            Scattering angles of the columns and of the rows; by default ±(semi_angle + 7.5) in 128 steps.
         structure : float
             A value for each structural parameter of the library, by its name.
 
         Returns
         -------
         xarray.DataArray
-            (thickness, tilt_y, tilt_x, ky, kx), in units of the incident intensity: an empty
-            specimen gives 1 inside the direct disc.
+            (thickness, tilt_y, tilt_x, ky, kx), in units of the incident intensity: 1 in an empty disc.
 
         Raises
         ------
@@ -382,12 +383,11 @@ class Library:
         middle, half = (t.min() + t.max()) / 2, np.ptp(t) / 2
         exact = {name: axis.checked(name, structure[name]) for name, axis in self.structure.items()}
         ranges = {name: (value, value) for name, value in exact.items()}
-        window, widths = Library(without_slopes(self.dataset)), (half, largest)
-        window = window.window(middle, half_widths=widths, semi_angle=semi_angle, k_max=None, **ranges)
-        window = window.at(**exact)
+        whole, widths = Library(without_slopes(self.dataset)), (half, largest)
+        part = whole.window(middle, half_widths=widths, semi_angle=semi_angle, k_max=None, **ranges)
+        window = part.at(**exact)
         table = window.table(k_max=float(np.sqrt(2) * np.abs(axis).max()), semi_angle=semi_angle)
-        aperture = semi_angle, window.step / 2
-        return compose_all(table, window.diffuse, (t, ty, tx), axis, aperture)
+        return compose_all(table, window.diffuse, (t, ty, tx), axis, (semi_angle, window.step / 2))
 
 
 def _rebuilt(recipe: Recipe, cached: Path, name: str) -> xr.Variable:

@@ -35,7 +35,8 @@ def mirrored(library: Library) -> Library:
     attrs = {"checksum": hashlib.sha256(f"{data.attrs['checksum']} mirrored".encode()).hexdigest()}
     basis, qy = data.basis.copy(data=data.basis.values @ FLIP), data.qy.copy(data=-data.qy.values)
     diffuse = None if library.diffuse is None else library.diffuse.on(FLIP)
-    return Library(data.assign(basis=basis).assign_coords(qy=qy).assign_attrs(attrs), diffuse=diffuse)
+    image = data.assign(basis=basis).assign_coords(qy=qy).assign_attrs(attrs)
+    return Library(image, diffuse=diffuse, on_demand=library.on_demand)
 
 
 def mirror_of(library: Library) -> NDArray[np.float64] | None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from hybridfit.library.contents import SLOPES, unit_of
 from hybridfit.library.grid import layout
+from hybridfit.library.planes import Planes, planes_of
 from hybridfit.library.settings import BUILD
 from hybridfit.pattern.blend import node_weights
 from hybridfit.pattern.expand import Table
@@ -42,12 +43,13 @@ class Slopes(NamedTuple):
     sampling : (2,) float array
         Its steps per step of the library.
     values : name to (…, thickness, beam, direction) int16 and their unit, (…, thickness, beam) float32
+        The former as they are asked for, where they are in a file.
     nodes : name of each structural parameter to its values
     """
 
     table: Table
     sampling: Array
-    values: Mapping[str, tuple[NDArray[np.int16], NDArray[np.float32]]]
+    values: Mapping[str, tuple[NDArray[np.int16] | Planes, NDArray[np.float32]]]
     nodes: Mapping[str, Array]
 
     def at(self, table: Table) -> Table:
@@ -75,8 +77,8 @@ class Slopes(NamedTuple):
         return out
 
 
-def slopes_of(dataset: xr.Dataset, beams: int) -> Slopes | None:
-    """The slopes of the first beams of a library; None where it has none."""
+def slopes_of(dataset: xr.Dataset, beams: int, *, on_demand: bool = False) -> Slopes | None:
+    """The slopes of the first beams of a library, read now or on demand; None where it has none."""
     present = {name: variable for name, variable in SLOPES.items() if variable in dataset}
     if not present:
         return None
@@ -90,7 +92,7 @@ def slopes_of(dataset: xr.Dataset, beams: int) -> Slopes | None:
         table,
         sampling / dataset.sampling.values,
         {
-            name: (dataset[variable].values, dataset[unit_of(variable)].values)
+            name: (planes_of(dataset.variables[variable], on_demand), dataset[unit_of(variable)].values)
             for name, variable in present.items()
         },
         {name: dataset[name].values.astype(np.float64) for name in structural},

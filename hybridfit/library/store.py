@@ -6,10 +6,13 @@ import os
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import netCDF4
 import numpy as np
 import platformdirs
 import xarray as xr
+from xarray.backends import NetCDF4BackendEntrypoint
 
 from hybridfit.errors import HybridfitError, InputError, LibraryError
 from hybridfit.io import atomic_path
@@ -55,7 +58,10 @@ def read_dataset(path: Path, repair: Repair | None = None) -> xr.Dataset:
         raise LibraryError(f"there is no library file {path}; `hybridfit library list` shows what there is")
     try:
         try_first(path, partial(_looked_at, path), "library")
-        dataset = xr.open_dataset(path, engine="netcdf4", mask_and_scale=False, decode_times=False)
+        # the class, because its name has xarray look through all packages that there are
+        dataset = xr.open_dataset(
+            path, engine=NetCDF4BackendEntrypoint, mask_and_scale=False, decode_times=False
+        )
     except InputError as error:  # the trial did not end
         raise LibraryError(f"{error}, or build it again") from None
     except (OSError, ValueError, RuntimeError, AttributeError, KeyError, TypeError) as error:
@@ -69,11 +75,19 @@ def read_dataset(path: Path, repair: Repair | None = None) -> xr.Dataset:
 
 
 def _looked_at(path: Path) -> None:
-    """Open a library and read a number of each large variable; with a damaged file this may never end."""
-    with xr.open_dataset(path, engine="netcdf4", mask_and_scale=False, decode_times=False) as dataset:
-        for name in BULK:
-            if name in dataset.variables:
-                _ = dataset.variables[name][(-1,) * dataset.variables[name].ndim].values
+    """Open a library, read all but the large variables, and a number of each of these.
+
+    With a damaged file this may never end.
+    """
+    with netCDF4.Dataset(path) as file:
+        file.set_auto_maskandscale(False)
+        holders: list[Any] = [file, *file.variables.values()]
+        for holder in holders:
+            for attribute in holder.ncattrs():
+                holder.getncattr(attribute)
+        for name, variable in file.variables.items():
+            if variable.size <= FILE.most_small:
+                variable[(-1,) * variable.ndim if name in BULK else ...]
 
 
 def _checked(dataset: xr.Dataset, path: Path, repair: Repair | None) -> xr.Dataset:

@@ -208,7 +208,7 @@ class TorchTable:
             return torch.as_tensor(np.ascontiguousarray(values), dtype=dtype, device=device)
 
         self.side = 2 * half + 1
-        self.intensity = move(table.intensity, torch.float32)
+        self.intensity = move(table.intensity[:], torch.float32)
         self.first, self.step = table.thickness_first, table.thickness_step
         self.shift = move(table.sampling * table.beam_n, torch.long)
         self.beam_xy = move(table.beam_xy, torch.float32)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from hybridfit.pattern.expand import lagrange
+from hybridfit.pattern.expand import Intensity, lagrange
 from hybridfit.pattern.jit import kernel
 
 Array = NDArray[np.float64]
@@ -73,7 +73,7 @@ class DiffuseTable:
         Operations R on lattice coordinates; the identity comes first.
     """
 
-    intensity: NDArray[np.float32]
+    intensity: Intensity
     step_nm: float
     incident_n: NDArray[np.int64]
     exit_n: NDArray[np.int64]

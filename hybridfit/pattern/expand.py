@@ -8,7 +8,7 @@ wedge are stored: a grid point q is brought there by the operation R, and I_g(q)
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,22 @@ SHARES = 4  # of the beams, each of which may have a thread
 NARROW = 8  # grid points: a gap that is narrower could part a stencil
 
 
-class Table(NamedTuple):
-    """Beam intensities as the kernels read them.
+class Intensity(Protocol):
+    """(thickness, beam, direction) float32: an array, or what gives parts of one along the thickness."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Any, /) -> NDArray[np.float32]: ...
+
+
+class Grid(NamedTuple):
+    """The grid of beams and directions of a library, as the kernels read it.
 
     Attributes
     ----------
-    intensity : (thickness, beam, direction) float32
-        Of the first beams, at least as many as beam_n has.
     thickness_first, thickness_step : float, nm
     to_grid : (2, 2) float64
         ν = to_grid @ k with k in mrad.
@@ -47,7 +56,6 @@ class Table(NamedTuple):
         [m₁ + o₁, m₂ + o₂], −1 outside; o is half the shape.
     """
 
-    intensity: NDArray[np.float32]
     thickness_first: float
     thickness_step: float
     to_grid: Array
@@ -58,6 +66,30 @@ class Table(NamedTuple):
     permutation: NDArray[np.int32]
     direction_at: NDArray[np.int32]
     operation_at: NDArray[np.int32]
+
+
+class Table(Grid):
+    """A grid and the intensities on it, which kernels do not see: they need not be in memory.
+
+    Attributes
+    ----------
+    intensity : (thickness, beam, direction) float32
+        Of the first beams, at least as many as beam_n has.
+    """
+
+    intensity: Intensity
+
+    def __new__(cls, intensity: Intensity, *grid: Any, **named: Any) -> Table:
+        new = super().__new__(cls, *grid, **named)
+        new.intensity = intensity
+        return new
+
+    def _replace(self, **changed: Any) -> Table:
+        intensity = changed.pop("intensity", self.intensity)
+        return Table(intensity, **{**self._asdict(), **changed})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Table, (self.intensity, *self)
 
 
 def lattice_of(basis: Array, sampling: NDArray[np.int64], beam_n: NDArray[np.int64]) -> tuple[Array, Array]:

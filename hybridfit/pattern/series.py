@@ -25,7 +25,8 @@ def side_by_side(table: Table, thickness: Array) -> NDArray[np.float32]:
         nodes[i], both = thickness_weights(table, float(t))
         weights[i] = both[0]
     out = np.empty((len(table.beam_n), table.intensity.shape[2], len(thickness)), np.float32)
-    transpose(table.intensity, nodes, weights, out)
+    first = int(nodes.min()) - 1
+    transpose(table.intensity[first : int(nodes.max()) + 3], nodes - first, weights, out)
     return out
 
 

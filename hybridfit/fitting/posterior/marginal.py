@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import interpolate
 
 from hybridfit.fitting.modes import covariance_of, log_volume
 from hybridfit.fitting.posterior.maximum import Point, Posterior
@@ -116,7 +115,9 @@ def marginal(
     if len(at) < 3:
         return middle, sigma, np.stack([at, logs])
     fine = np.linspace(at[0], at[-1], FINE)
-    weights = np.exp(interpolate.PchipInterpolator(at, logs - logs.max())(fine))
+    from scipy.interpolate import PchipInterpolator  # slow to import, and few frames come here
+
+    weights = np.exp(PchipInterpolator(at, logs - logs.max())(fine))
     weights /= weights.sum()
     mean = float(weights @ fine)
     return mean, float(np.sqrt(weights @ (fine - mean) ** 2)), np.stack([at, logs])

@@ -1,0 +1,47 @@
+"""Thicknesses of a library that are read when they are first asked for.
+
+A fit looks at some ten of more than a hundred thicknesses: to read them all takes longer than the fit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+
+class Planes:
+    """The values of a variable (thickness, …), by thickness or by a range of them.
+
+    Parameters
+    ----------
+    variable : xarray.Variable
+        In a file; each chunk is checked as it is read, and stays in memory.
+    unit : (thickness, m) array, optional
+        What the values (thickness, m, n) are multiplied with.
+    """
+
+    def __init__(self, variable: xr.Variable, unit: NDArray[np.float32] | None = None) -> None:
+        self.shape = variable.shape
+        self._variable, self._unit = variable, unit
+        self._known: dict[Any, NDArray] = {}
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> NDArray:
+        name = key.indices(len(self)) if isinstance(key, slice) else key
+        if name not in self._known:
+            values = self._variable[key].values
+            self._known[name] = values if self._unit is None else values * self._unit[key][..., None]
+        return self._known[name]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
+        return np.array(self[:], dtype)
+
+
+def planes_of(variable: xr.Variable, on_demand: bool, dtype: Any = None) -> NDArray | Planes:
+    """The values of a variable, as an array or on demand."""
+    return Planes(variable) if on_demand else np.ascontiguousarray(variable.values, dtype)
