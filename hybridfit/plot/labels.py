@@ -27,6 +27,7 @@ LEADER_PX = 24.0  # a label further away than this gets a line to its point
 # label, and a line to the point that runs through another label
 CROSSING, COVERING, LEADER_CROSSING = 6.0, 2000.0, 200.0
 SMALLEST = 6.0  # pt; words are cut rather than written smaller
+LIST_PT = 8.5  # of words that commas part
 ELLIPSIS = "…"
 
 
@@ -218,6 +219,16 @@ def shrink(text: Text, width: float, least: float = SMALLEST) -> Text:
         keep = min(keep - 1, int(keep * width / size_px(text)[0]) + 1)
         text.set_text(words[: (keep + 1) // 2] + ELLIPSIS + words[len(words) - keep // 2 :])
     return text
+
+
+def fewer(text: Text, width: float) -> Text:
+    """The words of a text, which commas part, as far as they fit into a width (px); then smaller words."""
+    words = text.get_text()
+    text.set_fontsize(min(text.get_fontsize(), LIST_PT))
+    while size_px(text)[0] > width and ", " in words:
+        words = words.rpartition(", ")[0]
+        text.set_text(f"{words}, {ELLIPSIS}")
+    return shrink(text, width)
 
 
 def wrap(text: Text, width: float) -> int:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from hybridfit.plot.answer import Answer, Value
-from hybridfit.plot.labels import shrink, size_px, widest_px, wrap
+from hybridfit.plot.labels import fewer, shrink, size_px, widest_px, wrap
 from hybridfit.plot.style import BLACK, DPI, GREY, STATUS_COLOURS
 from hybridfit.quantities import decimals, quantity
 
@@ -62,7 +62,7 @@ def draw_numbers(axis: Axes, result: Answer) -> None:
     )
     for words in (quality, *contents):
         text = axis.text(0.0, y - 0.01, words, va="top", fontsize=min(10, size), color=GREY)
-        shrink(text, box.width)
+        (shrink if words is quality else fewer)(text, box.width)
         y -= BUDGET_ROWS * step * DPI / box.height
 
 

@@ -41,3 +41,15 @@ def test_the_parts_of_an_error_bar_are_named_the_largest_first(result, words):
     assert "± of thickness (nm): vibration 0.028, misfit 0.012, counting 0.004\n" in shown
     assert "± of tilt y (mrad): counting 0.0040, misfit 0.0030" in shown and "of tilt x" not in shown
     assert "± of" not in words(plot_fit(result))
+
+
+def test_of_a_long_budget_the_largest_parts_are_written_whole(result, words):
+    """Not the middle of the line is left out, but its smallest parts."""
+    names = ("counting", "misfit", "library", "vibration", "semi_angle", "energy", "point_spread")
+    parts = {name: 0.1 * 0.8**i for i, name in enumerate(names)}
+    said = words(plot_fit(replace(result, budget={"thickness": parts})))
+    (line,) = (each for each in said.splitlines() if each.startswith("± of thickness"))
+    written = line.partition(": ")[2].split(", ")
+    assert len(written) > 3
+    for text, name in zip(written, names, strict=False):
+        assert text == "…" or text.startswith(name.replace("_", "-") + " 0.")
