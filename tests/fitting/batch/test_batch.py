@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import lmfit
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from hybridfit.fitting.batch.regions import cut
 from hybridfit.fitting.candidates import Candidate, Fitted
 from hybridfit.fitting.refine.levenberg import solve
 from hybridfit.fitting.refine.noise import estimate_noise
-from hybridfit.fitting.refine.settings import REFINE, Effort
+from hybridfit.fitting.refine.settings import Effort
 from hybridfit.known_camera import KnownCameraModel
 from hybridfit.pattern.reference import Reference
 
@@ -235,22 +237,26 @@ def test_judging_starts_where_a_batch_ends(batch, fitter, frames, centres, match
     assert alone
 
 
-def test_what_did_not_settle_is_left_to_the_fit_of_one_frame(batch, frames, centres, matched, monkeypatch):
-    poor = Fitter(
-        batch.fitter.library,
-        SEMI_ANGLE,
-        workers=1,
-        seeded=True,
-        fix=FIX,
-        shared=BLUR,
-        refining=REFINE.__class__(passes=1, evaluations=1),
-    )
-    poor.known.__dict__["matcher"] = batch.fitter.known.matcher
-    found = BatchFitter(poor, CPU).attempts(frames[:2], centres[:2])
-    for attempt, expected in zip(found, matched, strict=False):
-        assert [(c.thickness, *c.tilt) for c in attempt.found] == [
-            (c.thickness, *c.tilt) for c in expected.found
-        ]
+def test_what_did_not_settle_is_left_to_the_fit_of_one_frame(
+    batch, frames, centres, matched, answers, monkeypatch
+):
+    usable = answers.usable.clone()
+    usable[answers.owner.tolist().index(1)] = False
+    monkeypatch.setattr(batch, "answers", lambda *given: answers._replace(usable=usable))
+    found = batch.attempts(frames, centres)
+    assert [isinstance(attempt.found[0], Fitted) for attempt in found] == [True, False, True]
+    assert [(c.thickness, *c.tilt) for c in found[1].found] == [
+        (c.thickness, *c.tilt) for c in matched[1].found
+    ]
+
+
+def test_fits_that_have_no_evaluations_left_have_not_settled(batch, tensors, matched, monkeypatch):
+    few = replace(batch.rounds.settings, passes=1, evaluations=1)
+    monkeypatch.setattr(batch.rounds, "settings", few)
+    seed = matched[0].found[0]
+    off = torch.tensor([[seed.thickness + 2.0, seed.tilt_x, seed.tilt_y]], dtype=torch.float64)
+    fits, _, usable = batch.fits(*(each[:1] for each in tensors), torch.tensor([0]), off)
+    assert not usable.any() and (fits.evaluations <= 3).all()
 
 
 def test_a_camera_that_is_not_known_is_refused(small_library):
