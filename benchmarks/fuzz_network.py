@@ -95,7 +95,7 @@ def change(good: Path, other: Path, path: Path, rng: random.Random) -> str:
         tensors = {name: file.get_tensor(name) for name in file.keys()}
     what = _change_field(whole, rng) if how < 8 else _change_tensor(tensors, rng)
     if isinstance(whole["about"], dict) and rng.random() < 0.9:
-        whole["digest"] = digest_of(whole["about"], tensors)
+        whole["digest"] = digest_of(whole["about"], {name: value.numpy() for name, value in tensors.items()})
     path.write_bytes(save(tensors, metadata={KEY: json.dumps(whole)}))
     return what
 

@@ -1,8 +1,8 @@
 """Waiting times: the help text, the command for one frame and its parts, the start of a fit, one full search.
 
-All times are of fresh processes, with the library built and kernels compiled. The command does a hybrid
-fit; its parts are what it imports, the library, the network, the fit with its answer as JSON, the picture.
-None of them imports torch before the fit has ended.
+All times are of fresh processes, with the library built and the kernels compiled. The command does a hybrid
+fit, and its parts are what it imports, the library, the network, the fit with its JSON, and the picture.
+torch must not be imported before the fit has ended.
 
 Run with: python -m benchmarks.startup [--quick]
 """

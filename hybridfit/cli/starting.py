@@ -11,9 +11,9 @@ from collections.abc import Iterator
 def quick_start() -> Iterator[None]:
     """Import and open without garbage collection.
 
-    Importing large packages such as torch creates a million objects that stay. The collector would search
-    all of them several times meanwhile, which takes one second of five. At the end the objects are frozen:
-    the collector ignores them until the next quick start.
+    Importing large packages creates hundreds of thousands of objects that stay. The collector would search
+    all of them several times meanwhile. At the end the objects are frozen: the collector ignores them until
+    the next quick start.
     """
     collecting = gc.isenabled()
     gc.disable()

@@ -201,7 +201,10 @@ class CheckedArray(BackendArray):
         if wanted.all() and self._kept is None:
             return self._sound(outer)
         if self._kept is None:
-            self._kept = np.empty(self.shape, self.dtype)
+            try:
+                self._kept = np.empty(self.shape, self.dtype)
+            except MemoryError:  # where memory that is not used counts, too
+                return self._sound(outer)
         for run in runs_of(wanted & ~self._there):
             self._kept[run] = self._sound(run)
             self._there[run] = True

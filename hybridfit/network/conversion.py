@@ -97,7 +97,7 @@ class TorchForward:
     def __call__(self, crops: Single, semi_angles: Single) -> Answers:
         """Answers for crops (n, 2, CROP, CROP) of semi-angles (n,) in mrad."""
         parts: list[list[NDArray[np.float32]]] = []
-        for first in range(0, len(crops), BATCH):
+        for first in range(0, max(len(crops), 1), BATCH):
             pixels, alpha = (
                 torch.from_numpy(values[first : first + BATCH]).to(self._device)
                 for values in (crops, semi_angles)

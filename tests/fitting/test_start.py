@@ -28,8 +28,8 @@ COMMAND = """
 import sys
 from hybridfit.cli import main
 library, weights, frame, heavy = sys.argv[1:]
-where = ["-l", library, "--weights", weights, "--json", frame + ".json", "-q"]
-main(["fit", frame, "--semi-angle", "10", *where])
+where = ["--library", library, "--weights", weights, "--json", frame + ".json", "-q"]
+assert main(["fit", frame, "--semi-angle", "10", *where]) == 0
 print(*(name for name in heavy.split(",") if name in sys.modules))
 """
 LMFIT = """
