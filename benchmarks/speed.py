@@ -24,6 +24,7 @@ import xarray as xr
 from benchmarks.common import Study, cores, new_parser, timed
 from benchmarks.errors import NAMES, column, rms
 from benchmarks.scan_runs import NAME, SEMI_ANGLE, Run, errors, fresh, scan_file
+from benchmarks.speed_single import part as single
 from hybridfit import Fitter, Library
 from hybridfit.fitting.result import FitResult
 from hybridfit.flags import map_status
@@ -176,7 +177,7 @@ def whole_scan(study: Study, count: int) -> None:
     study.add("64 × 64 positions: error of tilt, worst", float(tilt.max()), "mrad")
 
 
-PARTS = {"evaluations": evaluations, "positions": positions, "scan": whole_scan}
+PARTS = {"evaluations": evaluations, "positions": positions, "single": single, "scan": whole_scan}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
