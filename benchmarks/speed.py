@@ -26,6 +26,7 @@ from benchmarks.errors import NAMES, column, rms
 from benchmarks.scan_runs import NAME, SEMI_ANGLE, Run, errors, fresh, scan_file
 from benchmarks.speed_gpu import gpu
 from benchmarks.speed_simulate import simulated
+from benchmarks.speed_single import part as single
 from hybridfit import Fitter, Library
 from hybridfit.fitting.result import FitResult
 from hybridfit.flags import map_status
@@ -183,6 +184,7 @@ PARTS = {
     "positions": positions,
     "scan": whole_scan,
     "simulate": simulated,
+    "single": single,
     "gpu": gpu,
 }
 

@@ -54,7 +54,7 @@ WAY = {
     "JudgeSettings": "seeded",
 }
 OTHER_WAY = {
-    "RouteSettings": {"match": ("matched_most", "matched_near")},
+    "RouteSettings": {"match": ("matched_most", "matched_near"), "search": ("searched_least",)},
     "SeedSettings": {"seeded": ("in_doubt", "no_doubt")},
     "DiscSettings": {"network": ("quick_size", "bright_percentile", "half_bright")},
     "SearchSettings": {

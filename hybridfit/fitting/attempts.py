@@ -169,6 +169,9 @@ class Attempts:
         routes = self.settings.routes
         matchers = [Matcher(searcher) for searcher in self.searcher.searchers]
         given, curve = self._match(matchers, frame, [(seed.centre_x, seed.centre_y, seed.scale)])
+        if self.unlike(frame, given):  # one answer will show it
+            clock.lap("search")
+            return attempt._replace(found=attempt.found[:1], around=attempt.around[:1])
         given = self._near_the_best(given, routes.doubted_near, routes.doubted_most)
         found = self.all_turns(given)
         clock.lap("search")
@@ -235,13 +238,26 @@ class Attempts:
         known = self.settings.hints.rotation if rotation is None else rotation
         return all_turns(found, self.library, self.reference, known)
 
+    def unlike(self, frame: Frame, found: Sequence[Candidate]) -> bool:
+        """Whether nothing that was found resembles a frame, which has electrons enough to show it."""
+        routes = self.settings.routes
+        if found and min(c.chi2 for c in found) <= routes.no_match:
+            return False
+        return electrons_in(frame.image, frame.valid) >= routes.few_electrons
+
     def near(self, frame: Frame, candidates: Sequence[Candidate], clock: Clock) -> Attempt:
         """The windows about candidates of a neighbouring frame."""
         return self.window(Route.neighbour, frame, WINDOW, 1, candidates, clock)
 
     def everywhere(self, frame: Frame, clock: Clock) -> Attempt:
         """The whole library, or the part of it that hints leave; `found` may be empty."""
+        routes = self.settings.routes
         found, curve = self.searcher.search(frame)
-        turned = self.all_turns(found)
+        near = [
+            candidate
+            for i, candidate in enumerate(found[: routes.matched_most])
+            if i < routes.searched_least or candidate.chi2 <= found[0].chi2 + routes.matched_near
+        ]
+        turned = self.all_turns(near)
         clock.lap("search")
         return Attempt(Route.full_search, turned, curve, (), WINDOW, everywhere=True)

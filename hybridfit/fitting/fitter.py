@@ -10,7 +10,7 @@ other until an answer holds:
 
     network             candidates of the network, each in its window; where the network is in doubt, a
                         library match with the network's disc stands beside them
-    wider window        the network's first candidate in a window of ±9 nm and ±2 mrad
+    wider window        the network's first candidate in a window of ±9 nm and ±2 mrad, unless it is poor
     library match       without a network of the library: the disc by a network of another crystal,
                         thickness, tilt and rotation from all library points; in a map, with its camera
     full search         all library points with many cameras; also where no attempt holds
@@ -40,7 +40,7 @@ from hybridfit.fitting.judge.averaging import VACUUM, Averaged
 from hybridfit.fitting.judge.modes import modes_of_minima
 from hybridfit.fitting.judge.roundness import nothing_but_round
 from hybridfit.fitting.judge.semi_angle import other_semi_angle
-from hybridfit.fitting.judge.status import better, holds
+from hybridfit.fitting.judge.status import better, holds, misfits
 from hybridfit.fitting.known import KnownFrames
 from hybridfit.fitting.posterior.route import FewElectrons
 from hybridfit.fitting.refine.minima import Finder
@@ -319,28 +319,26 @@ class Fitter:
                 break
             result = better(result, new, judging.as_good)
             thin = is_thin(result.thickness, self.reference, self.settings.refining)
-            if holds(
-                result,
-                attempt.around,
-                order,
-                attempt.within,
-                room=judging.room,
-                thin=thin,
-                rivals=attempt.everywhere,
-            ):
+            place = attempt.around, order, attempt.within
+            if holds(result, *place, room=judging.room, thin=thin, rivals=attempt.everywhere):
                 return result
             if new.poor and nothing_but_round(new.thumbnail.experiment, judging):
                 return replace(result, seconds=clock.seconds())
+            if new.poor and self.settings.thorough:
+                break  # the whole library is searched as fast as a wider window
         if not self.settings.thorough:
             if result is None:
                 raise error or InputError(f"{frame.source}: nothing in the library resembles it")
             return result
-        full = self._search_all(frame, clock)
+        full = self._search_all(frame, clock, result)
         return replace(better(result, full, judging.as_good), seconds=clock.seconds())
 
-    def _search_all(self, frame: Frame, clock: Clock) -> FitResult:
-        """Search the whole library, or the part of it that hints leave, and refine what is found."""
+    def _search_all(self, frame: Frame, clock: Clock, before: FitResult | None = None) -> FitResult:
+        """Search and refine everywhere; a poor answer before stays where nothing resembles the frame."""
         attempt = self.attempts.everywhere(frame, clock)
+        if before is not None and before.poor and self.attempts.unlike(frame, attempt.found):
+            self._check_bright(frame)
+            return before
         if not attempt.found:
             self._check_bright(frame)
             raise InputError(
@@ -360,11 +358,12 @@ class Fitter:
         answer = minima.best.answer
         camera = answer.centre_x, answer.centre_y, answer.scale
         check_disc(frame, camera, self.semi_angle, self.settings.searching)
-        doubt = beside or other_semi_angle(frame, minima)
+        if not beside and not misfits(minima.best, self.settings.judging):
+            beside = other_semi_angle(frame, minima)
         self.progress("refine", 1.0)
         clock.lap("refine")
         origin = Origin(route, self.method, found[0], curve, self._remark)
-        result = make_result(frame, self._seen, minima, doubt, origin, clock.seconds())
+        result = make_result(frame, self._seen, minima, beside, origin, clock.seconds())
         return replace(result, modes=modes_of_minima(result, minima))
 
     def _check_bright(self, frame: Frame) -> None:

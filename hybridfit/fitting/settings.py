@@ -59,6 +59,12 @@ class RouteSettings:
         "candidates of a library match that leave this much more than the best one are not refined",
         "design",
     )
+    searched_least: int = threshold(
+        3,
+        "candidates",
+        "so many candidates of a full search are refined, whatever they leave: runners-up that a user sees",
+        "design",
+    )
     believed: float = threshold(
         0.99,
         "probability",

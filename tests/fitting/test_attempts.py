@@ -180,3 +180,28 @@ def test_weights_beside_the_library_that_cannot_be_used_are_named(small_library,
     with pytest.raises(InputError, match=r"small\.safetensors cannot be read .*, or remove it"):
         Fitter(Library.open(path), SEMI_ANGLE)
     assert np.isfinite(Fitter(Library.open(path), SEMI_ANGLE, method="lsf").tilt_limit)
+
+
+def test_a_frame_resembles_nothing_where_the_best_leaves_much(small_library, simulate, at_truth):
+    """With few electrons most of χ² is noise, and says nothing."""
+    attempts = Fitter(small_library, SEMI_ANGLE, method="lsf", workers=1).attempts
+    limits = attempts.settings.routes
+    image, truth = simulate(electrons=2e6)
+    dim, _ = simulate(electrons=2e4)
+    like, unlike = (at_truth(truth, chi2=limits.no_match + aside) for aside in (-0.01, 0.01))
+    assert attempts.unlike(make_frame(image), [unlike])
+    assert attempts.unlike(make_frame(image), [])
+    assert not attempts.unlike(make_frame(image), [unlike, like])
+    assert not attempts.unlike(make_frame(dim), [unlike])
+
+
+def test_a_full_search_refines_what_is_near_the_best_and_a_few_more(small_library, simulate):
+    attempts = Fitter(small_library, SEMI_ANGLE, method="lsf", workers=1).attempts
+    limits, clock = attempts.settings.routes, Clock()
+    frame = make_frame(simulate(electrons=1e5)[0])
+    found, _ = attempts.searcher.search(frame)
+    attempt = attempts.everywhere(frame, clock)
+    assert attempt.found == found[: len(attempt.found)]
+    assert min(len(found), limits.searched_least) <= len(attempt.found) <= limits.matched_most
+    for i, candidate in enumerate(attempt.found):
+        assert i < limits.searched_least or candidate.chi2 <= found[0].chi2 + limits.matched_near

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.judge.settings import JudgeSettings
+from hybridfit.fitting.judge.status import misfits
 from hybridfit.fitting.refine.least_squares import Refinement
 from hybridfit.fitting.refine.minima import Finder, Minima
 from hybridfit.fitting.refine.spread import tails_of
@@ -149,6 +150,10 @@ class Averaged:
         """
         minima = self.finder.find(frame, found)
         limits = self.finder.refiner.settings.judging
+        if misfits(minima.best, limits):  # it is poor, unless vacuum says why
+            few = tested(frame, minima, few=True)
+            if not any(e.name == VACUUM and e.gain >= limits.vacuum_gain for e in few):
+                return minima, ""
         all_of_them = tested(frame, minima)
         vacuum = next((e for e in all_of_them if e.name == VACUUM), None)
         least = max(
@@ -173,13 +178,15 @@ def excess(fit: Refinement) -> float:
     return (ratio - 1) * float(np.sqrt(n / 2))
 
 
-def tested(frame: Frame, minima: Minima) -> list[Extension]:
+def tested(frame: Frame, minima: Minima, *, few: bool = False) -> list[Extension]:
     """What every extension would do to the best minimum; what is fitted, or held by a user, is left out.
 
     Parameters
     ----------
     frame : Frame
     minima : Minima
+    few : bool
+        Leave out twins and second thicknesses, of which many are tried.
     """
     refiner, best = minima.refiner, minima.best
     fit, limits = best.fit, refiner.settings.judging
@@ -188,7 +195,7 @@ def tested(frame: Frame, minima: Minima) -> list[Extension]:
     model: Model = fit.problem.model
     if model.oversampling > 1:  # differences of patterns need no finely divided pixels
         model = refiner.model(frame, best.answer, best.region, refiner.settings.refining.coarse_pixel)
-    found = extensions(model, fit, refiner.library.rotation_order, limits)
+    found = extensions(model, fit, refiner.library.rotation_order, limits, few=few)
     known = {*fit.names, *refiner.settings.fix, *refiner.settings.expressions}
     return [e for e in found if e.name not in known]
 
@@ -206,7 +213,9 @@ def _asked(extension: Extension, limits: JudgeSettings) -> bool:
     return extension.size >= least[extension.name]
 
 
-def extensions(model: Model, fit: Refinement, order: int, limits: JudgeSettings) -> list[Extension]:
+def extensions(
+    model: Model, fit: Refinement, order: int, limits: JudgeSettings, *, few: bool = False
+) -> list[Extension]:
     """What every extension would do.
 
     Parameters
@@ -218,6 +227,8 @@ def extensions(model: Model, fit: Refinement, order: int, limits: JudgeSettings)
     order : int
         Of the rotation axis of the crystal.
     limits : JudgeSettings
+    few : bool
+        Leave out twins and second thicknesses.
     """
     values, test = fit.values, ScoreTest(fit)
 
@@ -229,7 +240,7 @@ def extensions(model: Model, fit: Refinement, order: int, limits: JudgeSettings)
     drop, gain, (share,) = test([first.pattern_slopes[FIRST.index(VACUUM)]])
     tilt = _tilt(test, model, values, first.pattern_slopes[: len(TILTS)], limits.tilt_step)
     out = [Extension(VACUUM, drop, gain, float(share)), tilt]
-    if excess(fit) > limits.averaging_excess:
+    if not few and excess(fit) > limits.averaging_excess:
         plain = at()
         out += _turned(test, at, values, plain, order)
         out += _thickness(test, at, values, plain, model.thickness_range, limits)

@@ -68,16 +68,10 @@ def judge(
         What speaks against the match; empty where nothing does.
     settings : FitSettings
     """
-    limits, region, fit = settings.judging, best.region, best.fit
+    limits, fit = settings.judging, best.fit
     if not np.isfinite(list(fit.values.values())).all() or fit.coefficients[0] <= 0:
         return Verdict(Status.failed, "no positive intensity factor fits the frame")
-    explained, by_chance = explained_variance(best)
-    if explained < limits.beyond_chance * by_chance:
-        said = f"it explains {max(explained, 0):.1%} of the variance, which noise would too"
-        return Verdict(Status.poor_match, said)
-    misfit = fit.noise.misfit / region.variance
-    if misfit > limits.poor_misfit:
-        said = f"misfit {misfit:.1%} of the pattern's variance, at most {limits.poor_misfit:.0%} is usual"
+    if said := misfits(best, limits):
         return Verdict(Status.poor_match, said)
     share, error = crystal_share(best)
     if share < limits.seen * error:
@@ -117,6 +111,17 @@ def judge(
             continue
         return Verdict(Status.ambiguous, OtherMinimum(rival.answer, _structure(rival), excess))
     return Verdict(Status.converged, "", _remarks(best, turned))
+
+
+def misfits(best: Minimum, limits: JudgeSettings) -> str:
+    """What the residual alone says against a match; empty where that is nothing."""
+    explained, by_chance = explained_variance(best)
+    if explained < limits.beyond_chance * by_chance:
+        return f"it explains {max(explained, 0):.1%} of the variance, which noise would too"
+    misfit = best.fit.noise.misfit / best.region.variance
+    if misfit > limits.poor_misfit:
+        return f"misfit {misfit:.1%} of the pattern's variance, at most {limits.poor_misfit:.0%} is usual"
+    return ""
 
 
 def in_another_orientation(best: Minimum, other: Minimum, settings: FitSettings) -> bool:

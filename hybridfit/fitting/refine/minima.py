@@ -84,6 +84,8 @@ class Finder:
         weights = 1 / best.fit.noise.variance(best.fit.model)
         minima = [best.weighed(weights)]
         seeds = [m for m in self._worth_a_look(told) if m.answer.chi2 <= rivals_up_to]
+        if self._poor(best):  # and what was no better is poor, too
+            seeds = [m for m in seeds if not self._poor(m)]
         for seed in seeds:
             other = self._finely(frame, seed, region).weighed(weights)
             same = [m for m in minima if m.same_as(other, self._refiner(m).library, limits)]
@@ -151,6 +153,11 @@ class Finder:
         """Whether nothing is left to refine: pixels are the last ones, and need not be divided further."""
         finished = told.region.known is not None and told.fit.covariance is not None
         return finished and _electrons(told) <= self.settings.bright
+
+    def _poor(self, minimum: Minimum) -> bool:
+        """Whether a minimum leaves so much that it is a poor match."""
+        most = self.refiner.settings.judging.poor_misfit
+        return minimum.fit.noise.misfit > most * minimum.region.variance
 
     def _worth_a_look(self, told: list[Minimum]) -> list[Minimum]:
         """The next best minima, and the best one of every combination of discrete parameters."""

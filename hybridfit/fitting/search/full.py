@@ -3,13 +3,16 @@
     rims of the frame → cameras about each → the best cameras, with smaller steps → candidates
 
 Where even the best camera leaves much, the rims have misled: cameras all around what is bright in the frame
-are tried, too.  Hints for thickness or tilt leave a window of the library.
+are tried, too.  Where that leaves much, the tilt may be larger than those that libraries are made for: the
+tilts beyond, which a library has for smaller semi-angles, are tried with larger steps.  Hints for thickness
+or tilt leave a window of the library.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +100,7 @@ class Searcher:
         self.bounds = {name: pair for name, pair in (bounds or {}).items() if name in BOUNDED}
         self.finding = finding
         self._templates: Templates | None = None
+        self._beyond: Templates | None = None
         self._ring_patterns: RingPatterns | None = None
 
     def search(self, frame: Frame) -> tuple[list[Candidate], Array]:
@@ -118,14 +122,37 @@ class Searcher:
             wide = wide_cameras(frame, hints, self.semi_angle, settings, self.finding)
             trials.add(trials.roughly(wide, settings.wide_most), self._progress(0.4, 0.7))
             levels, done = (settings.wide_level, *levels), 0.7
+        self._nearer(trials, levels, done)
+        found, curve = self._best_of(trials)
+        if found and found[0].chi2 <= settings.misled:
+            return found, curve
+        beyond = self.beyond()
+        if beyond is None:
+            return found, curve
+        farther = settings.beyond_tilt_step / settings.tilt_step
+        trials = trials.of(beyond, replace(settings, neighbour_tilt=farther * settings.neighbour_tilt))
+        trials.add(cameras)
+        self._nearer(trials, settings.levels, 1.0)
+        others, other_curve = self._best_of(trials)
+        if not others or (found and others[0].chi2 >= found[0].chi2):
+            return found, curve
+        both = sorted([*found, *others], key=lambda c: c.chi2)
+        return both[: settings.most_candidates], joined([curve, other_curve])
+
+    def _nearer(self, trials: Trials, levels: Sequence[tuple[int, float]], done: float) -> None:
+        """Try cameras about the best ones, level after level with smaller steps."""
+        settings = self.settings
         for i, (parents, step) in enumerate(levels, 1):
             best = trials.cameras[trials.best_cameras(parents)]
-            near = around(best, settings.shift_step * step, settings.scale_step_about(hints) * step)
-            until = 0.7 + 0.3 * i / len(levels)
+            near = around(best, settings.shift_step * step, settings.scale_step_about(self.hints) * step)
+            until = max(done, 0.7 + 0.3 * i / len(levels))
             trials.add(near, self._progress(done, until))
             done = until
+
+    def _best_of(self, trials: Trials) -> tuple[list[Candidate], Array]:
+        """The best library points of what has been tried, and the least χ² at every thickness."""
         chi2 = trials.chi2()
-        found = trials.candidates(chi2, self.library.rotation_order, settings.most_candidates)
+        found = trials.candidates(chi2, self.library.rotation_order, self.settings.most_candidates)
         return found, trials.least_by_thickness(chi2)
 
     def trials(self, frame: Frame, scale: float) -> Trials:
@@ -148,34 +175,59 @@ class Searcher:
     def templates(self) -> Templates:
         """The library points that are searched; those of a whole library are kept in the cache."""
         if self._templates is None:
-            thickness, tilts = self._points()
-            whole = self.hints.thickness is None and self.hints.tilt is None and not self.bounds
-            path = cache_folder() / self._file_name()
-            series = load_quietly(path, len(thickness) * len(tilts)) if whole else None
-            if series is None:
-                series = make_templates(
-                    self.library,
-                    self.semi_angle,
-                    thickness,
-                    tilts,
-                    workers=self.workers,
-                    progress=lambda fraction: self.progress("templates", fraction),
-                    settings=self.settings,
-                ).series
-                if whole:
-                    save_quietly(path, series)
-            self._templates = Templates.of(
-                series, thickness, tilts, self.semi_angle, self.settings.beyond_disc
-            )
+            self._templates = self._made(*self._points(), "rings")
         return self._templates
+
+    def beyond(self) -> Templates | None:
+        """Library points of larger tilts than a library is made for, farther apart; None where it has none.
+
+        Made when a frame asks for them, and kept in the cache.
+        """
+        settings, limit = self.settings, self._tilt_limit
+        if self._beyond is None and self._whole and limit > self.library.tilt_max + settings.tilt_step:
+            low, high = self.library.thickness_range
+            thickness = np.arange(low, high + 1e-9, settings.beyond_thickness_step)
+            tilts = tilt_grid(limit, self.library.rotation_order, settings.beyond_tilt_step)
+            size = np.hypot(*tilts.T)
+            tilts = tilts[(size > self.library.tilt_max) & (size <= limit + 1e-9)]
+            if len(tilts):
+                self._beyond = self._made(thickness, tilts, "beyond")
+        return self._beyond
+
+    def _made(self, thickness: Array, tilts: Array, name: str) -> Templates:
+        """Templates, read from the cache or made; those of a whole library are kept there."""
+        path = cache_folder() / self._file_name(name)
+        series = load_quietly(path, len(thickness) * len(tilts)) if self._whole else None
+        if series is None:
+            series = make_templates(
+                self.library,
+                self.semi_angle,
+                thickness,
+                tilts,
+                workers=self.workers,
+                progress=lambda fraction: self.progress("templates", fraction),
+                settings=self.settings,
+            ).series
+            if self._whole:
+                save_quietly(path, series)
+        return Templates.of(series, thickness, tilts, self.semi_angle, self.settings.beyond_disc)
+
+    @property
+    def _whole(self) -> bool:
+        """Whether neither hints nor bounds leave anything of the library out."""
+        return self.hints.thickness is None and self.hints.tilt is None and not self.bounds
+
+    @property
+    def _tilt_limit(self) -> float:
+        """The largest tilt (mrad) that the library has at this semi-angle."""
+        return float(self.library.tilt_max + self.library.semi_angle_max - self.semi_angle)
 
     def ring_patterns(self) -> RingPatterns:
         """The library points of `templates` as they are, for frames of few electrons; made once."""
         if self._ring_patterns is None:
             thickness, tilts = self._points()
-            whole = self.hints.thickness is None and self.hints.tilt is None and not self.bounds
-            path = cache_folder() / f"patterns-on-{self._file_name()}"
-            values = load_patterns(path, len(thickness) * len(tilts)) if whole else None
+            path = cache_folder() / f"patterns-on-{self._file_name('rings')}"
+            values = load_patterns(path, len(thickness) * len(tilts)) if self._whole else None
             if values is None:
                 values = make_ring_patterns(
                     self.library,
@@ -186,7 +238,7 @@ class Searcher:
                     progress=lambda fraction: self.progress("templates", fraction),
                     settings=self.settings,
                 )
-                if whole:
+                if self._whole:
                     save_quietly(path, values)
             self._ring_patterns = ring_patterns(values, thickness, tilts, self.semi_angle, self.settings)
         return self._ring_patterns
@@ -198,7 +250,7 @@ class Searcher:
         if self.hints.thickness is not None:
             thickness = self.hints.thickness + np.arange(-WINDOW[0], WINDOW[0] + 0.5)
             thickness = thickness[(thickness >= low) & (thickness <= high)]
-        limit = self.library.tilt_max + self.library.semi_angle_max - self.semi_angle
+        limit = self._tilt_limit
         step = self.settings.tilt_step
         tilts = tilt_grid(min(self.library.tilt_max, limit), self.library.rotation_order, step)
         if self.hints.tilt is not None:
@@ -228,14 +280,14 @@ class Searcher:
             return inside
         return np.clip(np.zeros((1, 2)), lowest, highest)
 
-    def _file_name(self) -> str:
+    def _file_name(self, name: str) -> str:
         """Where the templates of the whole library are kept; other templates have other names."""
         low, high = self.library.thickness_range
         checksum = str(self.library.dataset.attrs["checksum"])
         short = f"{self.semi_angle:.4f}"
         angle = short if float(short) == self.semi_angle else repr(float(self.semi_angle))
         version = f"v{VERSION}.{TEMPLATE_VERSION}{self.settings.template_tag()}"
-        return f"rings-{checksum[:12]}-{angle}mrad-{low:g}-{high:g}nm-{version}.npy"
+        return f"{name}-{checksum[:12]}-{angle}mrad-{low:g}-{high:g}nm-{version}.npy"
 
     def _progress(self, begin: float, end: float) -> Callable[[float], None]:
         """Progress of a part of the search, from one fraction of the whole to another."""

@@ -30,7 +30,7 @@ from hybridfit.pattern.rings import best_rotations, ring_sums
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 
-TOGETHER = 16  # cameras in one product
+TOGETHER = 8  # cameras in one product
 LEAST_POWER = 1e-12  # against division by zero, for frames whose standard deviation is about 1
 
 

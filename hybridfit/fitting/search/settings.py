@@ -27,6 +27,12 @@ class SearchSettings:
     tilt_step: float = threshold(
         0.5, "mrad", "library points are so far apart: a refinement converges from 1 mrad", "design"
     )
+    beyond_thickness_step: float = threshold(
+        4.0, "nm", "library points of tilts beyond those it is made for are so far apart", "design"
+    )
+    beyond_tilt_step: float = threshold(
+        0.8, "mrad", "library points of tilts beyond those it is made for are so far apart", "design"
+    )
     beyond_disc: float = threshold(
         5.0, "mrad", "the search compares the direct disc and so much around it", "design"
     )
@@ -190,7 +196,8 @@ class SearchSettings:
 
     def template_tag(self) -> str:
         """Part of a template file's name: tells library points or rings other than the usual ones apart."""
-        names = ("thickness_step", "tilt_step", "beyond_disc", "softness")
+        beyond = ("beyond_thickness_step", "beyond_tilt_step")
+        names = ("thickness_step", "tilt_step", "beyond_disc", "softness", *beyond)
         own = [getattr(self, name) for name in names]
         if own == [getattr(SEARCH, name) for name in names]:
             return ""

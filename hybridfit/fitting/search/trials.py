@@ -115,14 +115,14 @@ class Trials:
         # over the whole frame, for the first cameras: `squares` adds those that are missing
         self._squares, self._null, self._power = np.empty((0, count)), np.empty(0), np.empty(0)
 
-    def of(self, templates: Templates) -> Trials:
-        """Trials of other templates on the same frame; nothing is tried yet."""
+    def of(self, templates: Templates, settings: SearchSettings | None = None) -> Trials:
+        """Trials of other templates on the same frame, under the same settings or others; none is tried."""
         return Trials(
             self.frame,
             templates,
             rotation_range=self.rotation_range,
             workers=self.workers,
-            settings=self.settings,
+            settings=settings or self.settings,
         )
 
     def add(self, cameras: Array, progress: Callable[[float], None] | None = None) -> None:

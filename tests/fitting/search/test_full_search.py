@@ -145,3 +145,33 @@ def test_progress_only_grows(small_library, simulate):
     assert {stage for stage, _ in seen} == {"search"}
     fractions = [fraction for _, fraction in seen]
     assert fractions == sorted(fractions) and fractions[-1] == pytest.approx(1.0)
+
+
+# ---------------------------------------------------------------- tilts beyond those a library is made for
+
+
+@pytest.mark.parametrize("tilt", [(6.1, 2.3), (-2.0, 6.4)])
+def test_a_larger_tilt_is_found(small_library, simulate, tilt):
+    """3 mrad are what the library is made for; at this semi-angle it reaches 8 mrad."""
+    image, _ = simulate(tilt=tilt, thickness=27.0)
+    found, curve = Fitter(small_library, SEMI_ANGLE, workers=1, method="lsf").search(image)
+    assert abs(found[0].thickness - 27.0) <= 3 and tilt_distance(found[0].tilt, tilt, 4) <= 1
+    assert found[0].chi2 < 0.3 and curve[1].min() == pytest.approx(found[0].chi2)
+
+
+def test_larger_tilts_are_made_when_a_frame_asks_for_them(small_library, simulate, tmp_path, monkeypatch):
+    monkeypatch.setenv("HYBRIDFIT_CACHE", str(tmp_path))
+    own = searcher(small_library.window(30.0))
+    own.search(make_frame(simulate(thickness=30.0)[0]))
+    assert len(list(tmp_path.glob("*.npy"))) == 1
+    own.search(make_frame(simulate(thickness=30.0, tilt=(6.0, 0.0))[0]))
+    assert len(list(tmp_path.glob("beyond-*.npy"))) == 1
+    beyond = own.beyond()
+    assert beyond is own.beyond()
+    size = np.hypot(beyond.tilt_x, beyond.tilt_y)
+    assert size.min() > small_library.tilt_max and 7.0 < size.max() <= 8.0 + 1e-9
+
+
+def test_hints_ask_for_no_larger_tilts(small_library):
+    assert searcher(small_library, hints=Hints(thickness=30.0)).beyond() is None
+    assert searcher(small_library, small_library.semi_angle_max).beyond() is None
