@@ -1,9 +1,13 @@
-"""Maps by node images: one evaluation, one position, a whole scan, beside the way without a known camera.
+"""Speed: one evaluation, one position, maps, simulated scans and single frames, beside slower ways.
 
+machine       how quick a processor is, and how much two of them are
 evaluations   the model with all its derivatives at one position, composed and combined from node images
 positions     positions of a scan, by the network, a search and the forward model, and by a match of the whole
               library and node images: the same answers? how long?
 scan          64 × 64 positions, from the start of a process to the maps
+simulate      64 × 64 simulated positions, from the command to the file (`speed_simulate`)
+single        frames by themselves: right ones, of another crystal, of nothing (`speed_single`)
+gpu           many positions at a time in torch (`speed_gpu`)
 
 All times are of one core but for the scan's; what is compared is timed in turn, in one process.
 
@@ -12,6 +16,7 @@ Run with: python -m benchmarks.speed [--parts NAMES] [--positions N] [--quick]
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -43,6 +48,13 @@ HELD = ("scale", "rotation", "ellipticity_a", "ellipticity_b")
 CAMERA = Camera(64.31, 62.77, 2.96, 17.0, 0.004, -0.003)
 VALUES = {"thickness": 22.3, "tilt_x": 1.0, "tilt_y": -0.5, "semi_angle": SEMI_ANGLE, "blur": 0.3}
 SAME = 0.1  # of a stated error
+LOOP = """
+import time
+start, total = time.perf_counter(), 0
+for i in range(10_000_000):
+    total += i
+print(time.perf_counter() - start)
+"""
 
 
 def library() -> Library:
@@ -179,7 +191,18 @@ def whole_scan(study: Study, count: int) -> None:
     study.add("64 × 64 positions: error of tilt, worst", float(tilt.max()), "mrad")
 
 
+def machine(study: Study, count: int) -> None:
+    """How quick a processor is, and how much two of them are."""
+    words = [sys.executable, "-c", LOOP]
+    alone = float(subprocess.run(words, check=True, capture_output=True).stdout)
+    both = [subprocess.Popen(words, stdout=subprocess.PIPE) for _ in range(2)]
+    together = max(float(each.communicate()[0]) for each in both)
+    study.add("this machine: ten million additions in Python", alone, "s")
+    study.add("this machine: two processes do as much as", 2 * alone / together, "processors")
+
+
 PARTS = {
+    "machine": machine,
     "evaluations": evaluations,
     "positions": positions,
     "scan": whole_scan,
@@ -192,10 +215,10 @@ PARTS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the parts."""
     parser = new_parser(__doc__)
-    parser.add_argument("--parts", help=f"of {', '.join(PARTS)}; all, quick: all but scan")
+    parser.add_argument("--parts", help=f"of {', '.join(PARTS)}; all, quick: the first three")
     parser.add_argument("--positions", type=int, help=f"{POSITIONS}, quick: {QUICK_POSITIONS}")
     options = parser.parse_args(arguments)
-    chosen = options.parts.split(",") if options.parts else [*PARTS][: 2 if options.quick else None]
+    chosen = options.parts.split(",") if options.parts else [*PARTS][: 3 if options.quick else None]
     if unknown := [part for part in chosen if part not in PARTS]:
         parser.error(f"no part {unknown[0]!r}; the parts are {', '.join(PARTS)}")
     study = Study("speed", quick=options.quick)

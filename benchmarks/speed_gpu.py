@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hybridfit.fitting.batch.engine import Answers, BatchFitter
 
 POSITIONS, CHECKED, QUICK_CHECKED = 4096, 256, 16
+ON_CPU = 16  # positions where there is no GPU: torch is slow then
 HELD = ("scale", "rotation", "ellipticity_a", "ellipticity_b")
 LEAST_POSITIONS, LEAST_FITS = 5e3, 2e4  # a second, on one GPU
 SAME = 0.1  # of a stated error
@@ -64,10 +65,11 @@ def gpu(study: Study, count: int, name: str = "auto") -> None:
     import torch
 
     from hybridfit.fitting.batch.engine import BatchFitter
-    from hybridfit.network.weights import torch_device
+    from hybridfit.network.conversion import torch_device
 
     device = torch_device(name)
     timed = device.type == "cuda"
+    count = count if timed else min(count, ON_CPU)
     scan = Scan(max(count, POSITIONS) if timed else count)
     batch = BatchFitter(scan.fitter(), device)
     images, valid = (np.stack([getattr(f, each) for f in scan.frames]) for each in ("image", "valid"))

@@ -34,6 +34,9 @@ from hybridfit.library.recipe import Recipe
 from hybridfit.library.settings import FILE
 
 
+MOST_CHUNKS = 1e5  # of a variable that is read to try a file
+
+
 def cache_folder() -> Path:
     """Where built libraries are kept; `HYBRIDFIT_CACHE` overrides the user cache folder."""
     return Path(os.environ.get("HYBRIDFIT_CACHE") or platformdirs.user_cache_dir("hybridfit"))
@@ -86,8 +89,14 @@ def _looked_at(path: Path) -> None:
             for attribute in holder.ncattrs():
                 holder.getncattr(attribute)
         for name, variable in file.variables.items():
-            if variable.size <= FILE.most_small:
-                variable[(-1,) * variable.ndim if name in BULK else ...]
+            whole = name not in BULK and variable.size <= FILE.most_small and _chunks(variable) <= MOST_CHUNKS
+            variable[... if whole else (-1,) * variable.ndim]
+
+
+def _chunks(variable: netCDF4.Variable) -> float:
+    """In how many pieces a variable lies in its file."""
+    each = variable.chunking()
+    return 1 if each == "contiguous" else float(np.prod(np.ceil(np.divide(variable.shape, each))))
 
 
 def _checked(dataset: xr.Dataset, path: Path, repair: Repair | None) -> xr.Dataset:
