@@ -33,7 +33,6 @@ from hybridfit.library.memory import in_words
 from hybridfit.library.recipe import Recipe
 from hybridfit.library.settings import FILE
 
-
 MOST_CHUNKS = 1e5  # of a variable that is read to try a file
 
 
