@@ -27,18 +27,26 @@ if __name__ == "__main__":
 """
 
 
+def words_of(folder, scan, library) -> list[str]:
+    """The command, but for its number of workers; the map is written into a folder."""
+    script = folder / "run.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    return [sys.executable, str(script), str(scan), str(library), str(folder / "map.nc")]
+
+
 @pytest.fixture(scope="module")
-def half(scan, small_recipe):
-    """The map of the rows that the runs of their own make."""
-    return mapped(scan, small_recipe, roi=(0, 2, 0, 5))
+def half(scan, small_recipe, tmp_path_factory):
+    """The map of a run that nothing ends, in a process of its own, as the others are."""
+    mapped(scan, small_recipe, roi=(0, 2, 0, 5))  # compiles what all of them load
+    folder = tmp_path_factory.mktemp("half")
+    subprocess.run([*words_of(folder, scan, small_recipe), "1"], check=True, capture_output=True)
+    return read_map(folder / "map.nc")
 
 
 @pytest.fixture
 def command(scan, small_recipe, tmp_path):
     """Start a run of its own: command(workers) → process."""
-    script = tmp_path / "run.py"
-    script.write_text(textwrap.dedent(SCRIPT))
-    words = [sys.executable, str(script), str(scan), str(small_recipe), str(tmp_path / "map.nc")]
+    words = words_of(tmp_path, scan, small_recipe)
     running = []
 
     def start(workers: int) -> subprocess.Popen:
