@@ -46,7 +46,7 @@ Float32 = NDArray[np.float32]
 KNOWN = ("scale", "rotation", "ellipticity_a", "ellipticity_b", "semi_angle")  # what must be
 ROWS = ("pattern", "thickness", "tilt_x", "tilt_y", "centre_x", "centre_y", "blur")  # of `record_moved`
 KEPT = 400  # diffuse images
-MOVED_KERNEL = 0.7  # fine pixels: σ of a kernel that may be moved by a part of one without error
+MOVED_KERNEL = 0.7  # fine pixels: σ of a kernel that may be moved; answers move by 0.06 of their errors, rms
 RIM = 2.0  # px: width of the edge of an aperture at undivided pixels
 
 
