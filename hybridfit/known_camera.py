@@ -14,8 +14,8 @@ distortion or semi-angle, is left to `ForwardModel`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ from hybridfit.pattern import background as bg
 from hybridfit.pattern.averaging import bare_disc
 from hybridfit.pattern.camera import Camera, to_angles
 from hybridfit.pattern.columns import Columns
+from hybridfit.pattern.diffuse import Image
 from hybridfit.pattern.expand import Table
 from hybridfit.pattern.nodes import Added, Aperture, Grids, Nodes, Smooth, Source
 from hybridfit.pattern.pool import Pool
@@ -45,7 +46,7 @@ Float32 = NDArray[np.float32]
 
 KNOWN = ("scale", "rotation", "ellipticity_a", "ellipticity_b", "semi_angle")  # what must be
 ROWS = ("pattern", "thickness", "tilt_x", "tilt_y", "centre_x", "centre_y", "blur")  # of `record_moved`
-KEPT = 400  # diffuse images
+KEPT, LAYERS = 400, 12  # diffuse images, and layers at one thickness
 MOVED_KERNEL = 0.7  # fine pixels: σ of a kernel that may be moved; answers move by 0.06 of their errors, rms
 RIM = 2.0  # px: width of the edge of an aperture at undivided pixels
 
@@ -193,9 +194,7 @@ class KnownCamera:
         if key in self._diffuse:
             self._diffuse.move_to_end(key)
             return self._diffuse[key]
-        assert self.whole.diffuse is not None
-        t = self.whole.table.thickness_first + self.whole.table.thickness_step * i
-        found = self.whole.diffuse.at(self._k_coarse, t, tilt, self.semi_angle)
+        found = self._scattered(i, tilt)
         out = tuple(
             np.ascontiguousarray(each, np.float32)
             for each in (found.value, found.slopes_tilt, found.slope_semi_angle)
@@ -204,6 +203,16 @@ class KnownCamera:
         if len(self._diffuse) > KEPT:
             self._diffuse.popitem(last=False)
         return out
+
+    @cached_property
+    def _scattered(self) -> Callable[[int, tuple[float, float]], Image]:
+        """Diffuse images at undivided pixels; layers and apertures serve several of them."""
+        diffuse, table = self.whole.diffuse, self.whole.table
+        assert diffuse is not None
+        first, step = table.thickness_first, table.thickness_step
+        layer = lru_cache(LAYERS)(lambda i: diffuse.thick(first + step * i))
+        aperture = lru_cache(KEPT)(lambda tilt: diffuse.aperture(tilt, self.semi_angle))
+        return lambda i, tilt: diffuse.image(self._k_coarse, tilt, layer(i), aperture(tilt))
 
     def _smooth(self, i: int, tilt: tuple[float, float]) -> tuple[Float32, Float32]:
         value, slopes, _ = self._diffuse_at(i, tilt)
@@ -345,6 +354,13 @@ class KnownCameraModel:
         out = known.raster.record_rows(images[2:], sigma, known.shift(values, self.left, self.top))
         out *= 1 - values.get("vacuum", 0.0)
         return out if self._all else out[:, self._pixels]
+
+    def near_nodes(self, values: Mapping[str, float], step: float) -> tuple[int, int]:
+        """Up (1) or down (−1) along tilt_x and tilt_y: where a step (mrad) needs no other node images."""
+        tilt = np.array([values["tilt_x"], values["tilt_y"]])
+        here = self.known.nodes.tile_of(tilt)
+        x, y = (1 if self.known.nodes.tile_of(tilt + along) == here else -1 for along in step * np.eye(2))
+        return x, y
 
     def _disc(self, values: Mapping[str, float]) -> Array:
         return self._record(self.known.disc, values)

@@ -192,7 +192,7 @@ class Library:
             f"tilt ≤ {self.tilt_max:g} mrad{structure}>"
         )
 
-    @property
+    @cached_property
     def thickness_range(self) -> tuple[float, float]:
         """Thinnest and thickest (nm)."""
         return tuple(self.dataset.thickness.values[[0, -1]].tolist())

@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from hybridfit.pattern.expand import Intensity, lagrange
-from hybridfit.pattern.jit import kernel
+from hybridfit.pattern.jit import add_scaled_8, kernel
 
 Array = NDArray[np.float64]
 RINGS = 9  # of the quadrature over the aperture; the outermost has 6 RINGS − 3 points
 MARGIN = 3  # nodes around what is stored
+LANES = 8  # images that are interpolated at once
 
 
 @dataclass(frozen=True)
@@ -113,17 +114,27 @@ class DiffuseTable:
 
     def at(self, k: Array, thickness: float, tilt: tuple[float, float], semi_angle: float) -> Image:
         """The diffuse intensity at k (2, n) mrad, and its derivatives."""
-        values, along_t = self._thick(thickness)
-        weights = self._aperture(tilt, semi_angle)  # (4, operation, incident)
+        return self.image(k, tilt, self.thick(thickness), self.aperture(tilt, semi_angle))
+
+    def image(
+        self,
+        k: Array,
+        tilt: tuple[float, float],
+        layer: tuple[NDArray[np.float32], NDArray[np.float32]],
+        weights: NDArray[np.float32],
+    ) -> Image:
+        """The same of a `thick` layer, and of the weights that an `aperture` gives to its directions."""
+        values, along_t = layer
         o, m = len(self.symmetry), len(self.incident_n)
         by_exit = (weights.reshape(4 * o, m) @ values).reshape(4, o, -1)
         thicker = (weights[0].reshape(o, m) @ along_t)[None]
         every = np.concatenate([by_exit, thicker])
         summed = np.take_along_axis(every, np.broadcast_to(self._turned, every.shape), axis=2).sum(axis=1)
         grid, middle = self._exits
-        images = np.ascontiguousarray(summed[:, grid])
+        images = np.zeros((*grid.shape, LANES), np.float32)
+        images[..., : len(summed)] = summed.T[grid]
         place = np.linalg.inv(self.exit_step).T @ (k + np.array(tilt)[:, None]) + middle[:, None]
-        found, slopes = _interpolated(images, np.ascontiguousarray(place))
+        found, slopes = _interpolated(images, np.ascontiguousarray(place), len(summed))
         along_p = np.linalg.inv(self.exit_step) @ slopes
         return Image(found[0], along_p, along_p + found[1:3], found[4], found[3])
 
@@ -141,7 +152,7 @@ class DiffuseTable:
 
     def exits(self, layers: slice, tilt: tuple[float, float], semi_angle: float) -> NDArray[np.float32]:
         """(layers, rows · cols): intensity of stored thicknesses on the grid of exits, for `on_camera`."""
-        weights = self._aperture(tilt, semi_angle)[0]
+        weights = self.aperture(tilt, semi_angle)[0]
         summed = _by_exit(self.intensity[layers], weights, self._turned)
         out: NDArray[np.float32] = summed[:, self._exits[0].ravel()]
         return out
@@ -162,8 +173,8 @@ class DiffuseTable:
         _on_camera(exits.reshape(grid.shape), to_grid @ origin + middle, to_grid @ steps, out)
         return out
 
-    def _thick(self, thickness: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(incident, exit) at a thickness (nm), and its derivative; there is nothing at none."""
+    def thick(self, thickness: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(incident, exit) at a thickness (nm), and its derivative: a layer; there is nothing at none."""
         x = thickness / self.step_nm
         first = int(np.clip(np.floor(x), 1, len(self.intensity) - 2))
         weights, slopes = _lagrange(np.array(x - first))
@@ -176,8 +187,8 @@ class DiffuseTable:
                 slope += np.float32(slopes[i] / self.step_nm) * layer
         return value, slope
 
-    def _aperture(self, tilt: tuple[float, float], semi_angle: float) -> NDArray[np.float32]:
-        """Weights (mrad²) of incident directions, and their derivatives along tilt and semi-angle."""
+    def aperture(self, tilt: tuple[float, float], semi_angle: float) -> NDArray[np.float32]:
+        """(4, operation, incident): weights (mrad²), and derivatives along tilt (mrad) and semi-angle."""
         grid, middle = self._incident
         inside, areas = _disc()
         to_grid = np.linalg.inv(self.incident_step).T
@@ -239,26 +250,33 @@ def _filled(
 
 
 @kernel
-def _interpolated(images, place):
-    """(images, n) values at grid coordinates place (2, n), and the derivatives (2, n) of the first image."""
-    count, n = len(images), place.shape[1]
-    rows, cols = images.shape[1:]
-    out, slopes = np.zeros((count, n)), np.zeros((2, n))
+def _interpolated(images, place, count):
+    """Values (count, n) at grid coordinates place (2, n), and derivatives (2, n) of those of the first image.
+
+    images : (rows, columns, LANES) float32, of which `count` are used
+    """
+    rows, cols, n = images.shape[0], images.shape[1], place.shape[1]
+    out, slopes = np.empty((count, n)), np.empty((2, n))
     wx, wy, sx, sy = np.empty(4), np.empty(4), np.empty(4), np.empty(4)
+    flat, total = images.ravel(), np.empty(LANES, np.float32)
     for j in range(n):
         u = min(max(place[0, j], 1.0), rows - 2.001)
         v = min(max(place[1, j], 1.0), cols - 2.001)
         row, col = int(u), int(v)
         lagrange(u - row, wx, sx)
         lagrange(v - col, wy, sy)
+        total[:] = 0
+        along_x, along_y = 0.0, 0.0
         for a in range(4):
+            start = ((row - 1 + a) * cols + col - 1) * LANES
             for b in range(4):
-                w = wx[a] * wy[b]
-                for i in range(count):
-                    out[i, j] += w * images[i, row - 1 + a, col - 1 + b]
-                first = images[0, row - 1 + a, col - 1 + b]
-                slopes[0, j] += sx[a] * wy[b] * first
-                slopes[1, j] += wx[a] * sy[b] * first
+                add_scaled_8(total, 0, flat, start + LANES * b, np.float32(wx[a] * wy[b]))
+                first = flat[start + LANES * b]
+                along_x += sx[a] * wy[b] * first
+                along_y += wx[a] * sy[b] * first
+        slopes[0, j], slopes[1, j] = along_x, along_y
+        for i in range(count):
+            out[i, j] = total[i]
     return out, slopes
 
 

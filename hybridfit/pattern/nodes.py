@@ -206,14 +206,14 @@ class Nodes:
         # all tiles are brought in first, so that none is given up while it is needed
         needed: dict[tuple[int, int, int], int] = {}
         x, y = np.arange(one - 1, one - 1 + WIDE), np.arange(two - 1, two - 1 + WIDE)
-        slots = np.empty((4, WIDE, WIDE), np.int64)
-        for i in range(4):
-            for c in dict.fromkeys((x // SIDE).tolist()):
-                for d in dict.fromkeys((y // SIDE).tolist()):
-                    key = (node - 1 + i, c, d)
-                    needed[key] = self._slot(key, needed)
-                    slots[i, (x // SIDE == c)[:, None] & (y // SIDE == d)] = needed[key]
-        rows: NDArray[np.int64] = (slots * SIDE + (x % SIDE)[:, None]) * SIDE + y % SIDE
+        (c, first_c), (d, first_d) = (divmod(each - 1, SIDE) for each in (one, two))
+        slots = np.empty((4, 2, 2), np.int64)  # WIDE nodes lie in two tiles along either direction
+        for i, j, k in np.ndindex(slots.shape):
+            key = (node - 1 + i, c + j, d + k)
+            slots[i, j, k] = needed[key] = self._slot(key, needed)
+        of_x, of_y = (np.arange(first, first + WIDE) // SIDE for first in (first_c, first_d))
+        own = slots[:, of_x[:, None], of_y]
+        rows: NDArray[np.int64] = (own * SIDE + (x % SIDE)[:, None]) * SIDE + y % SIDE
         self._last = at, rows
         return rows
 
@@ -255,6 +255,11 @@ class Nodes:
         """What tiles are made of."""
         cells = [int(self._grids.most * np.hypot(*row)) // SIDE + 2 for row in self.table.to_grid]
         return Parts(self._entries, self._grids.shape, self._back, self._added, (cells[0], cells[1]))
+
+    def tile_of(self, tilt: Array) -> tuple[int, int]:
+        """The first of the tiles that a pattern at a tilt (mrad) is combined from."""
+        a, b = ((np.floor(self.table.to_grid @ tilt) - 1) // SIDE).astype(int).tolist()
+        return a, b
 
     def middle_of(self, tilt: Array) -> tuple[float, float]:
         """The middle (mrad) of the tile that a tilt is in."""

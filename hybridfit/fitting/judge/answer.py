@@ -293,4 +293,4 @@ def _thumbnail(best: Minimum) -> Thumbnail:
     fitted = np.full(region.image.shape, np.nan)
     fitted[region.mask] = fit.model
     compared = np.where(region.mask, region.image, np.nan)
-    return Thumbnail(compared, fitted, region.radius(fit), region.extent)
+    return Thumbnail(compared, fitted, best.radius, region.extent)

@@ -253,11 +253,17 @@ def _tilt(test: ScoreTest, model: Model, values: Mapping[str, float], here: Arra
     here are the slopes (2, n) at the values.
     """
     second = []
-    for name in TILTS:
-        second.append((_tilt_slopes(model, {**values, name: values[name] + step}) - here) / step)
+    for name, sign in zip(TILTS, _ways(model, values, step), strict=True):
+        beside = _tilt_slopes(model, {**values, name: values[name] + sign * step})
+        second.append((beside - here) / (sign * step))
     (xx, xy), (yx, yy) = second
     drop, gain, (along_x, _, along_y) = test([xx / 2, (xy + yx) / 2, yy / 2])
     return Extension(TILT, drop, gain, float(np.sqrt(max(along_x + along_y, 0.0) / 2)))
+
+
+def _ways(model: Model, values: Mapping[str, float], step: float) -> tuple[int, int]:
+    """Up (1) or down (−1) along tilt_x and tilt_y: where node images are at hand."""
+    return model.near_nodes(values, step) if isinstance(model, KnownCameraModel) else (1, 1)
 
 
 def _tilt_slopes(model: Model, values: Mapping[str, float]) -> Array:

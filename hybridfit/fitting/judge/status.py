@@ -176,7 +176,7 @@ def unexplained(minimum: Minimum, limits: JudgeSettings) -> float:
 def structure_of(minimum: Minimum) -> Structure:
     """What varies along rings, in the frame and in what a refinement leaves of it."""
     region, fit = minimum.region, minimum.fit
-    radius = region.radius(fit)[region.mask]
+    radius = minimum.radius[region.mask]
     noise = fit.noise.counting(fit.model)
     return structure_along_rings(region.image[region.mask], fit.residual, radius, noise)
 
@@ -184,7 +184,7 @@ def structure_of(minimum: Minimum) -> Structure:
 def crystal_share(minimum: Minimum) -> tuple[float, float]:
     """The share of the fitted crystal's structure that the frame has, and its standard error."""
     region, fit = minimum.region, minimum.fit
-    radius = region.radius(fit)[region.mask]
+    radius = minimum.radius[region.mask]
     noise = fit.noise.counting(fit.model) * fit.noise.spread  # structure is wider than a point spread
     return crystallinity(
         region.image[region.mask], fit.model, radius, noise, region.factor / fit.values["scale"]

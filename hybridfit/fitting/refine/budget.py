@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-import lmfit
 import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.fitting.assumptions import COUNTING, LIBRARY, MISFIT, PARTS, POINT_SPREAD, Assumed
 from hybridfit.fitting.refine.joint import together
 from hybridfit.fitting.refine.least_squares import Problem, Refinement, errors_of
+from hybridfit.fitting.refine.plain import Parameters
 from hybridfit.fitting.refine.settings import REFINE, RefineSettings
 from hybridfit.fitting.refine.spread import covariance_of, tails_of
 
@@ -194,9 +194,9 @@ def _marginalised(
     )
 
 
-def _counting(problem: Problem, params: lmfit.Parameters, fit: Refinement) -> Array:
+def _counting(problem: Problem, params: Parameters, fit: Refinement) -> Array:
     """Covariance of the fitted parameters from counting noise alone."""
     j = problem.sensitivity(params)
-    half = np.linalg.pinv(j @ j.T, rcond=1e-14, hermitian=True) @ j
+    half = problem.inverse(params) @ j
     shared = half * np.sqrt(fit.noise.share(fit.model))
     return covariance_of(shared, problem.model.mask, fit.noise.correlation)

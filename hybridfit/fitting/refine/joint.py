@@ -25,12 +25,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import lmfit
 import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.fitting.refine.least_squares import Problem, Refinement, honest_covariance, tied_names
 from hybridfit.fitting.refine.noise import estimate_noise
+from hybridfit.fitting.refine.plain import Parameters
 from hybridfit.fitting.refine.settings import REFINE, RefineSettings
 from hybridfit.fitting.refine.spread import covariance_of
 
@@ -79,7 +79,7 @@ def together(
     """
     old = fit.problem
     assert old is not None
-    params: lmfit.Parameters = fit.lmfit_result.params
+    params: Parameters = fit.lmfit_result.params
     before = {name: float(p.value) for name, p in params.items()}
     try:
         return _together(fit, old, params, sigma, slopes, held, settings)
@@ -90,7 +90,7 @@ def together(
 def _together(
     fit: Refinement,
     old: Problem,
-    params: lmfit.Parameters,
+    params: Parameters,
     sigma: Mapping[str, float],
     slopes: Mapping[str, Array],
     held: bool,
@@ -112,7 +112,7 @@ def _together(
         columns = problem.columns(params)
         coefficients, image, basis = problem.linear(columns)
         j = problem.sensitivity(params)
-        half = np.linalg.pinv(j @ j.T, rcond=1e-14, hermitian=True) @ j
+        half = problem.inverse(params) @ j
         if own is not None and moved and turn == 1:  # where the first step led
             there = problem.model.assumption_slopes(params.valuesdict())
             anew = [there.get(name, slopes[name]) for name in names]  # what the model has no slope of stays
@@ -155,7 +155,7 @@ def _together(
     )
 
 
-def _move(fit: Refinement, params: lmfit.Parameters, step: Array) -> None:
+def _move(fit: Refinement, params: Parameters, step: Array) -> None:
     """Move the fitted parameters by a step, within their bounds; tied ones follow."""
     new = {}
     for name, by in zip(fit.names, step, strict=True):
@@ -165,7 +165,7 @@ def _move(fit: Refinement, params: lmfit.Parameters, step: Array) -> None:
         _set(params, new)
 
 
-def _set(params: lmfit.Parameters, values: Mapping[str, float]) -> None:
+def _set(params: Parameters, values: Mapping[str, float]) -> None:
     """Give parameters values; those with an expression follow from the others."""
     for name, value in values.items():
         if not params[name].expr:

@@ -33,8 +33,10 @@ import lmfit
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridfit.fitting.refine.levenberg import solve
+from hybridfit.fitting.refine.algebra import inverse_of, orthonormal
+from hybridfit.fitting.refine.levenberg import Solved, solve
 from hybridfit.fitting.refine.noise import Noise, effective_pixels, estimate_noise
+from hybridfit.fitting.refine.plain import Parameters, PlainParameters
 from hybridfit.fitting.refine.settings import REFINE, Effort, RefineSettings
 from hybridfit.fitting.refine.spread import covariance_of
 from hybridfit.known_camera import KnownCameraModel, Model
@@ -44,7 +46,6 @@ from hybridfit.pattern.columns import Columns
 Array = NDArray[np.float64]
 
 ROUNDING = 1e-12
-INDEPENDENT = 1e-5  # smallest over largest eigenvalue: orthogonal to 1e-11 then
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +121,7 @@ class Problem:
         self._last: tuple[dict[str, float], Columns] | None = None
         self._solved: tuple[Columns, tuple[Array, Array, Array]] | None = None
         self._slopes: tuple[Columns, Array] | None = None
+        self._inverse: tuple[Array, Array] | None = None
 
     def weighted(self, weights: Array, within: float = 0.0) -> Problem:
         """The same with other weights; what is known of the model is kept.
@@ -145,23 +147,23 @@ class Problem:
         coefficients = np.asarray(np.linalg.lstsq(r, target, rcond=1e-10)[0], float)
         return coefficients, coefficients @ columns.columns + columns.fixed, q
 
-    def residual(self, params: lmfit.Parameters) -> Array:
+    def residual(self, params: Parameters) -> Array:
         """W^½ (data − model)."""
         _, image, _ = self.linear(self.columns(params))
         return self.root_weights * (self.data - image)
 
-    def jacobian(self, params: lmfit.Parameters) -> Array:
+    def jacobian(self, params: Parameters) -> Array:
         """(n, varying parameters) derivative of `residual`."""
         return -self.sensitivity(params).T
 
-    def columns(self, params: lmfit.Parameters) -> Columns:
+    def columns(self, params: Parameters) -> Columns:
         """Columns with their derivatives; the Levenberg–Marquardt step asks for both at one point."""
         values = params.valuesdict()
         if self._last is None or not _same(self._last[0], values):
             self._last = dict(values), self.model.evaluate(values, [*_fitted(params), *tied_names(params)])
         return self._last[1]
 
-    def sensitivity(self, params: lmfit.Parameters) -> Array:
+    def sensitivity(self, params: Parameters) -> Array:
         """(varying parameters, n): P⊥ W^½ ∂model/∂θ."""
         columns = self.columns(params)
         if self._slopes is None or self._slopes[0] is not columns:
@@ -175,18 +177,12 @@ class Problem:
             self._slopes = columns, slopes
         return self._slopes[1]
 
-
-def orthonormal(rows: Array) -> tuple[Array, Array]:
-    """Q (n, m) and R (m, m) of rows (m, n) = (Q R)ᵀ: by Cholesky where rows are far from dependent."""
-    scale = np.sqrt((rows * rows).sum(axis=1))
-    if len(rows) and scale.min() > 0:
-        correlation = rows @ rows.T / np.outer(scale, scale)
-        values = np.linalg.eigvalsh(correlation)
-        if values[0] > INDEPENDENT * values[-1]:
-            r = np.asarray(np.linalg.cholesky(correlation).T, float)
-            return ((np.linalg.inv(r) / scale[:, None]).T @ rows).T, r * scale
-    q, r = np.linalg.qr(rows.T)
-    return np.asarray(q, float), np.asarray(r, float)
+    def inverse(self, params: Parameters) -> Array:
+        """(varying, varying) (J Jᵀ)⁻¹ of the sensitivity J; where it says nothing, a pseudo-inverse."""
+        j = self.sensitivity(params)
+        if self._inverse is None or self._inverse[0] is not j:
+            self._inverse = j, inverse_of(j @ j.T)
+        return self._inverse[1]
 
 
 def _same(a: Mapping[str, float], b: Mapping[str, float]) -> bool:
@@ -194,17 +190,17 @@ def _same(a: Mapping[str, float], b: Mapping[str, float]) -> bool:
     return all(abs(a[name] - b[name]) <= ROUNDING * max(1.0, abs(b[name])) for name in b)
 
 
-def _fitted(params: lmfit.Parameters) -> list[str]:
+def _fitted(params: Parameters) -> list[str]:
     """Names of the parameters that vary."""
     return [name for name, p in params.items() if p.vary]
 
 
-def tied_names(params: lmfit.Parameters) -> list[str]:
+def tied_names(params: Parameters) -> list[str]:
     """Names of the parameters that an expression ties to others."""
     return [name for name, p in params.items() if p.expr]
 
 
-def tie_slopes(params: lmfit.Parameters) -> Array:
+def tie_slopes(params: Parameters) -> Array:
     """(tied, fitted): derivatives of the tied parameters, by central differences of their expressions."""
     fitted, tied = _fitted(params), tied_names(params)
     trial = copy.deepcopy(params)
@@ -227,7 +223,7 @@ def tie_slopes(params: lmfit.Parameters) -> Array:
 def refine(
     model: Model,
     data: Array,
-    params: lmfit.Parameters,
+    params: Parameters,
     *,
     pixel_weights: Array | None = None,
     noise: Noise | None = None,
@@ -241,7 +237,7 @@ def refine(
     model : ForwardModel or KnownCameraModel
     data : (n,) array
         The frame on the pixels of model.mask.
-    params : lmfit.Parameters
+    params : Parameters
         All of model.parameters, with the user's bounds, expressions and choice of what varies.
     pixel_weights : (n,) array, optional
         Relative weights (how much of a binned pixel was valid); 1 by default.
@@ -313,10 +309,12 @@ def refine(
 
 
 def _minimised(
-    problem: Problem, params: lmfit.Parameters, tolerance: float, quick: bool, settings: RefineSettings
+    problem: Problem, params: Parameters, tolerance: float, quick: bool, settings: RefineSettings
 ) -> tuple[Any, Any]:
     """lmfit's result, and its minimizer; our own result, and none, for one of the many frames of a camera."""
     names, most = _fitted(params), settings.evaluations
+    if isinstance(params, PlainParameters) and not names:
+        return Solved(params, 0, True, {}), None
     if quick:
         return solve(problem, params, settings.settled, most), None
     fitter = lmfit.Minimizer(problem.residual, params, scale_covar=False, calc_covar=False, max_nfev=most)
@@ -330,17 +328,16 @@ def _minimised(
     return result, fitter
 
 
-def _settled(problem: Problem, params: lmfit.Parameters, within: float) -> bool:
+def _settled(problem: Problem, params: Parameters, within: float) -> bool:
     """Whether the next step moves every parameter by less than `within` of its standard error."""
-    j = problem.sensitivity(params)
-    inverse = np.linalg.pinv(j @ j.T, rcond=1e-14, hermitian=True)
+    j, inverse = problem.sensitivity(params), problem.inverse(params)
     step = inverse @ (j @ problem.residual(params))
     return bool((np.abs(step) <= within * np.sqrt(np.maximum(np.diag(inverse), 0))).all())
 
 
 def honest_covariance(
     problem: Problem,
-    params: lmfit.Parameters,
+    params: Parameters,
     residual: Array,
     image: Array,
     noise: Noise,
@@ -353,7 +350,7 @@ def honest_covariance(
     """
     n, p = problem.model.n_pixels, len(_fitted(params)) + more
     j, mask = problem.sensitivity(params), problem.model.mask
-    inverse = np.linalg.pinv(j @ j.T, rcond=1e-14, hermitian=True)
+    inverse = problem.inverse(params)
     standardised = problem.root_weights * residual
     scale = float((standardised**2).mean())
     share = float(np.clip(noise.misfit * (problem.root_weights**2).mean() / max(scale, 1e-300), 0, 1))
@@ -371,7 +368,7 @@ def honest_covariance(
     return covariance, inflation, n_effective
 
 
-def errors_of(params: lmfit.Parameters, covariance: Array | None) -> dict[str, float]:
+def errors_of(params: Parameters, covariance: Array | None) -> dict[str, float]:
     """Standard errors of the fitted parameters, and of those that are tied to them."""
     if covariance is None:
         return {}

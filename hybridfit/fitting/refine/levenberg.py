@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import lmfit
 
+    from hybridfit.fitting.refine.plain import Parameters, PlainParameter
+
 Array = NDArray[np.float64]
 FIRST, LEAST, MOST, FACTOR = 1e-3, 1e-9, 1e6, 10.0  # of λ
 
@@ -26,27 +28,27 @@ FIRST, LEAST, MOST, FACTOR = 1e-3, 1e-9, 1e6, 10.0  # of λ
 class Projected(Protocol):
     """Weighted residual (n,), and its sensitivity (varied, n) beside the linear parameters."""
 
-    def residual(self, params: lmfit.Parameters) -> Array: ...
+    def residual(self, params: Parameters) -> Array: ...
 
-    def sensitivity(self, params: lmfit.Parameters) -> Array: ...
+    def sensitivity(self, params: Parameters) -> Array: ...
 
 
 class Solved(NamedTuple):
     """What `refine` reads of a minimisation, named as lmfit names it."""
 
-    params: lmfit.Parameters
+    params: Parameters
     nfev: int
     success: bool
     call_kws: dict[str, Any]
 
 
-def solve(problem: Projected, params: lmfit.Parameters, within: float, evaluations: int) -> Solved:
+def solve(problem: Projected, params: Parameters, within: float, evaluations: int) -> Solved:
     """Minimise |r|² over the parameters that vary, within their bounds; params are changed.
 
     Parameters
     ----------
     problem : Projected
-    params : lmfit.Parameters
+    params : Parameters
         Without expressions.
     within : float
         Standard errors; the next step would be shorter.
@@ -94,6 +96,6 @@ def _step(normal: Array, slope: Array, free: NDArray[np.bool_], damping: float) 
     return out
 
 
-def _put(varied: list[lmfit.Parameter], values: Array) -> None:
+def _put(varied: list[lmfit.Parameter | PlainParameter], values: Array) -> None:
     for p, value in zip(varied, values.tolist(), strict=True):
         p.value = value

@@ -73,6 +73,15 @@ def means_in_groups(values, ranked, groups):
 
 
 @kernel
+def product(a, b):
+    """Σ a · b."""
+    total = 0.0
+    for i in range(a.size):
+        total += a[i] * b[i]
+    return total
+
+
+@kernel
 def products_within(image, reach):
     """(reach + 1, 2·reach + 1): Σ_i z_i z_{i+Δ} for shifts Δ of 0 … reach rows and −reach … reach columns.
 
@@ -80,11 +89,9 @@ def products_within(image, reach):
     """
     rows, cols = image.shape
     out = np.zeros((reach + 1, 2 * reach + 1))
-    for dy in range(reach + 1):
-        for dx in range(-reach, reach + 1):
-            total = 0.0
-            for r in range(rows - dy):
-                for c in range(max(0, -dx), min(cols, cols - dx)):
-                    total += image[r, c] * image[r + dy, c + dx]
-            out[dy, dx + reach] = total
+    for r in range(rows):
+        for dy in range(min(reach + 1, rows - r)):
+            for dx in range(-reach, reach + 1):
+                first, last = max(0, -dx), min(cols, cols - dx)
+                out[dy, dx + reach] += product(image[r, first:last], image[r + dy, first + dx : last + dx])
     return out

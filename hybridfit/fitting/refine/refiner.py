@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import lmfit
 import numpy as np
@@ -14,6 +15,7 @@ from hybridfit.fitting.candidates import WINDOW, Candidate, Fitted, canonical, o
 from hybridfit.fitting.limits import LIMITS, averaging_bounds
 from hybridfit.fitting.refine.least_squares import Refinement, refine
 from hybridfit.fitting.refine.noise import Noise
+from hybridfit.fitting.refine.plain import Parameters, PlainParameters
 from hybridfit.fitting.refine.region import Region, binning
 from hybridfit.fitting.refine.settings import Effort, RefineSettings
 from hybridfit.fitting.settings import FitSettings
@@ -60,6 +62,11 @@ class Minimum:
     fit: Refinement
     answer: Candidate
     discrete: Mapping[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def radius(self) -> Array:
+        """(rows, cols), mrad: |k| of every pixel of the region."""
+        return self.region.radius(self.fit)
 
     def weighed(self, weights: Array) -> Minimum:
         """The same with χ² under the given weights (n,)."""
@@ -256,8 +263,8 @@ class Refiner:
 
     def parameters(
         self, start: Mapping[str, float], *, coarse: bool = False, free: Sequence[str] = ()
-    ) -> lmfit.Parameters:
-        """lmfit parameters with the bounds of the window, of the library and of the user.
+    ) -> Parameters:
+        """Parameters with the bounds of the window, of the library and of the user: lmfit's, for one frame.
 
         Parameters
         ----------
@@ -269,7 +276,7 @@ class Refiner:
         """
         settings = self.settings
         bounds = self._bounds(start)
-        params = lmfit.Parameters()
+        params = PlainParameters() if self.shares_camera else lmfit.Parameters()
         also = [name for name in AVERAGING if name in (*settings.averaging, *free)]
         if coarse and not settings.expressions:
             also = [name for name in also if name not in FIXED_WHEN_COARSE]
@@ -286,8 +293,9 @@ class Refiner:
             # a start on a bound has no slope in lmfit's transformed parameter
             room = 1e-3 * (high - low) if np.isfinite(high - low) else 0.0
             params.add(name, value=float(np.clip(value, low + room, high - room)), min=low, max=high)
-        for name, expression in settings.expressions.items():
-            params[name].set(expr=expression)
+        if isinstance(params, lmfit.Parameters):  # a camera is not shared where there are expressions
+            for name, expression in settings.expressions.items():
+                params[name].set(expr=expression)
         return params
 
     def _bounds(self, start: Mapping[str, float]) -> dict[str, tuple[float, float]]:

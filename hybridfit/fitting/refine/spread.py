@@ -48,18 +48,32 @@ def differences(image: Array, mask: Mask, shift: tuple[int, int]) -> tuple[Array
 
 
 @kernel
+def add_differences(a, b, in_a, in_b, out):
+    """out (2,) += Σ ½ (a − b)² where both count, and how many do."""
+    total, pairs = 0.0, 0.0
+    for i in range(a.size):
+        both = in_a[i] * in_b[i]
+        total += both * (a[i] - b[i]) ** 2
+        pairs += both
+    out[0] += total / 2
+    out[1] += pairs
+
+
+@kernel
 def sums_of_differences(image, mask, shifts):
     """(n, 2) array: Σ ½ (z_i − z_j)² over pairs of pixels of mask a shift (n, 2) apart, and how many."""
     rows, cols = image.shape
-    out = np.zeros((shifts.shape[0], 2))
+    out, inside = np.zeros((shifts.shape[0], 2)), np.zeros((rows, cols))
     for r in range(rows):
         for c in range(cols):
-            if mask[r, c]:
-                for s in range(shifts.shape[0]):
-                    i, j = r + shifts[s, 0], c + shifts[s, 1]
-                    if 0 <= i < rows and 0 <= j < cols and mask[i, j]:
-                        out[s, 0] += 0.5 * (image[r, c] - image[i, j]) ** 2
-                        out[s, 1] += 1
+            inside[r, c] = 1.0 if mask[r, c] else 0.0
+    for s in range(shifts.shape[0]):
+        dy, dx = shifts[s, 0], shifts[s, 1]
+        first, last = max(0, -dx), min(cols, cols - dx)
+        for r in range(max(0, -dy), min(rows, rows - dy)):
+            a, b = image[r, first:last], image[r + dy, first + dx : last + dx]
+            in_a, in_b = inside[r, first:last], inside[r + dy, first + dx : last + dx]
+            add_differences(a, b, in_a, in_b, out[s])
     return out
 
 

@@ -1,0 +1,34 @@
+"""Small matrices of a fit: bases and inverses, the quick way where columns are far from dependent."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+INDEPENDENT = 1e-5  # smallest over largest eigenvalue: orthogonal to 1e-11 then
+
+
+def orthonormal(rows: Array) -> tuple[Array, Array]:
+    """Q (n, m) and R (m, m) of rows (m, n) = (Q R)ᵀ: by Cholesky where rows are far from dependent."""
+    scale = np.sqrt((rows * rows).sum(axis=1))
+    if len(rows) and scale.min() > 0:
+        correlation = rows @ rows.T / np.outer(scale, scale)
+        values = np.linalg.eigvalsh(correlation)
+        if values[0] > INDEPENDENT * values[-1]:
+            r = np.asarray(np.linalg.cholesky(correlation).T, float)
+            return ((np.linalg.inv(r) / scale[:, None]).T @ rows).T, r * scale
+    q, r = np.linalg.qr(rows.T)
+    return np.asarray(q, float), np.asarray(r, float)
+
+
+def inverse_of(normal: Array) -> Array:
+    """The inverse of a normal matrix (p, p), or its pseudo-inverse where columns depend on each other."""
+    scale = np.sqrt(np.diag(normal))
+    if len(normal) and scale.min() > 0:
+        correlation = normal / np.outer(scale, scale)
+        values, vectors = np.linalg.eigh(correlation)
+        if values[0] > INDEPENDENT * values[-1]:
+            return np.asarray((vectors / values) @ vectors.T / np.outer(scale, scale), float)
+    return np.asarray(np.linalg.pinv(normal, rcond=1e-14, hermitian=True), float)
