@@ -35,7 +35,7 @@ from hybridfit.pattern.camera import Camera, to_angles
 from hybridfit.pattern.columns import Columns
 from hybridfit.pattern.diffuse import Image
 from hybridfit.pattern.expand import Table
-from hybridfit.pattern.nodes import Added, Aperture, Grids, Nodes, Smooth, Source
+from hybridfit.pattern.nodes import GRIDS, Added, Aperture, Grids, Nodes, Smooth, Source
 from hybridfit.pattern.pool import Pool
 from hybridfit.pattern.raster import Raster
 from hybridfit.pattern.reference import Reference
@@ -47,6 +47,7 @@ Float32 = NDArray[np.float32]
 KNOWN = ("scale", "rotation", "ellipticity_a", "ellipticity_b", "semi_angle")  # what must be
 ROWS = ("pattern", "thickness", "tilt_x", "tilt_y", "centre_x", "centre_y", "blur")  # of `record_moved`
 KEPT, LAYERS = 400, 12  # diffuse images, and layers at one thickness
+FEW_GRIDS = 4  # thicknesses of a slope: as many as a pattern needs
 MOVED_KERNEL = 0.7  # fine pixels: σ of a kernel that may be moved; answers move by 0.06 of their errors, rms
 RIM = 2.0  # px: width of the edge of an aperture at undivided pixels
 
@@ -175,7 +176,9 @@ class KnownCamera:
 
     def _grids_of(self, table: Table, source: Source | None = None) -> Grids:
         half_edge = max(self.whole.half_edge, self.rim_half_edge)
-        return Grids(table, self.semi_angle + half_edge, self._most, source)
+        return Grids(
+            table, self.semi_angle + half_edge, self._most, source, GRIDS if source is None else FEW_GRIDS
+        )
 
     @cached_property
     def _whole(self) -> NDArray[np.int64]:

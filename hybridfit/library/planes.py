@@ -11,6 +11,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+KEPT = 40  # thicknesses in memory: windows about several candidates, a map's range
+
 
 class Planes:
     """The values of a variable (thickness, …), by thickness or by a range of them.
@@ -18,7 +20,7 @@ class Planes:
     Parameters
     ----------
     variable : xarray.Variable
-        In a file; each chunk is checked as it is read, and stays in memory.
+        In a file; each chunk is checked as it is read.  The thicknesses last asked for stay in memory.
     unit : (thickness, m) array, optional
         What the values (thickness, m, n) are multiplied with.
     """
@@ -33,10 +35,15 @@ class Planes:
 
     def __getitem__(self, key: Any) -> NDArray:
         name = key.indices(len(self)) if isinstance(key, slice) else key
-        if name not in self._known:
+        values = self._known.pop(name, None)
+        if values is None:
             values = self._variable[key].values
-            self._known[name] = values if self._unit is None else values * self._unit[key][..., None]
-        return self._known[name]
+            if self._unit is not None:
+                values = values * self._unit[key][..., None]
+        self._known[name] = values  # the last one again; another thread may read it twice, no more
+        for old in [*self._known][:-KEPT]:
+            self._known.pop(old, None)
+        return values
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
         return np.array(self[:], dtype)

@@ -30,7 +30,8 @@ def check(name: str) -> None:
 @kernel
 def radial(k, variances):
     """(3, 1 + m, n): a constant and m Gaussians of |k| at k (2, n), and their derivatives along kx and ky."""
-    out = np.zeros((3, 1 + variances.size, k.shape[1]))
+    out = np.empty((3, 1 + variances.size, k.shape[1]))
+    out[:, 0] = 0
     out[0, 0] = 1
     for j in range(variances.size):
         variance = variances[j]

@@ -100,6 +100,8 @@ class Grids:
         No pattern is asked for with a larger component of the tilt.
     source : callable (index of a thickness) → (beam, direction) float32, optional
         Intensities; those of the table by default, which else has but the number of thicknesses.
+    kept : int
+        So many thicknesses stay; a pattern needs four.
 
     Attributes
     ----------
@@ -109,8 +111,10 @@ class Grids:
         The largest tilt.
     """
 
-    def __init__(self, table: Table, widest: float, tilt_most: float, source: Source | None = None) -> None:
-        self.table, self._source = table, source or (lambda i: table.intensity[i])
+    def __init__(
+        self, table: Table, widest: float, tilt_most: float, source: Source | None = None, kept: int = GRIDS
+    ) -> None:
+        self.table, self._source, self._most = table, source or (lambda i: table.intensity[i]), kept
         self.most = float(np.sqrt(2)) * tilt_most  # with both components of the tilt at their largest
         room = [int((widest + self.most) * np.hypot(*row)) + PAD + SIDE for row in table.to_grid]
         self.first = np.array([-each for each in room], np.int64)
@@ -122,7 +126,7 @@ class Grids:
         if i in self._kept:
             self._kept.move_to_end(i)
             return self._kept[i]
-        if len(self._kept) >= GRIDS:
+        if len(self._kept) >= self._most:
             _, out = self._kept.popitem(last=False)
         else:
             out = np.empty((len(self.table.beam_n), *self.shape), np.float32)

@@ -105,8 +105,7 @@ def _opened(library: Library | str) -> Library:
         return library
     if library not in _libraries:
         _libraries.clear()
-        found = Library.open(library)
-        _libraries[library] = Library(found.dataset.load())
+        _libraries[library] = Library.open(library)
     return _libraries[library]
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.linalg import solveh_banded
 
 from hybridfit.fitting.judge.settings import JudgeSettings
+from hybridfit.pattern.jit import kernel
 
 Array = NDArray[np.float64]
 
@@ -112,50 +113,77 @@ class _Profile(NamedTuple):
     left: Array
 
 
+@kernel
+def hats_of(x, y, at):
+    """Which hat a pixel is on, the share of the next one, its radius, and r times the slopes of r along at.
+
+    Returns
+    -------
+    knot : (n,) int64
+    share, r : (n,) arrays
+    slopes : (4, n) array
+        Along centre and ellipticity.
+    """
+    n = x.size
+    knot, share, r, slopes = np.empty(n, np.int64), np.empty(n), np.empty(n), np.empty((4, n))
+    a, b = at[2], at[3]  # A = 1 + ½ (a, b; b, −a)
+    for i in range(n):
+        u, v = x[i] - at[0], y[i] - at[1]
+        p, q = u + (a * u + b * v) / 2, v + (b * u - a * v) / 2
+        r[i] = np.sqrt(p * p + q * q)
+        knot[i] = int(r[i])
+        share[i] = r[i] - knot[i]
+        slopes[0, i] = -(p * (1 + a / 2) + q * b / 2)
+        slopes[1, i] = -(p * b / 2 + q * (1 - a / 2))
+        slopes[2, i] = (p * u - q * v) / 2
+        slopes[3, i] = (p * v + q * u) / 2
+    return knot, share, r, slopes
+
+
+@kernel
+def hat_moments(knot, share, weights, values, count):
+    """Normal equations of hats: their band (2, count), and right-hand sides (count, k) for values (k, n)."""
+    band, target = np.zeros((2, count)), np.zeros((count, values.shape[0]))
+    for i in range(knot.size):
+        j, s, w = knot[i], share[i], weights[i]
+        band[1, j] += w * (1 - s) * (1 - s)
+        band[1, j + 1] += w * s * s
+        band[0, j + 1] += w * s * (1 - s)
+        for k in range(values.shape[0]):
+            target[j, k] += w * (1 - s) * values[k, i]
+            target[j + 1, k] += w * s * values[k, i]
+    return band, target
+
+
+@kernel
+def less_hats(knot, share, hats, values):
+    """values (k, n) less the sums of hats (count, k) at pixels: they are changed."""
+    for k in range(values.shape[0]):
+        for i in range(knot.size):
+            j = knot[i]
+            values[k, i] -= hats[j, k] * (1 - share[i]) + hats[j + 1, k] * share[i]
+
+
 def _profile(data: Array, weights: Array, x: Array, y: Array, at: Array) -> _Profile:
     """The best profile about a centre, and the Gauss–Newton step of centre and ellipticity."""
-    u, v = x - at[0], y - at[1]
-    a, b = at[2], at[3]  # A = 1 + ½ (a, b; b, −a)
-    p, q = u + (a * u + b * v) / 2, v + (b * u - a * v) / 2
-    r = np.hypot(p, q)
-    knot = r.astype(np.int64)
+    knot, share, r, slopes = hats_of(x, y, at)
     count = int(knot.max()) + 2
-    share = r - knot
 
-    def moment(values: Array) -> Array:
-        return np.asarray(np.bincount(knot, values, count), float)
+    def fitted(values: Array) -> tuple[Array, Array, float]:
+        """Coefficients (count, k) of the hats nearest to values (k, n); the diagonal, and the least of it."""
+        band, target = hat_moments(knot, share, weights, values, count)
+        floor = 1e-9 * float(band[1].max())
+        diagonal = band[1].copy()
+        band[1] += floor  # a knot without pixels
+        return np.asarray(solveh_banded(band, target), float), diagonal, floor
 
-    here, there = weights * (1 - share), weights * share
-    diagonal = moment(here * (1 - share))
-    diagonal[1:] += moment(there * share)[:-1]
-    beside = moment(here * share)[:-1]
-    floor = 1e-9 * float(diagonal.max())
-    band = np.zeros((2, count))
-    band[0, 1:], band[1] = beside, diagonal + floor  # a knot without pixels
-
-    def fitted(values: Array) -> Array:
-        """Coefficients of the hats nearest to values."""
-        target = moment(here * values)
-        target[1:] += moment(there * values)[:-1]
-        return np.asarray(solveh_banded(band, target), float)
-
-    def at_pixels(c: Array) -> Array:
-        return np.asarray(c[knot] * (1 - share) + c[knot + 1] * share)
-
-    c = fitted(data)
-    left = data - at_pixels(c)
-    slope = (c[knot + 1] - c[knot]) / np.maximum(r, 1e-9)
-    gradient = np.stack(
-        [
-            -slope * (p * (1 + a / 2) + q * b / 2),
-            -slope * (p * b / 2 + q * (1 - a / 2)),
-            slope * (p * u - q * v) / 2,
-            slope * (p * v + q * u) / 2,
-        ]
-    )
-    gradient = np.array([g - at_pixels(fitted(g)) for g in gradient])
+    left = data[None].copy()
+    c, diagonal, floor = fitted(left)
+    less_hats(knot, share, c, left)
+    gradient = slopes * (np.diff(c[:, 0])[knot] / np.maximum(r, 1e-9))
+    less_hats(knot, share, fitted(gradient)[0], gradient)
     weighted = gradient * weights
-    slopes = weighted @ left
-    step = np.linalg.pinv(weighted @ gradient.T, rcond=1e-10, hermitian=True) @ slopes
+    along = weighted @ left[0]
+    step = np.linalg.pinv(weighted @ gradient.T, rcond=1e-10, hermitian=True) @ along
     numbers = int((diagonal > 1e3 * floor).sum()) + SHAPE
-    return _Profile(float(weights @ left**2), step, float(slopes @ step), numbers, left)
+    return _Profile(float(weights @ left[0] ** 2), step, float(along @ step), numbers, left[0])

@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.fitting.refine.algebra import inverse_of, orthonormal
+from hybridfit.fitting.refine.gram import Normal, normal_of
 from hybridfit.fitting.refine.levenberg import Solved, solve
 from hybridfit.fitting.refine.noise import Noise, effective_pixels, estimate_noise
 from hybridfit.fitting.refine.plain import Parameters, PlainParameters
@@ -176,6 +177,15 @@ class Problem:
             slopes -= (slopes @ q) @ q.T
             self._slopes = columns, slopes
         return self._slopes[1]
+
+    def normal_equations(self, params: Parameters) -> Normal:
+        """|r|², S Sᵀ and S r, S being the sensitivity and r the residual."""
+        columns = self.columns(params)
+        known = None if tied_names(params) else normal_of(columns, self.data, self.root_weights)
+        if known is not None:
+            return known
+        r, s = self.residual(params), self.sensitivity(params)
+        return Normal(float(r @ r), s @ s.T, s @ r)
 
     def inverse(self, params: Parameters) -> Array:
         """(varying, varying) (J Jᵀ)⁻¹ of the sensitivity J; where it says nothing, a pseudo-inverse."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import lmfit
 
+    from hybridfit.fitting.refine.gram import Normal
     from hybridfit.fitting.refine.plain import Parameters, PlainParameter
 
 Array = NDArray[np.float64]
@@ -26,11 +27,11 @@ FIRST, LEAST, MOST, FACTOR = 1e-3, 1e-9, 1e6, 10.0  # of λ
 
 
 class Projected(Protocol):
-    """Weighted residual (n,), and its sensitivity (varied, n) beside the linear parameters."""
+    """What is minimised: of n data, beside the linear parameters."""
 
-    def residual(self, params: Parameters) -> Array: ...
+    data: Array
 
-    def sensitivity(self, params: Parameters) -> Array: ...
+    def normal_equations(self, params: Parameters) -> Normal: ...
 
 
 class Solved(NamedTuple):
@@ -59,27 +60,23 @@ def solve(problem: Projected, params: Parameters, within: float, evaluations: in
     low, high = (np.array([getattr(p, end) for p in varied], float) for end in ("min", "max"))
     x = np.array([p.value for p in varied], float)
     damping, count, done = FIRST, 1, False
-    r, s = problem.residual(params), problem.sensitivity(params)
-    cost, normal, slope = float((r * r).sum()), s @ s.T, s @ r
+    cost, normal, slope = problem.normal_equations(params)
     while count < evaluations:
         free = ~(((x <= low) & (slope < 0)) | ((x >= high) & (slope > 0)))
         plain = _step(normal, slope, free, 0.0)
-        if float(plain @ normal @ plain) <= within**2 * cost / r.size:
+        if float(plain @ normal @ plain) <= within**2 * cost / problem.data.size:
             done = True
             break
         step = _step(normal, slope, free, damping)
         new = np.clip(x + step, low, high)
         _put(varied, new)
-        r = problem.residual(params)
+        now = problem.normal_equations(params)
         count += 1
-        now = float((r * r).sum())
-        if now < cost:
-            x, cost, damping = new, now, max(damping / FACTOR, LEAST)
-            s = problem.sensitivity(params)
-            normal, slope = s @ s.T, s @ r
+        if now.cost < cost:
+            x, damping = new, max(damping / FACTOR, LEAST)
+            cost, normal, slope = now
             continue
         _put(varied, x)
-        r = problem.residual(params)
         damping *= FACTOR
         if damping > MOST:
             break

@@ -6,6 +6,7 @@ import lmfit
 import numpy as np
 import pytest
 
+from hybridfit.fitting.refine.gram import Normal
 from hybridfit.fitting.refine.levenberg import solve
 
 X = np.linspace(0, 3, 400)
@@ -28,6 +29,10 @@ class Decay:
         e = np.exp(-v["rate"] * X) / 0.05
         every = {"height": e, "rate": -v["height"] * X * e}
         return np.stack([every[name] for name, p in params.items() if p.vary])
+
+    def normal_equations(self, params):
+        r, s = self.residual(params), self.sensitivity(params)
+        return Normal(float(r @ r), s @ s.T, s @ r)
 
 
 def parameters(**bounds):
