@@ -13,9 +13,8 @@ distortion or semi-angle, is left to `ForwardModel`.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, lru_cache, partial
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +32,7 @@ from hybridfit.pattern import background as bg
 from hybridfit.pattern.averaging import bare_disc
 from hybridfit.pattern.camera import Camera, to_angles
 from hybridfit.pattern.columns import Columns
-from hybridfit.pattern.diffuse import Image
+from hybridfit.pattern.diffuse_images import DiffuseImages
 from hybridfit.pattern.expand import Table
 from hybridfit.pattern.nodes import GRIDS, Added, Aperture, Grids, Nodes, Smooth, Source
 from hybridfit.pattern.pool import Pool
@@ -46,7 +45,6 @@ Float32 = NDArray[np.float32]
 
 KNOWN = ("scale", "rotation", "ellipticity_a", "ellipticity_b", "semi_angle")  # what must be
 ROWS = ("pattern", "thickness", "tilt_x", "tilt_y", "centre_x", "centre_y", "blur")  # of `record_moved`
-KEPT, LAYERS = 400, 12  # diffuse images, and layers at one thickness
 FEW_GRIDS = 4  # thicknesses of a slope: as many as a pattern needs
 MOVED_KERNEL = 0.7  # fine pixels: σ of a kernel that may be moved; answers move by 0.06 of their errors, rms
 RIM = 2.0  # px: width of the edge of an aperture at undivided pixels
@@ -105,8 +103,10 @@ class KnownCamera:
         self._most = library.tilt_max if tilt_most is None else tilt_most
         self._k = to_angles(self.raster.col, self.raster.row, centred)
         self._k_coarse = to_angles(self.coarse.col, self.coarse.row, centred)
-        self._diffuse: OrderedDict[tuple[int, float, float], tuple[Float32, ...]] = OrderedDict()
-        self.nodes = self._nodes_of(self.whole.table, image=self._smooth)
+        self._diffuse: DiffuseImages | None = None
+        if self.whole.diffuse is not None:
+            self._diffuse = DiffuseImages(self.whole.diffuse, self.whole.table, self._k_coarse, semi_angle)
+        self.nodes = self._nodes_of(self.whole.table, image=self._diffuse.smooth if self._diffuse else None)
 
     def shift(self, values: Mapping[str, float], left: int, top: int) -> tuple[float, float]:
         """By how many fine pixels the centre is right of and below the middle of a region."""
@@ -124,7 +124,8 @@ class KnownCamera:
     @cached_property
     def rims(self) -> Nodes:
         """Derivatives of patterns along the semi-angle, at undivided pixels: a few per cent will do."""
-        return self._nodes_of(self.whole.table, rims=True, image=self._smooth_rims)
+        image = self._diffuse.smooth_rims if self._diffuse else None
+        return self._nodes_of(self.whole.table, rims=True, image=image)
 
     @cached_property
     def slopes(self) -> dict[str, Nodes]:
@@ -158,7 +159,7 @@ class KnownCamera:
         k = self._k_coarse if coarse else self._k
         half_edge = self.rim_half_edge if coarse else self.whole.half_edge
         added = None
-        if image is not None and self.whole.diffuse is not None:
+        if image is not None:
             added = Added(image, np.arange(k.shape[1]) if coarse else self._whole)
         return Nodes(
             self._grids if source is None else self._grids_of(table, source),
@@ -189,51 +190,15 @@ class KnownCamera:
         row, col = np.divmod(self.raster.points, cols)
         return where[row // s, col // s]
 
-    # ---------------------------------------------------------------- the diffuse part
-
-    def _diffuse_at(self, i: int, tilt: tuple[float, float]) -> tuple[Float32, ...]:
-        """Value, slopes along the tilt and along the semi-angle at undivided pixels; i is a thickness."""
-        key = (i, *tilt)
-        if key in self._diffuse:
-            self._diffuse.move_to_end(key)
-            return self._diffuse[key]
-        found = self._scattered(i, tilt)
-        out = tuple(
-            np.ascontiguousarray(each, np.float32)
-            for each in (found.value, found.slopes_tilt, found.slope_semi_angle)
-        )
-        self._diffuse[key] = out
-        if len(self._diffuse) > KEPT:
-            self._diffuse.popitem(last=False)
-        return out
-
-    @cached_property
-    def _scattered(self) -> Callable[[int, tuple[float, float]], Image]:
-        """Diffuse images at undivided pixels; layers and apertures serve several of them."""
-        diffuse, table = self.whole.diffuse, self.whole.table
-        assert diffuse is not None
-        first, step = table.thickness_first, table.thickness_step
-        layer = lru_cache(LAYERS)(lambda i: diffuse.thick(first + step * i))
-        aperture = lru_cache(KEPT)(lambda tilt: diffuse.aperture(tilt, self.semi_angle))
-        return lambda i, tilt: diffuse.image(self._k_coarse, tilt, layer(i), aperture(tilt))
-
-    def _smooth(self, i: int, tilt: tuple[float, float]) -> tuple[Float32, Float32]:
-        value, slopes, _ = self._diffuse_at(i, tilt)
-        return value, slopes
-
-    def _smooth_rims(self, i: int, tilt: tuple[float, float]) -> tuple[Float32, Float32]:
-        _, slopes, along = self._diffuse_at(i, tilt)
-        return along, np.zeros_like(slopes)
-
     def diffuse_near(self, values: Mapping[str, float]) -> Float32 | None:
         """The diffuse part at undivided pixels, at the nearest thickness and by its slopes along the tilt."""
-        if self.whole.diffuse is None:
+        if self._diffuse is None:
             return None
         table = self.whole.table
         i = int(np.rint((values["thickness"] - table.thickness_first) / table.thickness_step))
         tilt = np.array([values["tilt_x"], values["tilt_y"]])
         middle = self.nodes.middle_of(tilt)
-        value, slopes, _ = self._diffuse_at(i, middle)
+        value, slopes, _ = self._diffuse.at(i, middle)
         out: Float32 = value + (tilt - middle).astype(np.float32) @ slopes
         return out
 

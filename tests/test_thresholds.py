@@ -63,10 +63,9 @@ TECHNICAL = {
     "fitting/posterior/marginal.py": {"FINE": "points of an integral"},
     "fitting/judge/modes.py": {"ROUNDING": "rounding of floating-point numbers"},
     "fitting/posterior/gain.py": {"GROUPS": "points of a quantile", "SAMPLED": "time"},
-    "fitting/refine/least_squares.py": {
-        "ROUNDING": "rounding of floating-point numbers",
-        "INDEPENDENT": "rounding",
-    },
+    "fitting/refine/least_squares.py": {"ROUNDING": "rounding of floating-point numbers"},
+    "fitting/refine/algebra.py": {"INDEPENDENT": "rounding"},
+    "fitting/refine/gram.py": {"CHUNK": "speed alone"},
     "fitting/refine/noise.py": {"BINS": "points of a line fit", "NEAREST": "speed alone"},
     "fitting/refine/refiner.py": {"FOLLOWED": "ends an iteration"},
     "fitting/batch/levenberg.py": {"RIDGE": "rounding of floating-point numbers"},

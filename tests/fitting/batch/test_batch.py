@@ -18,6 +18,7 @@ from hybridfit.fitting.batch.levenberg import Point, minimise
 from hybridfit.fitting.batch.noise import NoiseEstimate, nonnegative
 from hybridfit.fitting.batch.regions import cut
 from hybridfit.fitting.candidates import Candidate, Fitted
+from hybridfit.fitting.refine.gram import Normal
 from hybridfit.fitting.refine.levenberg import solve
 from hybridfit.fitting.refine.noise import estimate_noise
 from hybridfit.fitting.refine.settings import Effort
@@ -90,11 +91,9 @@ class Curves:
         decay = np.exp(-a * self.x)
         return self.data - 2 * decay - b * self.x, np.stack([-2 * self.x * decay, self.x])
 
-    def residual(self, params):
-        return self.parts(params["a"].value, params["b"].value)[0]
-
-    def sensitivity(self, params):
-        return self.parts(params["a"].value, params["b"].value)[1]
+    def normal_equations(self, params):
+        r, s = self.parts(params["a"].value, params["b"].value)
+        return Normal(float(r @ r), s @ s.T, s @ r)
 
 
 def test_steps_are_those_of_one_problem():
