@@ -166,7 +166,7 @@ class KnownCamera:
             k,
             Aperture(self.semi_angle, half_edge, rims),
             added=added,
-            memory=MODEL.node_bytes / (4 if coarse else 1),
+            memory=MODEL.node_bytes / (2 if coarse else 1),
             pool=self.pool,
         )
 

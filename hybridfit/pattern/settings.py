@@ -49,7 +49,10 @@ class ModelSettings:
         8, "fine pixels", "a pixel is divided into no more along a side: more tell nothing new", "design"
     )
     node_bytes: float = threshold(
-        2e8, "bytes", "node images take no more: of a scan that wanders further they are made again", "design"
+        1.4e8,
+        "bytes",
+        "node images take no more: of a scan that wanders further they are made again",
+        "design",
     )
 
 

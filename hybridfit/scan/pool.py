@@ -55,6 +55,13 @@ class Workers:
         """Whether they may be on other machines: a library in the cache of this one is not theirs."""
         return self._client is not None or self._chosen == "DaskDistributedBackend"
 
+    @property
+    def here(self) -> int:
+        """How many work on this machine, one beside the other; 1 where others say so."""
+        if self.remote or self._chosen != "LokyBackend":
+            return 1
+        return int(joblib.effective_n_jobs(self._count or -1))
+
     def run(self, job: Job, tasks: Iterable[Task]) -> Iterator[tuple[str, Rows]]:
         """Work on tasks, in any order; tasks are asked for as they are needed."""
         with self._config(job):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +122,8 @@ class MapRun:
         batches = None
         if batched(self.settings.device):
             batches = Batches(replace(job, library=self.library), self.blocks, centres, self.settings.device)
-        found = self._stage(job, self.blocks, "positions", lambda name: self._placed(name, centres, batches))
+        near = self.blocks if batches else apart(self.blocks, self.workers.here)
+        found = self._stage(job, near, "positions", lambda name: self._placed(name, centres, batches))
         return self._mended(job, self._asked(job, self._in_order(found)))
 
     def partial(self) -> Rows:
@@ -294,6 +296,16 @@ class MapRun:
             if failure:
                 raise failure[0]
         return found
+
+
+def apart(names: Mapping[str, tuple[At, ...]], parts: int) -> dict[str, tuple[At, ...]]:
+    """The same blocks in turn from so many parts of the map: a worker's next block is beside its last.
+
+    Node images of neighbours serve again.
+    """
+    order, each = list(names), max(1, -(-len(names) // parts))
+    turns = [order[start : start + each] for start in range(0, len(order), each)]
+    return {name: names[name] for turn in zip_longest(*turns) for name in turn if name is not None}
 
 
 def _made(names: Sequence[str], make: Callable[[str], Task], failure: list[Exception]) -> Iterator[Task]:
