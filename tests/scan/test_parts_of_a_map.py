@@ -22,6 +22,7 @@ from hybridfit.scan.lock import Taken, locked
 from hybridfit.scan.neighbours import retries
 from hybridfit.scan.positions import Blocks, NoFrame, Positions, check_memory
 from hybridfit.scan.rows import COLUMN, ROUTES, STATUSES, Rows, row_without
+from hybridfit.scan.run import apart
 from hybridfit.scan.settings import (
     COMMON,
     FirstPassSettings,
@@ -72,6 +73,16 @@ def test_what_differs_from_position_to_position_is_not_common():
     scatter = rows((1, 5), scale=[5.0, 5.4, 4.4, 5.9, 5.1], ellipticity_a=0.002)
     assert common_values(scatter, ("scale", "ellipticity_a"), 4) == {"ellipticity_a": 0.002}
     assert common_values(rows((1, 2), scale=5.0), COMMON, 4) == {}
+
+
+@pytest.mark.parametrize(("blocks", "parts"), [(0, 2), (1, 2), (5, 1), (5, 2), (6, 3), (3, 8)])
+def test_workers_begin_in_different_parts_of_a_map(blocks, parts):
+    names = {str(i): ((i, 0),) for i in range(blocks)}
+    found = [int(name) for name in apart(names, parts)]
+    assert sorted(found) == list(range(blocks))
+    if blocks % parts == 0:
+        for own in (found[i::parts] for i in range(parts)):
+            assert own == list(range(own[0], own[0] + len(own))) if own else blocks == 0
 
 
 def test_a_poor_position_starts_from_its_best_neighbours():
