@@ -134,14 +134,23 @@ def nearest_points(entries, stride):
 
 
 @kernel
+def add_at(total, source, offsets, factor):
+    """total += factor · source[offsets]; offsets of 32 bits, of which vector instructions take more."""
+    for i in range(total.size):
+        total[i] += factor * source[offsets[i]]
+
+
+@kernel
 def fill_templates(entries, grids, shifts, out):
     """out[s, p] = Σ_e weight · intensity at the grid point m, moved by shifts[s]: Q_cd for many tilts."""
+    total, least = np.empty(shifts.size, np.float32), shifts.min()
+    offsets = (shifts - least).astype(np.int32)
     for p in range(out.shape[1]):
+        total[:] = 0
+        for e in range(entries.start[p], entries.start[p + 1]):
+            add_at(total, grids[entries.at[e] + least :], offsets, entries.weight[e])
         for s in range(shifts.size):
-            total = np.float32(0)
-            for e in range(entries.start[p], entries.start[p + 1]):
-                total += entries.weight[e] * grids[entries.at[e] + shifts[s]]
-            out[s, p] = total
+            out[s, p] = total[s]
 
 
 @kernel
