@@ -17,7 +17,7 @@ from hybridfit.pattern.jit import kernel
 
 Array = NDArray[np.float64]
 
-NINE = 9
+NINE, THREE = 9, 3
 
 
 @kernel
@@ -78,9 +78,31 @@ def add_nine(total, rows, at, low, w):
 
 
 @kernel
-def whole_nines(weights):
-    """Weights as float32, filled up with zeros to a multiple of nine."""
-    out = np.zeros(-(-weights.size // NINE) * NINE, np.float32)
+def add_three(total, rows, at, low, w):
+    """The same of j = 0 … 2."""
+    a, b, c = rows[at[0], low[0] :], rows[at[1], low[1] :], rows[at[2], low[2] :]
+    w0, w1, w2 = w[0], w[1], w[2]
+    for i in range(total.size):
+        total[i] += w0 * a[i] + w1 * b[i] + w2 * c[i]
+
+
+@kernel
+def add_rows(total, rows, at, low, w):
+    """The same of as many, a multiple of three: nine at a time, then three."""
+    start = 0
+    while start < w.size:
+        if w.size - start >= NINE:
+            add_nine(total, rows, at[start:], low[start:], w[start:])
+            start += NINE
+        else:
+            add_three(total, rows, at[start:], low[start:], w[start:])
+            start += THREE
+
+
+@kernel
+def whole_threes(weights):
+    """Weights as float32, filled up with zeros to a multiple of three."""
+    out = np.zeros(-(-weights.size // THREE) * THREE, np.float32)
     out[: weights.size] = weights
     return out
 
@@ -88,14 +110,13 @@ def whole_nines(weights):
 @kernel
 def columns_of(image, weights, s, first, out):
     """out[r, first : first + cols] = Σ_j weights[j] · image[s·r + j], images padded for all weights."""
-    at, low = np.empty(NINE, np.int64), np.zeros(NINE, np.int64)
+    at, low = np.empty(weights.size, np.int64), np.zeros(weights.size, np.int64)
     cols = image.shape[1]
     for r in range(out.shape[0]):
         out[r] = 0
-        for start in range(0, weights.size, NINE):
-            for j in range(NINE):
-                at[j] = s * r + start + j
-            add_nine(out[r, first : first + cols], image, at, low, weights[start : start + NINE])
+        for j in range(weights.size):
+            at[j] = s * r + j
+        add_rows(out[r, first : first + cols], image, at, low, weights)
 
 
 @kernel
@@ -110,13 +131,13 @@ def rows_of(image, weights, s, pixels, width, out):
             for j in range(s):
                 for c in range(wide):
                     apart[j * rows + r, c] = image[r, s * c + j]
-    at, low, total = np.empty(NINE, np.int64), np.empty(NINE, np.int64), np.empty((rows, width), np.float32)
+    at, low = np.empty(weights.size, np.int64), np.empty(weights.size, np.int64)
+    total = np.empty((rows, width), np.float32)
     for r in range(rows):
         total[r] = 0
-        for start in range(0, weights.size, NINE):
-            for j in range(NINE):
-                at[j], low[j] = ((start + j) % s) * rows + r, (start + j) // s
-            add_nine(total[r], apart, at, low, weights[start : start + NINE])
+        for j in range(weights.size):
+            at[j], low[j] = (j % s) * rows + r, j // s
+        add_rows(total[r], apart, at, low, weights)
     flat = total.ravel()
     for p in range(pixels.size):
         out[p] += flat[pixels[p]]
@@ -129,8 +150,8 @@ def padded(points, shape, s, along_rows, along_columns):
     along_rows, along_columns : (k, ·) arrays
         Weights; a rim is as wide as they reach.
     """
-    wide = -(-along_rows.shape[1] // NINE) * NINE
-    high = -(-along_columns.shape[1] // NINE) * NINE
+    wide = -(-along_rows.shape[1] // THREE) * THREE
+    high = -(-along_columns.shape[1] // THREE) * THREE
     above = (along_columns.shape[1] - s) // 2
     image = np.zeros((shape[0] + high, shape[1]), np.float32)
     half = np.zeros((shape[0] // s, -(-(shape[1] + wide) // s) * s), np.float32)
@@ -161,14 +182,14 @@ def record_moved(images, points, shape, s, along_rows, along_columns, pixels, ou
     for i in range(4):
         for p in range(at.size):
             flat[at[p]] = images[i, p]
-        columns_of(image, whole_nines(along_columns[0]), s, left, half)
-        rows_of(half, whole_nines(along_rows[0]), s, pixels, width, out[i])
+        columns_of(image, whole_threes(along_columns[0]), s, left, half)
+        rows_of(half, whole_threes(along_rows[0]), s, pixels, width, out[i])
         if i == 0:
-            rows_of(half, whole_nines(along_rows[1]), s, pixels, width, out[4])
-            rows_of(half, whole_nines(along_rows[2]), s, pixels, width, out[6])
+            rows_of(half, whole_threes(along_rows[1]), s, pixels, width, out[4])
+            rows_of(half, whole_threes(along_rows[2]), s, pixels, width, out[6])
             for which, row in ((1, 5), (2, 6)):
-                columns_of(image, whole_nines(along_columns[which]), s, left, half)
-                rows_of(half, whole_nines(along_rows[0]), s, pixels, width, out[row])
+                columns_of(image, whole_threes(along_columns[which]), s, left, half)
+                rows_of(half, whole_threes(along_rows[0]), s, pixels, width, out[row])
 
 
 @kernel
@@ -179,8 +200,8 @@ def record_rows(images, points, shape, s, along_rows, along_columns, pixels, out
     for i in range(images.shape[0]):
         for p in range(at.size):
             flat[at[p]] = images[i, p]
-        columns_of(image, whole_nines(along_columns[0]), s, left, half)
-        rows_of(half, whole_nines(along_rows[0]), s, pixels, width, out[i])
+        columns_of(image, whole_threes(along_columns[0]), s, left, half)
+        rows_of(half, whole_threes(along_rows[0]), s, pixels, width, out[i])
 
 
 class Raster:

@@ -92,7 +92,7 @@ def test_kernels_equal_their_plain_python(mask, plain_python):
     images = np.random.default_rng(2).random((4, len(points.col))).astype(np.float32)
     compiled, moved = points.record(values, 0.4), points.record_moved(images, 0.9, (0.3, -0.2))
     rows = points.record_rows(images, 0.9, (0.3, -0.2))
-    assert plain_python(raster) == 12
+    assert plain_python(raster) == 14
     np.testing.assert_allclose(points.record(values, 0.4), compiled, atol=1e-12)
     np.testing.assert_allclose(points.record_moved(images, 0.9, (0.3, -0.2)), moved, atol=1e-6)
     np.testing.assert_allclose(points.record_rows(images, 0.9, (0.3, -0.2)), rows, atol=1e-6)
