@@ -113,6 +113,13 @@ class DiffuseTable:
 
     def at(self, k: Array, thickness: float, tilt: tuple[float, float], semi_angle: float) -> Image:
         """The diffuse intensity at k (2, n) mrad, and its derivatives."""
+        return self.seen(self.on_exits(thickness, tilt, semi_angle), k, tilt)
+
+    def on_exits(self, thickness: float, tilt: tuple[float, float], semi_angle: float) -> NDArray[np.float32]:
+        """(5, rows, cols): intensity on the grid of exits, and its slopes at fixed exits.
+
+        These are along tilt_x, tilt_y, semi-angle and thickness.
+        """
         values, along_t = self._thick(thickness)
         weights = self._aperture(tilt, semi_angle)  # (4, operation, incident)
         o, m = len(self.symmetry), len(self.incident_n)
@@ -120,10 +127,14 @@ class DiffuseTable:
         thicker = (weights[0].reshape(o, m) @ along_t)[None]
         every = np.concatenate([by_exit, thicker])
         summed = np.take_along_axis(every, np.broadcast_to(self._turned, every.shape), axis=2).sum(axis=1)
-        grid, middle = self._exits
-        images = np.ascontiguousarray(summed[:, grid])
+        out: NDArray[np.float32] = summed[:, self._exits[0]]
+        return out
+
+    def seen(self, images: NDArray[np.float32], k: Array, tilt: tuple[float, float]) -> Image:
+        """What `on_exits` is at k (2, n) mrad, and its derivatives."""
+        _, middle = self._exits
         place = np.linalg.inv(self.exit_step).T @ (k + np.array(tilt)[:, None]) + middle[:, None]
-        found, slopes = _interpolated(images, np.ascontiguousarray(place))
+        found, slopes = _interpolated(np.ascontiguousarray(images), np.ascontiguousarray(place))
         along_p = np.linalg.inv(self.exit_step) @ slopes
         return Image(found[0], along_p, along_p + found[1:3], found[4], found[3])
 
@@ -240,10 +251,16 @@ def _filled(
 
 @kernel
 def _interpolated(images, place):
-    """(images, n) values at grid coordinates place (2, n), and the derivatives (2, n) of the first image."""
-    count, n = len(images), place.shape[1]
+    """(5, n) values of images at grid coordinates place (2, n), and the derivatives (2, n) of the first."""
+    n = place.shape[1]
     rows, cols = images.shape[1:]
-    out, slopes = np.zeros((count, n)), np.zeros((2, n))
+    # what belongs to one point lies side by side
+    beside = np.zeros((rows, cols, 5), np.float32)
+    for i in range(5):
+        for r in range(rows):
+            for c in range(cols):
+                beside[r, c, i] = images[i, r, c]
+    out, slopes = np.empty((5, n)), np.empty((2, n))
     wx, wy, sx, sy = np.empty(4), np.empty(4), np.empty(4), np.empty(4)
     for j in range(n):
         u = min(max(place[0, j], 1.0), rows - 2.001)
@@ -251,14 +268,23 @@ def _interpolated(images, place):
         row, col = int(u), int(v)
         lagrange(u - row, wx, sx)
         lagrange(v - col, wy, sy)
+        f0, f1, f2, f3, f4, along_u, along_v = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         for a in range(4):
+            line = beside[row - 1 + a]
+            g0, along = 0.0, 0.0
             for b in range(4):
-                w = wx[a] * wy[b]
-                for i in range(count):
-                    out[i, j] += w * images[i, row - 1 + a, col - 1 + b]
-                first = images[0, row - 1 + a, col - 1 + b]
-                slopes[0, j] += sx[a] * wy[b] * first
-                slopes[1, j] += wx[a] * sy[b] * first
+                at, w = line[col - 1 + b], wx[a] * wy[b]
+                g0 += wy[b] * at[0]
+                along += sy[b] * at[0]
+                f1 += w * at[1]
+                f2 += w * at[2]
+                f3 += w * at[3]
+                f4 += w * at[4]
+            f0 += wx[a] * g0
+            along_u += sx[a] * g0
+            along_v += wx[a] * along
+        out[0, j], out[1, j], out[2, j], out[3, j], out[4, j] = f0, f1, f2, f3, f4
+        slopes[0, j], slopes[1, j] = along_u, along_v
     return out, slopes
 
 

@@ -31,7 +31,7 @@ from hybridfit.fitting.refine.least_squares import Refinement
 from hybridfit.fitting.refine.minima import Finder, Minima
 from hybridfit.fitting.refine.spread import tails_of
 from hybridfit.frame import Frame
-from hybridfit.known_camera import KnownCameraModel, Model
+from hybridfit.known_camera import Model
 
 Array = NDArray[np.float64]
 At = Callable[..., Array]  # the pattern with some parameters changed
@@ -254,19 +254,10 @@ def _tilt(test: ScoreTest, model: Model, values: Mapping[str, float], here: Arra
     """
     second = []
     for name in TILTS:
-        second.append((_tilt_slopes(model, {**values, name: values[name] + step}) - here) / step)
+        second.append((model.tilt_slopes({**values, name: values[name] + step}) - here) / step)
     (xx, xy), (yx, yy) = second
     drop, gain, (along_x, _, along_y) = test([xx / 2, (xy + yx) / 2, yy / 2])
     return Extension(TILT, drop, gain, float(np.sqrt(max(along_x + along_y, 0.0) / 2)))
-
-
-def _tilt_slopes(model: Model, values: Mapping[str, float]) -> Array:
-    """(2, n): derivatives of the pattern's column along the tilt."""
-    if isinstance(model, KnownCameraModel):
-        return model.tilt_slopes(values)
-    found = model.evaluate(values, TILTS).pattern_slopes
-    assert found is not None
-    return found
 
 
 def _turned(

@@ -113,7 +113,8 @@ class Finder:
         trials = [(v.refiner, start, seed) for seed in found for v in self.variants for start in v.starts]
         refiner, start, seed = trials[0]
         region = self.refiner.region(frame, found[0], limits.coarse_radius)
-        only = Effort(1, limits.only_tolerance, limits.coarse_pixel, errors=False)
+        pixel = limits.rough_pixel if region.known is None else limits.coarse_pixel
+        only = Effort(1, limits.only_tolerance, pixel, errors=False)
         if len(trials) == 1:
             if region.known is not None:  # on the pixels of the last refinement: this may be it
                 only = Effort(limits.passes, limits.tolerance, limits.coarse_pixel)

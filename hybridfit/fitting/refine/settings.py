@@ -26,8 +26,11 @@ class RefineSettings:
         "fewer pixels are quicker",
         "design",
     )
+    rough_pixel: float = threshold(
+        0.85, "mrad", "wider pixels are divided while minima are told apart", "design"
+    )
     coarse_pixel: float = threshold(
-        0.5, "mrad", "wider pixels are divided while minima are told apart", "design"
+        0.5, "mrad", "wider pixels are divided where answers need not be the last ones", "design"
     )
     bright: float = threshold(
         5e6,
