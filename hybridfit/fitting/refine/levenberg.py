@@ -1,12 +1,14 @@
-"""Levenberg–Marquardt on a projected problem, without lmfit's overhead: for the many frames of a scan.
+"""Levenberg–Marquardt on a projected problem, without lmfit's overhead.
 
 With the sensitivity S = P⊥ W^½ ∂model/∂θ and the residual r, a step solves
 
     (S Sᵀ + λ diag(S Sᵀ)) δ = S r,
 
 parameters on a bound that a step would take them across being left out.  A step is taken where it lowers
-|r|²; λ falls then, and rises otherwise.  The end is where the next step would be shorter than `within`
-standard errors, δᵀ S Sᵀ δ ≤ within² |r|²/n: the criterion is one of the answer, not of its last digits.
+|r|²; λ falls then, unless |r|² fell by much less than 2 δᵀ S r − δᵀ S Sᵀ δ, and rises otherwise.  The end
+is where the next step would be shorter than `within` standard errors, δᵀ S Sᵀ δ ≤ within² |r|²/n: the
+criterion is one of the answer, not of its last digits.  For models that do not fit, it may also be where
+|r|² hardly falls.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 FIRST, LEAST, MOST, FACTOR = 1e-3, 1e-9, 1e6, 10.0  # of λ
+FAIR, BAD = 0.7, 0.3  # of the expected fall of |r|²: λ falls above, and rises below
 
 
 class Projected(Protocol):
@@ -40,7 +43,9 @@ class Solved(NamedTuple):
     call_kws: dict[str, Any]
 
 
-def solve(problem: Projected, params: lmfit.Parameters, within: float, evaluations: int) -> Solved:
+def solve(
+    problem: Projected, params: lmfit.Parameters, within: float, evaluations: int, least: float = 0.0
+) -> Solved:
     """Minimise |r|² over the parameters that vary, within their bounds; params are changed.
 
     Parameters
@@ -52,6 +57,8 @@ def solve(problem: Projected, params: lmfit.Parameters, within: float, evaluatio
         Standard errors; the next step would be shorter.
     evaluations : int
         At most so many.
+    least : float
+        The end is, too, where a step has lowered |r|² by less than this share, as was expected of it.
     """
     varied = [p for p in params.values() if p.vary]
     low, high = (np.array([getattr(p, end) for p in varied], float) for end in ("min", "max"))
@@ -72,12 +79,20 @@ def solve(problem: Projected, params: lmfit.Parameters, within: float, evaluatio
         count += 1
         now = float((r * r).sum())
         if now < cost:
-            x, cost, damping = new, now, max(damping / FACTOR, LEAST)
+            moved, fell = new - x, cost - now
+            expected = float(2 * moved @ slope - moved @ normal @ moved)
+            x, cost = new, now
+            if fell > FAIR * expected:
+                damping = max(damping / FACTOR, LEAST)
+            elif fell < BAD * expected:
+                damping = min(damping * FACTOR, MOST)
             s = problem.sensitivity(params)
             normal, slope = s @ s.T, s @ r
+            if max(fell, expected) < least * cost:
+                done = True
+                break
             continue
         _put(varied, x)
-        r = problem.residual(params)
         damping *= FACTOR
         if damping > MOST:
             break
