@@ -33,9 +33,10 @@ class NearDiffuse:
 
     def at(self, k: Array, thickness: float, tilt: tuple[float, float], semi_angle: float) -> Image:
         """The diffuse intensity at k (2, n) mrad, and its derivatives: see `DiffuseTable.at`."""
-        here, most = np.array([*tilt, semi_angle, thickness]), MODEL.diffuse_near
-        away = np.inf if self._made is None else np.abs(here - self._made[0])
-        if self._made is None or (away > (most[1], most[1], most[1], most[0])).any():
+        here = np.array([*tilt, semi_angle, thickness])
+        far, angle = MODEL.diffuse_near
+        most = np.array([angle, angle, angle, far])
+        if self._made is None or (np.abs(here - self._made[0]) > most).any():
             self._made = here, self.table.on_exits(thickness, tilt, semi_angle)
         there, images = self._made
         if (here != there).any():

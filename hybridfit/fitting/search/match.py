@@ -118,9 +118,9 @@ class Matcher:
         if trials.chi2().min() > settings.misled:
             best = self._wide(trials, frame)
             if len(best):
-                others = trials.of(trials.templates)
-                self._settle(others, best)
-                trials.join(others)
+                wide = trials.of(trials.templates)
+                self._settle(wide, best)
+                trials.join(wide)
         chi2 = trials.chi2()
         found = trials.candidates(chi2, s.library.rotation_order, settings.most_candidates)
         return found, trials.least_by_thickness(chi2)
