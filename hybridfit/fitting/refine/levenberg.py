@@ -5,10 +5,11 @@ With the sensitivity S = P⊥ W^½ ∂model/∂θ and the residual r, a step sol
     (S Sᵀ + λ diag(S Sᵀ)) δ = S r,
 
 parameters on a bound that a step would take them across being left out.  A step is taken where it lowers
-|r|²; λ falls then, unless |r|² fell by much less than 2 δᵀ S r − δᵀ S Sᵀ δ, and rises otherwise.  The end
-is where the next step would be shorter than `within` standard errors, δᵀ S Sᵀ δ ≤ within² |r|²/n: the
-criterion is one of the answer, not of its last digits.  For models that do not fit, it may also be where
-|r|² hardly falls.
+|r|²; λ falls then, and rises otherwise.  The end is where the next step would be shorter than `within`
+standard errors, δᵀ S Sᵀ δ ≤ within² |r|²/n: the criterion is one of the answer, not of its last digits.
+
+For models that may not fit, the end is also where |r|² hardly falls, and λ falls only where |r|² has fallen
+by about the 2 δᵀ S r − δᵀ S Sᵀ δ that were expected.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def solve(
             moved, fell = new - x, cost - now
             expected = float(2 * moved @ slope - moved @ normal @ moved)
             x, cost = new, now
-            if fell > FAIR * expected:
+            if least == 0 or fell > FAIR * expected:
                 damping = max(damping / FACTOR, LEAST)
             elif fell < BAD * expected:
                 damping = min(damping * FACTOR, MOST)
