@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,9 +32,10 @@ from hybridfit.pattern.averaging import SPREADS, bare_disc, over_thickness, over
 from hybridfit.pattern.blend import Stack
 from hybridfit.pattern.blur import sigma_of_variance as of_variance
 from hybridfit.pattern.camera import Camera, chain, to_angles
-from hybridfit.pattern.columns import Columns
+from hybridfit.pattern.columns import Columns, Composed
 from hybridfit.pattern.compose import compose
 from hybridfit.pattern.diffuse import Image
+from hybridfit.pattern.diffuse_near import NearDiffuse
 from hybridfit.pattern.expand import Table, at_thickness, unfold, workspace
 from hybridfit.pattern.pool import Pool
 from hybridfit.pattern.raster import Raster
@@ -63,18 +63,6 @@ def sigma_of_variance(variance: float) -> tuple[float, float]:
 def divisions(pixel: float, fine_pixel: float) -> int:
     """Into how many fine pixels a pixel is divided along a side; widths in mrad."""
     return min(int(np.ceil(pixel / fine_pixel)), MODEL.oversampling_most)
-
-
-class Composed(NamedTuple):
-    """A pattern at points: k (2, n) in mrad, rows as of `pattern.compose` (·, n), and the camera.
-
-    averaging has the derivatives along AVERAGING, (n,) each.
-    """
-
-    k: Array
-    partials: Array
-    camera: Camera
-    averaging: Mapping[str, Array]
 
 
 class ForwardModel:
@@ -164,6 +152,7 @@ class ForwardModel:
         self.thickness_range = library.thickness_range
         self._reach = library.tilt_max + library.semi_angle_max
         self.diffuse = library.diffuse
+        self._near = None if self.diffuse is None else NearDiffuse(self.diffuse)
         self.slopes = partial(library.slopes, k_max=self._k_max, semi_angle=radius)
         self._energy_kv = float(library.dataset.attrs["energy_kv"])
         self._last: tuple[dict[str, float], Composed] | None = None
@@ -205,21 +194,17 @@ class ForwardModel:
         direct.update(zip(CAMERA, camera_slopes, strict=True))
         direct |= {**structural, **averaging}
         slopes = np.empty((len(names), self.n_pixels))
+        columns[0] = self.raster.record(partials[0], sigma)
         widens = set(names) & set(sigma_slopes)
-        nothing = np.zeros(self.n_pixels)
+        by_sigma = self.raster.record_slope(partials[0], sigma) if widens else np.zeros(self.n_pixels)
+        others = [i for i, name in enumerate(names) if name != "blur"]
 
-        def blurred(begin: int, end: int) -> Array:
-            by_sigma = nothing
-            for i in range(begin, end):
-                if i == 0:
-                    columns[0] = self.raster.record(partials[0], sigma)
-                elif i == 1 and widens:
-                    by_sigma = self.raster.record_slope(partials[0], sigma)
-                elif i > 1 and names[i - 2] != "blur":
-                    slopes[i - 2] = self.raster.record(direct[names[i - 2]], sigma)
-            return by_sigma
+        def recorded(begin: int, end: int) -> None:
+            some = others[begin:end]
+            if images := [np.float32(direct[names[i]]) for i in some]:
+                slopes[some] = self.raster.record_rows(np.stack(images), sigma, (0.0, 0.0))
 
-        by_sigma = self._pool.shares(blurred, 2 + len(names))[0]
+        self._pool.shares(recorded, len(others))
         fixed_slopes = np.zeros((len(names), self.n_pixels))
         for i, name in enumerate(names):
             if name == "blur":
@@ -243,11 +228,23 @@ class ForwardModel:
         """(n,): the pattern's column at values that nobody goes on from."""
         return self.evaluate(values).columns[0]
 
+    def tilt_slopes(self, values: Mapping[str, float]) -> Array:
+        """(2, n): derivatives of the pattern's column along the tilt, at values that nobody goes on from."""
+        _, partials, camera, _ = self._compose_at(values, 2)
+        sigma = self.kernel_of(values["blur"], camera.scale)[0]
+        out = self.raster.record_rows(partials[3:5].astype(np.float32), sigma, (0.0, 0.0))
+        if self.diffuse is not None:
+            pixels = to_angles(self.raster.pixel_col, self.raster.pixel_row, camera)
+            tilt = values["tilt_x"], values["tilt_y"]
+            found = self.diffuse.at(pixels, values["thickness"], tilt, values["semi_angle"])
+            out += (1 - values.get("vacuum", 0.0)) * found.slopes_tilt
+        return out
+
     def _diffuse_at(self, k: Array, values: Mapping[str, float]) -> Image:
         """The thermal diffuse part at the pixels k, of the share that is not vacuum."""
-        assert self.diffuse is not None
+        assert self._near is not None
         tilt = values["tilt_x"], values["tilt_y"]
-        found = self.diffuse.at(k, values["thickness"], tilt, values["semi_angle"])
+        found = self._near.at(k, values["thickness"], tilt, values["semi_angle"])
         return found.times(1 - values.get("vacuum", 0.0))
 
     def assumption_slopes(self, values: Mapping[str, float]) -> dict[str, Array]:
@@ -294,6 +291,12 @@ class ForwardModel:
         """The pattern at the points that pixels need, and, of two lanes, its partial derivatives."""
         if lanes == 2 and self._last is not None and self._last[0] == values:
             return self._last[1]
+        out = self._compose_at(values, lanes)
+        self._last = (dict(values), out) if lanes == 2 else self._last
+        return out
+
+    def _compose_at(self, values: Mapping[str, float], lanes: int) -> Composed:
+        """`_composed_at`, which nobody has asked for before."""
         camera = Camera(*(values[name] for name in CAMERA))
         k = to_angles(self.raster.col, self.raster.row, camera)
         table = self.table if self._stack is None else self._stack.at(values)
@@ -307,10 +310,7 @@ class ForwardModel:
             "tilt_spread": none if by_tilt is None else by_tilt,
             "thickness_spread": none if wider is None else self._composed(k, table, wider, values)[0][0],
         }
-        out = Composed(k, rows + share * disc, camera, averaging)
-        if lanes == 2:
-            self._last = dict(values), out
-        return out
+        return Composed(k, rows + share * disc, camera, averaging)
 
     def _at_thickness(
         self, values: Mapping[str, float], lanes: int

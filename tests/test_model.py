@@ -185,6 +185,14 @@ def test_derivatives_come_in_the_order_asked_for(model):
         np.testing.assert_allclose(some.slopes[i], everything.slopes[PARAMETERS.index(name)], atol=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_slopes_along_the_tilt_alone_are_those_of_all(model, seed):
+    values = displaced(seed)
+    expected = model.evaluate(values, ("tilt_x", "tilt_y")).pattern_slopes
+    found = model.tilt_slopes(values)
+    assert found == pytest.approx(expected, abs=1e-6 * np.abs(expected).max())
+
+
 def test_the_kernel_has_the_variance_asked_for():
     for variance in (0.01, 0.0476, 0.3, 1.0, 7.0):
         sigma, slope = sigma_of_variance(variance)

@@ -32,7 +32,9 @@ ALL = [each for settings in CLASSES for each in thresholds_of(settings)]
 # numbers of modules that decide nothing, each with its reason
 TECHNICAL = {
     "fitting/seed/network.py": {"CHUNK": "memory"},
-    "fitting/refine/levenberg.py": dict.fromkeys(("FIRST", "LEAST", "MOST", "FACTOR"), "of a damping"),
+    "fitting/refine/levenberg.py": dict.fromkeys(
+        ("FIRST", "LEAST", "MOST", "FACTOR", "FAIR", "BAD"), "of a damping"
+    ),
     "scan/run.py": {"LEAST_BLUR": "not zero"},
     "fitting/refine/spread.py": {"NEAR": "shifts by distance", "FAR": "shifts by distance"},
     "fitting/judge/roundness.py": {
@@ -43,7 +45,11 @@ TECHNICAL = {
         **dict.fromkeys(("FEWEST", "GROUPS", "MEDIAN", "EFFICIENCY"), "statistics of differences"),
     },
     "fitting/search/full.py": {"TEMPLATE_VERSION": "names files"},
-    "fitting/search/rings.py": {"LEAST_POWER": "against division by zero", "TOGETHER": "memory"},
+    "fitting/search/rings.py": {
+        "LEAST_POWER": "against division by zero",
+        "TOGETHER": "memory",
+        "FEW_RINGS": "columns may be dependent",
+    },
     "fitting/search/templates.py": {
         "RINGS": "size of an array that files hold",
         "ANGLES": "size of an array that files hold",

@@ -11,6 +11,7 @@ everywhere   all library points with many cameras
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -110,11 +111,12 @@ class Attempts:
     def seeded(self, frame: Frame, seed: Seed, clock: Clock) -> Iterator[Attempt]:
         """Attempts around the network's candidates."""
         routes, seeding = self.settings.routes, self.settings.seeding
-        window = seed.window(seeding.in_doubt, seeding.no_doubt)
-        first = self.window(Route.network, frame, window, 1, seed.worth_trying(seeding.sure), clock)
+        window, tried = seed.window(seeding.in_doubt, seeding.no_doubt), seed.worth_trying(seeding.sure)
+        near = partial(self.window, Route.network, frame, window, 1, clock=clock)
         if self.settings.thorough and self._in_doubt(frame, seed):
-            first = self._with_match(frame, seed.candidates[0], first, clock)
-        yield first
+            yield self._with_match(frame, seed.candidates[0], tried, near, clock)
+        else:
+            yield near(tried)
         yield self.window(
             Route.wider_window, frame, routes.wider, routes.wider_most, seed.candidates[:1], clock
         )
@@ -160,8 +162,15 @@ class Attempts:
             return seed.certainty < sure
         return electrons_in(frame.image, frame.valid) < routes.few_electrons
 
-    def _with_match(self, frame: Frame, seed: Candidate, attempt: Attempt, clock: Clock) -> Attempt:
-        """An attempt with what a library match finds, too, at the camera of a seed.
+    def _with_match(
+        self,
+        frame: Frame,
+        seed: Candidate,
+        tried: Sequence[Candidate],
+        near: Callable[[Sequence[Candidate]], Attempt],
+        clock: Clock,
+    ) -> Attempt:
+        """What is near the candidates of a seed, with what a library match finds, too, at its camera.
 
         A pattern of few electrons has lost the details by which a network tells thicknesses apart.  Its disc
         is found all the same, and all library points together see more than their neighbours in a window.
@@ -169,9 +178,11 @@ class Attempts:
         routes = self.settings.routes
         matchers = [Matcher(searcher) for searcher in self.searcher.searchers]
         given, curve = self._match(matchers, frame, [(seed.centre_x, seed.centre_y, seed.scale)])
+        clock.lap("search")
         if self.unlike(frame, given):  # one answer will show it
-            clock.lap("search")
-            return attempt._replace(found=attempt.found[:1], around=attempt.around[:1])
+            attempt = near(tried[:1])
+            return attempt._replace(found=attempt.found[:1]) if attempt.found else near(tried)
+        attempt = near(tried)
         given = self._near_the_best(given, routes.doubted_near, routes.doubted_most)
         found = self.all_turns(given)
         clock.lap("search")
@@ -208,11 +219,11 @@ class Attempts:
     def matched(self, frame: Frame, clock: Clock) -> Iterator[Attempt]:
         """What library matches find, one for every discrete crystal, where the frame can be aligned."""
         routes = self.settings.routes
-        cameras = self.matchers[0].cameras(frame)
+        cameras, rims = self.matchers[0].aligned_cameras(frame), cache(partial(self.matchers[0].rims, frame))
         clock.lap("seed")
-        if not cameras:
+        if not cameras and not rims():
             return
-        given, curve = self._match(self.matchers, frame, cameras)
+        given, curve = self._match(self.matchers, frame, cameras, rims)
         clock.lap("search")
         if not given or given[0].chi2 > routes.no_match:
             return
@@ -221,10 +232,14 @@ class Attempts:
         yield Attempt(Route.library_match, found, curve, given, WINDOW, everywhere=True)
 
     def _match(
-        self, matchers: Sequence[Matcher], frame: Frame, cameras: Sequence[tuple[float, float, float]]
+        self,
+        matchers: Sequence[Matcher],
+        frame: Frame,
+        cameras: Sequence[tuple[float, float, float]],
+        others: Callable[[], Sequence[tuple[float, float, float]]] = tuple,
     ) -> tuple[list[Candidate], Array]:
         """What the library matches of every discrete crystal find, the best first, and their curve."""
-        results = [matcher.match(frame, cameras) for matcher in matchers]
+        results = [matcher.match(frame, cameras, others) for matcher in matchers]
         given = sorted((c for each, _ in results for c in each), key=lambda c: c.chi2)
         return given, results[0][1] if len(results) == 1 else joined([each for _, each in results])
 

@@ -40,7 +40,7 @@ from hybridfit.fitting.judge.averaging import VACUUM, Averaged
 from hybridfit.fitting.judge.modes import modes_of_minima
 from hybridfit.fitting.judge.roundness import nothing_but_round
 from hybridfit.fitting.judge.semi_angle import other_semi_angle
-from hybridfit.fitting.judge.status import better, holds, misfits
+from hybridfit.fitting.judge.status import better, holds, misfits, strays
 from hybridfit.fitting.known import KnownFrames
 from hybridfit.fitting.posterior.route import FewElectrons
 from hybridfit.fitting.refine.minima import Finder
@@ -322,6 +322,8 @@ class Fitter:
             place = attempt.around, order, attempt.within
             if holds(result, *place, room=judging.room, thin=thin, rivals=attempt.everywhere):
                 return result
+            if self.settings.thorough and strays(new, attempt.around, order, self.settings.routes.wider):
+                break  # nor would a wider window hold it
             if new.poor and nothing_but_round(new.thumbnail.experiment, judging):
                 return replace(result, seconds=clock.seconds())
             if new.poor and self.settings.thorough:

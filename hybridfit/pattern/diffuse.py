@@ -114,15 +114,18 @@ class DiffuseTable:
 
     def at(self, k: Array, thickness: float, tilt: tuple[float, float], semi_angle: float) -> Image:
         """The diffuse intensity at k (2, n) mrad, and its derivatives."""
-        return self.image(k, tilt, self.thick(thickness), self.aperture(tilt, semi_angle))
+        return self.seen(self.on_exits(thickness, tilt, semi_angle), k, tilt)
 
-    def image(
-        self,
-        k: Array,
-        tilt: tuple[float, float],
-        layer: tuple[NDArray[np.float32], NDArray[np.float32]],
-        weights: NDArray[np.float32],
-    ) -> Image:
+    def on_exits(self, thickness: float, tilt: tuple[float, float], semi_angle: float) -> NDArray[np.float32]:
+        """(5, rows, cols): intensity on the grid of exits, and its slopes at fixed exits.
+
+        These are along tilt_x, tilt_y, semi-angle and thickness.
+        """
+        return self.by_exits(self.thick(thickness), self.aperture(tilt, semi_angle))
+
+    def by_exits(
+        self, layer: tuple[NDArray[np.float32], NDArray[np.float32]], weights: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
         """The same of a `thick` layer, and of the weights that an `aperture` gives to its directions."""
         values, along_t = layer
         o, m = len(self.symmetry), len(self.incident_n)
@@ -130,11 +133,16 @@ class DiffuseTable:
         thicker = (weights[0].reshape(o, m) @ along_t)[None]
         every = np.concatenate([by_exit, thicker])
         summed = np.take_along_axis(every, np.broadcast_to(self._turned, every.shape), axis=2).sum(axis=1)
-        grid, middle = self._exits
-        images = np.zeros((*grid.shape, LANES), np.float32)
-        images[..., : len(summed)] = summed.T[grid]
+        out: NDArray[np.float32] = summed[:, self._exits[0]]
+        return out
+
+    def seen(self, images: NDArray[np.float32], k: Array, tilt: tuple[float, float]) -> Image:
+        """What `on_exits` is at k (2, n) mrad, and its derivatives."""
+        _, middle = self._exits
+        beside = np.zeros((*images.shape[1:], LANES), np.float32)  # what belongs to a point is side by side
+        beside[..., : len(images)] = np.moveaxis(images, 0, -1)
         place = np.linalg.inv(self.exit_step).T @ (k + np.array(tilt)[:, None]) + middle[:, None]
-        found, slopes = _interpolated(images, np.ascontiguousarray(place), len(summed))
+        found, slopes = _interpolated(beside, np.ascontiguousarray(place), len(images))
         along_p = np.linalg.inv(self.exit_step) @ slopes
         return Image(found[0], along_p, along_p + found[1:3], found[4], found[3])
 

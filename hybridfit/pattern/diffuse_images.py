@@ -44,7 +44,8 @@ class DiffuseImages:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        found = self._diffuse.image(self._k, tilt, self._layer(i), self._aperture(tilt))
+        exits = self._diffuse.by_exits(self._layer(i), self._aperture(tilt))
+        found = self._diffuse.seen(exits, self._k, tilt)
         out = tuple(
             np.ascontiguousarray(each, np.float32)
             for each in (found.value, found.slopes_tilt, found.slope_semi_angle)

@@ -108,3 +108,24 @@ def ring_sums(x, y, values, x0, y0, reach):
         count[ring] += 1
         total[ring] += values[i]
     return count, total
+
+
+@kernel
+def sampled_on_rings(image, x0, y0, radii, cosines, sines):
+    """(ring, angle): an image about (x0, y0), linear between pixels; beyond its edge it goes on as there.
+
+    radii in pixels; cosines and sines of the angles.
+    """
+    rows, cols = image.shape
+    out = np.empty((radii.size, cosines.size))
+    for i in range(radii.size):
+        for j in range(cosines.size):
+            x = min(max(x0 + radii[i] * cosines[j], 0.0), cols - 1.0)
+            y = min(max(y0 + radii[i] * sines[j], 0.0), rows - 1.0)
+            c, r = min(int(x), max(cols - 2, 0)), min(int(y), max(rows - 2, 0))
+            c1, r1 = min(c + 1, cols - 1), min(r + 1, rows - 1)
+            u, v = x - c, y - r
+            above = image[r, c] + u * (image[r, c1] - image[r, c])
+            below = image[r1, c] + u * (image[r1, c1] - image[r1, c])
+            out[i, j] = above + v * (below - above)
+    return out

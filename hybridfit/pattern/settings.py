@@ -45,6 +45,13 @@ class ModelSettings:
         "the diffuse part grows with the vibrations so fast: 0.6 to 0.75 in SrTiO3, 0.75 to 0.85 in Si",
         "design",
     )
+    diffuse_near: tuple[float, float] = threshold(
+        (0.25, 0.25),
+        "nm, mrad",
+        "so far from where it was made the diffuse part follows its slopes: by then it is off by 1e-4 of the"
+        " pattern's maximum at most",
+        "design",
+    )
     oversampling_most: int = threshold(
         8, "fine pixels", "a pixel is divided into no more along a side: more tell nothing new", "design"
     )

@@ -55,21 +55,23 @@ def test_known_centre_and_scale_are_where_it_starts(small_library, frame):
 def test_a_disc_that_is_somewhat_off_is_put_right(small_library, frame, monkeypatch):
     image, truth = frame
     start = (truth["centre_x"] + 1.5, truth["centre_y"] - 1.0, 1.06 * truth["scale"])
-    monkeypatch.setattr(Matcher, "cameras", lambda self, frame: [start])
+    monkeypatch.setattr(Matcher, "aligned_cameras", lambda self, frame: [start])
     result = Fitter(small_library, SEMI_ANGLE, workers=2).fit(image)
     assert is_true(result, truth) and result.route == "library match"
 
 
 def test_a_disc_that_is_all_wrong_is_found_again(small_library, frame, monkeypatch):
     image, truth = frame
-    monkeypatch.setattr(Matcher, "cameras", lambda self, frame: [(20.0, 75.0, 2.0)])
+    monkeypatch.setattr(Matcher, "aligned_cameras", lambda self, frame: [(20.0, 75.0, 2.0)])
+    monkeypatch.setattr(Matcher, "rims", lambda self, frame: [])
     result = Fitter(small_library, SEMI_ANGLE, workers=2).fit(image)
     assert is_true(result, truth) and result.route == "library match"
 
 
 def test_without_an_alignment_the_whole_library_is_searched(small_library, frame, monkeypatch):
     image, truth = frame
-    monkeypatch.setattr(Matcher, "cameras", lambda self, frame: [])
+    monkeypatch.setattr(Matcher, "aligned_cameras", lambda self, frame: [])
+    monkeypatch.setattr(Matcher, "rims", lambda self, frame: [])
     result = Fitter(small_library, SEMI_ANGLE, workers=2).fit(image)
     assert is_true(result, truth) and result.route == "full search" and result.method == "hybrid"
     assert "the whole library was searched" in result.message

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from hybridfit.pattern.diffuse import DiffuseTable
+from hybridfit.pattern.diffuse_near import NearDiffuse
+from hybridfit.pattern.settings import MODEL
 
 SQUARE = np.array([[[1, 0], [0, 1]], [[0, -1], [1, 0]], [[-1, 0], [0, -1]], [[0, 1], [-1, 0]]])
 MIRROR = np.array([[0, 1], [1, 0]])
@@ -105,3 +107,28 @@ def test_images_on_the_grid_of_exits_are_the_pattern(table, thickness):
     k = origin[:, None] + steps @ np.stack([col.ravel(), row.ravel()])
     expected = table.at(k, thickness, TILT, ALPHA).value.reshape(shape)
     np.testing.assert_allclose(found, expected, atol=1e-5 * expected.max())
+
+
+NEAR, WITHIN = MODEL.diffuse_near
+
+
+@pytest.mark.parametrize("by", [(0.9, 0.0, 0.0, 0.0), (0.0, 0.9, 0.0, 0.0), (-0.7, 0.5, -0.6, 0.3)])
+def test_near_values_follow_the_slopes_of_those_before(table, k, by):
+    near = NearDiffuse(table)
+    before = near.at(k, T, TILT, ALPHA)
+    assert np.array_equal(before.value, table.at(k, T, TILT, ALPHA).value)
+    dt, dx, dy, da = np.array(by) * (NEAR, WITHIN, WITHIN, WITHIN)
+    tilt = (TILT[0] + dx, TILT[1] + dy)
+    found, exact = near.at(k, T + dt, tilt, ALPHA + da), table.at(k, T + dt, tilt, ALPHA + da)
+    most = exact.value.max()
+    assert found.value == pytest.approx(exact.value, abs=1e-3 * most)
+    moved = np.abs(exact.value - before.value).max()
+    assert np.abs(found.value - exact.value).max() < 0.1 * moved
+    assert found.slopes_tilt == pytest.approx(exact.slopes_tilt, abs=0.1 * np.abs(exact.slopes_tilt).max())
+
+
+def test_far_values_are_made_anew(table, k):
+    near = NearDiffuse(table)
+    near.at(k, T, TILT, ALPHA)
+    found = near.at(k, T + 1.01 * NEAR, TILT, ALPHA)
+    assert np.array_equal(found.value, table.at(k, T + 1.01 * NEAR, TILT, ALPHA).value)

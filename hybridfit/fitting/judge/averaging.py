@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.judge.settings import JudgeSettings
-from hybridfit.fitting.judge.status import misfits
+from hybridfit.fitting.judge.status import against, misfits, on_bound
 from hybridfit.fitting.refine.least_squares import Refinement
 from hybridfit.fitting.refine.minima import Finder, Minima
 from hybridfit.fitting.refine.spread import tails_of
@@ -150,7 +150,7 @@ class Averaged:
         """
         minima = self.finder.find(frame, found)
         limits = self.finder.refiner.settings.judging
-        if misfits(minima.best, limits):  # it is poor, unless vacuum says why
+        if _hopeless(minima):  # it is poor, unless vacuum says why
             few = tested(frame, minima, few=True)
             if not any(e.name == VACUUM and e.gain >= limits.vacuum_gain for e in few):
                 return minima, ""
@@ -169,6 +169,16 @@ class Averaged:
         asked = [e for e in all_of_them if _asked(e, limits)]
         first = max(asked, key=lambda e: e.drop, default=None)
         return minima, "" if first is None else str(first)
+
+
+def _hopeless(minima: Minima) -> bool:
+    """Whether a match is poor whatever the area holds besides: asked where many extensions would be tried."""
+    best, settings = minima.best, minima.refiner.settings
+    if misfits(best, settings.judging):
+        return True
+    if excess(best.fit) <= settings.judging.averaging_excess:
+        return False
+    return bool(against(best, on_bound(best, minima.refiner.library, settings), settings.judging))
 
 
 def excess(fit: Refinement) -> float:
@@ -254,7 +264,7 @@ def _tilt(test: ScoreTest, model: Model, values: Mapping[str, float], here: Arra
     """
     second = []
     for name, sign in zip(TILTS, _ways(model, values, step), strict=True):
-        beside = _tilt_slopes(model, {**values, name: values[name] + sign * step})
+        beside = model.tilt_slopes({**values, name: values[name] + sign * step})
         second.append((beside - here) / (sign * step))
     (xx, xy), (yx, yy) = second
     drop, gain, (along_x, _, along_y) = test([xx / 2, (xy + yx) / 2, yy / 2])
@@ -264,15 +274,6 @@ def _tilt(test: ScoreTest, model: Model, values: Mapping[str, float], here: Arra
 def _ways(model: Model, values: Mapping[str, float], step: float) -> tuple[int, int]:
     """Up (1) or down (−1) along tilt_x and tilt_y: where node images are at hand."""
     return model.near_nodes(values, step) if isinstance(model, KnownCameraModel) else (1, 1)
-
-
-def _tilt_slopes(model: Model, values: Mapping[str, float]) -> Array:
-    """(2, n): derivatives of the pattern's column along the tilt."""
-    if isinstance(model, KnownCameraModel):
-        return model.tilt_slopes(values)
-    found = model.evaluate(values, TILTS).pattern_slopes
-    assert found is not None
-    return found
 
 
 def _turned(

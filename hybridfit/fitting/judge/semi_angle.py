@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hybridfit.fitting.judge.status import unexplained
+from hybridfit.fitting.judge.status import against, on_bound, unexplained
 from hybridfit.fitting.refine.minima import Minima
 from hybridfit.fitting.refine.settings import Effort
 from hybridfit.frame import Frame
@@ -24,6 +24,8 @@ def other_semi_angle(frame: Frame, minima: Minima) -> str:
     told = "semi_angle" in (*settings.free, *settings.fix, *settings.bounds, *settings.expressions)
     if told or unexplained(best, limits) < limits.suspicious:
         return ""
+    if against(best, on_bound(best, refiner.library, settings), limits):
+        return ""  # it is poor without that
     gain, found = semi_angle_gain(frame, minima)
     if gain < limits.semi_angle_gain or abs(found / settings.semi_angle - 1) < limits.semi_angle_off:
         return ""
@@ -41,7 +43,7 @@ def semi_angle_gain(frame: Frame, minima: Minima) -> tuple[float, float]:
     refiner, best = minima.refiner, minima.best
     refining = refiner.settings.refining
     start = {name: best.fit.values[name] for name in refiner.library.structure}
-    effort = Effort(1, refining.coarse_tolerance, refining.coarse_pixel)
+    effort = Effort(1, refining.coarse_tolerance, refining.coarse_pixel, errors=False)
     held, freed = (
         refiner.follow(frame, best.answer, minima.coarse.region, effort, free=free, start=start).fit
         for free in ((), ("semi_angle",))

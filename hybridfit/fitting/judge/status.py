@@ -71,22 +71,8 @@ def judge(
     limits, fit = settings.judging, best.fit
     if not np.isfinite(list(fit.values.values())).all() or fit.coefficients[0] <= 0:
         return Verdict(Status.failed, "no positive intensity factor fits the frame")
-    if said := misfits(best, limits):
+    if said := against(best, bounded, limits):
         return Verdict(Status.poor_match, said)
-    share, error = crystal_share(best)
-    if share < limits.seen * error:
-        return Verdict(Status.poor_match, "no structure of a crystal stands out of the noise")
-    if share + limits.seen * error < limits.crystalline:
-        said = f"{max(share, 0):.0%} of the crystal's structure is there: vacuum, or amorphous"
-        return Verdict(Status.poor_match, said)
-    # what is thinner than the library may be vacuum, and is said to be: it is round
-    enough = limits.beyond_round**2
-    if "thickness" not in bounded and beyond_round(best, enough) < enough:
-        return Verdict(Status.poor_match, "a round pattern explains it as well: vacuum, or amorphous")
-    left = unexplained(best, limits)
-    if left > limits.structure_left:
-        most = limits.structure_left
-        return Verdict(Status.poor_match, f"{left:.0%} of the structure is left, at most {most:.0%} is usual")
     if doubt:
         return Verdict(Status.poor_match, doubt)
     hole = negative_background(best)
@@ -111,6 +97,28 @@ def judge(
             continue
         return Verdict(Status.ambiguous, OtherMinimum(rival.answer, _structure(rival), excess))
     return Verdict(Status.converged, "", _remarks(best, turned))
+
+
+def against(best: Minimum, bounded: Mapping[str, str], limits: JudgeSettings) -> str:
+    """What a refinement itself says against a match; empty where that is nothing.
+
+    bounded are the parameters that ended on a bound.
+    """
+    if said := misfits(best, limits):
+        return said
+    share, error = crystal_share(best)
+    if share < limits.seen * error:
+        return "no structure of a crystal stands out of the noise"
+    if share + limits.seen * error < limits.crystalline:
+        return f"{max(share, 0):.0%} of the crystal's structure is there: vacuum, or amorphous"
+    # what is thinner than the library may be vacuum, and is said to be: it is round
+    enough = limits.beyond_round**2
+    if "thickness" not in bounded and beyond_round(best, enough) < enough:
+        return "a round pattern explains it as well: vacuum, or amorphous"
+    left = unexplained(best, limits)
+    if left > limits.structure_left:
+        return f"{left:.0%} of the structure is left, at most {limits.structure_left:.0%} is usual"
+    return ""
 
 
 def misfits(best: Minimum, limits: JudgeSettings) -> str:
@@ -285,6 +293,18 @@ def holds(
         and (thin or tilt_distance(result.tilt, c.tilt, order) <= half_widths[1] + room[1])
         for c in candidates
     )
+
+
+def strays(
+    result: FitResult, candidates: Sequence[Candidate], order: int, half_widths: tuple[float, float]
+) -> bool:
+    """Whether a proper answer lies outside windows (nm, mrad) about all the candidates that it came from.
+
+    order is that of the rotation axis of the crystal.
+    """
+    if result.poor or result.status is Status.failed:
+        return False
+    return not holds(result, candidates, order, half_widths, room=(0.0, 0.0), rivals=True)
 
 
 def better(before: FitResult | None, after: FitResult, as_good: float) -> FitResult:

@@ -1,4 +1,4 @@
-"""Least squares from one start: continuous, weighted, through lmfit, with analytic derivatives.
+"""Least squares from one start: continuous, weighted, with analytic derivatives.
 
 For parameters θ the model is linear in the intensity factor and the background coefficients c:
 image = A(θ) c + fixed(θ).  They are profiled out (variable projection [1]): with weights W,
@@ -8,7 +8,8 @@ image = A(θ) c + fixed(θ).  They are profiled out (variable projection [1]): w
 
 P⊥ projects out the columns of W^½ A.  The same projected Jacobian J gives the covariance of θ with the
 linear coefficients marginalised.  Where an expression ties a parameter e to the others, its part of the
-Jacobian follows by the chain rule, ∂r/∂θ + ∂r/∂e · ∂e/∂θ.
+Jacobian follows by the chain rule, ∂r/∂θ + ∂r/∂e · ∂e/∂θ; such a fit is lmfit's.  Others are minimised
+without it (`levenberg`), and shown to users as lmfit's (`lmfit_face`).
 
 The weights come from the residual (`noise`), so the fit is run, weighted, and run again until the
 weights have settled.  Misfit of the model is smooth, so the residual amounts to fewer independent
@@ -36,6 +37,7 @@ from numpy.typing import NDArray
 from hybridfit.fitting.refine.algebra import inverse_of, orthonormal
 from hybridfit.fitting.refine.gram import Normal, normal_of
 from hybridfit.fitting.refine.levenberg import Solved, solve
+from hybridfit.fitting.refine.lmfit_face import lmfit_face
 from hybridfit.fitting.refine.noise import Noise, effective_pixels, estimate_noise
 from hybridfit.fitting.refine.plain import Parameters, PlainParameters
 from hybridfit.fitting.refine.settings import REFINE, Effort, RefineSettings
@@ -83,7 +85,8 @@ class Refinement:
     n_effective : float
         Number of independent pixels that the residual amounts to.
     lmfit_result, minimizer : MinimizerResult, Minimizer
-        lmfit's own, as lmfit left them.
+        lmfit's own, or its face of a fit that was made without it; of one of many frames of a camera, and of
+        one without errors, there is no more than `levenberg.Solved`.
     problem : Problem or None
         Model, data and the last weights.
     """
@@ -265,7 +268,8 @@ def refine(
     fitter: Any = None
     settled = not names
     problem = Problem(model, data, weights)
-    quick = names and isinstance(model, KnownCameraModel) and not tied_names(params)
+    own = bool(names) and not tied_names(params)
+    quick = own and isinstance(model, KnownCameraModel)
     if noise is not None or quick:
         _, image, _ = problem.linear(problem.columns(params))
         if noise is None:  # what neighbours differ by is noise at the start, too
@@ -278,7 +282,11 @@ def refine(
             if turn or effort.passes == 1
             else max(effort.tolerance, settings.first_tolerance)
         )
-        result, fitter = _minimised(problem, params, tol, bool(quick), settings)
+        if own:
+            within = settings.settled if effort.errors or quick else settings.rough
+            result = solve(problem, params, within, settings.evaluations, 0.0 if quick else tol)
+        else:
+            result, fitter = _minimised(problem, params, tol, settings)
         params = result.params
         coefficients, image, _ = problem.linear(problem.columns(params))
         residual = data - image
@@ -292,6 +300,8 @@ def refine(
             settled = not names or _settled(problem, params, settings.settled)
         if settled:
             break
+    if effort.errors and isinstance(result, Solved) and not quick:
+        result, fitter = lmfit_face(before, result, settings.evaluations)
     covariance, inflation, n_effective = None, 1.0, float(model.n_pixels)
     if effort.errors and names:
         covariance, inflation, n_effective = honest_covariance(
@@ -319,14 +329,12 @@ def refine(
 
 
 def _minimised(
-    problem: Problem, params: Parameters, tolerance: float, quick: bool, settings: RefineSettings
+    problem: Problem, params: Parameters, tolerance: float, settings: RefineSettings
 ) -> tuple[Any, Any]:
-    """lmfit's result, and its minimizer; our own result, and none, for one of the many frames of a camera."""
+    """lmfit's result, and its minimizer."""
     names, most = _fitted(params), settings.evaluations
-    if isinstance(params, PlainParameters) and not names:
+    if isinstance(params, PlainParameters):
         return Solved(params, 0, True, {}), None
-    if quick:
-        return solve(problem, params, settings.settled, most), None
     fitter = lmfit.Minimizer(problem.residual, params, scale_covar=False, calc_covar=False, max_nfev=most)
     if names:
         result = fitter.leastsq(ftol=tolerance, xtol=tolerance, gtol=0.0, Dfun=problem.jacobian, col_deriv=0)

@@ -1,4 +1,4 @@
-"""Levenberg–Marquardt on a projected problem, without lmfit's overhead: for the many frames of a scan.
+"""Levenberg–Marquardt on a projected problem, without lmfit's overhead.
 
 With the sensitivity S = P⊥ W^½ ∂model/∂θ and the residual r, a step solves
 
@@ -7,6 +7,9 @@ With the sensitivity S = P⊥ W^½ ∂model/∂θ and the residual r, a step sol
 parameters on a bound that a step would take them across being left out.  A step is taken where it lowers
 |r|²; λ falls then, and rises otherwise.  The end is where the next step would be shorter than `within`
 standard errors, δᵀ S Sᵀ δ ≤ within² |r|²/n: the criterion is one of the answer, not of its last digits.
+
+For models that may not fit, the end is also where |r|² hardly falls, and λ falls only where |r|² has fallen
+by about the 2 δᵀ S r − δᵀ S Sᵀ δ that were expected.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 FIRST, LEAST, MOST, FACTOR = 1e-3, 1e-9, 1e6, 10.0  # of λ
+FAIR, BAD = 0.7, 0.3  # of the expected fall of |r|²: λ falls above, and rises below
 
 
 class Projected(Protocol):
@@ -43,7 +47,9 @@ class Solved(NamedTuple):
     call_kws: dict[str, Any]
 
 
-def solve(problem: Projected, params: Parameters, within: float, evaluations: int) -> Solved:
+def solve(
+    problem: Projected, params: Parameters, within: float, evaluations: int, least: float = 0.0
+) -> Solved:
     """Minimise |r|² over the parameters that vary, within their bounds; params are changed.
 
     Parameters
@@ -55,6 +61,8 @@ def solve(problem: Projected, params: Parameters, within: float, evaluations: in
         Standard errors; the next step would be shorter.
     evaluations : int
         At most so many.
+    least : float
+        The end is, too, where a step has lowered |r|² by less than this share, as was expected of it.
     """
     varied = [p for p in params.values() if p.vary]
     low, high = (np.array([getattr(p, end) for p in varied], float) for end in ("min", "max"))
@@ -73,8 +81,17 @@ def solve(problem: Projected, params: Parameters, within: float, evaluations: in
         now = problem.normal_equations(params)
         count += 1
         if now.cost < cost:
-            x, damping = new, max(damping / FACTOR, LEAST)
+            moved, fell = new - x, cost - now.cost
+            expected = float(2 * moved @ slope - moved @ normal @ moved)
+            x = new
             cost, normal, slope = now
+            if least == 0 or fell > FAIR * expected:
+                damping = max(damping / FACTOR, LEAST)
+            elif fell < BAD * expected:
+                damping = min(damping * FACTOR, MOST)
+            if max(fell, expected) < least * cost:
+                done = True
+                break
             continue
         _put(varied, x)
         damping *= FACTOR

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +87,8 @@ class Finder:
         seeds = [m for m in self._worth_a_look(told) if m.answer.chi2 <= rivals_up_to]
         if self._poor(best):  # and what was no better is poor, too
             seeds = [m for m in seeds if not self._poor(m)]
+        if self._chance(best):  # and what was no better is chance, too
+            seeds = [m for m in seeds if not self._chance(m)]
         for seed in seeds:
             other = self._finely(frame, seed, region).weighed(weights)
             same = [m for m in minima if m.same_as(other, self._refiner(m).library, limits)]
@@ -113,7 +116,8 @@ class Finder:
         trials = [(v.refiner, start, seed) for seed in found for v in self.variants for start in v.starts]
         refiner, start, seed = trials[0]
         region = self.refiner.region(frame, found[0], limits.coarse_radius)
-        only = Effort(1, limits.only_tolerance, limits.coarse_pixel, errors=False)
+        pixel = limits.rough_pixel if region.known is None else limits.coarse_pixel
+        only = Effort(1, limits.only_tolerance, pixel, errors=False)
         if len(trials) == 1:
             if region.known is not None:  # on the pixels of the last refinement: this may be it
                 only = Effort(limits.passes, limits.tolerance, limits.coarse_pixel)
@@ -136,9 +140,15 @@ class Finder:
             if end is not None:  # another start, from what is known now: does it lead elsewhere?
                 start, how = {**end.fit.values, **start}, again
             at = seed if end is None else end.answer
-            new = refiner.follow(frame, at, region, how, weights=weights, start=start)
-            ends.setdefault((refiner, seed), new)
+            roughly = replace(how, tolerance=max(how.tolerance, limits.rough_tolerance))
+            new = refiner.follow(frame, at, region, roughly, weights=weights, start=start)
             same = [m for m in minima if m.same_as(new, refiner.library, limits)]
+            least = min(m.answer.chi2 for m in minima)
+            if not same and new.answer.chi2 < limits.nowhere * least:
+                on = new.fit.values
+                new = refiner.follow(frame, new.answer, region, how, weights=weights, start=on)
+                same = [m for m in minima if m.same_as(new, refiner.library, limits)]
+            ends.setdefault((refiner, seed), new)
             if all(new.answer.chi2 < m.answer.chi2 for m in same):
                 minima = [m for m in minima if m not in same] + [new]
             self.progress("refine", (i + 1) / (len(trials) + 1))
@@ -159,6 +169,12 @@ class Finder:
         most = self.refiner.settings.judging.poor_misfit
         return minimum.fit.noise.misfit > most * minimum.region.variance
 
+    def _chance(self, minimum: Minimum) -> bool:
+        """Whether a minimum explains no more of the frame than as many numbers do of noise."""
+        fit, most = minimum.fit, self.refiner.settings.judging.beyond_chance
+        explained = 1 - fit.sum_of_squares / fit.residual.size / minimum.region.variance
+        return explained * fit.residual.size < most * (len(fit.names) + len(fit.coefficients))
+
     def _worth_a_look(self, told: list[Minimum]) -> list[Minimum]:
         """The next best minima, and the best one of every combination of discrete parameters."""
         most = 1 + self.settings.rivals
@@ -175,10 +191,15 @@ class Finder:
         limits = self.settings
         noise = coarse.fit.noise.on_pixels((region.factor / coarse.region.factor) ** 2)
         fine_pixel = FINE_PIXEL if _electrons(coarse) > limits.bright else limits.coarse_pixel
+        follow = partial(self._refiner(coarse).follow, frame)
+        if self._poor(coarse):  # one round will show it
+            effort = Effort(1, limits.first_tolerance, fine_pixel)
+            fine = follow(coarse.answer, region, effort, noise=noise, start=coarse.fit.values)
+            if self._poor(fine):
+                return fine
+            coarse = fine
         effort = Effort(limits.passes, limits.tolerance, fine_pixel)
-        return self._refiner(coarse).follow(
-            frame, coarse.answer, region, effort, noise=noise, start=coarse.fit.values
-        )
+        return follow(coarse.answer, region, effort, noise=noise, start=coarse.fit.values)
 
     def _refiner(self, minimum: Minimum) -> Refiner:
         """Whose minimum it is."""

@@ -26,8 +26,11 @@ class RefineSettings:
         "fewer pixels are quicker",
         "design",
     )
+    rough_pixel: float = threshold(
+        0.85, "mrad", "wider pixels are divided while minima are told apart", "design"
+    )
     coarse_pixel: float = threshold(
-        0.5, "mrad", "wider pixels are divided while minima are told apart", "design"
+        0.5, "mrad", "wider pixels are divided where answers need not be the last ones", "design"
     )
     bright: float = threshold(
         5e6,
@@ -64,6 +67,18 @@ class RefineSettings:
         "a round ends when χ² and all parameters change by less, while minima are told apart",
         "design",
     )
+    rough_tolerance: float = threshold(
+        3e-2,
+        "relative",
+        "a round that may lead nowhere ends when χ² changes by less",
+        "design",
+    )
+    nowhere: float = threshold(
+        2.0,
+        "times the least χ²",
+        "a start that ends there above this is not followed to its minimum: no rival is so far away",
+        "design",
+    )
     only_tolerance: float = threshold(
         1e-2,
         "relative",
@@ -77,6 +92,12 @@ class RefineSettings:
         "design",
     )
 
+    rough: float = threshold(
+        0.5,
+        "standard errors",
+        "where minima are told apart, a fit ends when its next step would be shorter",
+        "design",
+    )
     same_weights: float = threshold(
         0.05,
         "relative",

@@ -116,7 +116,7 @@ class Searcher:
         hints, settings = self.hints, self.settings
         cameras = trial_cameras(frame, hints, self.semi_angle, settings, self.finding)
         trials = self.trials(frame, float(np.median(cameras[:, 2])))
-        trials.add(cameras, self._progress(0.0, 0.4))
+        trials.add(trials.best_roughly(cameras), self._progress(0.0, 0.4))
         levels, done = settings.levels, 0.4
         if trials.chi2().min() > settings.misled:
             wide = wide_cameras(frame, hints, self.semi_angle, settings, self.finding)
@@ -131,7 +131,7 @@ class Searcher:
             return found, curve
         farther = settings.beyond_tilt_step / settings.tilt_step
         trials = trials.of(beyond, replace(settings, neighbour_tilt=farther * settings.neighbour_tilt))
-        trials.add(cameras)
+        trials.add(trials.best_roughly(cameras))
         self._nearer(trials, settings.levels, 1.0)
         others, other_curve = self._best_of(trials)
         if not others or (found and others[0].chi2 >= found[0].chi2):
@@ -140,14 +140,21 @@ class Searcher:
         return both[: settings.most_candidates], joined([curve, other_curve])
 
     def _nearer(self, trials: Trials, levels: Sequence[tuple[int, float]], done: float) -> None:
-        """Try cameras about the best ones, level after level with smaller steps."""
+        """Try cameras about the best ones, level after level with smaller steps.
+
+        The best library points find the way; where it ends all of them are tried.
+        """
         settings = self.settings
+        best = np.argsort(trials.squares.min(axis=0))[: settings.nearer_points]
+        few = trials.of(trials.templates.part(best))
+        few.add(trials.cameras[trials.best_cameras(levels[0][0])])
         for i, (parents, step) in enumerate(levels, 1):
-            best = trials.cameras[trials.best_cameras(parents)]
-            near = around(best, settings.shift_step * step, settings.scale_step_about(self.hints) * step)
+            near = few.cameras[few.best_cameras(parents)]
+            near = around(near, settings.shift_step * step, settings.scale_step_about(self.hints) * step)
             until = max(done, 0.7 + 0.3 * i / len(levels))
-            trials.add(near, self._progress(done, until))
+            few.add(near, self._progress(done, until))
             done = until
+        trials.add(few.cameras[few.best_cameras(settings.nearer_most)])
 
     def _best_of(self, trials: Trials) -> tuple[list[Candidate], Array]:
         """The best library points of what has been tried, and the least χ² at every thickness."""

@@ -15,7 +15,7 @@ wide grid of cameras, and the best of these cameras go the same way.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,22 +59,37 @@ class Matcher:
 
     def cameras(self, frame: Frame) -> list[tuple[float, float, float]]:
         """Centres (px) and scales (px/mrad) that the direct disc may have, the network's first."""
-        hints, semi_angle = self.searcher.hints, self.searcher.semi_angle
+        aligned = self.aligned_cameras(frame)
+        return aligned if self._known else [*aligned, *self.rims(frame)]
+
+    @property
+    def _known(self) -> bool:
+        """Whether hints know where the direct disc is."""
+        return self.searcher.hints.centre is not None and self.searcher.hints.scale is not None
+
+    def aligned_cameras(self, frame: Frame) -> list[tuple[float, float, float]]:
+        """The camera that hints or, if it is sure, the network say; none otherwise."""
+        hints = self.searcher.hints
         if hints.centre is not None and hints.scale is not None:
             return [(*hints.centre, hints.scale)]
-        found = []
-        if self.aligner is not None:
-            alignment = self.aligner.align(frame)
-            if alignment.sure:
-                found.append(alignment.camera)
+        alignment = None if self.aligner is None else self.aligner.align(frame)
+        return [alignment.camera] if alignment is not None and alignment.sure else []
+
+    def rims(self, frame: Frame) -> list[tuple[float, float, float]]:
+        """The cameras of the sharpest rims; none where there are no rims, or hints know the camera."""
+        found: list[tuple[float, float, float]] = []
+        hints, semi_angle = self.searcher.hints, self.searcher.semi_angle
         with contextlib.suppress(InputError):
             for disc in rough_discs(frame.image, frame.valid, self.settings.rims, self.searcher.finding):
                 centre = hints.centre or (disc.centre_x, disc.centre_y)
                 found.append((*centre, hints.scale or disc.radius / semi_angle))
-        return found
+        return [] if self._known else found
 
     def match(
-        self, frame: Frame, starts: Sequence[tuple[float, float, float]]
+        self,
+        frame: Frame,
+        starts: Sequence[tuple[float, float, float]],
+        others: Callable[[], Sequence[tuple[float, float, float]]] = tuple,
     ) -> tuple[list[Candidate], Array]:
         """Candidates, best first, and the least χ² found at every thickness (2, n), nm.
 
@@ -85,23 +100,35 @@ class Matcher:
         frame : Frame
         starts : sequence of (centre_x, centre_y, scale), px and px/mrad
             Where the direct disc may be.
+        others : callable
+            Further ones, where none of these can be or the best match leaves much.
         """
         s, settings = self.searcher, self.settings
-        cameras = np.array(starts, dtype=float).reshape(-1, 3)
-        cameras = cameras[possible(frame, cameras, s.semi_angle, settings)]
+        cameras = self._possible(frame, starts)
+        if not len(cameras):
+            cameras, others = self._possible(frame, others()), tuple
         if not len(cameras):
             return [], s.templates().unexplained_curve()
         trials = s.trials(frame, float(np.median(cameras[:, 2])))
         self._settle(trials, cameras)
+        if trials.chi2().min() > settings.misled and len(more := self._possible(frame, others())):
+            further = trials.of(trials.templates)
+            self._settle(further, more)
+            trials.join(further)
         if trials.chi2().min() > settings.misled:
             best = self._wide(trials, frame)
             if len(best):
-                others = trials.of(trials.templates)
-                self._settle(others, best)
-                trials.join(others)
+                wide = trials.of(trials.templates)
+                self._settle(wide, best)
+                trials.join(wide)
         chi2 = trials.chi2()
         found = trials.candidates(chi2, s.library.rotation_order, settings.most_candidates)
         return found, trials.least_by_thickness(chi2)
+
+    def _possible(self, frame: Frame, starts: Sequence[tuple[float, float, float]]) -> Array:
+        """Those of the starts (c, 3) that can be cameras of the frame."""
+        cameras = np.array(starts, dtype=float).reshape(-1, 3)
+        return cameras[possible(frame, cameras, self.searcher.semi_angle, self.settings)]
 
     def _settle(self, trials: Trials, starts: Array) -> None:
         """Cameras and library points, in turns, until nothing moves."""

@@ -21,16 +21,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from hybridfit.fitting.search.templates import ANGLES, Templates, background_remover, parts_of, power_of
 from hybridfit.pattern.background import basis
-from hybridfit.pattern.rings import best_rotations, ring_sums
+from hybridfit.pattern.rings import best_rotations, ring_sums, sampled_on_rings
 
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 
 TOGETHER = 8  # cameras in one product
+FEW_RINGS = 8
 LEAST_POWER = 1e-12  # against division by zero, for frames whose standard deviation is about 1
 
 
@@ -135,7 +135,11 @@ def without_template(
         weight = np.sqrt(count[hit][inside])
         values, _, _ = basis("radial", np.stack([k[inside], np.zeros(inside.sum())]), semi_angle)
         design, target = (values * weight).T, mean[inside] * weight
-        misfit = target - design @ np.linalg.lstsq(design, target, rcond=None)[0]
+        if len(target) > FEW_RINGS:
+            q, _ = np.linalg.qr(design)
+            misfit = target - q @ (q.T @ target)
+        else:  # which may not tell the parts of the background apart
+            misfit = target - design @ np.linalg.lstsq(design, target, rcond=None)[0]
         total[i] = all_of_it - (count[hit] * mean**2).sum() + misfit @ misfit
         pixels[i] = count[hit][inside].sum()
     return total, pixels
@@ -144,6 +148,5 @@ def without_template(
 def _on_rings(image: Array, camera: Array, radii: Array) -> Array:
     """(ring, angle) samples of the frame about a trial centre."""
     phi = 2 * np.pi * np.arange(ANGLES) / ANGLES
-    col = camera[0] + camera[2] * np.outer(radii, np.cos(phi))
-    row = camera[1] + camera[2] * np.outer(radii, np.sin(phi))
-    return ndimage.map_coordinates(image, [row, col], order=1, mode="nearest")
+    x, y, scale = camera
+    return sampled_on_rings(image, x, y, scale * radii, np.cos(phi), np.sin(phi))

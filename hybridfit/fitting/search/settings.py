@@ -89,11 +89,20 @@ class SearchSettings:
     scale_step_hinted: float = threshold(
         0.02, "relative", "trial scales about one that the user gave are so far apart", "design"
     )
+    first_most: int = threshold(
+        40, "cameras", "of those about the rims so many are tried with all library points", "design"
+    )
     levels: tuple[tuple[int, float], ...] = threshold(
         ((3, 0.5), (2, 0.25)),
         "cameras, steps",
         "level after level, so many of the best cameras are refined with this share of the steps",
         "design",
+    )
+    nearer_points: int = threshold(
+        400, "library points", "smaller steps are made with so many of the best library points", "design"
+    )
+    nearer_most: int = threshold(
+        4, "cameras", "where these steps end, so many are tried with all library points", "design"
     )
     misled: float = threshold(
         0.3,

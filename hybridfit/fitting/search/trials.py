@@ -157,6 +157,11 @@ class Trials:
         rough.add(cameras)
         return rough.cameras[rough.best_cameras(most)]
 
+    def best_roughly(self, cameras: Array) -> Array:
+        """Cameras (c, 3), those of many rims less what a share of the library points says is worse."""
+        most = self.settings.first_most
+        return cameras if len(cameras) <= most else self.roughly(cameras, most)
+
     @property
     def squares(self) -> Array:
         """(c, t): the sum of squares over the whole frame that every template leaves with every camera."""

@@ -161,22 +161,25 @@ def _ring_width(image: Array, near: NDArray[np.bool_], settings: DiscSettings) -
 def _slopes_along_rings(image: Array, radii: Array, width: float, settings: DiscSettings) -> Array:
     """D(c, R) for every radius (px) and every pixel as the centre: (radius, rows, cols)."""
     rows, cols = image.shape
-    slope_y, slope_x = np.gradient(ndimage.gaussian_filter(image, settings.smoothing))
+    # slopes of about 1 in single precision: twice as fast, and as sharp
+    largest = max(float(np.abs(image).max()), 1e-300)
+    slopes = np.gradient(ndimage.gaussian_filter(image / largest, settings.smoothing))
+    slope_y, slope_x = (each.astype(np.float32) for each in slopes)
     reach = int(radii[-1] + 4 * width) + 1
     shape = tuple(fft.next_fast_len(size + reach) for size in image.shape)
     along_x, along_y = fft.rfft2(slope_x, shape), fft.rfft2(slope_y, shape)
-    dy, dx = np.indices(shape, dtype=float)
+    dy, dx = np.indices(shape, dtype=np.float32)
     dy[rows:] -= shape[0]
     dx[:, cols:] -= shape[1]
     distance = np.hypot(dx, dy)
     dx /= np.maximum(distance, 0.5)
     dy /= np.maximum(distance, 0.5)
     stack = np.empty((len(radii), rows, cols))
-    for i, radius in enumerate(radii):
+    for i, radius in enumerate(radii.tolist()):
         ring = np.exp(-((distance - radius) ** 2) / (2 * width**2))
         ring /= ring.sum()
         inward = along_x * np.conj(fft.rfft2(ring * dx)) + along_y * np.conj(fft.rfft2(ring * dy))
-        stack[i] = -fft.irfft2(inward, shape)[:rows, :cols]
+        stack[i] = -largest * fft.irfft2(inward, shape)[:rows, :cols]
     return stack
 
 

@@ -36,6 +36,7 @@ from hybridfit.fitting.judge.status import (
     judge,
     negative_background,
     on_bound,
+    strays,
     structure_of,
     unexplained,
 )
@@ -535,6 +536,17 @@ def test_by_default_the_tilt_counts_and_a_rival_matters():
     assert holds(a_result(), *window, room=(0.5, 0.2))
     assert not holds(a_result(Status.ambiguous), *window, room=(0.5, 0.2))
     assert not holds(a_result(tilt=(5.0, 5.0)), *window, room=(0.5, 0.2))
+
+
+def test_a_proper_answer_far_from_its_seed_strays():
+    window = [a_candidate()], 4, (9.0, 2.0)
+    assert not strays(a_result(), *window)
+    assert not strays(a_result(Status.ambiguous), *window)
+    for status in (Status.converged, Status.at_bound, Status.ambiguous):
+        assert strays(a_result(status, thickness=39.5), *window)
+        assert strays(a_result(status, tilt=(4.6, -0.9)), *window)
+    for status in (Status.poor_match, Status.failed):
+        assert not strays(a_result(status, thickness=39.5), *window)
 
 
 # ---------------------------------------------------------------- the better of two

@@ -8,6 +8,7 @@ import pytest
 
 from hybridfit.fitting.refine.gram import Normal
 from hybridfit.fitting.refine.levenberg import solve
+from hybridfit.fitting.refine.lmfit_face import lmfit_face
 
 X = np.linspace(0, 3, 400)
 TRUTH = {"height": 2.0, "rate": 1.3}
@@ -64,3 +65,41 @@ def test_bounds_hold_and_the_rest_is_at_its_minimum():
 
 def test_it_says_when_it_has_not_settled():
     assert not solve(Decay(), parameters(), 0.01, 2).success
+
+
+class Wrong(Decay):
+    """The decay against data that it does not describe: the last steps change little."""
+
+    def __init__(self):
+        super().__init__()
+        self.data = np.cos(2 * X) + X
+        self.evaluations = 0
+
+    def residual(self, params):
+        self.evaluations += 1
+        return super().residual(params)
+
+
+def test_a_model_that_does_not_fit_may_end_where_it_hardly_improves():
+    patient, hasty = Wrong(), Wrong()
+    whole = solve(patient, parameters(), 1e-6, 60)
+    early = solve(hasty, parameters(), 1e-6, 60, 0.02)
+    assert early.success and early.nfev < whole.nfev and hasty.evaluations == early.nfev
+    left = [
+        float((wrong.residual(end.params) ** 2).sum()) for wrong, end in ((patient, whole), (hasty, early))
+    ]
+    assert left[0] <= left[1] < 1.02 * left[0]
+
+
+def test_lmfit_sees_what_it_would_say_itself():
+    problem = Decay()
+    solved = solve(problem, parameters(rate=(0.1, 5.0)), 1e-4, 60)
+    found, minimizer = lmfit_face(problem, solved, 60)
+    expected = lmfit.Minimizer(problem.residual, solved.params, scale_covar=False).leastsq()
+    assert found.success and found.var_names == expected.var_names and found.nfev == solved.nfev
+    for name in ("ndata", "nvarys", "nfree", "chisqr", "redchi", "aic", "bic"):
+        assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-6)
+    assert "[[Variables]]" in lmfit.fit_report(found)
+    again = minimizer.leastsq()
+    for name in TRUTH:
+        assert again.params[name].value == pytest.approx(found.params[name].value, rel=1e-3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from hybridfit.errors import InputError
 from hybridfit.fitting.search.cameras import possible, trial_cameras
 from hybridfit.fitting.search.full import LibrarySearcher, Searcher
 from hybridfit.fitting.search.match import Matcher
+from hybridfit.fitting.search.settings import SEARCH
 from hybridfit.fitting.search.window import search_window
 from hybridfit.frame import Frame, make_frame
 
@@ -154,6 +157,26 @@ def test_a_good_camera_beside_an_absurd_one(searcher, simulate):
     assert alone[0] == beside[0] and alone[0][0].chi2 < 0.2
     np.testing.assert_array_equal(alone[1], beside[1])
     assert Matcher(searcher).match(frame, [])[0] == []
+
+
+def test_other_cameras_are_asked_for_where_the_first_ones_mislead(searcher, simulate):
+    image, truth = simulate()
+    frame = make_frame(image)
+    own = (truth["centre_x"], truth["centre_y"], truth["scale"])
+    asked = []
+
+    def others():
+        asked.append(True)
+        return [own]
+
+    matcher = Matcher(searcher)
+    alone = matcher.match(frame, [own])[0]
+    assert matcher.match(frame, [own], others)[0] == alone and not asked
+    found = matcher.match(frame, [ABSURD[0]], others)[0]
+    assert asked.pop() and found == alone
+    matcher.settings = replace(SEARCH, misled=0.0)  # nothing is good enough
+    found = matcher.match(frame, [own], others)[0]
+    assert asked == [True] and found[0].chi2 <= alone[0].chi2 + 1e-6
 
 
 @pytest.mark.parametrize("hints", [Hints(scale=1e4), Hints(centre=(1e7, 3.0)), Hints(scale=1e-320)])

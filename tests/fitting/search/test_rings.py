@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from hybridfit.fitting.candidates import canonical
 from hybridfit.fitting.search.rings import chi2_on_rings
@@ -11,6 +12,7 @@ from hybridfit.fitting.search.templates import make_templates, ring_radii
 from hybridfit.library.library import Library
 from hybridfit.pattern.camera import Camera, to_angles
 from hybridfit.pattern.compose import pattern_at
+from hybridfit.pattern.rings import sampled_on_rings
 
 SEMI_ANGLE = 9.0
 SHAPE = (72, 72)
@@ -126,3 +128,13 @@ def test_canonical_is_the_same_pattern(table, rotation):
     np.testing.assert_allclose(
         render(table, 25.0, (x, y), angle), render(table, 25.0, (0.8, -0.5), rotation), atol=1e-6
     )
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (1, 7), (6, 1)])
+@pytest.mark.parametrize("centre", [(20.3, 25.1), (1.0, 2.0), (60.0, -5.0)])
+def test_rings_are_sampled_linearly_and_the_edge_goes_on(shape, centre):
+    image = np.random.default_rng(0).random(shape)
+    radii, phi = np.linspace(0.5, 18, 7), np.linspace(0, 6, 11)
+    col, row = (c + np.outer(radii, each) for c, each in zip(centre, (np.cos(phi), np.sin(phi)), strict=True))
+    expected = ndimage.map_coordinates(image, [row, col], order=1, mode="nearest")
+    assert sampled_on_rings(image, *centre, radii, np.cos(phi), np.sin(phi)) == pytest.approx(expected)
