@@ -22,18 +22,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.library.library import BEYOND_DISC, Library
+from hybridfit.library.planes import one_of
 from hybridfit.pattern import background as bg
 from hybridfit.pattern.averaging import SPREADS, bare_disc, over_thickness, over_tilt
 from hybridfit.pattern.blend import Stack
 from hybridfit.pattern.blur import sigma_of_variance as of_variance
 from hybridfit.pattern.camera import Camera, chain, to_angles
-from hybridfit.pattern.columns import Columns
+from hybridfit.pattern.columns import Columns, Composed
 from hybridfit.pattern.compose import compose
 from hybridfit.pattern.diffuse import Image
 from hybridfit.pattern.expand import Table, at_thickness, unfold, workspace
@@ -50,8 +50,6 @@ FITTED_BEYOND_DISC = BEYOND_DISC  # mrad around the direct disc that are compare
 PIXEL_VARIANCE = 1 / 12  # px²
 REST_ENERGY_KV = 510.99895  # of the electron
 EDGE_VARIANCE = 1 / 28  # of the aperture's edge, over its width squared
-
-
 FINE_PIXEL, SEMI_ANGLE_ROOM = MODEL.fine_pixel, MODEL.semi_angle_room  # what fits go by, too
 
 
@@ -63,18 +61,6 @@ def sigma_of_variance(variance: float) -> tuple[float, float]:
 def divisions(pixel: float, fine_pixel: float) -> int:
     """Into how many fine pixels a pixel is divided along a side; widths in mrad."""
     return min(int(np.ceil(pixel / fine_pixel)), MODEL.oversampling_most)
-
-
-class Composed(NamedTuple):
-    """A pattern at points: k (2, n) in mrad, rows as of `pattern.compose` (·, n), and the camera.
-
-    averaging has the derivatives along AVERAGING, (n,) each.
-    """
-
-    k: Array
-    partials: Array
-    camera: Camera
-    averaging: Mapping[str, Array]
 
 
 class ForwardModel:
@@ -243,6 +229,16 @@ class ForwardModel:
         """(n,): the pattern's column at values that nobody goes on from."""
         return self.evaluate(values).columns[0]
 
+    def recorded(self, values: Mapping[str, float], plane: int) -> Array:
+        """(n,): the pattern's column at a thickness of the library, by number, without its diffuse part."""
+        if self._stack is None:
+            blend = one_of(self.table.intensity, plane)[..., None]
+        else:
+            thickness = self.table.thickness_first + plane * self.table.thickness_step
+            blend = self._at_thickness(values, 1)(thickness)
+        found = self._composed_at(values, 1, blend)
+        return self.raster.record(found.partials[0], self.kernel_of(values["blur"], found.camera.scale)[0])
+
     def _diffuse_at(self, k: Array, values: Mapping[str, float]) -> Image:
         """The thermal diffuse part at the pixels k, of the share that is not vacuum."""
         assert self.diffuse is not None
@@ -290,14 +286,18 @@ class ForwardModel:
             out["energy"] += (1 - rest) * sum(along.values())
         return out
 
-    def _composed_at(self, values: Mapping[str, float], lanes: int) -> Composed:
+    def _composed_at(
+        self, values: Mapping[str, float], lanes: int, blend: NDArray[np.float32] | None = None
+    ) -> Composed:
         """The pattern at the points that pixels need, and, of two lanes, its partial derivatives."""
         if lanes == 2 and self._last is not None and self._last[0] == values:
             return self._last[1]
         camera = Camera(*(values[name] for name in CAMERA))
         k = to_angles(self.raster.col, self.raster.row, camera)
         table = self.table if self._stack is None else self._stack.at(values)
-        blend, wider = self._over_thickness(self._at_thickness(values, lanes), values)
+        wider = None
+        if blend is None:
+            blend, wider = self._over_thickness(self._at_thickness(values, lanes), values)
         rows, by_tilt = self._composed(k, table, blend, values)
         share = values.get("vacuum", 0.0)
         disc = bare_disc(k, values["semi_angle"], self.half_edge, len(rows))

@@ -34,6 +34,7 @@ TECHNICAL = {
     "fitting/seed/network.py": {"CHUNK": "memory"},
     "fitting/refine/levenberg.py": dict.fromkeys(("FIRST", "LEAST", "MOST", "FACTOR"), "of a damping"),
     "scan/run.py": {"LEAST_BLUR": "not zero"},
+    "fitting/refine/thickness_curve.py": dict.fromkeys(("NODES_NM", "NEAR", "POINTS"), "interpolation"),
     "fitting/refine/spread.py": {"NEAR": "shifts by distance", "FAR": "shifts by distance"},
     "fitting/judge/roundness.py": {
         "KNOTS": "finer than a rim",

@@ -11,6 +11,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridfit.library.integrity import passing
+
 
 class Planes:
     """The values of a variable (thickness, …), by thickness or by a range of them.
@@ -38,8 +40,21 @@ class Planes:
             self._known[name] = values if self._unit is None else values * self._unit[key][..., None]
         return self._known[name]
 
+    def once(self, i: int) -> NDArray:
+        """The values of one thickness for a single look: they are not kept in memory, if they were not."""
+        if i in self._known:
+            return self._known[i]
+        with passing():
+            values = self._variable[i].values
+        return values if self._unit is None else values * self._unit[i][..., None]
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
         return np.array(self[:], dtype)
+
+
+def one_of(planes: Any, i: int) -> NDArray:
+    """The values of one thickness of an array, or of `Planes`, for a single look."""
+    return planes.once(i) if isinstance(planes, Planes) else np.asarray(planes[i])
 
 
 def planes_of(variable: xr.Variable, on_demand: bool, dtype: Any = None) -> NDArray | Planes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,18 @@ from hybridfit.pattern.camera import Camera, chain
 
 Array = NDArray[np.float64]
 CAMERA = Camera._fields
+
+
+class Composed(NamedTuple):
+    """A pattern at points: k (2, n) in mrad, rows as of `pattern.compose` (·, n), and the camera.
+
+    averaging has the derivatives along AVERAGING, (n,) each.
+    """
+
+    k: Array
+    partials: Array
+    camera: Camera
+    averaging: Mapping[str, Array]
 
 
 @dataclass(frozen=True)

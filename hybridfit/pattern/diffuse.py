@@ -146,6 +146,13 @@ class DiffuseTable:
         out: NDArray[np.float32] = summed[:, self._exits[0].ravel()]
         return out
 
+    def layers_at(self, k: Array, tilt: tuple[float, float], semi_angle: float) -> Array:
+        """(layers, n): the diffuse intensity of all stored thicknesses at k (2, n) mrad."""
+        grid, middle = self._exits
+        images = self.exits(slice(0, len(self.intensity)), tilt, semi_angle).reshape(-1, *grid.shape)
+        place = np.linalg.inv(self.exit_step).T @ (k + np.array(tilt)[:, None]) + middle[:, None]
+        return np.asarray(_interpolated(images, np.ascontiguousarray(place))[0])
+
     def on_camera(
         self, exits: NDArray[np.float32], origin: Array, steps: Array, shape: tuple[int, int]
     ) -> NDArray[np.float32]:
