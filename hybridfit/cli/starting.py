@@ -7,6 +7,7 @@ import gc
 import importlib
 import sys
 from collections.abc import Iterator
+from functools import cached_property
 from types import ModuleType
 from typing import Any
 
@@ -105,18 +106,19 @@ class _Arrays:
     def __init__(self, package: str, module: str, known: Any) -> None:
         self._package, self._module, self._known = package, module, known
 
+    @cached_property
+    def _there(self) -> Any:
+        return self._known(self._package)
+
     @property
     def type(self) -> tuple[Any, ...]:
         """The types of its arrays; none before it is imported."""
-        return self._there.type if self._module in sys.modules else ()
+        return tuple(self._there.type) if self._module in sys.modules else ()
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") and name != "_there":
+        if name.startswith("_"):
             raise AttributeError(name)
-        if name != "_there":
-            return getattr(self._there, name)
-        self._there = self._known(self._package)
-        return self._there
+        return getattr(self._there, name)
 
 
 def _leave_arrays_alone() -> None:
