@@ -25,7 +25,6 @@ from hybridfit.model import (
     FINE_PIXEL,
     FITTED_BEYOND_DISC,
     PARAMETERS,
-    REST_ENERGY_KV,
     ForwardModel,
 )
 from hybridfit.pattern import background as bg
@@ -33,6 +32,7 @@ from hybridfit.pattern.averaging import bare_disc
 from hybridfit.pattern.camera import Camera, to_angles
 from hybridfit.pattern.columns import Columns
 from hybridfit.pattern.diffuse_images import DiffuseImages
+from hybridfit.pattern.energy import by_angles
 from hybridfit.pattern.expand import Table
 from hybridfit.pattern.nodes import GRIDS, Added, Aperture, Grids, Nodes, Smooth, Source
 from hybridfit.pattern.pool import Pool
@@ -375,8 +375,7 @@ class KnownCameraModel:
             )
         if "energy" in out:
             energy = float(known.library.dataset.attrs["energy_kv"])
-            rest = REST_ENERGY_KV / (energy + 2 * REST_ENERGY_KV)
-            out["energy"] += (1 - rest) * sum(along.values())
+            out["energy"] += by_angles(energy, along.values())
         return out
 
 

@@ -27,18 +27,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.library.library import BEYOND_DISC, Library
+from hybridfit.library.planes import one_of
 from hybridfit.pattern import background as bg
 from hybridfit.pattern.averaging import SPREADS, bare_disc, over_thickness, over_tilt
 from hybridfit.pattern.blend import Stack
-from hybridfit.pattern.blur import sigma_of_variance as of_variance
+from hybridfit.pattern.blur import sigma_of_variance
 from hybridfit.pattern.camera import Camera, chain, to_angles
 from hybridfit.pattern.columns import Columns, Composed
 from hybridfit.pattern.compose import compose
 from hybridfit.pattern.diffuse import Image
 from hybridfit.pattern.diffuse_near import NearDiffuse
+from hybridfit.pattern.energy import by_angles
 from hybridfit.pattern.expand import Table, at_thickness, unfold, workspace
 from hybridfit.pattern.pool import Pool
-from hybridfit.pattern.raster import Raster
+from hybridfit.pattern.raster import Raster, divisions
 from hybridfit.pattern.settings import MODEL
 
 Array = NDArray[np.float64]
@@ -48,21 +50,8 @@ PARAMETERS = ("thickness", "tilt_x", "tilt_y", *CAMERA, "semi_angle", "blur")
 AVERAGING = ("vacuum", *SPREADS)  # what else the averaged area may hold: parameters that are 0 if not given
 FITTED_BEYOND_DISC = BEYOND_DISC  # mrad around the direct disc that are compared
 PIXEL_VARIANCE = 1 / 12  # px²
-REST_ENERGY_KV = 510.99895  # of the electron
 EDGE_VARIANCE = 1 / 28  # of the aperture's edge, over its width squared
-
-
 FINE_PIXEL, SEMI_ANGLE_ROOM = MODEL.fine_pixel, MODEL.semi_angle_room  # what fits go by, too
-
-
-def sigma_of_variance(variance: float) -> tuple[float, float]:
-    """`pattern.blur.sigma_of_variance` with the narrowest kernel of a model."""
-    return of_variance(variance, MODEL.narrowest_blur)
-
-
-def divisions(pixel: float, fine_pixel: float) -> int:
-    """Into how many fine pixels a pixel is divided along a side; widths in mrad."""
-    return min(int(np.ceil(pixel / fine_pixel)), MODEL.oversampling_most)
 
 
 class ForwardModel:
@@ -240,6 +229,16 @@ class ForwardModel:
             out += (1 - values.get("vacuum", 0.0)) * found.slopes_tilt
         return out
 
+    def recorded(self, values: Mapping[str, float], plane: int) -> Array:
+        """(n,): the pattern's column at a thickness of the library, by number, without its diffuse part."""
+        if self._stack is None:
+            blend = one_of(self.table.intensity, plane)[..., None]
+        else:
+            thickness = self.table.thickness_first + plane * self.table.thickness_step
+            blend = self._at_thickness(values, 1)(thickness)
+        found = self._composed_at(values, 1, blend)
+        return self.raster.record(found.partials[0], self.kernel_of(values["blur"], found.camera.scale)[0])
+
     def _diffuse_at(self, k: Array, values: Mapping[str, float]) -> Image:
         """The thermal diffuse part at the pixels k, of the share that is not vacuum."""
         assert self._near is not None
@@ -250,12 +249,7 @@ class ForwardModel:
     def assumption_slopes(self, values: Mapping[str, float]) -> dict[str, Array]:
         """Derivatives (n,) of the pattern's column along ln of what a fit takes for granted.
 
-        "semi_angle"; "debye_waller" and "energy" where the library has slopes.  With the energy the
-        wavelength changes, and every angle that the library has in mrad with it: at a fixed camera,
-
-            dP/dln E = ∂P/∂ln E |_q + dln λ/dln E · (s ∂P/∂s − τ·∂P/∂τ − α ∂P/∂α),
-
-        s the scale, τ the tilt, α the semi-angle, dln λ/dln E = −(E + mc²)/(E + 2mc²).
+        "semi_angle"; "debye_waller" and "energy" (`pattern.energy`) where the library has slopes.
         """
         names = ("semi_angle", "tilt_x", "tilt_y")
         slopes = self.evaluate(values, names).pattern_slopes
@@ -283,24 +277,29 @@ class ForwardModel:
             pixels = to_angles(self.raster.pixel_col, self.raster.pixel_row, camera)
             out["debye_waller"] += MODEL.diffuse_growth * self._diffuse_at(pixels, values).value
         if "energy" in out:
-            rest = REST_ENERGY_KV / (self._energy_kv + 2 * REST_ENERGY_KV)
-            out["energy"] += (1 - rest) * sum(along.values())
+            out["energy"] += by_angles(self._energy_kv, along.values())
         return out
 
-    def _composed_at(self, values: Mapping[str, float], lanes: int) -> Composed:
+    def _composed_at(
+        self, values: Mapping[str, float], lanes: int, blend: NDArray[np.float32] | None = None
+    ) -> Composed:
         """The pattern at the points that pixels need, and, of two lanes, its partial derivatives."""
         if lanes == 2 and self._last is not None and self._last[0] == values:
             return self._last[1]
-        out = self._compose_at(values, lanes)
+        out = self._compose_at(values, lanes, blend)
         self._last = (dict(values), out) if lanes == 2 else self._last
         return out
 
-    def _compose_at(self, values: Mapping[str, float], lanes: int) -> Composed:
+    def _compose_at(
+        self, values: Mapping[str, float], lanes: int, blend: NDArray[np.float32] | None = None
+    ) -> Composed:
         """`_composed_at`, which nobody has asked for before."""
         camera = Camera(*(values[name] for name in CAMERA))
         k = to_angles(self.raster.col, self.raster.row, camera)
         table = self.table if self._stack is None else self._stack.at(values)
-        blend, wider = self._over_thickness(self._at_thickness(values, lanes), values)
+        wider = None
+        if blend is None:
+            blend, wider = self._over_thickness(self._at_thickness(values, lanes), values)
         rows, by_tilt = self._composed(k, table, blend, values)
         share = values.get("vacuum", 0.0)
         disc = bare_disc(k, values["semi_angle"], self.half_edge, len(rows))
@@ -393,7 +392,8 @@ class ForwardModel:
         fine = self._fine if fine is None else fine
         per_mrad = scale / fine
         edge = EDGE_VARIANCE * (2 * (half_edge or self.half_edge)) ** 2
-        sigma, slope = sigma_of_variance(PIXEL_VARIANCE + (blur**2 - edge) * per_mrad**2)
+        variance = PIXEL_VARIANCE + (blur**2 - edge) * per_mrad**2
+        sigma, slope = sigma_of_variance(variance, MODEL.narrowest_blur)
         return sigma, {
             "blur": slope * 2 * blur * per_mrad**2,
             "scale": slope * 2 * (blur**2 - edge) * per_mrad / fine,

@@ -66,6 +66,20 @@ CRYSTALS: dict[str, tuple[str, tuple[float, ...], list[tuple]]] = {
 }
 CELL = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
 ATOM = ("label", "type_symbol", "fract_x", "fract_y", "fract_z", "B_iso_or_equiv")
+# the files that take longest: with -n, a process that met one of them last would keep the others waiting
+LONGEST = (
+    "scan/test_map_ended.py",
+    "fitting/posterior/test_few_electrons.py",
+    "scan/test_map.py",
+    "scan/test_map_backends.py",
+    "scan/test_batches.py",
+    "scan/test_damaged_maps.py",
+    "library/test_fuzz.py",
+    "cli/test_benchmark_command.py",
+    "cli/test_demo_command.py",
+    "fitting/judge/test_averaged_area.py",
+    "fitting/batch/test_batch.py",
+)
 SMALL = """
 cif = "SrTiO3.cif"
 zone = [0, 0, 1]
@@ -82,6 +96,15 @@ thickness = { start = 1.0, stop = 60.0 }
 def pytest_configure() -> None:
     # torch reads it when it is first imported; other processes share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where processes share the tests, those of the longest files come first."""
+    if not hasattr(config, "workerinput"):
+        return
+    folder = Path(__file__).parent
+    rank = {folder / name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(LONGEST)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,9 +9,9 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from hybridfit.errors import InputError
-from hybridfit.model import MODEL, PARAMETERS, ForwardModel, sigma_of_variance
+from hybridfit.model import MODEL, PARAMETERS, ForwardModel
 from hybridfit.pattern.background import NAMES, RADIAL_WIDTHS
-from hybridfit.pattern.blur import gaussian_weights
+from hybridfit.pattern.blur import gaussian_weights, sigma_of_variance
 from hybridfit.pattern.camera import Camera, to_angles
 from hybridfit.pattern.compose import pattern_at
 
@@ -195,18 +195,19 @@ def test_slopes_along_the_tilt_alone_are_those_of_all(model, seed):
 
 def test_the_kernel_has_the_variance_asked_for():
     for variance in (0.01, 0.0476, 0.3, 1.0, 7.0):
-        sigma, slope = sigma_of_variance(variance)
+        sigma, slope = sigma_of_variance(variance, MODEL.narrowest_blur)
         weights, _ = gaussian_weights(sigma)
         at = np.arange(len(weights)) - len(weights) // 2
         assert at**2 @ weights == pytest.approx(variance, rel=1e-4)
         h = 1e-4 * variance
-        numerical = (sigma_of_variance(variance + h)[0] - sigma_of_variance(variance - h)[0]) / (2 * h)
+        ends = [sigma_of_variance(variance + side, MODEL.narrowest_blur) for side in (-h, h)]
+        numerical = (ends[1][0] - ends[0][0]) / (2 * h)
         assert slope == pytest.approx(numerical, rel=1e-3)
 
 
 @pytest.mark.parametrize("variance", [-0.1, 0.0, 1e-5])
 def test_a_variance_below_the_smallest_is_the_smallest_and_flat(variance):
-    assert sigma_of_variance(variance) == (MODEL.narrowest_blur, 0.0)
+    assert sigma_of_variance(variance, MODEL.narrowest_blur) == (MODEL.narrowest_blur, 0.0)
 
 
 def test_a_pixel_widens_the_edge_of_a_bare_aperture(small_library, mask):

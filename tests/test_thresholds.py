@@ -36,6 +36,7 @@ TECHNICAL = {
         ("FIRST", "LEAST", "MOST", "FACTOR", "FAIR", "BAD"), "of a damping"
     ),
     "scan/run.py": {"LEAST_BLUR": "not zero"},
+    "fitting/refine/thickness_curve.py": dict.fromkeys(("NODES_NM", "NEAR", "POINTS"), "interpolation"),
     "fitting/refine/spread.py": {"NEAR": "shifts by distance", "FAR": "shifts by distance"},
     "fitting/judge/roundness.py": {
         "KNOTS": "finer than a rim",

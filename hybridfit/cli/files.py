@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hybridfit.cli.starting import plain_docstrings_of_matplotlib
 from hybridfit.errors import InputError
 
 KINDS = {
@@ -122,7 +123,8 @@ def write(
 
 def pictures(path: Path, count: int) -> list[Path]:
     """fit.png, or fit-1.png, fit-2.png, … where there are several."""
-    from hybridfit.plot import check_suffix
+    with plain_docstrings_of_matplotlib():
+        from hybridfit.plot import check_suffix
 
     check_suffix(path)
     if count == 1:

@@ -11,6 +11,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hybridfit.library.integrity import passing
+
 KEPT = 40  # thicknesses in memory: windows about several candidates, a map's range
 
 
@@ -37,7 +39,8 @@ class Planes:
         name = key.indices(len(self)) if isinstance(key, slice) else key
         values = self._known.pop(name, None)
         if values is None:
-            values = self._variable[key].values
+            with passing():
+                values = self._variable[key].values
             if self._unit is not None:
                 values = values * self._unit[key][..., None]
         self._known[name] = values  # the last one again; another thread may read it twice, no more
@@ -45,8 +48,21 @@ class Planes:
             self._known.pop(old, None)
         return values
 
+    def once(self, i: int) -> NDArray:
+        """The values of one thickness for a single look: they are not kept in memory, if they were not."""
+        if i in self._known:
+            return self._known[i]
+        with passing():
+            values = self._variable[i].values
+        return values if self._unit is None else values * self._unit[i][..., None]
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
         return np.array(self[:], dtype)
+
+
+def one_of(planes: Any, i: int) -> NDArray:
+    """The values of one thickness of an array, or of `Planes`, for a single look."""
+    return planes.once(i) if isinstance(planes, Planes) else np.asarray(planes[i])
 
 
 def planes_of(variable: xr.Variable, on_demand: bool, dtype: Any = None) -> NDArray | Planes:

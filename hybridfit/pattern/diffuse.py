@@ -139,10 +139,8 @@ class DiffuseTable:
     def seen(self, images: NDArray[np.float32], k: Array, tilt: tuple[float, float]) -> Image:
         """What `on_exits` is at k (2, n) mrad, and its derivatives."""
         _, middle = self._exits
-        beside = np.zeros((*images.shape[1:], LANES), np.float32)  # what belongs to a point is side by side
-        beside[..., : len(images)] = np.moveaxis(images, 0, -1)
         place = np.linalg.inv(self.exit_step).T @ (k + np.array(tilt)[:, None]) + middle[:, None]
-        found, slopes = _interpolated(beside, np.ascontiguousarray(place), len(images))
+        found, slopes = _interpolated(_beside(images), np.ascontiguousarray(place), len(images))
         along_p = np.linalg.inv(self.exit_step) @ slopes
         return Image(found[0], along_p, along_p + found[1:3], found[4], found[3])
 
@@ -164,6 +162,15 @@ class DiffuseTable:
         summed = _by_exit(self.intensity[layers], weights, self._turned)
         out: NDArray[np.float32] = summed[:, self._exits[0].ravel()]
         return out
+
+    def layers_at(self, k: Array, tilt: tuple[float, float], semi_angle: float) -> Array:
+        """(layers, n): the diffuse intensity of all stored thicknesses at k (2, n) mrad."""
+        grid, middle = self._exits
+        images = self.exits(slice(0, len(self.intensity)), tilt, semi_angle).reshape(-1, *grid.shape)
+        place = np.linalg.inv(self.exit_step).T @ (k + np.array(tilt)[:, None]) + middle[:, None]
+        groups = [images[i : i + LANES] for i in range(0, len(images), LANES)]
+        place = np.ascontiguousarray(place)
+        return np.concatenate([_interpolated(_beside(some), place, len(some))[0] for some in groups])
 
     def on_camera(
         self, exits: NDArray[np.float32], origin: Array, steps: Array, shape: tuple[int, int]
@@ -255,6 +262,13 @@ def _filled(
     grid[nodes[:, 0] + middle[0], nodes[:, 1] + middle[1]] = values
     nearest = distance_transform_edt(grid < 0, return_distances=False, return_indices=True)
     return grid[tuple(nearest)], middle
+
+
+def _beside(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(rows, columns, LANES): up to so many images (·, rows, columns), side by side at every point."""
+    out = np.zeros((*images.shape[1:], LANES), np.float32)
+    out[..., : len(images)] = np.moveaxis(images, 0, -1)
+    return out
 
 
 @kernel

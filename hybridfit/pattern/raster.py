@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hybridfit.pattern.blur import gaussian_weights, moved_weights
 from hybridfit.pattern.jit import kernel
+from hybridfit.pattern.settings import MODEL
 
 Array = NDArray[np.float64]
 
@@ -202,6 +203,11 @@ def record_rows(images, points, shape, s, along_rows, along_columns, pixels, out
             flat[at[p]] = images[i, p]
         columns_of(image, whole_threes(along_columns[0]), s, left, half)
         rows_of(half, whole_threes(along_rows[0]), s, pixels, width, out[i])
+
+
+def divisions(pixel: float, fine_pixel: float) -> int:
+    """Into how many fine pixels a pixel is divided along a side; widths in mrad."""
+    return min(int(np.ceil(pixel / fine_pixel)), MODEL.oversampling_most)
 
 
 class Raster:

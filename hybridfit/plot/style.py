@@ -38,6 +38,7 @@ INTENSITY, DIFFERENCE = "magma", "RdBu_r"
 STYLE: Any = {
     "font.size": 11,
     "axes.titlesize": 12,
+    "axes.titley": 1.0,  # found from all ticks and labels else, twice for every page
     "axes.labelsize": 11,
     "axes.edgecolor": GREY,
     "axes.linewidth": 0.8,

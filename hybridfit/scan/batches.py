@@ -5,8 +5,12 @@ Which positions make a batch depends on the scan alone: another run, or one with
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import sys
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,7 +34,19 @@ ON_CPU = "torch-cpu"  # batches without a GPU: for tests
 
 def batched(device: str) -> bool:
     """Whether maps on this device fit many positions at a time."""
-    return device == ON_CPU or (device != "cpu" and _device(device).type == "cuda")
+    if device == "cpu" or (device == "auto" and not _driver()):
+        return False
+    return device == ON_CPU or _device(device).type == "cuda"
+
+
+def _driver() -> bool:
+    """Whether a GPU may be there: torch, which knows, takes seconds to be imported."""
+    names = ("nvcuda.dll",) if sys.platform == "win32" else ("libcuda.so.1", "libcuda.so")
+    for name in names:
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(name)
+            return True
+    return Path("/dev/kfd").exists()  # of AMD
 
 
 def torch_name(device: str) -> str:

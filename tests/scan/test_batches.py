@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -76,6 +78,20 @@ def test_batches_depend_on_the_scan_alone():
                     assert start == Placed(0.0, 0.0)
                 else:
                     assert start == ((y - 0.5) / 2, (x - 0.5) / 2)
+
+
+def test_without_a_driver_torch_is_not_asked():
+    code = """
+import sys
+from hybridfit.scan import batches
+batches._driver = lambda: False
+print(batches.batched("auto"), "torch" in sys.modules)
+from hybridfit.network.conversion import torch_device
+batches._driver = lambda: True
+print(batches.batched("auto") == (torch_device("auto").type == "cuda"))
+"""
+    seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert seen.split() == ["False", "False", "True"]
 
 
 def test_devices_have_names():

@@ -22,7 +22,7 @@ from hybridfit.scan.settings import FirstPassSettings, WorkSettings
 
 if __name__ == "__main__":
     map_scan(sys.argv[1], sys.argv[2], semi_angle=9.0, fix={"scale": 3.2, "rotation": 14.0},
-             first_pass=FirstPassSettings(sampled=4), work=WorkSettings(block=5), roi=(0, 2, 0, 5),
+             first_pass=FirstPassSettings(sampled=3), work=WorkSettings(block=3), roi=(0, 2, 0, 3),
              output=sys.argv[3], workers=int(sys.argv[4]), progress=lambda r: print(r.stage, flush=True))
 """
 
@@ -37,7 +37,7 @@ def words_of(folder, scan, library) -> list[str]:
 @pytest.fixture(scope="module")
 def half(scan, small_recipe, tmp_path_factory):
     """The map of a run that nothing ends, in a process of its own, as the others are."""
-    mapped(scan, small_recipe, roi=(0, 2, 0, 5))  # compiles what all of them load
+    mapped(scan, small_recipe, roi=(0, 1, 0, 3))  # compiles what all of them load
     folder = tmp_path_factory.mktemp("half")
     subprocess.run([*words_of(folder, scan, small_recipe), "1"], check=True, capture_output=True)
     return read_map(folder / "map.nc")

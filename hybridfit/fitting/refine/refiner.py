@@ -29,12 +29,12 @@ from hybridfit.model import (
     PARAMETERS,
     SEMI_ANGLE_ROOM,
     ForwardModel,
-    divisions,
 )
 from hybridfit.pattern import background as bg
 from hybridfit.pattern.averaging import SPREADS
 from hybridfit.pattern.camera import Camera
 from hybridfit.pattern.pool import Pool
+from hybridfit.pattern.raster import divisions
 from hybridfit.pattern.reference import Reference
 
 Array = NDArray[np.float64]

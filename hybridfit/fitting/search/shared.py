@@ -17,6 +17,7 @@ from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.search.settings import SHARED, SharedSettings
 from hybridfit.frame import Frame
 from hybridfit.library.library import BEYOND_DISC, Library
+from hybridfit.library.planes import one_of
 from hybridfit.pattern import background as bg
 from hybridfit.pattern.camera import Camera, to_angles
 from hybridfit.pattern.node_kernels import (
@@ -97,7 +98,7 @@ class SharedMatcher:
         self.background = np.linalg.qr(components.T)[0].astype(np.float32)
         self.templates = np.empty((len(layers), len(nodes), k.shape[1]), np.float32)
         for template, i in zip(self.templates, layers, strict=True):
-            undo_symmetry(table, np.ascontiguousarray(table.intensity[i]), first, grids)
+            undo_symmetry(table, np.ascontiguousarray(one_of(table.intensity, i)), first, grids)
             fill_templates(entries, grids.ravel(), shifts, template)
             template -= (template @ self.background) @ self.background.T
             norm = np.linalg.norm(template, axis=1, keepdims=True)
