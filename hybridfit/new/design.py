@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import textwrap
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,10 +28,35 @@ from hybridfit.new.convergence import (
 from hybridfit.new.settings import DESIGN, DesignSettings
 
 if TYPE_CHECKING:
+    from hybridfit.physics.crystal import Crystal
     from hybridfit.physics.projection import Projection
 
 Array = NDArray[np.float64]
 Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A crystal file, and what a user adds to it.
+
+    Attributes
+    ----------
+    cif : path
+    block : str, optional
+        Name of the data block, where several hold a structure.
+    debye_waller : mapping of element to float
+        B (Å²) in place of what the file has.
+    """
+
+    cif: Path
+    block: str | None = None
+    debye_waller: Mapping[str, float] = field(default_factory=dict)
+
+    def crystal(self) -> Crystal:
+        """The crystal; errors as for `Crystal.from_cif`."""
+        from hybridfit.physics.crystal import Crystal
+
+        return Crystal.from_cif(self.cif, block=self.block, debye_waller=self.debye_waller)
 
 
 @dataclass(frozen=True)
@@ -39,7 +65,7 @@ class Design:
 
     Attributes
     ----------
-    cif : path
+    structure : Structure
     zone, in_plane : indices
     energy_kv, semi_angle, semi_angle_max, tilt_max : kV, mrad, mrad, mrad
     thickness : (start, stop, step), nm
@@ -52,7 +78,7 @@ class Design:
     moved_thickness : largest shift of the thickness by fewer beams that counts as none, nm
     """
 
-    cif: Path
+    structure: Structure
     zone: tuple[int, int, int]
     in_plane: tuple[int, int, int]
     energy_kv: float
@@ -102,9 +128,10 @@ class Design:
     def toml(self) -> str:
         """The recipe, with the reasons as comments; the CIF is looked for beside it."""
         why, (start, stop, step) = self.reasons(), self.thickness
-        zone = " ".join(map(str, self.zone))
+        zone, given = " ".join(map(str, self.zone)), self.structure
         values = [
-            ("cif", f'"{self.cif.name}"', ""),
+            ("cif", f'"{given.cif.name}"', ""),
+            *([] if given.block is None else [("block", json.dumps(given.block), "of the CIF")]),
             ("zone", str(list(self.zone)), ""),
             ("in_plane", str(list(self.in_plane)), why["in_plane"]),
             ("energy_kv", f"{self.energy_kv:g}", ""),
@@ -113,10 +140,13 @@ class Design:
             ("tilt_max", f"{self.tilt_max:g}", "mrad"),
             ("sampling", f"{self.sampling:g}", why["sampling"]),
         ]
+        if given.debye_waller:
+            listed = ", ".join(f"{element} = {b:g}" for element, b in given.debye_waller.items())
+            values.append(("debye_waller", f"{{ {listed} }}", "Å², in place of the CIF's"))
         if self.holz:
             values.append(("holz", "true", "beams of higher Laue zones near the Ewald sphere"))
         lines = [
-            f"# {self.cif.stem} along [{zone}] at {self.energy_kv:g} kV, for semi-angles of about "
+            f"# {given.cif.stem} along [{zone}] at {self.energy_kv:g} kV, for semi-angles of about "
             f"{self.semi_angle:g} mrad: {why['size']}.",
             *self._verdict(),
             *(_line(name, value, comment) for name, value, comment in values),
@@ -139,7 +169,7 @@ class Design:
 
 
 def design(
-    cif: str | Path,
+    cif: str | Path | Structure,
     zone: tuple[int, int, int],
     *,
     energy_kv: float,
@@ -155,7 +185,7 @@ def design(
 
     Parameters
     ----------
-    cif : path
+    cif : path or Structure
     zone : (u, v, w)
     energy_kv : float, kV
     semi_angle, tilt_max : float, mrad
@@ -175,11 +205,11 @@ def design(
     RecipeError
         The CIF cannot be read, the zone is zero, or the reference does not lie in it.
     """
-    from hybridfit.physics.crystal import Crystal
     from hybridfit.physics.projection import project_all
 
     check_values(energy_kv, semi_angle, tilt_max, thickness, settings)
-    crystal = Crystal.from_cif(cif)
+    structure = cif if isinstance(cif, Structure) else Structure(Path(cif))
+    crystal = structure.crystal()
     if in_plane is None:
         in_plane = _reference(project_all([crystal], zone, holz=holz)[0])
     projection = project_all([crystal], zone, in_plane, holz=holz)[0]
@@ -201,7 +231,7 @@ def design(
     span = (start, stop, step.value)
     beams_stored, directions, size = _size(points, tilt_max, beams.value, sampling.value, span, settings)
     return Design(
-        cif=Path(cif),
+        structure=structure,
         zone=zone,
         in_plane=in_plane,
         energy_kv=energy_kv,
