@@ -159,8 +159,8 @@ def _check_inflated(path: Path, at: int, size: int) -> None:
 def _grey(path: Path, colour: np.ndarray) -> np.ndarray:
     """Channels last to one channel: the first if they agree, else luminance (BT.601); alpha is dropped.
 
-    Channels must be multiples of one another, as those of a tinted picture are. A few pixels in colour, such as
-    a scale bar, become NaN.
+    Channels must be multiples of one another, as those of a tinted picture are. A few pixels in colour, such
+    as a scale bar, become NaN.
 
     Raises
     ------

@@ -79,9 +79,15 @@ def open_scan(
         ) from error
     if min(source.layout.frame_shape) < SMALLEST_SIDE_PX:
         rows, cols = source.layout.frame_shape
+        stored = source.layout.stored
+        turned = len(stored) == 2 and min(stored) >= SMALLEST_SIDE_PX
+        remedy = "check that its axes are scan rows, scan columns, rows, columns"
+        if turned:
+            remedy = (
+                f"are they {stored[0]} × {stored[1]}, the detector first? save array.transpose(2, 3, 0, 1)"
+            )
         raise InputError(
-            f"{path} has frames of {rows} × {cols} px; at least {SMALLEST_SIDE_PX} px a side are needed: "
-            "check that its axes are scan rows, scan columns, rows, columns"
+            f"{path} has frames of {rows} × {cols} px; at least {SMALLEST_SIDE_PX} px a side are needed: {remedy}"
         )
     return ScanFile(source, _scan_shape(source, scan))
 

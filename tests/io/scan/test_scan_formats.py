@@ -126,6 +126,46 @@ def test_order_of_berkeley_emd(names: tuple[str, ...], order: tuple[int, ...]) -
     assert axis_order(BERKELEY, [Axis(name) for name in names]) == order
 
 
+@pytest.mark.parametrize(
+    ("dims", "units"),
+    [
+        ("y x ky kx", None),
+        ("ky kx y x", None),
+        ("x y kx ky", None),
+        ("kx ky y x", None),
+        ("y ky x kx", None),
+        ("a b c d", "nm nm mrad mrad"),
+        ("a b c d", "1/nm 1/nm nm nm"),
+        ("dim_0 dim_1 dim_2 dim_3", None),
+    ],
+)
+def test_names_and_units_of_netcdf_axes_decide(
+    tmp_path: Path, scan: np.ndarray, dims: str, units: str | None
+) -> None:
+    """Written by xarray, as its users name dimensions; where neither tells, the order is that of the file."""
+    xr = pytest.importorskip("xarray")
+    names = dims.split()
+    as_y_x = {"y": 0, "x": 1, "ky": 2, "kx": 3}
+    order = [as_y_x.get(name, i) for i, name in enumerate(names)]
+    known = dict(zip(names, units.split(), strict=True)) if units else {}
+    if units and units.startswith("1/"):
+        order = [2, 3, 0, 1]
+    array = xr.DataArray(scan.transpose(order), dims=names)
+    for name, unit in known.items():
+        array = array.assign_coords({name: (name, np.arange(array.sizes[name]) * 0.5, {"units": unit})})
+    array.to_dataset(name="frames").to_netcdf(tmp_path / "a.nc", engine="netcdf4")
+    assert_scan(tmp_path / "a.nc", scan)
+
+
+def test_a_hyperspy_signal_with_the_detector_first(tmp_path: Path, scan: np.ndarray, signal: Any) -> None:
+    turned = signal(scan.transpose(2, 3, 0, 1), (*AXES[2:], *AXES[:2]))
+    turned.save(tmp_path / "a.hspy")
+    assert assert_scan(tmp_path / "a.hspy", scan).calibration["step_nm"] == pytest.approx(0.5)
+    pytest.importorskip("zarr")
+    turned.save(tmp_path / "a.zspy")
+    assert_scan(tmp_path / "a.zspy", scan)
+
+
 @pytest.mark.parametrize("version", ["0.12", "0.14"])
 def test_py4dstem(tmp_path: Path, scan: np.ndarray, version: str) -> None:
     path = tmp_path / "a.h5"
@@ -342,6 +382,7 @@ def write_dm4(path: Path, stored: np.ndarray, tags: dict[str, Any], units: tuple
     [
         ({"Data Order Swapped": True}, ("nm", "nm", "1/nm", "1/nm"), True),
         ({"Data Order Swapped": True}, ("", "", "", ""), True),
+        ({"Data Order Swapped": True}, ("1/nm", "1/nm", "nm", "nm"), False),
         ({"Data Order Swapped": False}, ("", "", "", ""), False),
         ({}, ("1/nm", "1/nm", "nm", "nm"), False),
         ({}, ("nm", "nm", "mrad", "mrad"), True),

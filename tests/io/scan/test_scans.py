@@ -205,6 +205,26 @@ def test_empad(tmp_path: Path) -> None:
     assert "15 EMPAD frames" in refused(tmp_path / "scan_x5_y2.raw")
 
 
+def test_empad_without_its_last_rows(tmp_path: Path) -> None:
+    """The size of the file tells, whatever its name is."""
+    array = np.random.default_rng(3).normal(size=(3, 5, 128, 128)).astype("f4")
+    path = tmp_path / "scan_x5_y3.raw"
+    path.write_bytes(array.tobytes())
+    file = open_scan(path)
+    assert file.kind == "EMPAD, cropped to 128 × 128 px" and file.scan_shape == (3, 5)
+    np.testing.assert_array_equal(everything(file)[0], array)
+
+
+def test_the_xml_of_an_empad_file_that_was_renamed(tmp_path: Path) -> None:
+    path = tmp_path / "copy_x4_y4.raw"
+    expected = write_empad(path)
+    path.with_suffix(".xml").write_text("<root><pix_x>5</pix_x><pix_y>3</pix_y></root>")
+    np.testing.assert_array_equal(everything(open_scan(path))[0], expected)
+    path.with_suffix(".xml").write_text("<root><pix_x>7</pix_x><pix_y>3</pix_y></root>")
+    assert "4 × 4 by its name and 3 × 7 by the .xml" in refused(path)
+    assert open_scan(path, scan_shape=(3, 5)).scan_shape == (3, 5)
+
+
 @pytest.mark.parametrize("frames", ["stack", "volumes"])
 def test_mrc_as_mrcfile_writes_it(tmp_path: Path, scan: np.ndarray, frames: str) -> None:
     mrcfile = pytest.importorskip("mrcfile")
