@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 Mask = NDArray[np.bool_]
 
 PATTERN_SHARE = 0.5  # of a row: so many pixels of another value are a pattern beside a dead row,
+UNEVEN = 0.1  # of the value of a dead row: the pattern beside it varies by more
 SCATTERED, FEWEST = 10, 25  # or so many runs of so many pixels: single electrons
 RUN = 8  # equal pixels in a row are looked at, or a block of 3 × 3
 MOST_EQUAL = 0.35  # of a frame: where more pixels have one value, it is that of the dark field
@@ -29,6 +30,7 @@ SHAPES = 4.06
 RING = 4  # px around a set
 SURE = 25.0  # −ln of the number of such sets by chance
 CORNER = 0.01  # of a frame: a larger set in a corner is dark field
+FAINT = 0.5  # of what surrounds such a set
 FEW_HITS = 30  # runs and blocks of zeros: so few are looked at one by one
 STEPS = 3.0  # of the values: what surrounds such a set is brighter by so many
 MOST_ALIKE = (
@@ -158,19 +160,20 @@ def _dead(values: np.ndarray, constant: Mask, others: Mask) -> Mask:
     for start, stop in zip(edges[::2], edges[1::2], strict=True):
         sides = [i for i in (start - 1, stop) if 0 <= i < len(constant)]
         value, strict = values[start, 0], len(sides) < 2
-        if sides and all(_has_pattern(values[i][others] != value, strict) for i in sides):
+        if sides and all(_has_pattern(values[i][others], value, strict) for i in sides):
             out[start:stop] = True
     return out
 
 
-def _has_pattern(other: Mask, strict: bool) -> bool:
-    """Whether a row with these pixels of another value shows a pattern, not the rim of a disc."""
-    if not other.size:
+def _has_pattern(other: np.ndarray, value: float, strict: bool) -> bool:
+    """Whether a row beside one of this value has a pattern, not the rim of a disc or what rounding leaves."""
+    if not other.size or np.ptp(other) <= UNEVEN * abs(value):
         return False
-    if other.mean() >= PATTERN_SHARE:
+    differs = other != value
+    if differs.mean() >= PATTERN_SHARE:
         return True
-    runs = int(np.count_nonzero(other[1:] > other[:-1]))
-    return not strict and runs >= SCATTERED and int(other.sum()) >= FEWEST
+    runs = int(np.count_nonzero(differs[1:] > differs[:-1]))
+    return not strict and runs >= SCATTERED and int(differs.sum()) >= FEWEST
 
 
 def _sentinels(values: np.ndarray, defects: Defects) -> None:
@@ -313,7 +316,8 @@ def _sets_at(values: np.ndarray, equal: Mask, level: float, hit: Mask, defects: 
         if chance >= 1 or -math.log(chance) * sizes[i] < SURE:
             continue
         steps = np.diff(np.unique(around))
-        if not np.median(around) - level >= STEPS * (steps.min() if steps.size else 1.0):
+        usual = float(np.median(around))
+        if usual - level < STEPS * (steps.min() if steps.size else 1.0) or level > FAINT * usual:
             continue
         mask = np.zeros(equal.shape, bool)
         mask[box] = own

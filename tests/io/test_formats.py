@@ -300,7 +300,7 @@ def test_rosettasciio(tmp_path: Path, refused) -> None:
         pytest.skip("no ../shared/data")
     (frame,) = read_frames(DATA / "formats/GeSn_000.dm3")
     assert frame.image.shape == frame.valid.shape == (150, 150)
-    assert frame.valid.mean() > 0.99
+    assert frame.valid[frame.image > 0].mean() > 0.999 and "3 columns" in frame.note  # of padding
 
 
 def test_import_stays_light() -> None:
