@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 Mask = NDArray[np.bool_]
 
 PATTERN_SHARE = 0.5  # of a row: so many pixels of another value are a pattern beside a dead row,
-UNEVEN = 0.1  # of the value of a dead row: the pattern beside it varies by more
+UNEVEN = 0.1  # of the values beside a dead row: they and its own differ by more
 SCATTERED, FEWEST = 10, 25  # or so many runs of so many pixels: single electrons
 RUN = 8  # equal pixels in a row are looked at, or a block of 3 × 3
 MOST_EQUAL = 0.35  # of a frame: where more pixels have one value, it is that of the dark field
@@ -114,7 +114,8 @@ def mean_of(frames: np.ndarray) -> tuple[np.ndarray, Mask | None]:
     """
     missing = no_data(frames)
     if missing is None:
-        return np.mean(frames, axis=0, dtype=np.float64), None
+        mean = np.asarray(np.mean(frames, axis=0, dtype=np.float64))
+        return mean, None
     there = ~missing
     counts = there.sum(axis=0)
     sums = np.sum(frames, axis=0, dtype=np.float64, where=there)
@@ -167,7 +168,10 @@ def _dead(values: np.ndarray, constant: Mask, others: Mask) -> Mask:
 
 def _has_pattern(other: np.ndarray, value: float, strict: bool) -> bool:
     """Whether a row beside one of this value has a pattern, not the rim of a disc or what rounding leaves."""
-    if not other.size or np.ptp(other) <= UNEVEN * abs(value):
+    if not other.size:
+        return False
+    low, high = float(other.min()), float(other.max())
+    if max(high, value) - min(low, value) <= UNEVEN * max(abs(low), abs(high)):
         return False
     differs = other != value
     if differs.mean() >= PATTERN_SHARE:
