@@ -1,10 +1,13 @@
-"""Frames of a stack that are positions of a scan: leading frames and those of the flyback are left out.
+"""Stacks that are put together, and the frames of a stack that are positions of a scan.
+
+Leading frames and those of the flyback are left out:
 
 frame of position (y, x) = skip + y (columns + flyback) + x
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -101,3 +104,50 @@ class FirstColumns:
 
     def open(self) -> Read:
         return self.whole.open()
+
+
+@dataclass(frozen=True)
+class JoinedSource:
+    """Several stacks of one frame shape and type as one, in order."""
+
+    parts: tuple[Source, ...]
+
+    @property
+    def path(self) -> Path:
+        return self.parts[0].path
+
+    @property
+    def layout(self) -> Layout:
+        count = sum(part.layout.stored[0] for part in self.parts)
+        return replace(self.parts[0].layout, stored=(count,))
+
+    def open(self) -> Read:
+        reads, layout = [part.open() for part in self.parts], self.layout
+        ends = np.cumsum([0, *(part.layout.stored[0] for part in self.parts)]).tolist()
+
+        def read(block: Block) -> tuple[np.ndarray, np.ndarray]:
+            (wanted,) = block
+            frames = np.zeros((wanted.stop - wanted.start, *layout.frame_shape), layout.dtype)
+            present = np.zeros(len(frames), bool)
+            for one, first, end in zip(reads, ends, ends[1:], strict=False):
+                start, stop = max(wanted.start, first), min(wanted.stop, end)
+                if start < stop:
+                    at = slice(start - wanted.start, stop - wanted.start)
+                    frames[at], present[at] = one((slice(start - first, stop - first),))
+            return frames, present
+
+        return read
+
+
+def joined_source(parts: Sequence[Source]) -> JoinedSource:
+    """Stacks as one.
+
+    Raises
+    ------
+    InputError
+        If they have different frames.
+    """
+    kinds = {(part.layout.frame_shape, part.layout.dtype, len(part.layout.stored)) for part in parts}
+    if len(kinds) != 1:
+        raise InputError(f"{parts[0].path} holds parts of different frames; name one with dataset = ...")
+    return JoinedSource(tuple(parts))
