@@ -65,7 +65,7 @@ class Design:
 
     Attributes
     ----------
-    structure : Structure
+    cif : path
     zone, in_plane : indices
     energy_kv, semi_angle, semi_angle_max, tilt_max : kV, mrad, mrad, mrad
     thickness : (start, stop, step), nm
@@ -76,9 +76,10 @@ class Design:
     converged : by name (g_max, sampling, step), the `Convergence` of each
     tolerance : largest change of a pattern that counts as none, relative to its maximum
     moved_thickness : largest shift of the thickness by fewer beams that counts as none, nm
+    block, debye_waller : of the `Structure`
     """
 
-    structure: Structure
+    cif: Path
     zone: tuple[int, int, int]
     in_plane: tuple[int, int, int]
     energy_kv: float
@@ -97,6 +98,8 @@ class Design:
     holz: bool = False
     tolerance: float = DESIGN.tolerance
     moved_thickness: float = DESIGN.moved_thickness
+    block: str | None = None
+    debye_waller: Mapping[str, float] = field(default_factory=dict)
 
     def reasons(self) -> dict[str, str]:
         """What was decided and why, by the name of the recipe's value."""
@@ -128,10 +131,10 @@ class Design:
     def toml(self) -> str:
         """The recipe, with the reasons as comments; the CIF is looked for beside it."""
         why, (start, stop, step) = self.reasons(), self.thickness
-        zone, given = " ".join(map(str, self.zone)), self.structure
+        zone = " ".join(map(str, self.zone))
         values = [
-            ("cif", f'"{given.cif.name}"', ""),
-            *([] if given.block is None else [("block", json.dumps(given.block), "of the CIF")]),
+            ("cif", f'"{self.cif.name}"', ""),
+            *([] if self.block is None else [("block", json.dumps(self.block), "of the CIF")]),
             ("zone", str(list(self.zone)), ""),
             ("in_plane", str(list(self.in_plane)), why["in_plane"]),
             ("energy_kv", f"{self.energy_kv:g}", ""),
@@ -140,13 +143,13 @@ class Design:
             ("tilt_max", f"{self.tilt_max:g}", "mrad"),
             ("sampling", f"{self.sampling:g}", why["sampling"]),
         ]
-        if given.debye_waller:
-            listed = ", ".join(f"{element} = {b:g}" for element, b in given.debye_waller.items())
+        if self.debye_waller:
+            listed = ", ".join(f"{element} = {b:g}" for element, b in self.debye_waller.items())
             values.append(("debye_waller", f"{{ {listed} }}", "Å², in place of the CIF's"))
         if self.holz:
             values.append(("holz", "true", "beams of higher Laue zones near the Ewald sphere"))
         lines = [
-            f"# {given.cif.stem} along [{zone}] at {self.energy_kv:g} kV, for semi-angles of about "
+            f"# {self.cif.stem} along [{zone}] at {self.energy_kv:g} kV, for semi-angles of about "
             f"{self.semi_angle:g} mrad: {why['size']}.",
             *self._verdict(),
             *(_line(name, value, comment) for name, value, comment in values),
@@ -231,7 +234,7 @@ def design(
     span = (start, stop, step.value)
     beams_stored, directions, size = _size(points, tilt_max, beams.value, sampling.value, span, settings)
     return Design(
-        structure=structure,
+        cif=structure.cif,
         zone=zone,
         in_plane=in_plane,
         energy_kv=energy_kv,
@@ -250,6 +253,8 @@ def design(
         holz=holz,
         tolerance=settings.tolerance,
         moved_thickness=settings.moved_thickness,
+        block=structure.block,
+        debye_waller=structure.debye_waller,
     )
 
 
