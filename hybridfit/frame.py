@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hybridfit.defects import Defects, find_hot_clusters, find_unmeasured, no_data
 from hybridfit.errors import InputError
 
 SMALLEST_SIDE_PX = 32
 LARGEST_VALUE = 1e30  # beyond it: fill values of netCDF, or nonsense whose square overflows
+NAN_AT_MOST = 0.5  # of a frame
 SATURATED_AT_MOST = 0.25  # of the bright region
 
 
@@ -29,11 +31,14 @@ class Frame:
         True where the pixel can be used: not masked, saturated, hot or dead.
     source : str
         The file it came from, "file[i]" for a frame of a stack.
+    note : str
+        What was masked that no mask said, in one line: "1527 px masked: a cross of 3 rows and 3 columns".
     """
 
     image: np.ndarray
     valid: np.ndarray
     source: str
+    note: str = ""
 
 
 def make_frame(image: ArrayLike, *, source: str = "array", mask: ArrayLike | None = None) -> Frame:
@@ -52,8 +57,8 @@ def make_frame(image: ArrayLike, *, source: str = "array", mask: ArrayLike | Non
     Raises
     ------
     InputError
-        If the array is not a usable frame: wrong dimensions or type, smaller than 32 px, NaN or infinite
-        pixels outside the mask, all zero, constant, or more than 25 % of its bright region saturated.
+        If the array is not a usable frame: wrong dimensions or type, smaller than 32 px, half of its pixels
+        NaN or infinite, all zero, constant, or more than 25 % of its bright region saturated.
     """
     try:
         raw = np.ma.asarray(image) if isinstance(image, np.ma.MaskedArray) else np.asarray(image)
@@ -75,26 +80,46 @@ def make_frame(image: ArrayLike, *, source: str = "array", mask: ArrayLike | Non
     if left_out.shape != raw.shape or left_out.dtype.kind not in "bui":
         given = f"{left_out.dtype} {left_out.shape}"
         raise InputError(f"{source}: mask is {given}; expected bool {raw.shape}, True = leave this pixel out")
-    valid = ~(np.ma.getmaskarray(raw) | left_out.astype(bool))
+    asked = np.ma.getmaskarray(raw) | left_out.astype(bool)
     data = np.ma.getdata(raw)
-    if data.dtype.kind in "ui" and data.dtype.itemsize >= 4:
-        valid &= data != np.iinfo(data.dtype).max  # 32-bit cameras mark pixels without data so
-    if not valid.any():
+    defects = Defects(asked.copy())
+    missing = no_data(data) if data.dtype.kind in "ui" else None  # of floats: below
+    if missing is not None:
+        defects.add(missing, f"at {np.iinfo(data.dtype).max}")
+    if defects.mask.all():
         raise InputError(f"{source} has no pixel left once masked; True in a mask leaves the pixel out")
 
     with np.errstate(over="ignore", invalid="ignore"):  # a long double may exceed float64
         values = np.array(data, dtype=np.float64)
         good = np.abs(values) < LARGEST_VALUE  # False for NaN
-    n_bad = np.count_nonzero(valid & ~good)
-    if n_bad:
+    bad = ~(good | defects.mask)
+    n_bad = np.count_nonzero(bad)
+    if n_bad > NAN_AT_MOST * raw.size:
         raise InputError(
             f"{source} has {n_bad} NaN or infinite pixels of {raw.size}; mask them (mask = True) or mend them"
         )
-    values[~good] = typical = np.median(values[valid])
-    _check_contrast(values[valid], source)
-    smooth = _median5(_median5(np.where(valid, values, typical)).T).T
-    valid &= ~_hot_or_dead(values, smooth, valid)
-    _check_contrast(values[valid], source)
+    if n_bad:
+        defects.add(bad, "NaN or infinite")
+    valid = ~defects.mask
+    used = _of(values, valid)
+    _check_contrast(used, source)
+    holes = None if good.all() else ~good
+    if holes is not None:
+        values[holes] = used[0]
+    found = np.count_nonzero(defects.mask)
+    find_unmeasured(values, defects)
+    if np.count_nonzero(defects.mask) > found:
+        valid = ~defects.mask
+        used = _of(values, valid)
+        _check_contrast(used, source)
+    dark, typical, high = np.percentile(used, [1, 50, 99.5]).tolist()
+    if holes is not None:
+        values[holes] = typical
+    smooth = _median5(_median5(values if valid.all() else np.where(valid, values, typical)).T).T
+    find_hot_clusters(values, smooth, (dark, high), defects)
+    valid = ~defects.mask
+    valid &= ~_hot_or_dead(values, smooth, valid, (dark, high))
+    _check_contrast(_of(values, valid), source)
 
     saturated, level = _saturated(values, valid, data.dtype)
     if saturated.any():
@@ -106,7 +131,13 @@ def make_frame(image: ArrayLike, *, source: str = "array", mask: ArrayLike | Non
                 f"{source} is saturated: {100 * fraction:.0f} % of its bright region is at {level:g} "
                 f"(at most {100 * SATURATED_AT_MOST:.0f} %); record it with less dose per frame"
             )
-    return Frame(values, valid & ~saturated, source)
+    defects.mask &= ~asked
+    return Frame(values, valid & ~saturated, source, defects.note)
+
+
+def _of(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """The values of valid pixels; no copy where all are."""
+    return values.ravel() if valid.all() else values[valid]
 
 
 def _check_contrast(values: np.ndarray, source: str) -> None:
@@ -128,17 +159,20 @@ def _median5(a: np.ndarray) -> np.ndarray:
     return out
 
 
-def _hot_or_dead(image: np.ndarray, smooth: np.ndarray, valid: np.ndarray) -> np.ndarray:
+def _hot_or_dead(
+    image: np.ndarray, smooth: np.ndarray, valid: np.ndarray, levels: tuple[float, float]
+) -> np.ndarray:
     """Isolated pixels that stand off their neighbourhood by far more than noise and structure explain.
 
     An outlier exceeds 12 s and 30 % of the signal; an exact zero in a bright place need only reach 6 s. The
     variance s**2 is the larger of the residual's over 25 by 25 px, without the pixel itself and those found
-    before, and the shot noise g (signal + g), g being the height of one electron.
+    before, and the shot noise g (signal + g), g being the height of one electron. `levels` are percentiles 1
+    and 99.5 of the frame.
     """
     from scipy.ndimage import uniform_filter  # half the import time of this module
 
     excess = np.where(valid, image - smooth, 0.0)
-    dark, high = np.percentile(image[valid], [1, 99.5]).tolist()
+    dark, high = levels
     signal = float(np.percentile(smooth, 99.5)) - dark
     noise = 1.48 * float(np.median(np.abs(excess)))  # from the median deviation
     if signal <= max(0.5 * (high - dark), 5 * noise):

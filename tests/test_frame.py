@@ -44,14 +44,19 @@ def test_arrays_that_are_no_frames(image: object, words: str) -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 9.969209968386869e36])
 def test_not_finite(pattern, bad: float) -> None:
+    """Some pixels are masked, and said; a frame of which half is none is refused."""
     image = pattern()
     image[3:5, 7] = bad
-    assert "2 NaN or infinite pixels of 7680; mask them" in refused(image)
     mask = np.zeros(image.shape, bool)
     mask[3:5, 7] = True
-    frame = make_frame(image, mask=mask)
-    np.testing.assert_array_equal(frame.valid, ~mask)
-    assert np.isfinite(frame.image).all()
+    for frame, note in (
+        (make_frame(image), "2 px masked: NaN or infinite"),
+        (make_frame(image, mask=mask), ""),
+    ):
+        np.testing.assert_array_equal(frame.valid, ~mask)
+        assert np.isfinite(frame.image).all() and frame.note == note
+    image[:50] = bad
+    assert "4000 NaN or infinite pixels of 7680; mask them" in refused(image)
 
 
 def test_masks(counts) -> None:

@@ -86,6 +86,8 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE", help=LIBRARY_H
         values, axes = json.loads(data.attrs["recipe"]), library.structure
         table.add_row("built", f"{path} ({megabytes(path)})")
         table.add_row("crystal", f"{data.attrs['crystal']}, unit cell {data.attrs['formula']}")
+        if "assumed" in data.attrs:
+            table.add_row("assumed", str(data.attrs["assumed"]))
         table.add_row("beams, directions", f"{data.sizes['beam']}, {data.sizes['direction']}")
         table.add_row("rotation symmetry", f"{library.rotation_order}-fold")
         if library.approximation is not None:

@@ -101,6 +101,13 @@ def map_command(
     scan_shape: Annotated[
         str | None, typer.Option(metavar="ROWS,COLS", help="Positions, where the file is a plain stack.")
     ] = None,
+    skip: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Frames before the first position; 0: only drop the last."),
+    ] = None,
+    flyback: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Frames after every row that are no positions.")
+    ] = 0,
     shape: Annotated[
         str | None, typer.Option(metavar="[NY,NX,]ROWS,COLS", help="Raw files: shape of the array.")
     ] = None,
@@ -182,6 +189,8 @@ def map_command(
             shape=whole,
             dtype=dtype,
             offset=offset,
+            skip=skip,
+            flyback=flyback,
             workers=workers,
             scheduler=scheduler,
             device=device,

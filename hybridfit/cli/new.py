@@ -10,7 +10,7 @@ import typer
 
 from hybridfit.cli.console import Bars, new_table, print_table
 from hybridfit.cli.files import check_outputs, megabytes, open_library
-from hybridfit.cli.options import Quiet, finite, indices, pair
+from hybridfit.cli.options import Quiet, finite, indices, pair, per_element
 from hybridfit.cli.train import let_threads_wait, train_and_save
 from hybridfit.errors import InputError
 
@@ -39,6 +39,13 @@ def new(
     holz: Annotated[
         bool, typer.Option("--holz", help="With the lines of higher Laue zones: a library takes longer.")
     ] = False,
+    debye_waller: Annotated[
+        list[str] | None,
+        typer.Option(metavar="EL=B", help="Debye–Waller factor B of an element (Å²), for that of the CIF."),
+    ] = None,
+    block: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Data block of a CIF that holds several structures.")
+    ] = None,
     minutes: Annotated[
         float, typer.Option(parser=finite, metavar="M", help="Training of the network; 0 for none.")
     ] = 20.0,
@@ -62,6 +69,7 @@ def new(
     span = pair(thickness, "thickness", "LOW,HIGH in nm, such as 1,100") or (1.0, 100.0)
     if minutes < 0:
         raise InputError(f"--minutes {minutes:g} is no time; give 0 for no training, or more")
+    factors = dict(per_element(text) for text in debye_waller or ())
     let_threads_wait()
     name = name or f"{cif.stem}_{''.join(map(str, axis))}_{energy:g}kV"
     recipe, copy, weights = (output / file for file in (f"{name}.toml", cif.name, f"{name}.safetensors"))
@@ -69,18 +77,21 @@ def new(
         raise InputError(f"--name {name!r} is no name for files; give one without slashes")
 
     from hybridfit.new import settings
-    from hybridfit.new.design import check_values, design
-    from hybridfit.physics.crystal import Crystal
+    from hybridfit.new.design import Structure, check_values, design
     from hybridfit.physics.projection import project
 
     check_values(energy, semi_angle, tilt, span)
-    project(Crystal.from_cif(cif), axis, reference)
+    structure = Structure(cif, block, factors)
+    crystal = structure.crystal()
+    project(crystal, axis, reference)
     _check_folder(output, [recipe, weights] if minutes else [recipe], cif, copy, force)
 
+    for note in crystal.notes:
+        typer.echo(f"hybridfit: {cif.name}: {note}", err=True)
     with Bars(quiet) as bars:
         bars.start("convergence")
         chosen = design(
-            cif,
+            structure,
             axis,
             energy_kv=energy,
             semi_angle=semi_angle,

@@ -83,6 +83,18 @@ def range_of(text: str) -> tuple[str, tuple[float, float]]:
     return name.strip(), (low, high)
 
 
+def per_element(text: str) -> tuple[str, float]:
+    """ELEMENT=B, a Debye–Waller factor (Å²)."""
+    wanted = "ELEMENT=B, B in Å² from 0 to 100, such as Ti=0.44"
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise InputError(f"--debye-waller {text!r} is no factor of an element; give {wanted}")
+    b = _number(value, f"--debye-waller {text}", wanted)
+    if not 0 <= b <= 100:
+        raise InputError(f"--debye-waller {text}: B is out of range; give {wanted}")
+    return name.strip(), b
+
+
 def relative(text: str) -> tuple[str, float]:
     """NAME=VALUE, the value in per cent or as a share."""
     wanted = "NAME=VALUE, such as debye_waller=5% or energy=0.001"

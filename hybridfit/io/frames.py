@@ -194,7 +194,8 @@ def read_frames(
 
     PNG, JPEG, TIFF, NPY, MRC, netCDF and HDF5 (.nc, .h5, .hdf5, .hspy, .emd, …) are read by what comes with
     hybridfit; DM3, DM4, MIB, BLO, SER and others by RosettaSciIO (``pip install "hybridfit[formats]"``); raw
-    binary files when `shape` and `dtype` are given. Colour images become grey.
+    binary files when `shape` and `dtype` are given. Tinted images become grey; those in
+    colours are refused.
 
     Parameters
     ----------

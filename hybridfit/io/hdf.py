@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ import numpy as np
 from hybridfit.errors import InputError
 from hybridfit.io.hdf_library import check_groups, stored_bytes
 from hybridfit.io.settings import READING
-from hybridfit.io.stack import ONE_BY_ONE, Stack, check_piece, check_stored, stack_of
+from hybridfit.io.stack import ONE_BY_ONE, Stack, check_piece, check_stored, joined, stack_of
 from hybridfit.io.trial import try_first
 
 CACHE = 128 * 2**20  # bytes of decoded chunks kept, so that neighbouring reads do not decode them again
 HDF_LOCK = threading.RLock()  # the HDF5 library serves one thread at a time
+
+_PART = re.compile(r"(^|/)data_\d{6}$")
+_VELOX_EXTRA = re.compile(r"Data/Image/[^/]+/(Metadata|FrameLookupTable)")
 
 
 @contextmanager
@@ -65,19 +69,34 @@ def _stack(path: Path, dataset: str | None) -> Iterator[Stack]:
     with open_netcdf(path) as root:
         with HDF_LOCK:
             variables = dict(walk(root))
-            name = _chosen(path, variables, dataset)
-            variable = variables[name]
-            check_size(path, root, name, READING.stack_per_stored_at_most)
-            axes = [_emd_axis(variable.group(), i) for i in range(1, variable.ndim + 1)]
-        # Without these attributes netCDF4 would mask its default fill value: 65535 of a 16 bit camera.
-        variable.set_auto_mask(bool({"_FillValue", "missing_value"} & set(variable.ncattrs())))
-        order = tuple(range(variable.ndim))
-        if variable.ndim == 3 and name.startswith("Data/Image/") and name.endswith("/Data"):
-            order = (2, 0, 1)  # Velox EMD: rows, cols, frame
-        elif "x" in axes and "y" in axes and axes.index("x") < axes.index("y"):
-            order = order[::-1]  # Berkeley EMD: cols, rows
-        shape = tuple(variable.shape[i] for i in order)
-        yield stack_of(path, shape, _plane_reader(variable, order))
+            names = numbered_parts(variables) if dataset is None else []
+            names = names or [_chosen(path, variables, dataset)]
+        yield joined([_stack_at(path, root, name, variables[name]) for name in names])
+
+
+def _stack_at(path: Path, root: Any, name: str, variable: Any) -> Stack:
+    """The frames of one dataset."""
+    with HDF_LOCK:
+        check_size(path, root, name, READING.stack_per_stored_at_most)
+        axes = [_emd_axis(variable.group(), i) for i in range(1, variable.ndim + 1)]
+    # Without these attributes netCDF4 would mask its default fill value: 65535 of a 16 bit camera.
+    variable.set_auto_mask(bool({"_FillValue", "missing_value"} & set(variable.ncattrs())))
+    order = tuple(range(variable.ndim))
+    if variable.ndim == 3 and name.startswith("Data/Image/") and name.endswith("/Data"):
+        order = (2, 0, 1)  # Velox EMD: rows, cols, frame
+    elif "x" in axes and "y" in axes and axes.index("x") < axes.index("y"):
+        order = order[::-1]  # Berkeley EMD: cols, rows
+    shape = tuple(variable.shape[i] for i in order)
+    return stack_of(path, shape, _plane_reader(variable, order))
+
+
+def numbered_parts(variables: Mapping[str, Any]) -> list[str]:
+    """The datasets data_000001, data_000002 … of a Dectris master file, in order; none in other files.
+
+    Flat field and pixel mask, which lie beside them, are no frames.
+    """
+    parts = [name for name, v in variables.items() if _is_frame(v) and v.ndim == 3 and _PART.search(name)]
+    return sorted(parts) if len({variables[name].shape[1:] for name in parts}) == 1 else []
 
 
 def _plane_reader(variable: Any, order: tuple[int, ...]) -> Callable[[int], np.ndarray]:
@@ -160,6 +179,7 @@ def walk(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def _chosen(path: Path, variables: dict[str, Any], dataset: str | None) -> str:
     usable = [name for name, variable in variables.items() if _is_frame(variable)]
+    usable = [name for name in usable if not _VELOX_EXTRA.fullmatch(name)]
     listed = ", ".join(usable[:12]) + (f" and {len(usable) - 12} more" if len(usable) > 12 else "")
     if dataset is None and len(usable) == 1:
         return usable[0]

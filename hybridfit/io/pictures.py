@@ -30,9 +30,11 @@ def read_pillow(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG")) -> Itera
         with _no_warnings():
             image.seek(i)
             check_frame(path, image.size[::-1])
+            if image.mode in ("P", "PA"):
+                return _by_palette(path, image)
             plain = image.mode in ("L", "F", "I", "LA", "RGB", "RGBA") or image.mode.startswith("I;16")
-            page = np.asarray(image if plain else image.convert("RGBA"))  # 1 bit, palette, CMYK ...
-        return _grey(page) if page.ndim == 3 else page
+            page = np.asarray(image if plain else image.convert("RGBA"))  # 1 bit, CMYK ...
+        return _grey(path, page) if page.ndim == 3 else page
 
     with contextlib.ExitStack() as stack:
         with _no_warnings():  # that the picture is large, which `check_frame` refuses, or has damaged tags
@@ -114,7 +116,7 @@ def _series(path: Path, tiff: Any, series: Any) -> Stack:
             pages = len(series.pages)
             page = read_page(path, series.pages[i * pages // each])
             array = page.reshape(-1, *frame)[i % (each // pages)]
-        return _grey(array) if colour else array
+        return _grey(path, array) if colour else array
 
     return stack_of(path, shape, read)
 
@@ -154,10 +156,62 @@ def _check_inflated(path: Path, at: int, size: int) -> None:
                 check_piece(path, total)
 
 
-def _grey(colour: np.ndarray) -> np.ndarray:
-    """Channels last to one channel: the first if they agree, else luminance (BT.601); alpha is dropped."""
+def _grey(path: Path, colour: np.ndarray) -> np.ndarray:
+    """Channels last to one channel: the first if they agree, else luminance (BT.601); alpha is dropped.
+
+    Channels must be multiples of one another, as those of a tinted picture are. A few pixels in colour, such
+    as a scale bar, become NaN.
+
+    Raises
+    ------
+    InputError
+        If the picture is in colours, which are no intensities.
+    """
     first = colour[..., 0]
     if colour.shape[-1] < 3 or all(np.array_equal(first, colour[..., i]) for i in (1, 2)):
         return first
-    luminance: np.ndarray = colour[..., :3] @ np.array([0.299, 0.587, 0.114])
-    return np.rint(luminance).astype(colour.dtype) if colour.dtype.kind in "ui" else luminance
+    channels = colour[..., :3].astype(np.float64)
+    luminance: np.ndarray = channels @ np.array([0.299, 0.587, 0.114])
+    power = float((luminance**2).sum()) or 1.0
+    tint = np.einsum("ijk,ij->k", channels, luminance) / power
+    off = np.abs(channels - tint * luminance[..., None]).max(axis=-1)
+    strange = off > READING.colour * float(np.ptp(channels))
+    if strange.mean() > READING.coloured_at_most:
+        raise _in_colours(path)
+    rounded = np.rint(luminance).astype(colour.dtype) if colour.dtype.kind in "ui" else luminance
+    return np.where(strange, np.nan, rounded) if strange.any() else rounded
+
+
+def _by_palette(path: Path, image: Any) -> np.ndarray:
+    """What a palette image holds: its indices, where a whole grey ramp shows them; else its greys.
+
+    A ramp of 256 greys, brighter or darker with every index, is how indices are displayed. A shorter palette
+    of greys is how a grey picture is packed.
+
+    Raises
+    ------
+    InputError
+        If the palette has colours.
+    """
+    indices = np.asarray(image if image.mode == "P" else image.convert("P"))
+    palette = np.array(image.getpalette("RGB"), int).reshape(-1, 3)
+    if int(indices.max(initial=0)) >= len(palette):
+        raise InputError(f"{path} has indices that its palette does not have; it is damaged, save it again")
+    if np.ptp(palette[np.unique(indices)], axis=1).max() > 0:
+        raise _in_colours(path)
+    steps = np.diff(palette[:, 0])
+    if (
+        len(palette) == 256
+        and np.ptp(palette, axis=1).max() == 0
+        and ((steps > 0).all() or (steps < 0).all())
+    ):
+        return indices
+    greys: np.ndarray = palette[:, 0].astype("u1")[indices]
+    return greys
+
+
+def _in_colours(path: Path) -> InputError:
+    return InputError(
+        f"{path} is a picture in colours, and they are no intensities: save the frame as it was recorded, "
+        "in grey, without a colour map"
+    )

@@ -70,6 +70,15 @@ class ReaderSettings:
     open_bytes_at_most: int = threshold(
         2**30, "bytes", "memory in which a header is read; the largest take a tenth of it", "design"
     )
+    colour: float = threshold(
+        0.08,
+        "of the range",
+        "a pixel whose channels are off those of a tint by more is coloured; JPEG is off by 0.03",
+        "design",
+    )
+    coloured_at_most: float = threshold(
+        0.05, "of a picture", "scale bars and text in colour are less, colour maps more", "design"
+    )
 
 
 READING = ReaderSettings()

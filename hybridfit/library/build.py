@@ -9,6 +9,7 @@ that a beam is the same whole number of grid steps in all of them.
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -33,8 +34,10 @@ from hybridfit.quantities import quantity
 if TYPE_CHECKING:
     from hybridfit.physics.projection import Projection
 
+log = logging.getLogger("hybridfit")
 FORMAT = "hybridfit library"
 VERSION = 5  # of the physics: libraries of another version hold other numbers
+NOTES = "assumed"  # what the crystal's file did not say
 FOLDED = BUILD.folded
 BEYOND_DISC = BUILD.beyond_disc
 DIFFUSE_TIME = 0.5  # of the solve, roughly
@@ -52,10 +55,12 @@ def solve(
     progress: Progress | None = None,
 ) -> xr.Dataset:
     """The dataset of a recipe's library; parameters and errors as for `Library.build`."""
-    from hybridfit.physics import crystal, scattering
+    from hybridfit.physics import scattering
     from hybridfit.physics.projection import common_beams, project_all
 
-    structure = crystal.Crystal.from_cif(recipe.cif)
+    structure = recipe.crystal()
+    for note in structure.notes:
+        log.warning("%s: %s", recipe.cif.name, note)
     changes = changes_of(recipe, structure, parameters or {})
     shape = tuple(len(change.values) for change in changes.values())
     thickness = thicknesses(recipe)
@@ -158,6 +163,7 @@ def solve(
             "tilt_max_mrad": recipe.tilt_max,
             "rotation_order": int(np.gcd.reduce(orders, axis=None)),
             APPROXIMATION: off,
+            **({NOTES: "; ".join(structure.notes)} if structure.notes else {}),
         },
     )
     if diffuse:
@@ -196,10 +202,9 @@ def estimate(recipe: Recipe) -> Size:
     RecipeError
         The CIF or the zone axis cannot be used.
     """
-    from hybridfit.physics.crystal import Crystal
     from hybridfit.physics.projection import project
 
-    projection = project(Crystal.from_cif(recipe.cif), recipe.zone, recipe.in_plane)
+    projection = project(recipe.crystal(), recipe.zone, recipe.in_plane)
     return _size(recipe, [projection], math.prod(len(p.values) for p in recipe.parameters.values()))
 
 

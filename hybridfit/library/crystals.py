@@ -53,9 +53,7 @@ class StructuralChange:
 
 def crystals_of(recipe: Recipe) -> list[Crystal]:
     """The crystal of every combination of its structural parameters' values, the last running fastest."""
-    from hybridfit.physics.crystal import Crystal
-
-    structure = Crystal.from_cif(recipe.cif)
+    structure = recipe.crystal()
     changes = changes_of(recipe, structure, {})
     return crystals_at(structure, changes, order_of(recipe, changes))
 
@@ -103,7 +101,8 @@ def _change(name: str, parameter: StructuralTable, structure: Crystal, recipe: R
             if recipe.in_plane is None:
                 raise RecipeError(f"it is {NO_FRAME}")
             return distortions.strained(recipe.zone, recipe.in_plane, **parameter.strain.model_dump())
-        first, last = (Crystal.from_cif(file) for file in parameter.files)
+        given = {e: b for e, b in recipe.debye_waller.items() if e in structure.elements}
+        first, last = (Crystal.from_cif(file, debye_waller=given) for file in parameter.files)
         if not distortions.same_crystal(structure, first):
             raise RecipeError(
                 f"{parameter.files[0]} is another crystal than that of the recipe; start from it"

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import reprlib
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import (
     BaseModel,
@@ -26,6 +27,10 @@ from hybridfit.errors import RecipeError
 from hybridfit.library.settings import BUILD
 from hybridfit.library.structural import FILES, NO_FRAME, StructuralTable, check_name
 
+if TYPE_CHECKING:
+    from hybridfit.physics.crystal import Crystal
+
+READING = 2  # of CIFs that do not say everything: what is made of them is another crystal than before
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -69,6 +74,8 @@ class Recipe(BaseModel):
     Attributes
     ----------
     cif : path of the CIF (relative to the recipe)
+    block : str, optional, name of the CIF's data block, where several hold a structure
+    debye_waller : float by element, B (Å²) in place of what the CIF has
     zone : [u, v, w], zone axis
     in_plane : [h, k, l], the reciprocal vector that kx points along
     energy_kv : float, accelerating voltage (kV)
@@ -85,6 +92,8 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     cif: Path
+    block: str | None = None
+    debye_waller: dict[str, Annotated[float, Field(ge=0, le=100)]] = {}
     zone: tuple[int, int, int]
     in_plane: tuple[int, int, int] | None = None
     energy_kv: Annotated[float, Field(ge=20, le=3000)]
@@ -142,6 +151,18 @@ class Recipe(BaseModel):
                 raise RecipeError(f"{path.name}: the CIF {file} does not exist")
         return recipe.model_copy(update={"cif": cif, "parameters": parameters})
 
+    def crystal(self) -> Crystal:
+        """The crystal of the CIF, with the Debye–Waller factors of the recipe.
+
+        Raises
+        ------
+        RecipeError
+            The CIF cannot be used.
+        """
+        from hybridfit.physics.crystal import Crystal
+
+        return Crystal.from_cif(self.cif, block=self.block, debye_waller=self.debye_waller)
+
     @classmethod
     def shipped(cls, name: str) -> Recipe:
         """Read a recipe that comes with hybridfit, by its name."""
@@ -153,6 +174,9 @@ class Recipe(BaseModel):
     def checksum(self) -> str:
         """SHA-256 over every value of the recipe and the contents of its CIFs."""
         values = self.model_dump(mode="json", exclude={"cif": True, "parameters": {"__all__": set(FILES)}})
+        for name, unset in (("block", None), ("debye_waller", {})):
+            if values[name] == unset:
+                del values[name]
         if not self.holz:  # nor do those from before there were HOLZ lines
             del values["holz"]
         for name, parameter in self.parameters.items():
@@ -164,7 +188,16 @@ class Recipe(BaseModel):
             structures = b"".join(file.read_bytes() for file in files)
         except OSError as error:
             raise RecipeError(f"cannot read the CIF {error.filename}: {error}") from None
+        if not _read_as_ever(structures):
+            values["reading"] = READING
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode() + structures).hexdigest()
+
+
+def _read_as_ever(structures: bytes) -> bool:
+    """Whether every reading of CIFs has made the same crystal of these: they leave nothing to assume."""
+    text = structures.lower()
+    complete = b"_iso_or_equiv" in text and b"_aniso_" not in text
+    return complete and re.search(rb"\s[.?](\s|$)", text) is None
 
 
 def _short(value: object) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import textwrap
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,10 +28,35 @@ from hybridfit.new.convergence import (
 from hybridfit.new.settings import DESIGN, DesignSettings
 
 if TYPE_CHECKING:
+    from hybridfit.physics.crystal import Crystal
     from hybridfit.physics.projection import Projection
 
 Array = NDArray[np.float64]
 Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A crystal file, and what a user adds to it.
+
+    Attributes
+    ----------
+    cif : path
+    block : str, optional
+        Name of the data block, where several hold a structure.
+    debye_waller : mapping of element to float
+        B (Å²) in place of what the file has.
+    """
+
+    cif: Path
+    block: str | None = None
+    debye_waller: Mapping[str, float] = field(default_factory=dict)
+
+    def crystal(self) -> Crystal:
+        """The crystal; errors as for `Crystal.from_cif`."""
+        from hybridfit.physics.crystal import Crystal
+
+        return Crystal.from_cif(self.cif, block=self.block, debye_waller=self.debye_waller)
 
 
 @dataclass(frozen=True)
@@ -50,6 +76,7 @@ class Design:
     converged : by name (g_max, sampling, step), the `Convergence` of each
     tolerance : largest change of a pattern that counts as none, relative to its maximum
     moved_thickness : largest shift of the thickness by fewer beams that counts as none, nm
+    block, debye_waller : of the `Structure`
     """
 
     cif: Path
@@ -71,6 +98,8 @@ class Design:
     holz: bool = False
     tolerance: float = DESIGN.tolerance
     moved_thickness: float = DESIGN.moved_thickness
+    block: str | None = None
+    debye_waller: Mapping[str, float] = field(default_factory=dict)
 
     def reasons(self) -> dict[str, str]:
         """What was decided and why, by the name of the recipe's value."""
@@ -105,6 +134,7 @@ class Design:
         zone = " ".join(map(str, self.zone))
         values = [
             ("cif", f'"{self.cif.name}"', ""),
+            *([] if self.block is None else [("block", json.dumps(self.block), "of the CIF")]),
             ("zone", str(list(self.zone)), ""),
             ("in_plane", str(list(self.in_plane)), why["in_plane"]),
             ("energy_kv", f"{self.energy_kv:g}", ""),
@@ -113,6 +143,9 @@ class Design:
             ("tilt_max", f"{self.tilt_max:g}", "mrad"),
             ("sampling", f"{self.sampling:g}", why["sampling"]),
         ]
+        if self.debye_waller:
+            listed = ", ".join(f"{element} = {b:g}" for element, b in self.debye_waller.items())
+            values.append(("debye_waller", f"{{ {listed} }}", "Å², in place of the CIF's"))
         if self.holz:
             values.append(("holz", "true", "beams of higher Laue zones near the Ewald sphere"))
         lines = [
@@ -139,7 +172,7 @@ class Design:
 
 
 def design(
-    cif: str | Path,
+    cif: str | Path | Structure,
     zone: tuple[int, int, int],
     *,
     energy_kv: float,
@@ -155,7 +188,7 @@ def design(
 
     Parameters
     ----------
-    cif : path
+    cif : path or Structure
     zone : (u, v, w)
     energy_kv : float, kV
     semi_angle, tilt_max : float, mrad
@@ -175,11 +208,11 @@ def design(
     RecipeError
         The CIF cannot be read, the zone is zero, or the reference does not lie in it.
     """
-    from hybridfit.physics.crystal import Crystal
     from hybridfit.physics.projection import project_all
 
     check_values(energy_kv, semi_angle, tilt_max, thickness, settings)
-    crystal = Crystal.from_cif(cif)
+    structure = cif if isinstance(cif, Structure) else Structure(Path(cif))
+    crystal = structure.crystal()
     if in_plane is None:
         in_plane = _reference(project_all([crystal], zone, holz=holz)[0])
     projection = project_all([crystal], zone, in_plane, holz=holz)[0]
@@ -201,7 +234,7 @@ def design(
     span = (start, stop, step.value)
     beams_stored, directions, size = _size(points, tilt_max, beams.value, sampling.value, span, settings)
     return Design(
-        cif=Path(cif),
+        cif=structure.cif,
         zone=zone,
         in_plane=in_plane,
         energy_kv=energy_kv,
@@ -220,6 +253,8 @@ def design(
         holz=holz,
         tolerance=settings.tolerance,
         moved_thickness=settings.moved_thickness,
+        block=structure.block,
+        debye_waller=structure.debye_waller,
     )
 
 

@@ -10,7 +10,7 @@ Source: International Tables for Crystallography B, chapter 1.1; CIFs are read b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.errors import RecipeError
+from hybridfit.physics.cif import read_cif
 from hybridfit.physics.settings import CRYSTAL
 from hybridfit.physics.symmetry import translations
+from hybridfit.physics.unit_cell import check_cell
 
 Array = NDArray[np.float64]
-NO_CELL = (1.0, 1.0, 1.0, 90.0, 90.0, 90.0)  # what gemmi has where a file has none
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Crystal:
     labels : tuple of str, optional
         Names of the sites; atoms that symmetry makes of one site share its name.  By default the
         elements.
+    notes : tuple of str, optional
+        What a file did not say and was assumed, a sentence each.
     """
 
     cell: tuple[float, float, float, float, float, float]
@@ -49,6 +52,7 @@ class Crystal:
     occupancies: Array
     debye_waller: Array
     labels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.elements)
@@ -84,57 +88,43 @@ class Crystal:
                 raise RecipeError(f"B = {b:g} Å² of {label!r} is out of range; give 0 … {hottest:g} Å²")
 
     @classmethod
-    def from_cif(cls, path: str | Path) -> Crystal:
-        """Read the first structure of a CIF and expand it to the whole unit cell.
+    def from_cif(
+        cls,
+        path: str | Path,
+        *,
+        block: str | None = None,
+        debye_waller: Mapping[str, float] | None = None,
+    ) -> Crystal:
+        """Read the structure of a CIF and expand it to the whole unit cell.
 
-        Anisotropic displacements are replaced by their isotropic equivalent.
+        Anisotropic displacements are replaced by their isotropic equivalent. What is not from the file
+        stands in `notes`.
+
+        Parameters
+        ----------
+        path : path
+        block : str, optional
+            Name of the data block; needed where several hold a structure.
+        debye_waller : mapping of element to float, optional
+            B (Å²) that replaces what the file has.
 
         Raises
         ------
         RecipeError
-            The file cannot be read, holds no atoms or no cell, names an element or a space
-            group that there is not, or has values that no crystal has.
+            The file cannot be read, holds no atoms, no cell or several structures, names an element or a
+            space group that there is not, or has values that no crystal has.
         """
-        try:
-            structure = gemmi.read_small_structure(str(path))
-        except (OSError, RuntimeError, ValueError, IndexError) as error:
-            raise RecipeError(f"cannot read the CIF {path}: {_one_line(error)}") from None
-        if not structure.sites:
-            raise RecipeError(f"the CIF {path} holds no atoms; it needs an _atom_site loop")
-        for site in structure.sites:
-            if site.element.atomic_number == 0:
-                raise RecipeError(
-                    f"the CIF {path}: atom {site.label!r} ({site.type_symbol!r}) is no known element"
-                )
-        cell = structure.cell
-        values = (cell.a, cell.b, cell.c, cell.alpha, cell.beta, cell.gamma)
-        if values == NO_CELL:
-            raise RecipeError(f"the CIF {path} has no unit cell; it needs _cell_length_a … _cell_angle_gamma")
-        try:
-            check_cell(values)
-        except RecipeError as error:
-            raise RecipeError(f"the CIF {path}: {error}") from None
-        if len(structure.sites) > CRYSTAL.most_atoms:
-            raise RecipeError(
-                f"the CIF {path} lists {len(structure.sites)} sites; at most {CRYSTAL.most_atoms} are usable"
-            )
-        group = structure.spacegroup_hm or structure.spacegroup_number
-        if group and structure.spacegroup is None and not structure.symops:
-            # gemmi would carry on with the listed atoms alone
-            raise RecipeError(f"the CIF {path}: unknown space group {group!r}; list its symmetry operations")
-        sites = structure.get_all_unit_cell_sites()
-
-        def mean_square(site: gemmi.SmallStructure.Site) -> float:
-            return site.aniso.trace() / 3 if site.aniso.nonzero() else site.u_iso
-
+        read = read_cif(path, block, debye_waller or {})
+        atoms = read.atoms
         try:
             return cls(
-                cell=values,
-                elements=tuple(site.element.name for site in sites),
-                positions=np.array([[site.fract.x, site.fract.y, site.fract.z] for site in sites]),
-                occupancies=np.array([site.occ for site in sites]),
-                debye_waller=np.array([8 * np.pi**2 * mean_square(site) for site in sites]),
-                labels=tuple(site.label for site in sites),
+                cell=atoms.cell,
+                elements=atoms.elements,
+                positions=atoms.positions,
+                occupancies=atoms.occupancies,
+                debye_waller=read.debye_waller,
+                labels=atoms.labels,
+                notes=read.notes,
             )
         except RecipeError as error:
             raise RecipeError(f"the CIF {path}: {error}") from None
@@ -164,27 +154,3 @@ class Crystal:
             (element, round(float(occ), 6), round(float(b), 6))
             for element, occ, b in zip(self.elements, self.occupancies, self.debye_waller, strict=True)
         ]
-
-
-def check_cell(cell: Sequence[float]) -> None:
-    """Raise a RecipeError for lengths (Å) and angles (°) that make no unit cell."""
-    shortest, longest = CRYSTAL.lengths
-    lengths, cosines = np.array(cell[:3], float), np.cos(np.deg2rad(np.array(cell[3:], float)))
-    # V² / (abc)², the determinant of the metric of unit vectors
-    flat = 1 - (cosines**2).sum() + 2 * cosines.prod()
-    if not (
-        np.isfinite(lengths).all()
-        and ((lengths >= shortest) & (lengths <= longest)).all()
-        and all(0 < angle < 180 for angle in cell[3:])
-        and flat > CRYSTAL.steepest_angles**2
-    ):
-        raise RecipeError(
-            f"the cell {' '.join(f'{value:.6g}' for value in cell)} is none; give three lengths "
-            f"({shortest:g} … {longest:g} Å) and three angles (°) that make one"
-        )
-
-
-def _one_line(error: Exception) -> str:
-    """The message of an error, shortened to what fits into a line."""
-    words = " ".join(str(error).split())
-    return words if len(words) <= 200 else f"{words[:200]} …"

@@ -59,6 +59,46 @@ class CrystalSettings:
         "atoms with this B scatter no more, and a larger one is another column of the file",
         "design",
     )
+    usual_debye_waller: float = threshold(
+        0.6,
+        "Å²",
+        "what atoms of compounds have at room temperature, within a factor of two: 0.4 in stiff oxides and "
+        "semiconductors, 1 in soft ones; taken where a file says nothing, and said",
+        "design",
+    )
+    fullest_site: float = threshold(
+        1.03, "atoms", "occupancies of a site add up to no more than 1, but for their rounding", "design"
+    )
+    closest: float = threshold(
+        0.55,
+        "of the sum of covalent radii",
+        "no two whole atoms are nearer: the shortest bonds are 0.73 (uranyl) to 0.8 (N₂) of it",
+        "design",
+    )
+    one_place: float = threshold(
+        0.1, "Å", "atoms that are nearer share a site, because CIFs give three or four digits", "design"
+    )
+    farthest: float = threshold(
+        1.6,
+        "of the sum of covalent radii",
+        "where no symmetry is given and an atom has no neighbour nearer than that, atoms are missing",
+        "design",
+    )
+    off_formula: float = threshold(
+        0.25,
+        "of the formula",
+        "cells differ from the formula in their file by less, if not by mistake: dopants, water",
+        "design",
+    )
+    sensible_setting: float = threshold(
+        0.9,
+        "of the sum of covalent radii",
+        "of two origins, one whose shortest distance is less than a bond is wrong",
+        "design",
+    )
+    worse_setting: float = threshold(
+        0.9, "1", "where it is also less than this part of the other's: bonds to titanium are 0.86", "design"
+    )
     largest_zone_index: int = threshold(
         20,
         "1",

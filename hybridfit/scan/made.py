@@ -242,12 +242,14 @@ def _texts(value: Any) -> bool:
 
 def _opened(value: Any) -> bool:
     """Whether these are options of `open_scan`."""
-    if not isinstance(value, dict) or not set(value) <= {"dataset", "scan_shape", "shape", "dtype", "offset"}:
+    known = {"dataset", "scan_shape", "shape", "dtype", "offset", "skip", "flyback"}
+    if not isinstance(value, dict) or not set(value) <= known:
         return False
     words = all(isinstance(value.get(name), str | None) for name in ("dataset", "dtype"))
     shapes = ((value.get("scan_shape"), (2,)), (value.get("shape"), (2, 3, 4)))
     sizes = all(shape is None or _are_counts(shape, *lengths) for shape, lengths in shapes)
-    return words and sizes and _is_count(value.get("offset", 0))
+    counts = all(_is_count(value.get(name) or 0) for name in ("offset", "skip", "flyback"))
+    return words and sizes and counts
 
 
 _CHECKS: dict[str, tuple[Any, str]] = {

@@ -108,7 +108,7 @@ def map_scan(
         Only put together what is done so far; the rest is `not_done`.
     first_pass, neighbours, work : settings of the stages
         Thresholds; change them only to study them.
-    dataset, scan_shape, shape, dtype, offset
+    dataset, scan_shape, shape, dtype, offset, skip, flyback
         As for `open_scan`.
 
     Returns

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridfit.defects import mean_of, unmeasured
 from hybridfit.errors import InputError
 from hybridfit.frame import SMALLEST_SIDE_PX, Frame, make_frame
 from hybridfit.io import ScanFile
@@ -204,13 +205,16 @@ class Positions:
         """One frame from the file's (n, n, rows, cols)."""
         if not present.any():
             return NoFrame(False, f"{source}: the file ends before this frame, or it is damaged there")
-        image, mask, b = raw[0, 0], self.mask, self.bin
+        image, mask, note, b = raw[0, 0], self.mask, "", self.bin
         if self.average > 1:
-            kept = [frame for frame in raw[present] if np.isfinite(frame).all()]
-            image = np.mean(kept if kept else raw[present], axis=0, dtype=np.float64)
-        if b > 1:
+            image, none = mean_of(raw[present])
+            if none is not None and none.any():
+                note = f"{int(none.sum())} px masked: without data"
+                mask = none if mask is None else mask | none
+        if b > 1:  # what is not measured must not be mixed with what is
+            found = unmeasured(image, mask)
+            left_out, note = found.mask if mask is None else found.mask | mask, found.note or note
             rows, cols = self.frame_shape
-            left_out = np.zeros(image.shape, bool) if mask is None else mask
             whole = (slice(0, rows * b), slice(0, cols * b))
             used = ~left_out[whole].reshape(rows, b, cols, b)
             counts = used.sum(axis=(1, 3))
@@ -219,6 +223,7 @@ class Positions:
             )
             image, mask = sums / np.maximum(counts, 1), counts == 0
         try:
-            return make_frame(image, source=source, mask=mask)
+            frame = make_frame(image, source=source, mask=mask)
         except InputError as error:
             return NoFrame(True, str(error))
+        return replace(frame, note=note) if note else frame

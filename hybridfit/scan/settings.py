@@ -145,6 +145,8 @@ class OpenSettings:
     shape: Sequence[int] | None = None
     dtype: DTypeLike | None = None
     offset: int = 0
+    skip: int | None = None
+    flyback: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,3 +239,5 @@ class MapOptions(TypedDict, total=False):
     shape: Sequence[int] | None
     dtype: DTypeLike | None
     offset: int
+    skip: int | None
+    flyback: int

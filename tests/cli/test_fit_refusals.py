@@ -17,8 +17,8 @@ from hybridfit.simulate.frame import simulate_frame
 def bad_files(folder: Path, good: np.ndarray) -> dict[str, tuple[Path, str]]:
     """Files without a usable frame, and words that the message must contain."""
     arrays = {
-        "nan": (np.where(good == good.max(), np.nan, good), "NaN"),
-        "inf": (np.where(good == good.max(), np.inf, good), "infinite"),
+        "nan": (np.where(np.arange(good.shape[1]) % 5, np.nan, good), "NaN"),  # a few are masked
+        "inf": (np.where(np.arange(good.shape[1]) % 5, np.inf, good), "infinite"),
         "zeros": (np.zeros((64, 64)), "zero in every usable pixel"),
         "constant": (np.full((64, 64), 7.5), "7.5 in every usable pixel"),
         "saturated": (np.minimum(good, np.median(good[good > good.mean()])), "saturated"),

@@ -113,3 +113,17 @@ def test_files_that_are_none_or_in_the_way(refused, cif, tmp_path):
     other.mkdir()
     (other / "SrTiO3.cif").write_text("another crystal")
     refused("another CIF", "new", cif, *SMALL, "-o", other)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--debye-waller", "Sr"], "give ELEMENT=B"),
+        (["--debye-waller", "Sr=-1"], "out of range"),
+        (["--debye-waller", "Ba=0.5"], "none in this crystal"),
+        (["--block", "other"], "no structure in a block 'other'"),
+    ],
+)
+def test_factors_and_blocks_that_cannot_be(run, cif, tmp_path, options, words):
+    ran = run("new", cif, *SMALL, "--minutes", 0, "-o", tmp_path / "made", *options)
+    assert ran.code == 2 and words in ran.err and not (tmp_path / "made").exists()

@@ -283,6 +283,7 @@ def test_without_structural_parameters_the_checksum_is_what_it_was():
     recipe = Recipe.shipped("SrTiO3_001_200kV")
     values = recipe.model_dump(mode="json", exclude={"cif"})
     assert values["parameters"] == {} and values.pop("holz") is False
+    assert values.pop("block") is None and values.pop("debye_waller") == {}
     plain = hashlib.sha256(json.dumps(values, sort_keys=True).encode() + recipe.cif.read_bytes())
     assert recipe.checksum() == plain.hexdigest()
 
@@ -309,6 +310,7 @@ def test_the_checksum_of_a_recipe_without_strain_knows_of_none(structured):
     recipe = Recipe.read(structured("values = [0, 0.1]", CHANGE))
     values = recipe.model_dump(mode="json", exclude={"cif": True, "parameters": {"__all__": set(FILES)}})
     assert values.pop("holz") is False
+    assert values.pop("block") is None and values.pop("debye_waller") == {}
     values["parameters"]["shift"]["change"] = "displace"
     assert values["parameters"]["shift"].pop("strain") is None
     whole = json.dumps(values, sort_keys=True).encode() + recipe.cif.read_bytes()

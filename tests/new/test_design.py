@@ -111,6 +111,11 @@ def test_the_recipe_says_why(chosen, tmp_path, crystals):
     path = tmp_path / "made.toml"
     path.write_text(dataclasses.replace(chosen, cif=local).toml())
     recipe = Recipe.read(path)
+    assert recipe.debye_waller == {} and recipe.block is None
+    given = {"block": "SrTiO3", "debye_waller": {"Sr": 0.6, "O": 0.75}}
+    (tmp_path / "given.toml").write_text(dataclasses.replace(chosen, cif=local, **given).toml())
+    known = Recipe.read(tmp_path / "given.toml")
+    assert {name: getattr(known, name) for name in given} == given
     assert (recipe.g_max, recipe.sampling) == (chosen.g_max, chosen.sampling)
     assert recipe.semi_angle_max == pytest.approx(5.5) and recipe.in_plane == chosen.in_plane
     assert "off by" in path.read_text() and "4-fold, with mirrors" in path.read_text()

@@ -134,7 +134,7 @@ def make_result(
         route=origin.route,
         status=verdict.status,
         detail=verdict.detail,
-        remarks=_remarks(verdict, origin, marginal),
+        remarks=(*_remarks(verdict, origin, marginal), *([f"{frame.note}."] if frame.note else [])),
         parameters=parameters,
         structure={name: structure[name] for name in library.structure if name in structure},
         varied=fit.names,

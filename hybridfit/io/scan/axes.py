@@ -1,8 +1,8 @@
 """The axes of a scan in HDF5 and netCDF files: names, units, steps, and the order in which they are stored.
 
 HyperSpy (.hspy), NeXus and netCDF store scan rows, scan columns, frame rows, frame columns; py4DSTEM too,
-whose x is the row. Berkeley (NCEM) EMD as HyperSpy writes it is reversed, x first; Velox EMD has the frame
-number last.
+whose x is the row. Names and units that say otherwise decide. Berkeley (NCEM) EMD as HyperSpy writes it is
+reversed, x first; Velox EMD has the frame number last.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from hybridfit.io.scan.calibration import Axis, is_angle, is_length
 
-BERKELEY, VELOX = "Berkeley EMD", "Velox EMD"
+BERKELEY, VELOX, NETCDF = "Berkeley EMD", "Velox EMD", "HDF5 or netCDF"
 
 
 def axes_of(root: Any, name: str) -> tuple[list[Axis], Mapping[str, Any], str]:
@@ -37,12 +37,14 @@ def axes_of(root: Any, name: str) -> tuple[list[Axis], Mapping[str, Any], str]:
     if len(names) != n:  # not NeXus
         names = list(variable.dimensions)
     found = [group.variables.get(x, root.variables.get(x)) for x in names]
-    return [_dimension(v)._replace(name=x) for v, x in zip(found, names, strict=True)], {}, "HDF5 or netCDF"
+    return [_dimension(v)._replace(name=x) for v, x in zip(found, names, strict=True)], {}, NETCDF
 
 
 def axis_order(kind: str, axes: Sequence[Axis]) -> tuple[int, ...]:
     """The stored axes in the order scan rows, scan columns (or frames), frame rows, frame columns."""
     stored = tuple(range(len(axes)))
+    if kind not in (BERKELEY, VELOX):
+        return told_order(axes, swap=kind == NETCDF) or stored
     if kind == VELOX and len(axes) == 3:
         return (2, 0, 1)
     if kind != BERKELEY or len(axes) < 3:
@@ -56,6 +58,31 @@ def axis_order(kind: str, axes: Sequence[Axis]) -> tuple[int, ...]:
     if _detector(last) and not _detector(first):
         return (1, 0, 3, 2) if _ends(first, "xy") and _ends(last, "xy") else stored
     return stored if rows_first else stored[::-1]
+
+
+def told_order(axes: Sequence[Axis], swap: bool = False) -> tuple[int, ...] | None:
+    """The order that names and units tell: positions first, then frames; None where they tell nothing.
+
+    Two axes are those of a frame by their unit, an angle or a reciprocal length, or by names such as kx, Qy,
+    det_x. With `swap`, rows come before columns in a pair that is named x, y.
+    """
+    if len(axes) not in (3, 4):
+        return None
+    detector = [i for i, axis in enumerate(axes) if _of_detector(axis)]
+    if len(detector) != 2:
+        return None
+    order = [[i for i in range(len(axes)) if i not in detector], detector]
+    for pair in order:
+        if swap and len(pair) == 2 and _ends([axes[i] for i in pair], "xy"):
+            pair.reverse()
+    return (*order[0], *order[1])
+
+
+def _of_detector(axis: Axis) -> bool:
+    if is_length(axis):
+        return False
+    name = axis.name.casefold()
+    return is_angle(axis) or name.startswith(("k", "q", "det", "recip", "diff"))
 
 
 def _detector(pair: Sequence[Axis]) -> bool:

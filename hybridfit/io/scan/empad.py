@@ -1,6 +1,7 @@
 """EMPAD: files without a header. A frame is 130 × 128 float32, and its last two rows are no pixels.
 
-The shape of the scan stands in the file's name, as in scan_x256_y128.raw, or in the .xml beside it.
+The shape of the scan stands in the file's name, as in scan_x256_y128.raw, or in the .xml beside it. Programs
+also save the 128 × 128 pixels alone under such a name; the size of the file tells.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from hybridfit.io.scan.binary import BinarySource, binary_source
 SIDE, ROWS = 128, 130
 DTYPE = np.dtype("<f4")
 FRAME = ROWS * SIDE * DTYPE.itemsize  # bytes
+CROPPED = SIDE * SIDE * DTYPE.itemsize  # without the last two rows
 
 
 def is_empad(path: Path) -> bool:
@@ -39,16 +41,38 @@ def empad_raw(xml: Path) -> Path:
 
 
 def empad_source(path: Path, scan_shape: tuple[int, int] | None) -> BinarySource:
-    """Frames of 128 × 128 px. A `scan_shape` that is given replaces what the name and the .xml say."""
-    scan = scan_shape or _named(path.name) or _described(path)
-    count = max(path.stat().st_size // FRAME, 1)
-    shape = (count, SIDE, SIDE) if scan is None else (*scan, SIDE, SIDE)
+    """Frames of 128 × 128 px. A `scan_shape` that is given replaces what the name and the .xml say.
+
+    Raises
+    ------
+    InputError
+        If name and .xml contradict each other and the size of the file decides for neither, or the file holds
+        more frames than the scan has positions.
+    """
+    size = path.stat().st_size
+    told = [scan_shape] if scan_shape else [scan for scan in (_named(path.name), _described(path)) if scan]
+    sized = [
+        (scan, frame) for scan in told for frame in (FRAME, CROPPED) if scan[0] * scan[1] * frame == size
+    ]
+    if not sized and len(set(told)) > 1:
+        raise InputError(
+            f"{path}: the scan is {_words(told[0])} by its name and {_words(told[1])} by the .xml, and the "
+            "size of the file goes with neither: give scan_shape"
+        )
+    scan, frame = sized[0] if sized else (told[0] if told else None, FRAME)
+    count = max(size // frame, 1)
     if scan is not None and count > scan[0] * scan[1]:
         raise InputError(
-            f"{path} holds {count} EMPAD frames; a scan of {scan[0]} × {scan[1]} positions has "
+            f"{path} holds {count} EMPAD frames; a scan of {_words(scan)} positions has "
             f"{scan[0] * scan[1]}: give scan_shape, or shape and dtype if it is not from an EMPAD"
         )
-    return binary_source(path, "EMPAD", shape, DTYPE, 0, footer=FRAME - SIDE * SIDE * 4)
+    shape = (count, SIDE, SIDE) if scan is None else (*scan, SIDE, SIDE)
+    kind = "EMPAD" if frame == FRAME else "EMPAD, cropped to 128 × 128 px"
+    return binary_source(path, kind, shape, DTYPE, 0, footer=frame - CROPPED)
+
+
+def _words(scan: tuple[int, int]) -> str:
+    return f"{scan[0]} × {scan[1]}"
 
 
 def _named(name: str) -> tuple[int, int] | None:

@@ -118,6 +118,7 @@ class ScanFile:
             "sha256_of_ends": digest.hexdigest(),
             "shape": [*self.scan_shape, *self.frame_shape],
             "dtype": self.dtype.str,
+            **({"chosen": self.source.layout.chosen} if self.source.layout.chosen else {}),
         }
 
     def close(self) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from hybridfit.errors import InputError
-from hybridfit.io.hdf import CACHE, HDF_LOCK, check_size, open_netcdf, try_hdf, walk
+from hybridfit.io.hdf import CACHE, HDF_LOCK, check_size, numbered_parts, open_netcdf, try_hdf, walk
 from hybridfit.io.scan.axes import axes_of, axis_order
 from hybridfit.io.scan.calibration import calibration
-from hybridfit.io.scan.source import Block, Layout, Read, check_numbers, frame_by_frame, split_shape
+from hybridfit.io.scan.chosen import joined_source
+from hybridfit.io.scan.source import Block, Layout, Read, Source, check_numbers, frame_by_frame, split_shape
 from hybridfit.io.settings import READING
 
 ATTRIBUTES = {"_FillValue", "missing_value", "scale_factor", "add_offset"}
@@ -43,7 +44,7 @@ class HdfSource:
         return read
 
 
-def hdf_source(path: Path, dataset: str | None) -> HdfSource:
+def hdf_source(path: Path, dataset: str | None) -> Source:
     """Find the dataset that is a scan, or the one asked for, and the order of its axes.
 
     Raises
@@ -51,18 +52,31 @@ def hdf_source(path: Path, dataset: str | None) -> HdfSource:
     InputError
         If there is none or more than one, or the one asked for cannot be read.
     """
-    try_hdf(path, partial(_source, path, dataset), "scan", dataset)
-    return _source(path, dataset)
+    try_hdf(path, partial(_parts, path, dataset), "scan", dataset)
+    parts = _parts(path, dataset)
+    return parts[0] if len(parts) == 1 else joined_source(parts)
 
 
-def _source(path: Path, dataset: str | None) -> HdfSource:
+def _parts(path: Path, dataset: str | None) -> list[HdfSource]:
+    """The dataset that is a scan, or the several of a Dectris master file, which are stacks."""
+    if dataset is not None:
+        return [_source(path, dataset)]
+    with HDF_LOCK, open_netcdf(path) as root:
+        names = numbered_parts(dict(walk(root)))
+    return [_source(path, name, part=True) for name in names] or [_source(path, None)]
+
+
+def _source(path: Path, dataset: str | None, part: bool = False) -> HdfSource:
+    """A dataset that is a scan, or a stack; a part of one may have a single frame."""
     with HDF_LOCK, open_netcdf(path) as root:
         name = _chosen(path, dict(walk(root)), dataset)
         check_size(path, root, name, READING.scan_per_stored_at_most)
         variable = root[name]
         axes, microscope, kind = axes_of(root, name)
         order = axis_order(kind, axes)
-        stored, frame_shape = split_shape(path, tuple(variable.shape[i] for i in order))
+        shape = tuple(variable.shape[i] for i in order)
+        stored, frame_shape = split_shape(path, (max(shape[0], 2), *shape[1:]) if part else shape)
+        stored = shape[:1] if part else stored
         dtype = _dtype_read(path, name, _getter(variable, order), stored)
         check_numbers(path, dtype)
         chunks = variable.chunking()

@@ -14,6 +14,7 @@ from hybridfit.errors import HybridfitError, InputError
 from hybridfit.frame import SMALLEST_SIDE_PX
 from hybridfit.io.frames import HDF_SUFFIXES, RAW_SUFFIXES, one_line
 from hybridfit.io.scan.binary import mrc_source, npy_source, raw_source
+from hybridfit.io.scan.chosen import chosen_source
 from hybridfit.io.scan.empad import empad_raw, empad_source, is_empad
 from hybridfit.io.scan.file import ScanFile
 from hybridfit.io.scan.hdf import hdf_source
@@ -40,6 +41,8 @@ def open_scan(
     shape: Sequence[int] | None = None,
     dtype: DTypeLike | None = None,
     offset: int = 0,
+    skip: int | None = None,
+    flyback: int = 0,
 ) -> ScanFile:
     """Open a 4D-STEM scan without reading it.
 
@@ -58,6 +61,11 @@ def open_scan(
     shape, dtype, offset : dtype such as ">u2"; bytes
         Raw files only: .raw, .bin, .dat and any suffix not known here. `shape` is (scan rows, scan cols,
         rows, cols), (frames, rows, cols) or, with `scan_shape`, (rows, cols).
+    skip : int, optional
+        Frames before the first position of a stack. Where it is given, frames behind the last position are
+        left out, too; without it there must be none.
+    flyback : int
+        Frames after every row that are no positions.
 
     Raises
     ------
@@ -69,7 +77,10 @@ def open_scan(
     scan = None if scan_shape is None else _checked_scan(path, scan_shape)
     kind = f"a {path.suffix or 'suffixless'} file"
     try:
-        source = _source(path, dataset, scan, shape, dtype, offset)
+        choosing = skip is not None or flyback != 0
+        source = _source(path, dataset, None if choosing else scan, shape, dtype, offset)
+        if choosing:
+            source = chosen_source(source, scan, skip or 0, flyback)
     except HybridfitError:
         raise
     except Exception as error:  # whatever a decoder throws at a damaged file
@@ -79,11 +90,17 @@ def open_scan(
         ) from error
     if min(source.layout.frame_shape) < SMALLEST_SIDE_PX:
         rows, cols = source.layout.frame_shape
+        stored, remedy = (
+            source.layout.stored,
+            "check that its axes are scan rows, scan columns, rows, columns",
+        )
+        if len(stored) == 2 and min(stored) >= SMALLEST_SIDE_PX:
+            remedy = "if its first axes are those of the detector, save array.transpose(2, 3, 0, 1)"
         raise InputError(
             f"{path} has frames of {rows} × {cols} px; at least {SMALLEST_SIDE_PX} px a side are needed: "
-            "check that its axes are scan rows, scan columns, rows, columns"
+            f"{remedy}"
         )
-    return ScanFile(source, _scan_shape(source, scan))
+    return ScanFile(source, _scan_shape(source, None if choosing else scan))
 
 
 def _source(
@@ -156,9 +173,22 @@ def _scan_shape(source: Source, scan: tuple[int, int] | None) -> tuple[int, int]
         )
     check_positions(path, told)
     positions = told[0] * told[1]
+    # a file that was cut short has fewer; one with more is read wrongly from the first row on
     if positions == count or (layout.counted and positions > count):
         return told
     raise InputError(
         f"{path} holds {count} frames; scan_shape {told[0]},{told[1]} makes {positions}: "
-        "give rows and columns that make as many"
+        + _remedy(count - positions, told)
     )
+
+
+def _remedy(more: int, scan: tuple[int, int]) -> str:
+    """What to do with so many more frames than positions."""
+    if more < 0:
+        return f"{-more} too few, give rows and columns that make as many"
+    words = f"{more} too many; skip = {more} leaves out the first, skip = 0 the last"
+    if more % scan[0] == 0:
+        words += f", flyback = {more // scan[0]} those behind every row"
+    elif scan[0] > 1 and more % (scan[0] - 1) == 0:
+        words += f", flyback = {more // (scan[0] - 1)} those between rows"
+    return words

@@ -11,6 +11,7 @@ import numpy as np
 
 from hybridfit.errors import InputError
 from hybridfit.io.rosettasciio import check_chunks, load_signals
+from hybridfit.io.scan.axes import told_order
 from hybridfit.io.scan.calibration import Axis, calibration, is_angle, is_length, number
 from hybridfit.io.scan.source import Block, Layout, Read, check_numbers, frame_by_frame, split_shape
 from hybridfit.io.stack import check_frame
@@ -52,6 +53,8 @@ def rosettasciio_source(path: Path, dataset: str | None, scan_shape: tuple[int, 
     order = tuple(range(data.ndim))
     if path.suffix.lower() == ".dm4" and data.ndim == 4:
         order = _order_in_dm(axes, tags)
+    elif not mib and len(axes) == data.ndim:
+        order = told_order(axes) or order
     data = data.transpose(order)
     if mib and scan:  # a stack of one frame is what is left of it
         stored, frame_shape = data.shape[:1], data.shape[1:]
@@ -112,6 +115,10 @@ def _scan_of_mib(signal: Mapping[str, Any]) -> tuple[int, int] | None:
 def _order_in_dm(axes: Sequence[Axis], tags: Any) -> tuple[int, int, int, int]:
     """Frames lie in one piece where "Data Order Swapped" is set; older files have the scan run fastest."""
     scan_last, as_stored = (2, 3, 0, 1), (0, 1, 2, 3)
+    angles, lengths = [is_angle(axis) for axis in axes], [is_length(axis) for axis in axes]
+    for order in (scan_last, as_stored):  # units of both tell more than a tag
+        if all(lengths[i] for i in order[:2]) and all(angles[i] for i in order[2:]):
+            return order
     swapped = _find(tags, "Data Order Swapped")
     if swapped is not None:
         return as_stored if str(swapped).strip().casefold() in ("1", "true") else scan_last

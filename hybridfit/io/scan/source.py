@@ -38,6 +38,8 @@ class Layout:
         Shape of the scan, if the file states it but stores a plain stack.
     calibration : dict
         "mrad_per_px", "step_nm", "semi_angle_mrad": those which the file states.
+    chosen : str
+        Which frames of the file are positions, where not all are.
     """
 
     kind: str
@@ -48,6 +50,7 @@ class Layout:
     counted: bool = False
     scan: tuple[int, int] | None = None
     calibration: dict[str, float] = field(default_factory=dict)
+    chosen: str = ""
 
 
 class Source(Protocol):

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from hybridfit.errors import InputError
+from hybridfit.io.scan.axes import told_order
 from hybridfit.io.scan.calibration import Axis, calibration, number
-from hybridfit.io.scan.source import Layout, Read, check_numbers, frame_by_frame, split_shape
+from hybridfit.io.scan.source import Block, Layout, Read, check_numbers, frame_by_frame, split_shape
 from hybridfit.io.stack import check_piece
 
 
@@ -26,10 +27,16 @@ class ZspySource:
     path: Path
     layout: Layout
     dataset: str
+    order: tuple[int, ...]
 
     def open(self) -> Read:
-        array = _group(self.path)[self.dataset]
-        return lambda block: frame_by_frame(array.__getitem__, block, self.layout)
+        array, stored_at = _group(self.path)[self.dataset], np.argsort(self.order)
+
+        def get(block: Block) -> np.ndarray:
+            wanted = (*block, slice(None), slice(None))
+            return np.asarray(array[tuple(wanted[i] for i in stored_at)]).transpose(self.order)
+
+        return lambda block: frame_by_frame(get, block, self.layout)
 
 
 def zspy_source(path: Path, dataset: str | None) -> ZspySource:
@@ -58,16 +65,20 @@ def zspy_source(path: Path, dataset: str | None) -> ZspySource:
     else:
         raise InputError(f"{path} holds {len(usable)} scans; name one with dataset = ...: {listed}")
     array, group = found[name], experiments[name]
-    stored, frame_shape = split_shape(path, shapes[name])
+    axes = [_axis(group, i) for i in range(len(shapes[name]))]
+    order = told_order(axes) or tuple(range(len(axes)))
+    stored, frame_shape = split_shape(path, tuple(shapes[name][i] for i in order))
     dtype = np.dtype(array.dtype)
     check_numbers(path, dtype)
     check_piece(path, math.prod(map(int, array.chunks)) * dtype.itemsize)
-    axes = [_axis(group, i) for i in range(len(shapes[name]))]
     microscope = "metadata/Acquisition_instrument/TEM"
-    known = calibration(axes, dict(group[microscope].attrs) if microscope in group else {})
-    tile = (1, array.chunks[0]) if len(stored) == 1 else tuple(array.chunks[:2])
+    known = calibration(
+        [axes[i] for i in order], dict(group[microscope].attrs) if microscope in group else {}
+    )
+    chunks = [array.chunks[i] for i in order]
+    tile = (1, chunks[0]) if len(stored) == 1 else (chunks[0], chunks[1])
     layout = Layout("HyperSpy zarr", stored, frame_shape, dtype.newbyteorder("="), tile, calibration=known)
-    return ZspySource(path, layout, f"Experiments/{name}/data")
+    return ZspySource(path, layout, f"Experiments/{name}/data", order)
 
 
 def _group(path: Path) -> Any:

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 from hybridfit.errors import InputError
-from hybridfit.io import open_scan
+from hybridfit.io import open_frames, open_scan
 from hybridfit.io.scan.axes import BERKELEY, axis_order
 from hybridfit.io.scan.calibration import Axis, calibration
 
 h5py = pytest.importorskip("h5py")
+CASES = Path(__file__).parents[3] / "../shared/cases/files/layout"
 
 SHAPE = 3, 5, 33, 41
 AXES = ("y", "nm", 0.5), ("x", "nm", 0.5), ("ky", "mrad", 1.2), ("kx", "mrad", 1.2)
@@ -124,6 +125,46 @@ def test_emd_of_ncempy(tmp_path: Path, scan: np.ndarray) -> None:
 )
 def test_order_of_berkeley_emd(names: tuple[str, ...], order: tuple[int, ...]) -> None:
     assert axis_order(BERKELEY, [Axis(name) for name in names]) == order
+
+
+@pytest.mark.parametrize(
+    ("dims", "units"),
+    [
+        ("y x ky kx", None),
+        ("ky kx y x", None),
+        ("x y kx ky", None),
+        ("kx ky y x", None),
+        ("y ky x kx", None),
+        ("a b c d", "nm nm mrad mrad"),
+        ("a b c d", "1/nm 1/nm nm nm"),
+        ("dim_0 dim_1 dim_2 dim_3", None),
+    ],
+)
+def test_names_and_units_of_netcdf_axes_decide(
+    tmp_path: Path, scan: np.ndarray, dims: str, units: str | None
+) -> None:
+    """Written by xarray, as its users name dimensions; where neither tells, the order is that of the file."""
+    xr = pytest.importorskip("xarray")
+    names = dims.split()
+    as_y_x = {"y": 0, "x": 1, "ky": 2, "kx": 3}
+    order = [as_y_x.get(name, i) for i, name in enumerate(names)]
+    known = dict(zip(names, units.split(), strict=True)) if units else {}
+    if units and units.startswith("1/"):
+        order = [2, 3, 0, 1]
+    array = xr.DataArray(scan.transpose(order), dims=names)
+    for name, unit in known.items():
+        array = array.assign_coords({name: (name, np.arange(array.sizes[name]) * 0.5, {"units": unit})})
+    array.to_dataset(name="frames").to_netcdf(tmp_path / "a.nc", engine="netcdf4")
+    assert_scan(tmp_path / "a.nc", scan)
+
+
+def test_a_hyperspy_signal_with_the_detector_first(tmp_path: Path, scan: np.ndarray, signal: Any) -> None:
+    turned = signal(scan.transpose(2, 3, 0, 1), (*AXES[2:], *AXES[:2]))
+    turned.save(tmp_path / "a.hspy")
+    assert assert_scan(tmp_path / "a.hspy", scan).calibration["step_nm"] == pytest.approx(0.5)
+    pytest.importorskip("zarr")
+    turned.save(tmp_path / "a.zspy")
+    assert_scan(tmp_path / "a.zspy", scan)
 
 
 @pytest.mark.parametrize("version", ["0.12", "0.14"])
@@ -342,6 +383,7 @@ def write_dm4(path: Path, stored: np.ndarray, tags: dict[str, Any], units: tuple
     [
         ({"Data Order Swapped": True}, ("nm", "nm", "1/nm", "1/nm"), True),
         ({"Data Order Swapped": True}, ("", "", "", ""), True),
+        ({"Data Order Swapped": True}, ("1/nm", "1/nm", "nm", "nm"), False),
         ({"Data Order Swapped": False}, ("", "", "", ""), False),
         ({}, ("1/nm", "1/nm", "nm", "nm"), False),
         ({}, ("nm", "nm", "mrad", "mrad"), True),
@@ -379,3 +421,48 @@ def test_calibration_says_only_what_is_plain() -> None:
     assert known("mrad", 1.5, 1.6) is None and known("mrad", 900.0) is None
     pair = [Axis("", "Å", 2.0)] * 2
     assert calibration([*pair, *pair], {"convergence_angle": "unknown"}) == {"step_nm": 0.2}
+
+
+def write_master(path: Path, frames: np.ndarray, sizes: tuple[int, ...]) -> None:
+    """As a Dectris camera writes it: a master, and files that it links to."""
+    start = 0
+    with h5py.File(path, "w") as master:
+        detector = master.create_group("entry/instrument/detector/detectorSpecific")
+        detector["flatfield"] = np.ones(frames.shape[1:], "f4")
+        detector["pixel_mask"] = np.zeros(frames.shape[1:], "u4")
+        for i, n in enumerate(sizes, 1):
+            name = path.name.replace("master", f"data_{i:06d}")
+            with h5py.File(path.with_name(name), "w") as file:
+                chunks = (1, *frames.shape[1:])
+                file.create_dataset("entry/data/data", data=frames[start : start + n], chunks=chunks)
+            master[f"entry/data/data_{i:06d}"] = h5py.ExternalLink(name, "entry/data/data")
+            start += n
+
+
+def test_dectris_master(tmp_path: Path, scan: np.ndarray) -> None:
+    """The frames of all files in order, never the flat field."""
+    path, stack = tmp_path / "a_master.h5", scan.reshape(15, 33, 41)
+    write_master(path, stack, (7, 7, 1))
+    assert_scan(path, scan, scan_shape=(3, 5))
+    assert "stack of 15 frames" in refused(path)
+    assert "3 too many; skip = 3" in refused(path, scan_shape=(3, 4))
+    with open_frames(path).opener() as opened:
+        assert opened.count == 15
+        np.testing.assert_array_equal(opened.read(9), stack[9])
+    write_master(tmp_path / "b_master.h5", stack, (15,))
+    assert_scan(tmp_path / "b_master.h5", scan, scan_shape=(3, 5))
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="no ../shared/cases")
+def test_case_files_of_hdf() -> None:
+    file = open_scan(CASES / "ar_master.h5", scan_shape=(6, 10))
+    frames, present = file.read(slice(None), slice(None))
+    parts = []
+    for i in (1, 2, 3):
+        with h5py.File(CASES / f"ar_data_00000{i}.h5") as part:
+            parts.append(part["entry/data/data"][:])
+    np.testing.assert_array_equal(frames.reshape(60, 40, 48), np.concatenate(parts))
+    assert present.all()
+    with h5py.File(CASES / "v1.emd") as velox, open_frames(CASES / "v1.emd").opener() as opened:
+        (group,) = velox["Data/Image"].values()
+        np.testing.assert_array_equal(opened.read(0), group["Data"][..., 0])

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 FRAME = 130 * 128 * 4
 
+CASES = Path(__file__).parents[3] / "../shared/cases/files/layout"
+
 
 @pytest.fixture(scope="session")
 def scan() -> np.ndarray:
@@ -203,6 +205,69 @@ def test_empad(tmp_path: Path) -> None:
     assert "no scan_x5_y3.raw beside it" in refused(xml)
     other.rename(tmp_path / "scan_x5_y2.raw")
     assert "15 EMPAD frames" in refused(tmp_path / "scan_x5_y2.raw")
+
+
+def test_frames_that_are_no_positions(tmp_path: Path) -> None:
+    """Leading junk, trailing frames, and a flyback behind every row or between rows."""
+    path = tmp_path / "a.npy"
+    stack = np.random.default_rng(4).integers(0, 99, (18, 33, 41)).astype("u2")
+    np.save(path, stack)
+    message = refused(path, scan_shape=(3, 5))
+    assert (
+        "18 frames; scan_shape 3,5 makes 15: 3 too many; skip = 3 leaves out the first, skip = 0" in message
+    )
+    assert "flyback = 1 those behind every row" in message
+    for options, expected in (
+        ({"skip": 3}, stack[3:]),
+        ({"skip": 0}, stack[:15]),
+        ({"flyback": 1}, stack.reshape(3, 6, 33, 41)[:, :5]),
+    ):
+        file = open_scan(path, scan_shape=(3, 5), **options)
+        frames, present = everything(file)
+        np.testing.assert_array_equal(frames, expected.reshape(3, 5, 33, 41))
+        assert present.all()
+        np.testing.assert_array_equal(file.read(slice(1, 2), slice(2, 4))[0], frames[1:2, 2:4])
+        assert file.fingerprint() != open_scan(path, scan_shape=(3, 6)).fingerprint()
+    np.save(path, stack[:17])  # without a flyback after the last row
+    frames = everything(open_scan(path, scan_shape=(3, 5), flyback=1))[0]
+    np.testing.assert_array_equal(frames[2], stack[12:17])
+    assert "need 18: give fewer" in refused(path, scan_shape=(3, 5), flyback=1, skip=1)
+    assert "give scan_shape, too" in refused(path, skip=1)
+    assert "2 too few" in refused(path, scan_shape=(1, 19))
+    np.save(path, stack.reshape(3, 6, 33, 41))
+    assert open_scan(path, flyback=1).scan_shape == (3, 5)
+    assert "of which there are 6" in refused(path, skip=1)
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="no ../shared/cases")
+def test_case_files_with_more_frames_than_positions() -> None:
+    extra, flyback = (np.load(CASES / f"{name}.npy") for name in ("extra", "flyback"))
+    assert "3 too many" in refused(CASES / "extra.npy", scan_shape=(6, 10))
+    frames = everything(open_scan(CASES / "extra.npy", scan_shape=(6, 10), skip=3))[0]
+    np.testing.assert_array_equal(frames.reshape(60, 40, 48), extra[3:])
+    frames = everything(open_scan(CASES / "flyback.npy", scan_shape=(6, 10), flyback=1))[0]
+    np.testing.assert_array_equal(frames, flyback.reshape(6, 11, 40, 48)[:, :10])
+    assert "the detector" in refused(CASES / "det_first.npy")
+
+
+def test_empad_without_its_last_rows(tmp_path: Path) -> None:
+    """The size of the file tells, whatever its name is."""
+    array = np.random.default_rng(3).normal(size=(3, 5, 128, 128)).astype("f4")
+    path = tmp_path / "scan_x5_y3.raw"
+    path.write_bytes(array.tobytes())
+    file = open_scan(path)
+    assert file.kind == "EMPAD, cropped to 128 × 128 px" and file.scan_shape == (3, 5)
+    np.testing.assert_array_equal(everything(file)[0], array)
+
+
+def test_the_xml_of_an_empad_file_that_was_renamed(tmp_path: Path) -> None:
+    path = tmp_path / "copy_x4_y4.raw"
+    expected = write_empad(path)
+    path.with_suffix(".xml").write_text("<root><pix_x>5</pix_x><pix_y>3</pix_y></root>")
+    np.testing.assert_array_equal(everything(open_scan(path))[0], expected)
+    path.with_suffix(".xml").write_text("<root><pix_x>7</pix_x><pix_y>3</pix_y></root>")
+    assert "4 × 4 by its name and 3 × 7 by the .xml" in refused(path)
+    assert open_scan(path, scan_shape=(3, 5)).scan_shape == (3, 5)
 
 
 @pytest.mark.parametrize("frames", ["stack", "volumes"])
