@@ -22,7 +22,8 @@ class Planes:
     Parameters
     ----------
     variable : xarray.Variable
-        In a file; each chunk is checked as it is read.  The thicknesses last asked for stay in memory.
+        In a file; each chunk is checked as it is read.  Ranges stay in memory, and of single thicknesses
+        those last asked for.
     unit : (thickness, m) array, optional
         What the values (thickness, m, n) are multiplied with.
     """
@@ -39,9 +40,8 @@ class Planes:
         name = key.indices(len(self)) if isinstance(key, slice) else key
         values = self._known.pop(name, None)
         if values is None:
-            with passing():
-                values = self._variable[key].values
-            if self._unit is not None:
+            values = self._variable[key].values if isinstance(key, slice) else self._read(key)
+            if isinstance(key, slice) and self._unit is not None:
                 values = values * self._unit[key][..., None]
         self._known[name] = values  # the last one again; another thread may read it twice, no more
         for old in [*self._known][:-KEPT]:
@@ -50,8 +50,9 @@ class Planes:
 
     def once(self, i: int) -> NDArray:
         """The values of one thickness for a single look: they are not kept in memory, if they were not."""
-        if i in self._known:
-            return self._known[i]
+        return self._known[i] if i in self._known else self._read(i)
+
+    def _read(self, i: int) -> NDArray:
         with passing():
             values = self._variable[i].values
         return values if self._unit is None else values * self._unit[i][..., None]
