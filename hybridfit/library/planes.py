@@ -50,7 +50,8 @@ class Planes:
 
     def once(self, i: int) -> NDArray:
         """The values of one thickness for a single look: they are not kept in memory, if they were not."""
-        return self._known[i] if i in self._known else self._read(i)
+        known = self._known.get(i)
+        return self._read(i) if known is None else known
 
     def _read(self, i: int) -> NDArray:
         with passing():
