@@ -62,7 +62,7 @@ def alone(monkeypatch):
     def make(change, value, values=VALUES) -> Library:
         crystal = change(read(values["cif"]), value)
         with monkeypatch.context() as patch:
-            patch.setattr(Crystal, "from_cif", classmethod(lambda cls, path: crystal))
+            patch.setattr(Crystal, "from_cif", classmethod(lambda cls, path, **given: crystal))
             return Library.build(Recipe(**values), diffuse=False)
 
     return make
