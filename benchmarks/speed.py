@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from threadpoolctl import ThreadpoolController
 
 from benchmarks.common import Study, cores, new_parser, timed
 from benchmarks.errors import NAMES, column, rms
@@ -223,8 +224,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no part {unknown[0]!r}; the parts are {', '.join(PARTS)}")
     study = Study("speed", quick=options.quick)
     count = options.positions or (QUICK_POSITIONS if options.quick else POSITIONS)
-    for part in chosen:
-        PARTS[part](study, count)
+    with ThreadpoolController().limit(limits=1, user_api="blas"):  # one core
+        for part in chosen:
+            PARTS[part](study, count)
     draw(study)
     return 0 if study.finish() else 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -17,6 +18,7 @@ from hybridfit.scan.stopping import end_with
 from hybridfit.scan.worker import Job, Task, work
 
 PATIENCE = "10s"  # with a scheduler
+LEAK = "_MAX_MEMORY_LEAK_SIZE"  # bytes: joblib's name, which another version may not have
 
 
 class Workers:
@@ -88,7 +90,19 @@ def _work(parent: int | None, job: Job, task: Task) -> tuple[str, Rows]:
     """Work on a task in a process that a parent has started; None: it belongs to a scheduler."""
     if parent is not None:
         end_with(parent)
+        may_grow()
     return work(job, task)
+
+
+def may_grow() -> None:
+    """Let this worker keep what it makes once and uses for all positions.
+
+    joblib takes it for a leak where a worker grows by 300 MB after its first task, and ends the worker;
+    another one would begin from nothing.
+    """
+    executor: Any = importlib.import_module("joblib.externals.loky.process_executor")
+    if hasattr(executor, LEAK):
+        setattr(executor, LEAK, WORK.growth)
 
 
 def _client(address: str) -> Any:

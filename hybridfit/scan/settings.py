@@ -103,6 +103,12 @@ class WorkSettings:
     block_bytes: float = threshold(
         5e8, "bytes", "a worker holds frames of so many bytes at a time, with 8 bytes a pixel", "design"
     )
+    growth: int = threshold(
+        4_000_000_000,
+        "bytes",
+        "a worker that grows by more has a leak, and another takes its place",
+        "design",
+    )
     deaths: int = threshold(
         3,
         "workers",

@@ -9,13 +9,17 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
+import joblib
 import numpy as np
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.route import Route
 from hybridfit.io import open_scan
+from hybridfit.scan import pool
 from hybridfit.scan.fields import FieldSettings
 from hybridfit.scan.first_pass import common_values, sampled
 from hybridfit.scan.lock import Taken, locked
@@ -73,6 +77,19 @@ def test_what_differs_from_position_to_position_is_not_common():
     scatter = rows((1, 5), scale=[5.0, 5.4, 4.4, 5.9, 5.1], ellipticity_a=0.002)
     assert common_values(scatter, ("scale", "ellipticity_a"), 4) == {"ellipticity_a": 0.002}
     assert common_values(rows((1, 2), scale=5.0), COMMON, 4) == {}
+
+
+def test_a_worker_that_needs_memory_goes_on():
+    def grows(megabytes):
+        pool.may_grow()
+        vars(sys).setdefault("kept by a test", []).append(np.ones(megabytes * 2**17))  # in the worker
+        time.sleep(1.1)  # joblib looks once a second
+        return os.getpid()
+
+    with joblib.parallel_config(backend="loky", n_jobs=2):
+        each = joblib.Parallel()(joblib.delayed(grows)(megabytes) for megabytes in (1, 1, 400, 400, 1, 1))
+    get_reusable_executor().shutdown()
+    assert len(set(each)) <= 2
 
 
 @pytest.mark.parametrize(("blocks", "parts"), [(0, 2), (1, 2), (5, 1), (5, 2), (6, 3), (3, 8)])
@@ -240,7 +257,7 @@ def test_a_value_that_was_changed_in_the_manifest_is_found_again(store, tmp_path
 
 def test_a_folder_of_another_run_is_refused(tmp_path):
     with Store(tmp_path / "map.nc", {"semi_angle": 9.0, "bin": 1}).working():
-        pass
+        pool.may_grow()
     with pytest.raises(InputError, match=r"bin was 1, now 2"):
         Store(tmp_path / "map.nc", {"semi_angle": 9.0, "bin": 2})
     path = tmp_path / "map.nc.parts" / "manifest.json"
