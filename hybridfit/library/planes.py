@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hybridfit.library.integrity import passing
 
-KEPT = 40  # thicknesses in memory: windows about several candidates, a map's range
+KEPT = 12  # single thicknesses in memory
 
 
 class Planes:

@@ -14,7 +14,7 @@ from hybridfit.pattern.expand import Table
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 
-KEPT, LAYERS = 400, 12  # images, and layers at one thickness
+KEPT, LAYERS = 150, 12  # images, and layers at one thickness
 
 
 class DiffuseImages:

@@ -49,7 +49,7 @@ Float32 = NDArray[np.float32]
 Source = Callable[[int], Float32]
 Smooth = Callable[[int, tuple[float, float]], tuple[Float32, Float32]]
 
-GRIDS = 6  # thicknesses whose directions are kept, symmetry undone
+GRIDS = 5  # thicknesses whose directions are kept, symmetry undone
 LARGEST = 32767  # of an int16
 
 

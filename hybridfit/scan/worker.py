@@ -6,6 +6,7 @@ both open.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,7 @@ def _worked(job: Job, task: Task) -> tuple[str, Rows]:
     fitter = _fitters.get(job.key)
     if fitter is None:
         _fitters.clear()
+        gc.collect()  # node images of the last job, which refer to each other
         fitter = _fitters[job.key] = job.fitter()
     frames = job.positions.frames(task.at)
     starts = task.starts if task.starts is not None else _seeded(job, fitter, frames)
