@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -137,9 +138,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "full search and refinement, one pattern, two cores", float(np.median(best[:, 0])), "s", at_most=60
     )
     passed = study.finish()
-    with study.figure() as (_, axes):
+    with study.figure(size=(7.5, 3.6)) as (_, axes):
         rows = [row for row in study.rows if row.bar]
-        axes[0].barh([row.what for row in rows], [row.measured for row in rows])
+        axes[0].barh([textwrap.fill(row.what, 36) for row in rows], [row.measured for row in rows])
         axes[0].plot([row.bar for row in rows], range(len(rows)), "k|", markersize=18)
         axes[0].set(xlabel="seconds (mark: the bar)", xscale="log")
     return 0 if passed else 1
