@@ -129,6 +129,10 @@ def at_thickness(
     """
     node, weights = thickness_weights(table, thickness)
     out = np.empty((len(table.beam_n), table.intensity.shape[2], lanes), np.float32)
+    used = np.flatnonzero(weights[:lanes].any(axis=0))
+    if len(used) == 1:  # on a node: nothing else is read
+        out[..., 0] = table.intensity[node - 1 + used[0] : node + used[0]][0, : len(out)]
+        return out
     nodes = table.intensity[node - 1 : node + 3]
 
     def fill(begin: int, end: int) -> None:

@@ -43,6 +43,13 @@ def test_a_thickness_reads_its_neighbours_once(opened, small_library):
     assert [(each.start, each.stop) for each in read] == [(first, first + 4), (first + 4, first + 5)]
 
 
+def test_a_pattern_at_a_thickness_of_the_library_reads_no_other(opened, small_library):
+    t = float(small_library.dataset.thickness.values[20])
+    alone = at_thickness(opened.table(), t, 1)
+    assert [(outer[0].start, outer[0].stop) for _, outer in READS] == [(20, 21)]
+    np.testing.assert_array_equal(alone, at_thickness(small_library.table(), t)[..., :1])
+
+
 def test_windows_and_tables_share_what_was_read(opened, small_library):
     window = opened.window(20, half_widths=(3.0, 1.0), semi_angle=8)
     count = len(READS)
