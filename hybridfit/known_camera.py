@@ -312,23 +312,19 @@ class KnownCameraModel:
             self._last = key, self._record(images, values)
         return self._last[1]
 
-    def tilt_slopes(self, values: Mapping[str, float]) -> Array:
-        """(2, n): derivatives of the pattern's column along tilt_x and tilt_y."""
+    def tilt_bends(self, values: Mapping[str, float]) -> Array | None:
+        """(3, n): second derivatives of the pattern's column, xx, xy and yy along the tilt, per mrad².
+
+        None where node images cannot tell them.
+        """
         if not self.covers(values):
-            return np.asarray(self.general.evaluate(values, ROWS[2:4]).pattern_slopes)
+            return None
         known = self.known
         sigma, _ = known.whole.kernel_of(values["blur"], known.values["scale"] / known.factor)
-        images = known.nodes.at(values["thickness"], (values["tilt_x"], values["tilt_y"]))
-        out = known.raster.record_rows(images[2:], sigma, known.shift(values, self.left, self.top))
+        images = known.nodes.bends_at(values["thickness"], (values["tilt_x"], values["tilt_y"]))
+        out = known.raster.record_rows(images, sigma, known.shift(values, self.left, self.top))
         out *= 1 - values.get("vacuum", 0.0)
         return out if self._all else out[:, self._pixels]
-
-    def near_nodes(self, values: Mapping[str, float], step: float) -> tuple[int, int]:
-        """Up (1) or down (−1) along tilt_x and tilt_y: where a step (mrad) needs no other node images."""
-        tilt = np.array([values["tilt_x"], values["tilt_y"]])
-        here = self.known.nodes.tile_of(tilt)
-        x, y = (1 if self.known.nodes.tile_of(tilt + along) == here else -1 for along in step * np.eye(2))
-        return x, y
 
     def _disc(self, values: Mapping[str, float]) -> Array:
         return self._record(self.known.disc, values)
@@ -358,7 +354,7 @@ class KnownCameraModel:
         scale = known.values["scale"] / known.factor
         sigma, _ = known.whole.kernel_of(values["blur"], scale, 1.0, known.rim_half_edge)
 
-        images = [nodes.at(t, tilt)[0].copy() for nodes in (known.rims, *known.slopes.values())]
+        images = [nodes.values_at(t, tilt) for nodes in (known.rims, *known.slopes.values())]
         rows = known.coarse.record_rows(np.stack(images), sigma, (across / s, down / s))
         rims, *others = rows if self._all else rows[:, self._pixels]
         along = {

@@ -91,6 +91,19 @@ def test_vacuum_is_an_empty_disc(model, small_library):
             assert np.std(a - b) < 0.05 * np.std(b)
 
 
+def test_second_derivatives_along_the_tilt_are_differences(model, exact):
+    step = 0.2
+    xx, xy, yy = model.tilt_bends(VALUES)
+    beside = [
+        [exact.tilt_slopes({**VALUES, name: VALUES[name] + side * step / 2}) for side in (1, -1)]
+        for name in ("tilt_x", "tilt_y")
+    ]
+    (d_xx, d_xy), (d_yx, d_yy) = ((up - down) / step for up, down in beside)
+    for bend, difference in ((xx, d_xx), (xy, (d_xy + d_yx) / 2), (yy, d_yy)):
+        assert np.std(bend - difference) < 0.1 * np.std(difference)
+    assert model.tilt_bends({**VALUES, "rotation": 57.0}) is None
+
+
 def test_slopes_along_what_is_assumed(model, exact):
     found, expected = model.assumption_slopes(VALUES), exact.assumption_slopes(VALUES)
     assert found.keys() == expected.keys()

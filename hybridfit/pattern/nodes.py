@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.pattern.expand import Table, thickness_weights
+from hybridfit.pattern.node_bends import combine_bends, combine_values
 from hybridfit.pattern.node_kernels import (
     PAD,
     SIDE,
@@ -184,13 +185,8 @@ class Nodes:
 
         thickness in nm, tilt in mrad.
         """
-        node, weights = thickness_weights(self.table, thickness)
-        g = self.table.to_grid
-        place = g @ np.asarray(tilt)
-        corner = np.floor(place).astype(np.int64)
-        phase = (float(place[0] - corner[0]), float(place[1] - corner[1]))
-        rows = self._rows(node, int(corner[0]), int(corner[1]))
-        f, out = np.float32, self._out
+        rows, weights, phase = self._place(thickness, tilt)
+        g, f, out = self.table.to_grid, np.float32, self._out
         wt, st = weights.astype(f)
 
         def share(begin: int, end: int) -> None:
@@ -201,6 +197,41 @@ class Nodes:
         out[2] = one * f(g[0, 0]) + two * f(g[1, 0])
         out[3] = one * f(g[0, 1]) + two * f(g[1, 1])
         return out
+
+    def values_at(self, thickness: float, tilt: tuple[float, float]) -> Float32:
+        """(n,): P alone."""
+        rows, weights, phase = self._place(thickness, tilt)
+        out, wt = np.empty(self.n, np.float32), weights[0].astype(np.float32)
+
+        def share(begin: int, end: int) -> None:
+            combine_values(self._bank, self._units, rows, wt, self._entries, phase, out, begin, end)
+
+        self._pool.shares(share, self.n)
+        return out
+
+    def bends_at(self, thickness: float, tilt: tuple[float, float]) -> Float32:
+        """(3, n): ∂²P/∂τx², ∂²P/∂τx∂τy and ∂²P/∂τy², per mrad²."""
+        rows, weights, phase = self._place(thickness, tilt)
+        out, wt = np.empty((3, self.n), np.float32), weights[0].astype(np.float32)
+
+        def share(begin: int, end: int) -> None:
+            combine_bends(self._bank, self._units, rows, wt, self._entries, phase, out, begin, end)
+
+        self._pool.shares(share, self.n)
+        (a, b), (c, d) = self.table.to_grid
+        turn = [[a * a, 2 * a * c, c * c], [a * b, a * d + b * c, c * d], [b * b, 2 * b * d, d * d]]
+        bends: Float32 = np.array(turn, np.float32) @ out
+        return bends
+
+    def _place(
+        self, thickness: float, tilt: tuple[float, float]
+    ) -> tuple[NDArray[np.int64], Array, tuple[float, float]]:
+        """The nodes about a thickness and a tilt, weights in thickness (2, 4), and the fraction of a cell."""
+        node, weights = thickness_weights(self.table, thickness)
+        place = self.table.to_grid @ np.asarray(tilt)
+        corner = np.floor(place).astype(np.int64)
+        phase = (float(place[0] - corner[0]), float(place[1] - corner[1]))
+        return self._rows(node, int(corner[0]), int(corner[1])), weights, phase
 
     def _rows(self, node: int, one: int, two: int) -> NDArray[np.int64]:
         """Where the nodes (4, 5, 5) about a thickness and a grid point are in the bank."""
@@ -259,11 +290,6 @@ class Nodes:
         """What tiles are made of."""
         cells = [int(self._grids.most * np.hypot(*row)) // SIDE + 2 for row in self.table.to_grid]
         return Parts(self._entries, self._grids.shape, self._back, self._added, (cells[0], cells[1]))
-
-    def tile_of(self, tilt: Array) -> tuple[int, int]:
-        """The first of the tiles that a pattern at a tilt (mrad) is combined from."""
-        a, b = ((np.floor(self.table.to_grid @ tilt) - 1) // SIDE).astype(int).tolist()
-        return a, b
 
     def middle_of(self, tilt: Array) -> tuple[float, float]:
         """The middle (mrad) of the tile that a tilt is in."""

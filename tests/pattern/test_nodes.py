@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hybridfit.pattern import node_bends as single
 from hybridfit.pattern import node_kernels as module
 from hybridfit.pattern import nodes as user
 from hybridfit.pattern.compose import compose
@@ -73,6 +74,38 @@ def test_plain_python_gives_the_same(table, points, plain_python, monkeypatch):
         monkeypatch.setattr(user, name, getattr(module, name))
     found = nodes_of(table, points[:, ::9].copy()).at(*PLACES[0])
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_values_alone_are_those_with_derivatives(table, points):
+    found = nodes_of(table, points)
+    for place in PLACES:
+        expected = found.at(*place)[0].copy()
+        np.testing.assert_allclose(found.values_at(*place), expected, atol=2e-6 * expected.max())
+
+
+def test_second_derivatives_are_differences_of_slopes(table, points):
+    """Within a cell of every point: polynomials of neighbouring cells have other second derivatives."""
+    found, step = nodes_of(table, points), 2e-3
+    for thickness, (x, y) in PLACES:
+        xx, xy, yy = found.bends_at(thickness, (x, y))
+        at = [
+            found.at(thickness, (x + dx, y + dy))[2:].astype(float)
+            for dx, dy in ((step, 0), (-step, 0), (0, step), (0, -step))
+        ]
+        (d_xx, d_xy), (d_yx, d_yy) = (at[0] - at[1]) / (2 * step), (at[2] - at[3]) / (2 * step)
+        for bend, difference in ((xx, d_xx), (xy, d_xy), (xy, d_yx), (yy, d_yy)):
+            off = np.abs(bend - difference)
+            assert np.quantile(off, 0.97) < 0.02 * np.abs(bend).max()
+
+
+def test_plain_python_looks_once_as_well(table, points, plain_python, monkeypatch):
+    found = nodes_of(table, points[:, ::9].copy())
+    expected = found.values_at(*PLACES[0]), found.bends_at(*PLACES[0])
+    assert plain_python(single) == 8
+    for name in ("combine_values", "combine_bends"):
+        monkeypatch.setattr(user, name, getattr(single, name))
+    for mine, theirs in zip((found.values_at(*PLACES[0]), found.bends_at(*PLACES[0])), expected, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-4 * np.abs(theirs).max())
 
 
 def _add(total, to, source, at, factor):

@@ -258,22 +258,26 @@ def extensions(
 
 
 def _tilt(test: ScoreTest, model: Model, values: Mapping[str, float], here: Array, step: float) -> Extension:
-    """The Hessian along the tilt, of differences of slopes: D has a column for each of its three elements.
+    """The Hessian along the tilt: D has a column for each of its three elements.
 
     here are the slopes (2, n) at the values.
     """
-    second = []
-    for name, sign in zip(TILTS, _ways(model, values, step), strict=True):
-        beside = model.tilt_slopes({**values, name: values[name] + sign * step})
-        second.append((beside - here) / (sign * step))
-    (xx, xy), (yx, yy) = second
-    drop, gain, (along_x, _, along_y) = test([xx / 2, (xy + yx) / 2, yy / 2])
+    xx, xy, yy = _bends(model, values, here, step)
+    drop, gain, (along_x, _, along_y) = test([xx / 2, xy, yy / 2])
     return Extension(TILT, drop, gain, float(np.sqrt(max(along_x + along_y, 0.0) / 2)))
 
 
-def _ways(model: Model, values: Mapping[str, float], step: float) -> tuple[int, int]:
-    """Up (1) or down (−1) along tilt_x and tilt_y: where node images are at hand."""
-    return model.near_nodes(values, step) if isinstance(model, KnownCameraModel) else (1, 1)
+def _bends(model: Model, values: Mapping[str, float], here: Array, step: float) -> Array:
+    """(3, n): second derivatives along the tilt, of node images, or differences of slopes."""
+    if isinstance(model, KnownCameraModel):
+        known = model.tilt_bends(values)
+        if known is not None:
+            return known
+        model = model.general
+    (xx, xy), (yx, yy) = (
+        (model.tilt_slopes({**values, name: values[name] + step}) - here) / step for name in TILTS
+    )
+    return np.stack([xx, (xy + yx) / 2, yy])
 
 
 def _turned(

@@ -21,7 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, optimize
 
-from hybridfit.fitting.refine.pairs import differences_of, means_in_groups, products_within
+from hybridfit.fitting.refine.pairs import (
+    differences_by_level,
+    means_in_groups,
+    on_image,
+    products_within,
+)
 from hybridfit.fitting.refine.settings import REFINE, RefineSettings
 from hybridfit.fitting.refine.spread import (
     FAR,
@@ -86,11 +91,9 @@ def estimate_noise(
     residual: Array, model: Array, mask: NDArray[np.bool_], settings: RefineSettings = REFINE
 ) -> Noise:
     """Noise and misfit from residual and model, both (n,) on the pixels of mask (rows, cols)."""
-    r, m = np.zeros(mask.shape), np.zeros(mask.shape)
-    r[mask], m[mask] = residual, model
+    r, m = on_image(residual, mask), on_image(model, mask)
     found = _by_intensity(r, m, mask, NEAR[0], settings)
-    standardised = np.zeros(mask.shape)
-    standardised[mask] = residual / np.sqrt(found.counting(model) + 1e-300)
+    standardised = on_image(residual / np.sqrt(found.counting(model) + 1e-300), mask)
     if shared(standardised, mask, settings):
         even = mask & even_pixels(m / np.sqrt(found.counting(m) + 1e-300), mask)
         rho, v = correlation_of(standardised, even, settings)
@@ -113,16 +116,18 @@ def _by_intensity(
     settings: RefineSettings,
 ) -> Noise:
     """a, b and c from the differences of residuals r at model intensities m, both (rows, cols)."""
-    pairs = differences_of(r, m, mask, np.array(shifts))
-    y, x = means_in_groups(pairs, np.sort(pairs[1]), BINS)
+    largest = float(m.max()) if m.max() > 0 else 1.0
+    table = differences_by_level(r, m, mask, np.array(shifts), largest)
+    y, x = means_in_groups(table, BINS)
     scale_x, scale_y = max(float(x.max()), 1e-300), max(float(y.max()), 1e-300)
     x, y = x / scale_x, y / scale_y
+    scale_x *= largest
     weight = 1 / np.maximum(y, 1e-3)
     design = np.stack([np.ones(BINS), x, x**2], axis=1) * weight[:, None]
     (a, b), left = optimize.nnls(design[:, :2], y * weight)
     c = 0.0
     # of a mean of n squares of Gaussian differences, neighbours of which share a pixel
-    error = np.sqrt(3 * BINS / max(pairs.shape[1], 1))
+    error = np.sqrt(3 * BINS / max(float(table[:, 0].sum()), 1.0))
     if left > settings.flat_field * error:  # else no third term can say so much
         (a2, b2, c2), rest = optimize.nnls(design, y * weight)
         if left**2 - rest**2 > (settings.flat_field * error) ** 2:

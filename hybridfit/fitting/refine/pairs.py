@@ -6,10 +6,38 @@ import numpy as np
 
 from hybridfit.pattern.jit import kernel
 
+DROPPED = np.uint32(17)  # bits of a float32: six of its mantissa stay
+LEVELS = 1 << 14  # of positive numbers
+
+
 
 @kernel
-def differences_of(residual, model, mask, shifts):
-    """Half the squares of differences of a residual, and the mean of the model, of pairs of pixels.
+def on_image(values, mask):
+    """Values (n,) on the pixels of mask (rows, cols); 0 elsewhere."""
+    out, count = np.zeros(mask.shape), 0
+    flat, inside = out.ravel(), mask.ravel()
+    for i in range(flat.size):
+        if inside[i]:
+            flat[i] = values[count]
+            count += 1
+    return out
+
+
+@kernel
+def add_by_level(squares, levels, counted, table):
+    """table[level] += (1, square, mean) of the pairs that count; levels are means, float32, not below 0."""
+    key = levels.view(np.uint32)
+    for i in range(squares.size):
+        if counted[i]:
+            row = table[key[i] >> DROPPED]
+            row[0] += 1.0
+            row[1] += squares[i]
+            row[2] += levels[i]
+
+
+@kernel
+def differences_by_level(residual, model, mask, shifts, largest):
+    """Half the squares of differences of a residual, summed by the mean of the model of both pixels.
 
     Parameters
     ----------
@@ -18,58 +46,54 @@ def differences_of(residual, model, mask, shifts):
         Both pixels of a pair are in it.
     shifts : (s, 2) int array, rows ≥ 0, cols
         From the first pixel of a pair to the second.
+    largest : float
+        Means are in its units, so that they are about 1; those below 0 are 0.
 
     Returns
     -------
-    (2, pairs) array, means not below 0
+    (levels, 3) array
+        How many pairs, the sums of their squares and of their means; levels 1.6 % apart, from the lowest.
     """
     rows, cols = mask.shape
-    out = np.empty((2, shifts.shape[0] * rows * cols))
-    count = 0
+    table = np.zeros((LEVELS, 3))
+    squares, means, counted = np.empty(cols), np.empty(cols, np.float32), np.empty(cols, np.bool_)
     for s in range(shifts.shape[0]):
         dy, dx = shifts[s, 0], shifts[s, 1]
+        first, last = max(0, -dx), min(cols, cols - dx)
+        size = last - first
         for r in range(rows - dy):
-            for c in range(max(0, -dx), min(cols, cols - dx)):
-                if mask[r, c] and mask[r + dy, c + dx]:
-                    d = residual[r, c] - residual[r + dy, c + dx]
-                    out[0, count] = d * d / 2
-                    out[1, count] = max((model[r, c] + model[r + dy, c + dx]) / 2, 0.0)
-                    count += 1
-    return out[:, :count]
+            for i in range(size):
+                c = first + i
+                d = residual[r, c] - residual[r + dy, c + dx]
+                squares[i] = d * d / 2
+                means[i] = max((model[r, c] + model[r + dy, c + dx]) / (2 * largest), 0.0)
+                counted[i] = mask[r, c] and mask[r + dy, c + dx]
+            add_by_level(squares[:size], means[:size], counted[:size], table)
+    return table
 
 
 @kernel
-def means_in_groups(values, ranked, groups):
-    """(2, groups): means of both rows of values (2, n) in groups of equal size, by the second row.
+def means_in_groups(table, groups):
+    """(2, groups): means of squares and means of a table by level, in groups of equally many pairs.
 
-    ranked is the second row, sorted.  Of equal numbers that several groups share, each has its part.
+    Of a level that several groups share, each has its part.
     """
-    n = ranked.size
-    bounds = np.array([n * g // groups for g in range(groups + 1)])
-    ends = ranked[bounds[1:-1]]
-    sums, tied = np.zeros((3, groups)), np.zeros((3, groups))
-    for i in range(n):
-        at = values[1, i]
-        low, high = 0, ends.size
-        while low < high:
-            middle = (low + high) // 2
-            if ends[middle] <= at:
-                low = middle + 1
-            else:
-                high = middle
-        out = tied if low > 0 and ends[low - 1] == at else sums
-        out[0, low] += values[0, i]
-        out[1, low] += at
-        out[2, low] += 1
-    for k in range(1, groups):
-        if tied[2, k] > 0:
-            first = np.searchsorted(ranked, ends[k - 1])
-            last = first + int(tied[2, k])
-            for g in range(groups):
-                shared = min(last, bounds[g + 1]) - max(first, bounds[g])
-                if shared > 0:
-                    sums[:, g] += tied[:, k] * shared / tied[2, k]
-    return sums[:2] / np.maximum(sums[2], 1)
+    total = 0.0
+    for k in range(table.shape[0]):
+        total += table[k, 0]
+    out, g, filled, each = np.zeros((2, groups)), 0, 0.0, total / groups
+    for k in range(table.shape[0]):
+        count = table[k, 0]
+        left = count
+        while left > 0 and g < groups:
+            part = left if g == groups - 1 else min(left, each - filled)
+            out[0, g] += table[k, 1] * (part / count)
+            out[1, g] += table[k, 2] * (part / count)
+            left -= part
+            filled += part
+            if filled >= each * (1 - 1e-12) and g < groups - 1:
+                g, filled = g + 1, 0.0
+    return out / max(each, 1e-300)
 
 
 @kernel
