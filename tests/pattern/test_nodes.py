@@ -105,7 +105,7 @@ def test_plain_python_looks_once_as_well(table, points, plain_python, monkeypatc
     for name in ("combine_values", "combine_bends"):
         monkeypatch.setattr(user, name, getattr(single, name))
     for mine, theirs in zip((found.values_at(*PLACES[0]), found.bends_at(*PLACES[0])), expected, strict=True):
-        np.testing.assert_allclose(mine, theirs, atol=1e-4 * np.abs(theirs).max())
+        np.testing.assert_allclose(mine, theirs, atol=1e-5 * expected[0].max())
 
 
 def _add(total, to, source, at, factor):

@@ -10,7 +10,6 @@ DROPPED = np.uint32(17)  # bits of a float32: six of its mantissa stay
 LEVELS = 1 << 14  # of positive numbers
 
 
-
 @kernel
 def on_image(values, mask):
     """Values (n,) on the pixels of mask (rows, cols); 0 elsewhere."""
