@@ -1,6 +1,7 @@
 """Kernels of node patterns for single looks: values alone, and second derivatives along the tilt.
 
-They are `node_kernels.combine` with other rows: the pattern alone is half of the work, and the second derivatives are those of the four-point polynomials, so that no other tilt is looked at.
+They are `node_kernels.combine` with other rows: the pattern alone is half of the work.  The second
+derivatives are those of the four-point polynomials, so that no other tilt is looked at.
 """
 
 from __future__ import annotations

@@ -103,11 +103,9 @@ class ScoreTest:
         if fit.noise.correlation:
             tails = [*tails_of(image, problem.model.mask, problem.model.pixel).values()] * self._root
             slopes = np.concatenate([slopes, tails - (tails @ self._linear) @ self._linear.T])
-        slopes = slopes / np.maximum(np.sqrt((slopes**2).sum(axis=1, keepdims=True)), 1e-300)
-        square, turn = np.linalg.eigh(slopes @ slopes.T)
-        kept = square > 1e-12 * square.max(initial=0.0)
-        self._basis = (turn[:, kept] / np.sqrt(square[kept])).T @ slopes
+        self._slopes, self._inverse = slopes, _pseudo_inverse(slopes @ slopes.T)
         self._residual = self._root * (problem.data - image)
+        self._along = slopes @ self._residual, self._linear.T @ self._residual
         self._total = float(self._residual @ self._residual)
         mean_weight = float((self._root**2).mean())
         noise = float((fit.noise.counting(fit.model) * self._root**2).sum())
@@ -118,14 +116,23 @@ class ScoreTest:
 
     def __call__(self, added: Sequence[Array]) -> tuple[float, float, Array]:
         """Drop and gain of columns (m of n), in units of the pattern, and their coefficients (m,)."""
-        d = self._intensity[0] * np.stack(added) * self._root
-        whole = (d**2).sum(axis=1)
-        d -= (d @ self._linear) @ self._linear.T
-        d -= (d @ self._basis.T) @ self._basis
-        normal = d @ d.T + np.diag(1e-9 * whole + 1e-300)
-        coefficients = np.linalg.solve(normal, d @ self._residual)
-        drop = float(coefficients @ (d @ self._residual))
+        d = np.asarray(added) * (self._intensity[0] * self._root)
+        linear, slopes = d @ self._linear, d @ self._slopes.T
+        whole, beside = d @ d.T, slopes @ self._inverse
+        normal = whole - linear @ linear.T - beside @ slopes.T + np.diag(1e-9 * np.diag(whole) + 1e-300)
+        target = d @ self._residual - linear @ self._along[1] - beside @ self._along[0]
+        coefficients = np.linalg.solve(normal, target)
+        drop = float(coefficients @ target)
         return drop / self._total * self._n_effective, drop / self._misfit, coefficients
+
+
+def _pseudo_inverse(normal: Array) -> Array:
+    """Of a normal matrix (p, p) whose rows may depend on each other."""
+    scale = np.maximum(np.sqrt(np.diag(normal)), 1e-300)
+    square, turn = np.linalg.eigh(normal / np.outer(scale, scale))
+    kept = square > 1e-12 * square.max(initial=0.0)
+    turn = turn[:, kept]
+    return np.asarray((turn / square[kept]) @ turn.T / np.outer(scale, scale), float)
 
 
 class Averaged:

@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.fitting.assumptions import COUNTING, LIBRARY, MISFIT, PARTS, POINT_SPREAD, Assumed
-from hybridfit.fitting.refine.joint import together
-from hybridfit.fitting.refine.least_squares import Problem, Refinement, errors_of
-from hybridfit.fitting.refine.plain import Parameters
+from hybridfit.fitting.refine.joint import counting_covariance, together
+from hybridfit.fitting.refine.least_squares import Refinement, errors_of
 from hybridfit.fitting.refine.settings import REFINE, RefineSettings
-from hybridfit.fitting.refine.spread import covariance_of, tails_of
+from hybridfit.fitting.refine.spread import tails_of
 
 Array = NDArray[np.float64]
 
@@ -153,7 +152,6 @@ def _marginalised(
     if problem is None or fit.covariance is None:
         return plain
     params = fit.lmfit_result.params
-    plain = replace(plain, counting=_counting(problem, params, fit), honest=fit.covariance)
     wanted = [name for name, s in sigma.items() if s > 0 and name not in told]
     slopes = problem.model.assumption_slopes(params.valuesdict()) if wanted else {}
     lacking = tuple(name for name in wanted if name not in slopes)
@@ -166,7 +164,9 @@ def _marginalised(
         slopes = {**slopes, **tails}
         used |= dict.fromkeys(tails, sigma[POINT_SPREAD])
     if not used:
-        return replace(plain, lacking=lacking)
+        j, inverse = problem.sensitivity(params), problem.inverse(params)
+        counting = counting_covariance(problem.model.mask, j, inverse, fit.noise, fit.model)
+        return replace(plain, lacking=lacking, counting=counting, honest=fit.covariance)
     joint = together(fit, used, slopes, held=held, settings=settings)
     bias, spread = joint.bias, joint.spread
     covariance = joint.honest + bias @ spread @ bias.T
@@ -192,11 +192,3 @@ def _marginalised(
         nuisances=tuple(used),
         tail=tail,
     )
-
-
-def _counting(problem: Problem, params: Parameters, fit: Refinement) -> Array:
-    """Covariance of the fitted parameters from counting noise alone."""
-    j = problem.sensitivity(params)
-    half = problem.inverse(params) @ j
-    shared = half * np.sqrt(fit.noise.share(fit.model))
-    return covariance_of(shared, problem.model.mask, fit.noise.correlation)

@@ -29,10 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.fitting.refine.least_squares import Problem, Refinement, honest_covariance, tied_names
-from hybridfit.fitting.refine.noise import estimate_noise
+from hybridfit.fitting.refine.noise import Noise, estimate_noise
 from hybridfit.fitting.refine.plain import Parameters
 from hybridfit.fitting.refine.settings import REFINE, RefineSettings
-from hybridfit.fitting.refine.spread import covariance_of
+from hybridfit.fitting.refine.spread import Mask, covariance_of
 
 Array = NDArray[np.float64]
 OWN = "semi_angle"  # a parameter of the model
@@ -111,8 +111,7 @@ def _together(
     for turn in range(1 if held else settings.joint_passes):
         columns = problem.columns(params)
         coefficients, image, basis = problem.linear(columns)
-        j = problem.sensitivity(params)
-        half = problem.inverse(params) @ j
+        j, inverse = problem.sensitivity(params), problem.inverse(params)
         if own is not None and moved and turn == 1:  # where the first step led
             there = problem.model.assumption_slopes(params.valuesdict())
             anew = [there.get(name, slopes[name]) for name in names]  # what the model has no slope of stays
@@ -120,17 +119,19 @@ def _together(
                 [coefficients[0] * sigma[name] * each for name, each in zip(names, anew, strict=True)]
             )
         d = along * problem.root_weights
-        d -= (d @ basis) @ basis.T
-        bias = half @ d.T
+        to_basis, to_j = d @ basis, d @ j.T
+        bias = inverse @ to_j.T
         if held:
             break
+        # inner products of D less what the linear columns imitate, and of what no parameter imitates
         r = problem.root_weights * (problem.data - image)
-        alone = d - bias.T @ j
-        normal = alone @ alone.T + inflation**2 * np.eye(q)
-        ds = np.linalg.solve(normal, alone @ r - inflation**2 * s)
-        step = half @ (r - ds @ d)
+        j_r, both = j @ r, to_j @ bias
+        normal = d @ d.T - to_basis @ to_basis.T - both - both.T + bias.T @ (j @ j.T) @ bias
+        normal += inflation**2 * np.eye(q)
+        ds = np.linalg.solve(normal, d @ r - to_basis @ (basis.T @ r) - bias.T @ j_r - inflation**2 * s)
+        step = inverse @ (j_r - to_j.T @ ds)
         spread = inflation**2 * np.linalg.inv(normal)
-        left = (r - ds @ d - step @ j) / problem.root_weights
+        left = (r - ds @ d + basis @ (ds @ to_basis) - step @ j) / problem.root_weights
         noise, before = estimate_noise(left, image, problem.model.mask), problem
         problem = problem.weighted(given / noise.variance(fit.model), settings.same_weights)
         honest, inflation, _ = honest_covariance(problem, params, left, image, noise, settings, q)
@@ -142,7 +143,6 @@ def _together(
             ds, step = np.zeros(q), np.zeros(len(fit.names))
         elif problem is before:
             break
-    shared = half * np.sqrt(noise.share(fit.model))
     slack = np.array([0.0 if name == OWN else settings.slope_accuracy for name in names]) * (s + ds)
     _move(fit, params, step)
     return Joint(
@@ -150,9 +150,15 @@ def _together(
         s + ds,
         bias,
         spread + np.diag(slack**2),
-        covariance_of(shared, problem.model.mask, noise.correlation),
+        counting_covariance(problem.model.mask, j, inverse, noise, fit.model),
         honest,
     )
+
+
+def counting_covariance(mask: Mask, j: Array, inverse: Array, noise: Noise, image: Array) -> Array:
+    """(p, p) covariance from counting noise alone, of sensitivities j (p, n) and the inverse of j jᵀ."""
+    shared = covariance_of(j * np.sqrt(noise.share(image)), mask, noise.correlation)
+    return np.asarray(inverse @ shared @ inverse)
 
 
 def _move(fit: Refinement, params: Parameters, step: Array) -> None:
