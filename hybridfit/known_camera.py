@@ -319,15 +319,21 @@ class KnownCameraModel:
         """
         if not self.covers(values):
             return None
-        known = self.known
-        sigma, _ = known.whole.kernel_of(values["blur"], known.values["scale"] / known.factor)
-        images = known.nodes.bends_at(values["thickness"], (values["tilt_x"], values["tilt_y"]))
-        out = known.raster.record_rows(images, sigma, known.shift(values, self.left, self.top))
-        out *= 1 - values.get("vacuum", 0.0)
-        return out if self._all else out[:, self._pixels]
+        images = self.known.nodes.bends_at(values["thickness"], (values["tilt_x"], values["tilt_y"]))
+        return self._record_rows(images, values) * (1 - values.get("vacuum", 0.0))
 
     def _disc(self, values: Mapping[str, float]) -> Array:
-        return self._record(self.known.disc, values)
+        """(7, n) of an empty disc; of the first row alone where no other is asked for."""
+        if values.get("vacuum", 0.0):
+            return self._record(self.known.disc, values)
+        return self._record_rows(self.known.disc[:1], values)
+
+    def _record_rows(self, images: Float32, values: Mapping[str, float]) -> Array:
+        """(k, n): what pixels record of images (k, n) at the points."""
+        known = self.known
+        sigma, _ = known.whole.kernel_of(values["blur"], known.values["scale"] / known.factor)
+        out = known.raster.record_rows(images, sigma, known.shift(values, self.left, self.top))
+        return out if self._all else out[:, self._pixels]
 
     def _record(self, images: Float32, values: Mapping[str, float]) -> Array:
         """What pixels record of images (4, n) at the points, and slopes along centre and blur."""

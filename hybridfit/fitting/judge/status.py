@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -181,6 +182,7 @@ def unexplained(minimum: Minimum, limits: JudgeSettings) -> float:
     return structure_of(minimum).share_left(limits.grain)
 
 
+@lru_cache(maxsize=2)  # several ask for that of the best minimum
 def structure_of(minimum: Minimum) -> Structure:
     """What varies along rings, in the frame and in what a refinement leaves of it."""
     region, fit = minimum.region, minimum.fit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +69,7 @@ class Region:
         """(col, row) in the frame of the centre of the first pixel (px)."""
         return self.left + (self.factor - 1) / 2, self.top + (self.factor - 1) / 2
 
-    @property
+    @cached_property
     def variance(self) -> float:
         """Variance of the pattern inside the mask."""
         return max(float(self.image[self.mask].var()), 1e-300)
