@@ -34,11 +34,13 @@ from benchmarks.speed_gpu import gpu
 from benchmarks.speed_simulate import simulated
 from benchmarks.speed_single import part as single
 from hybridfit import Fitter, Library
+from hybridfit.fitting.refine.refiner import Shared
 from hybridfit.fitting.result import FitResult
 from hybridfit.flags import map_status
 from hybridfit.frame import Frame
 from hybridfit.io import open_scan
-from hybridfit.known_camera import ROWS, KnownCamera, KnownCameraModel
+from hybridfit.known_camera import ROWS, KnownCameraModel
+from hybridfit.known_images import KnownCamera
 from hybridfit.model import ForwardModel
 from hybridfit.pattern.camera import Camera
 from hybridfit.scan.maps import read_map
@@ -117,7 +119,8 @@ def positions(study: Study, count: int) -> None:
     assert seeder is not None
     fix, blur = common(free, frames[:: max(1, count // 9)])
     before, now = (
-        Fitter(here, SEMI_ANGLE, workers=1, seeded=True, fix=fix, shared=shared) for shared in (None, blur)
+        Fitter(here, SEMI_ANGLE, workers=1, seeded=True, fix=fix, shared=shared)
+        for shared in (None, Shared(blur))
     )
 
     def by_network(part: slice) -> list[FitResult]:

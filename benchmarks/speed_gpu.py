@@ -24,6 +24,7 @@ from benchmarks.scan_runs import NAME, SEMI_ANGLE, scan_file
 from hybridfit import Fitter, Library
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.refine.least_squares import Refinement
+from hybridfit.fitting.refine.refiner import Shared
 from hybridfit.fitting.refine.settings import Effort
 from hybridfit.frame import Frame
 from hybridfit.io import open_scan
@@ -57,7 +58,7 @@ class Scan:
     def fitter(self) -> Fitter:
         """Of many frames of this camera."""
         library = Library(Library.open(NAME).dataset.load())
-        return Fitter(library, SEMI_ANGLE, workers=1, seeded=True, fix=self.fix, shared=self.blur)
+        return Fitter(library, SEMI_ANGLE, workers=1, seeded=True, fix=self.fix, shared=Shared(self.blur))
 
 
 def gpu(study: Study, count: int, name: str = "auto") -> None:

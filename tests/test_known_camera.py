@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridfit.known_camera import ROWS, KnownCamera, KnownCameraModel
+from hybridfit.known_camera import ROWS, KnownCameraModel
+from hybridfit.known_images import KnownCamera
 from hybridfit.model import ForwardModel
 from hybridfit.pattern.camera import Camera
 

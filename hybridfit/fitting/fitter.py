@@ -44,7 +44,7 @@ from hybridfit.fitting.judge.status import better, holds, misfits, strays
 from hybridfit.fitting.known import KnownFrames
 from hybridfit.fitting.posterior.route import FewElectrons
 from hybridfit.fitting.refine.minima import Finder
-from hybridfit.fitting.refine.refiner import Refiner, is_thin
+from hybridfit.fitting.refine.refiner import Refiner, Shared, is_thin
 from hybridfit.fitting.refine.structural import make_variants, reference_values
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.route import Route
@@ -81,8 +81,8 @@ class Fitter:
     progress : callable(stage, fraction), optional
     seeded : bool
         Frames come with their seeds, to `fit_seeded` and `fit_near`: no network is loaded.
-    shared : float, mrad, optional
-        Many frames will come, of about this blur: where the settings hold the camera, they share node images.
+    shared : Shared, optional
+        Many frames will come: where the settings hold the camera, they share node images.
     settings : FitSettings, optional
         What is asked of a fit; options replace its fields.
     options : fields of `FitSettings`
@@ -116,7 +116,7 @@ class Fitter:
         workers: int | None = None,
         progress: Progress | None = None,
         seeded: bool = False,
-        shared: float | None = None,
+        shared: Shared | None = None,
         settings: FitSettings | None = None,
         **options: Unpack[FitOptions],
     ) -> None:

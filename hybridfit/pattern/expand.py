@@ -120,6 +120,13 @@ def thickness_weights(table: Table, thickness: float) -> tuple[int, Array]:
     return node, weights
 
 
+def thickness_bends(table: Table, thickness: float) -> Array:
+    """(4,): second derivatives, per nm², of the weights of `thickness_weights`."""
+    position = (thickness - table.thickness_first) / table.thickness_step
+    x = position - min(max(int(np.floor(position)), 1), table.intensity.shape[0] - 3)
+    return np.array([1 - x, 3 * x - 2, 1 - 3 * x, x]) / table.thickness_step**2
+
+
 def at_thickness(
     table: Table, thickness: float, lanes: int = 2, pool: Pool | None = None
 ) -> NDArray[np.float32]:

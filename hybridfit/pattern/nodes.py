@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridfit.pattern.expand import Table, thickness_weights
+from hybridfit.pattern.expand import Table, thickness_bends, thickness_weights
 from hybridfit.pattern.node_bends import combine_bends, combine_values
 from hybridfit.pattern.node_kernels import (
     PAD,
@@ -177,7 +177,7 @@ class Nodes:
         self._tiles: OrderedDict[tuple[int, int, int], int] = OrderedDict()
         self._free = list(range(slots))[::-1]
         self.made = 0
-        self._last: tuple[tuple[int, int, int], NDArray[np.int64]] | None = None
+        self._last: tuple[tuple[tuple[int, ...], int, int], NDArray[np.int64]] | None = None
         self._out = np.empty((4, self.n), np.float32)
 
     def at(self, thickness: float, tilt: tuple[float, float]) -> Float32:
@@ -201,13 +201,18 @@ class Nodes:
     def values_at(self, thickness: float, tilt: tuple[float, float]) -> Float32:
         """(n,): P alone."""
         rows, weights, phase = self._place(thickness, tilt)
-        out, wt = np.empty(self.n, np.float32), weights[0].astype(np.float32)
+        return self._combined(rows, weights[0].astype(np.float32), phase)
 
-        def share(begin: int, end: int) -> None:
-            combine_values(self._bank, self._units, rows, wt, self._entries, phase, out, begin, end)
+    def layer_at(self, i: int, tilt: tuple[float, float]) -> Float32:
+        """(n,): P at a thickness of the table, by number; no other is read."""
+        corner, phase = self._corner(tilt)
+        rows = np.repeat(self._rows((i,), *corner), 4, axis=0)
+        return self._combined(rows, np.array([1, 0, 0, 0], np.float32), phase)
 
-        self._pool.shares(share, self.n)
-        return out
+    def thickness_bend(self, thickness: float, tilt: tuple[float, float]) -> Float32:
+        """(n,): ∂²P/∂t², per nm²."""
+        rows, _, phase = self._place(thickness, tilt)
+        return self._combined(rows, thickness_bends(self.table, thickness).astype(np.float32), phase)
 
     def bends_at(self, thickness: float, tilt: tuple[float, float]) -> Float32:
         """(3, n): ∂²P/∂τx², ∂²P/∂τx∂τy and ∂²P/∂τy², per mrad²."""
@@ -223,28 +228,42 @@ class Nodes:
         bends: Float32 = np.array(turn, np.float32) @ out
         return bends
 
+    def _combined(self, rows: NDArray[np.int64], wt: Float32, phase: tuple[float, float]) -> Float32:
+        """(n,): nodes (4, 5, 5) with weights (4,) in thickness."""
+        out = np.empty(self.n, np.float32)
+
+        def share(begin: int, end: int) -> None:
+            combine_values(self._bank, self._units, rows, wt, self._entries, phase, out, begin, end)
+
+        self._pool.shares(share, self.n)
+        return out
+
     def _place(
         self, thickness: float, tilt: tuple[float, float]
     ) -> tuple[NDArray[np.int64], Array, tuple[float, float]]:
         """The nodes about a thickness and a tilt, weights in thickness (2, 4), and the fraction of a cell."""
         node, weights = thickness_weights(self.table, thickness)
-        place = self.table.to_grid @ np.asarray(tilt)
-        corner = np.floor(place).astype(np.int64)
-        phase = (float(place[0] - corner[0]), float(place[1] - corner[1]))
-        return self._rows(node, int(corner[0]), int(corner[1])), weights, phase
+        corner, phase = self._corner(tilt)
+        return self._rows((node - 1, node, node + 1, node + 2), *corner), weights, phase
 
-    def _rows(self, node: int, one: int, two: int) -> NDArray[np.int64]:
-        """Where the nodes (4, 5, 5) about a thickness and a grid point are in the bank."""
-        at = node, one, two
+    def _corner(self, tilt: tuple[float, float]) -> tuple[tuple[int, int], tuple[float, float]]:
+        """The grid point below a tilt, and the fraction of a cell at which it lies."""
+        place = self.table.to_grid @ np.asarray(tilt)
+        one, two = np.floor(place).astype(np.int64).tolist()
+        return (one, two), (float(place[0] - one), float(place[1] - two))
+
+    def _rows(self, layers: tuple[int, ...], one: int, two: int) -> NDArray[np.int64]:
+        """Where the nodes (thicknesses, 5, 5) about a grid point are in the bank."""
+        at = layers, one, two
         if self._last is not None and self._last[0] == at:
             return self._last[1]
         # all tiles are brought in first, so that none is given up while it is needed
         needed: dict[tuple[int, int, int], int] = {}
         x, y = np.arange(one - 1, one - 1 + WIDE), np.arange(two - 1, two - 1 + WIDE)
         (c, first_c), (d, first_d) = (divmod(each - 1, SIDE) for each in (one, two))
-        slots = np.empty((4, 2, 2), np.int64)  # WIDE nodes lie in two tiles along either direction
+        slots = np.empty((len(layers), 2, 2), np.int64)  # WIDE nodes lie in two tiles along either direction
         for i, j, k in np.ndindex(slots.shape):
-            key = (node - 1 + i, c + j, d + k)
+            key = (layers[i], c + j, d + k)
             slots[i, j, k] = needed[key] = self._slot(key, needed)
         of_x, of_y = (np.arange(first, first + WIDE) // SIDE for first in (first_c, first_d))
         own = slots[:, of_x[:, None], of_y]

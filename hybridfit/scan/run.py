@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.errors import HybridfitError
-from hybridfit.fitting.refine.refiner import camera_of
+from hybridfit.fitting.refine.refiner import Shared, camera_of
 from hybridfit.fitting.refine.structural import reference_values
 from hybridfit.library.library import Library
 from hybridfit.library.mirror import mirrored
@@ -170,9 +170,14 @@ class MapRun:
         if placed and camera_of(held):
             centres = centre_planes(rows, at, self.positions.shape, asked)
         if centres is not None:
-            blurs = rows.values[rows.status == GOOD[0], COLUMN["blur"]]
-            job = replace(job, blur=max(float(np.median(blurs)), LEAST_BLUR))
+            job = replace(job, shared=self._shared(rows))
         return job, good if self.pending else [], centres
+
+    def _shared(self, rows: Rows) -> Shared:
+        """What frames of a known camera have in common, from those of the first pass."""
+        good = rows.values[rows.status == GOOD[0]]
+        blur, chi2 = (float(np.median(good[:, COLUMN[name]])) for name in ("blur", "reduced_chi2"))
+        return Shared(max(blur, LEAST_BLUR), chi2 > self.settings.first_pass.misfit)
 
     def _placed(self, name: str, centres: Array, batches: Batches | None) -> Task:
         """A block whose direct discs are known."""

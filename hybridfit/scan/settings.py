@@ -49,6 +49,13 @@ class FirstPassSettings:
         0.5, "px", "centres that are farther from a plane (median) are not where it says", "design"
     )
 
+    misfit: float = threshold(
+        1.05,
+        "reduced χ²",
+        "where most positions have more, second thicknesses are looked for in most, and get node images",
+        "design",
+    )
+
     def scatter(self, name: str) -> float:
         """How far values may differ (median deviation) and still be common; relative for scale."""
         return {

@@ -19,6 +19,7 @@ from hybridfit.fitting.attempts import Attempt
 from hybridfit.fitting.candidates import Seed
 from hybridfit.fitting.fitter import Fitter
 from hybridfit.fitting.judge.settings import JUDGE
+from hybridfit.fitting.refine.refiner import Shared
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.settings import FitSettings
 from hybridfit.frame import Frame
@@ -48,8 +49,8 @@ class Job:
         Scale and centre in pixels of the camera.
     network : Network, optional
         For workers that are to seed their positions themselves.
-    blur : float, mrad, optional
-        About that of all frames, where `fit` holds their camera.
+    shared : Shared, optional
+        What frames have in common, where `fit` holds their camera.
     """
 
     key: str
@@ -57,7 +58,7 @@ class Job:
     library: Library | str
     fit: FitSettings
     network: Network | None = None
-    blur: float | None = None
+    shared: Shared | None = None
 
     def __sizeof__(self) -> int:
         """With its library: a scheduler then sends it once to each worker, not with every task."""
@@ -72,7 +73,7 @@ class Job:
             settings=replace(in_frame_pixels(self.fit, self.positions.bin), thorough=searched),
             workers=1,
             seeded=not searched,
-            shared=self.blur,
+            shared=self.shared,
         )
 
 

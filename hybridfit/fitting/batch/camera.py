@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hybridfit.known_camera import ROWS, KnownCamera
+from hybridfit.known_camera import ROWS
+from hybridfit.known_images import KnownCamera
 from hybridfit.model import EDGE_VARIANCE, PIXEL_VARIANCE
 from hybridfit.pattern import background as bg
 from hybridfit.pattern.camera import Camera, to_angles

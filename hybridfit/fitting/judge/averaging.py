@@ -258,9 +258,9 @@ def extensions(
     tilt = _tilt(test, model, values, first.pattern_slopes[: len(TILTS)], limits.tilt_step)
     out = [Extension(VACUUM, drop, gain, float(share)), tilt]
     if not few and excess(fit) > limits.averaging_excess:
-        plain = at()
+        plain = first.columns[0]
         out += _turned(test, at, values, plain, order)
-        out += _thickness(test, at, values, plain, model.thickness_range, limits)
+        out += _thickness(test, at, values, plain, model, limits)
     return [each for each in out if np.isfinite(each.drop) and each.size > 0]
 
 
@@ -307,11 +307,14 @@ def _thickness(
     at: At,
     values: Mapping[str, float],
     plain: Array,
-    thickness_range: tuple[float, float],
+    model: Model,
     limits: JudgeSettings,
 ) -> list[Extension]:
-    (low, high), t, s = thickness_range, values["thickness"], limits.thickness_step
-    pair = (at(thickness=min(t + s, high)) + at(thickness=max(t - s, low))) / 2 - plain
+    (low, high), t, s = model.thickness_range, values["thickness"], limits.thickness_step
+    if isinstance(model, KnownCameraModel) and model.covers(values):
+        pair = model.thickness_bend(values) * s**2 / 2
+    else:
+        pair = (at(thickness=min(t + s, high)) + at(thickness=max(t - s, low))) / 2 - plain
     drop, gain, (variance,) = test([pair])
     out = [Extension(THICKNESS, drop, gain, s * float(np.sqrt(max(variance, 0.0))))]
     for other in np.arange(low + s, high, limits.second_step):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import lmfit
 import numpy as np
@@ -20,7 +21,8 @@ from hybridfit.fitting.refine.region import Region, binning
 from hybridfit.fitting.refine.settings import Effort, RefineSettings
 from hybridfit.fitting.settings import FitSettings
 from hybridfit.frame import Frame
-from hybridfit.known_camera import KNOWN, MOVED_KERNEL, KnownCamera, KnownCameraModel, Model
+from hybridfit.known_camera import KNOWN, MOVED_KERNEL, KnownCameraModel, Model
+from hybridfit.known_images import KnownCamera
 from hybridfit.library.library import Library
 from hybridfit.model import (
     AVERAGING,
@@ -89,6 +91,19 @@ class Minimum:
         )
 
 
+class Shared(NamedTuple):
+    """What is known of the many frames of a camera that are fitted one after the other.
+
+    blur : float, mrad
+        About that of all.
+    misfit : bool
+        Most of them have more than noise left, so that second thicknesses are looked for in most of them.
+    """
+
+    blur: float
+    misfit: bool = False
+
+
 def camera_of(settings: FitSettings) -> Camera | None:
     """The camera that settings hold, but for its centre; None where something of it is fitted."""
     held = {name: settings.fix.get(name) for name in KNOWN if name != "semi_angle"}
@@ -117,8 +132,8 @@ class Refiner:
     pool : Pool, optional
     discrete : mapping of name to value, optional
         Discrete structural parameters that the library has been taken at.
-    shared : float, mrad, optional
-        Many frames will come, of about this blur: where the settings hold the camera, they share node images.
+    shared : Shared, optional
+        Many frames will come: where the settings hold the camera, they share node images.
     """
 
     def __init__(
@@ -128,7 +143,7 @@ class Refiner:
         *,
         pool: Pool | None = None,
         discrete: Mapping[str, float] | None = None,
-        shared: float | None = None,
+        shared: Shared | None = None,
     ) -> None:
         self.library = library
         self.settings = settings
@@ -162,10 +177,10 @@ class Refiner:
 
         By default they are binned as for the last refinement.
         """
-        camera = self._camera
-        assert camera is not None
+        camera, shared = self._camera, self.shared
+        assert camera is not None and shared is not None
         factor = factor or binning(camera.scale, self.semi_angle, self.settings.refining.fine_radius)
-        fine_pixel = min(fine_pixel, max(FINE_PIXEL, (self.shared or 0.0) / MOVED_KERNEL))
+        fine_pixel = min(fine_pixel, max(FINE_PIXEL, shared.blur / MOVED_KERNEL))
         key = factor, divisions(factor / camera.scale, fine_pixel)
         if key not in self._known:
             self._known[key] = KnownCamera(
@@ -176,6 +191,7 @@ class Refiner:
                 factor=factor,
                 fine_pixel=fine_pixel,
                 tilt_most=self.tilt_limit,
+                many=shared.misfit,
                 pool=self.pool,
             )
         return self._known[key]

@@ -9,6 +9,7 @@ from batch_frames import BLUR, CAMERA, CPU, FIX, SEMI_ANGLE, truth_at
 
 from hybridfit import Fitter, simulate_frame
 from hybridfit.fitting.batch.engine import BatchFitter
+from hybridfit.fitting.refine.refiner import Shared
 from hybridfit.frame import make_frame
 
 
@@ -42,7 +43,7 @@ def centres():
 
 @pytest.fixture(scope="session")
 def fitter(small_library):
-    return Fitter(small_library, SEMI_ANGLE, workers=1, seeded=True, fix=FIX, shared=BLUR)
+    return Fitter(small_library, SEMI_ANGLE, workers=1, seeded=True, fix=FIX, shared=Shared(BLUR))
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from hybridfit.fitting.candidates import Candidate, Fitted
 from hybridfit.fitting.refine.gram import Normal
 from hybridfit.fitting.refine.levenberg import solve
 from hybridfit.fitting.refine.noise import estimate_noise
+from hybridfit.fitting.refine.refiner import Shared
 from hybridfit.fitting.refine.settings import Effort
 from hybridfit.known_camera import KnownCameraModel
 from hybridfit.pattern.reference import Reference
@@ -170,7 +171,7 @@ def test_bounds_are_those_of_one_fit(small_library):
     asked = {"thickness": (28.0, 32.0), "blur": (0.1, 0.9), "tilt_y": (-0.5, 2.0)}
     for bounds in ({}, asked):
         fitter = Fitter(
-            small_library, SEMI_ANGLE, workers=1, seeded=True, fix=FIX, shared=BLUR, bounds=bounds
+            small_library, SEMI_ANGLE, workers=1, seeded=True, fix=FIX, shared=Shared(BLUR), bounds=bounds
         )
         batch = BatchFitter(fitter, CPU)
         rng = np.random.default_rng(1)
@@ -259,6 +260,6 @@ def test_fits_that_have_no_evaluations_left_have_not_settled(batch, tensors, mat
 
 
 def test_a_camera_that_is_not_known_is_refused(small_library):
-    free = Fitter(small_library, SEMI_ANGLE, workers=1, seeded=True, shared=BLUR)
+    free = Fitter(small_library, SEMI_ANGLE, workers=1, seeded=True, shared=Shared(BLUR))
     with pytest.raises(InputError, match="fix its scale"):
         BatchFitter(free, CPU)
