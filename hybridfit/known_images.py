@@ -118,9 +118,9 @@ class KnownCamera:
         """Patterns at single thicknesses, far from those of the frames, at undivided pixels."""
         table, image = self.whole.table, None
         if self.whole.diffuse is not None:
-            image = DiffuseImages(self.whole.diffuse, table, self._k_coarse, self.semi_angle).smooth
+            image = DiffuseImages(self.whole.diffuse, table, self._k_coarse, self.semi_angle).roughly
         return self._nodes_of(
-            table, coarse=True, source=partial(one_of, table.intensity), kept=1, image=image
+            table, coarse=True, source=partial(one_of, table.intensity), few=True, image=image
         )
 
     @cached_property
@@ -148,7 +148,7 @@ class KnownCamera:
         rims: bool = False,
         coarse: bool = False,
         source: Source | None = None,
-        kept: int = FEW_GRIDS,
+        few: bool = False,
         image: Smooth | None = None,
     ) -> Nodes:
         """Node patterns at the points, or at those of undivided pixels, where rims and slopes are known."""
@@ -159,11 +159,12 @@ class KnownCamera:
         if image is not None:
             added = Added(image, np.arange(k.shape[1]) if coarse else self._whole)
         return Nodes(
-            self._grids if source is None else self._grids_of(table, source, kept),
+            self._grids if source is None else self._grids_of(table, source, 1 if few else FEW_GRIDS),
             k,
             Aperture(self.semi_angle, half_edge, rims),
             added=added,
             memory=MODEL.node_bytes / (2 if coarse else 1),
+            few=few,
             pool=self.pool,
         )
 

@@ -105,6 +105,34 @@ def test_second_derivatives_along_the_tilt_are_differences(model, exact):
     assert model.tilt_bends({**VALUES, "rotation": 57.0}) is None
 
 
+def test_second_derivatives_along_the_thickness_are_differences(model, exact):
+    step = 0.5
+    up, here, down = (
+        exact.evaluate({**VALUES, "thickness": VALUES["thickness"] + side * step}).columns[0]
+        for side in (1, 0, -1)
+    )
+    difference = (up - 2 * here + down) / step**2
+    assert np.std(model.thickness_bend(VALUES) - difference) < 0.1 * np.std(difference)
+
+
+@pytest.mark.parametrize("thickness", [22.0, 30.0, 45.0])
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_patterns_at_other_thicknesses_have_node_images_where_many_are_asked_for(
+    small_library, thickness, share
+):
+    at = {**VALUES, "thickness": thickness, "vacuum": share}
+    models = []
+    for many in (False, True):
+        known = KnownCamera(small_library, CAMERA, semi_angle=SEMI_ANGLE, many=many)
+        place = known.reference.place(CAMERA.centre_x, CAMERA.centre_y)
+        models.append(KnownCameraModel(known, known.mask, *place))
+    exact, found = (model.pattern(at) for model in models)
+    assert np.std(found - exact) < 0.02 * np.std(exact)
+    assert "others" not in vars(models[0].known) and models[1].known.others.made
+    between = {**at, "thickness": thickness + 0.3}
+    np.testing.assert_array_equal(models[1].pattern(between), models[0].pattern(between))
+
+
 def test_slopes_along_what_is_assumed(model, exact):
     found, expected = model.assumption_slopes(VALUES), exact.assumption_slopes(VALUES)
     assert found.keys() == expected.keys()

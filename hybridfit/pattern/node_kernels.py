@@ -84,18 +84,29 @@ def entries_at(kx, ky, table, alpha, half_edge, rims, shape, first):
 
 
 @kernel
-def undo_symmetry(table, source, first, out):
+def undo_symmetry(table, source, first, window, out):
     """Fill out (beam, ·, ·), which begins at the grid point `first`, from those of the stored directions.
 
     source : (beam, direction) float32
+    window : (4,) int64
+        Rows and columns from, and up to but without: nothing else is filled.
     """
     operations = np.empty(table.permutation.shape[0], np.int64)
     flat = source.ravel()
     for b in range(out.shape[0]):
         for r in range(operations.size):
             operations[r] = table.permutation[r, b] * source.shape[1]
-        for j in range(out.shape[1]):
-            fetch(table, flat, operations, j + first[0], first[1], first[1] + out.shape[2] - 1, out[b, j])
+        for j in range(window[0], window[1]):
+            low, high = window[2], window[3]
+            fetch(
+                table,
+                flat,
+                operations,
+                j + first[0],
+                first[1] + low,
+                first[1] + high - 1,
+                out[b, j, low:high],
+            )
 
 
 @kernel

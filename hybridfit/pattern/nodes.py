@@ -120,20 +120,43 @@ class Grids:
         room = [int((widest + self.most) * np.hypot(*row)) + PAD + SIDE for row in table.to_grid]
         self.first = np.array([-each for each in room], np.int64)
         self.shape = (2 * room[0] + 1, 2 * room[1] + 1)
-        self._kept: OrderedDict[int, Float32] = OrderedDict()
+        self._kept: OrderedDict[int, tuple[Float32, tuple[int, int, int, int] | None]] = OrderedDict()
 
-    def at(self, i: int) -> Float32:
-        """(beam, ·, ·): intensities at a thickness at all grid points."""
-        if i in self._kept:
+    def at(self, i: int, window: tuple[int, int, int, int] | None = None) -> Float32:
+        """(beam, ·, ·): intensities at a thickness at all grid points, or in a window of rows and columns.
+
+        window is (from, up to but without) of either; what lies outside it is not to be read.  A tile more on
+        either side is made, which the neighbours of a tile will ask for.
+        """
+        known = self._kept.get(i)
+        if known is not None and _covers(known[1], window):
             self._kept.move_to_end(i)
-            return self._kept[i]
-        if len(self._kept) >= self._most:
-            _, out = self._kept.popitem(last=False)
+            return known[0]
+        if known is not None:
+            out = self._kept.pop(i)[0]
+        elif len(self._kept) >= self._most:
+            _, (out, _) = self._kept.popitem(last=False)
         else:
             out = np.empty((len(self.table.beam_n), *self.shape), np.float32)
-        undo_symmetry(self.table, np.ascontiguousarray(self._source(i)), self.first, out)
-        self._kept[i] = out
+        cut = np.array([0, self.shape[0], 0, self.shape[1]], np.int64)
+        if window is not None:
+            window = (
+                max(window[0] - SIDE, 0),
+                min(window[1] + SIDE, self.shape[0]),
+                max(window[2] - SIDE, 0),
+                min(window[3] + SIDE, self.shape[1]),
+            )
+            cut = np.array(window, np.int64)
+        undo_symmetry(self.table, np.ascontiguousarray(self._source(i)), self.first, cut, out)
+        self._kept[i] = out, window
         return out
+
+
+def _covers(known: tuple[int, ...] | None, window: tuple[int, ...] | None) -> bool:
+    """Whether one window is in another; None is all of it."""
+    if known is None or window is None:
+        return known is None
+    return known[0] <= window[0] and known[2] <= window[2] and window[1] <= known[1] and window[3] <= known[3]
 
 
 class Nodes:
@@ -149,6 +172,8 @@ class Nodes:
     added : Added, optional
     memory : float, bytes
         That tiles may take.
+    few : bool
+        Tilts near each other are asked for at many thicknesses: of the grids no more is made than they need.
     pool : Pool, optional
     """
 
@@ -160,6 +185,7 @@ class Nodes:
         *,
         added: Added | None = None,
         memory: float = MODEL.node_bytes,
+        few: bool = False,
         pool: Pool | None = None,
     ) -> None:
         self.table, self.n, self._pool = grids.table, k.shape[1], pool or Pool()
@@ -167,6 +193,7 @@ class Nodes:
         found = entries_at(k[0], k[1], self.table, *aperture, grids.shape, grids.first)
         self._entries = Entries(*found)
         self._back = np.ascontiguousarray(np.linalg.inv(self.table.to_grid))
+        self._reach = _reach(self._entries, grids.shape) if few else None
         self._added = added
         size = SIDE * SIDE * self.n * 2
         slots = max(int(memory // size), 40)
@@ -286,7 +313,7 @@ class Nodes:
 
     def _make(self, key: tuple[int, int, int], slot: int) -> None:
         i, a, b = key
-        grids, stride = self._grids.at(i), self._grids.shape[1]
+        grids, stride = self._grids.at(i, self._window(a, b)), self._grids.shape[1]
         tile = self._tile
         shift = SIDE * a * stride + SIDE * b
 
@@ -303,6 +330,13 @@ class Nodes:
         self._units[slot] = unit
         pack(tile.ravel(), unit, self._bank[slot * SIDE * SIDE : (slot + 1) * SIDE * SIDE].ravel())
         self.made += 1
+
+    def _window(self, a: int, b: int) -> tuple[int, int, int, int] | None:
+        """Rows and columns of the grids that a tile needs; None for all."""
+        if self._reach is None:
+            return None
+        (top, bottom), (left, right) = self._reach
+        return top + SIDE * a, bottom + SIDE * (a + 1), left + SIDE * b, right + SIDE * (b + 1)
 
     @property
     def parts(self) -> Parts:
@@ -328,3 +362,11 @@ class Nodes:
     def grid(self, i: int) -> Float32:
         """(beam, ·, ·): intensities at a thickness at all grid points."""
         return self._grids.at(i)
+
+
+def _reach(entries: Entries, shape: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The first and the last row, and column, of grids of this shape that the points ask for at no tilt."""
+    row, column = np.divmod(entries.at % (shape[0] * shape[1]), shape[1])
+    if not len(row):
+        return (0, 0), (0, 0)
+    return (int(row.min()), int(row.max())), (int(column.min()), int(column.max()))

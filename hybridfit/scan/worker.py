@@ -127,7 +127,8 @@ def _worked(job: Job, task: Task) -> tuple[str, Rows]:
     starts = task.starts if task.starts is not None else _seeded(job, fitter, frames)
     ready = with_matches(fitter, frames, starts, job.positions.bin)
     rows: dict[int, Rows] = {}
-    for i in sorted(range(len(ready)), key=lambda i: _place(ready[i])):
+    many = job.shared is not None and job.shared.misfit
+    for i in sorted(range(len(ready)), key=lambda i: _place(ready[i], tilt_first=many)):
         new = fit_position(fitter, frames[i], ready[i], job.positions.bin)
         if task.known is not None:
             before = task.known.at(i)
@@ -136,12 +137,16 @@ def _worked(job: Job, task: Task) -> tuple[str, Rows]:
     return task.name, Rows.joined([rows[i] for i in range(len(ready))])
 
 
-def _place(start: Start | Attempt) -> tuple[float, float, float]:
-    """Thickness (nm) and tilt (mrad) from which a fit starts; neighbours there share node images."""
+def _place(start: Start | Attempt, tilt_first: bool) -> tuple[float, float, float]:
+    """Thickness (nm) and tilt (mrad) from which a fit starts; neighbours there share node images.
+
+    Those of other thicknesses are shared by neighbours in tilt.
+    """
     if not isinstance(start, Attempt) or not start.found:
         return (0.0, 0.0, 0.0)
     first = start.found[0]
-    return (round(first.thickness), round(first.tilt_x), round(first.tilt_y))
+    thickness, tilt = round(first.thickness), (round(first.tilt_x), round(first.tilt_y))
+    return (*tilt, thickness) if tilt_first else (thickness, *tilt)
 
 
 def with_matches(

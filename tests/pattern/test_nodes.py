@@ -98,6 +98,25 @@ def test_second_derivatives_are_differences_of_slopes(table, points):
             assert np.quantile(off, 0.97) < 0.02 * np.abs(bend).max()
 
 
+@pytest.mark.parametrize("few", [False, True])
+def test_a_layer_is_the_pattern_at_its_thickness(table, points, few):
+    """Of single layers, grids need not be whole."""
+    whole, found = nodes_of(table, points), nodes_of(table, points, few=few)
+    for _, tilt in PLACES:
+        for i in (1, 3):
+            thickness = table.thickness_first + i * table.thickness_step
+            expected = whole.at(thickness, tilt)[0].copy()
+            np.testing.assert_allclose(found.layer_at(i, tilt), expected, atol=2e-4 * expected.max())
+
+
+def test_bends_along_the_thickness_are_differences_of_slopes(table, points):
+    found, step = nodes_of(table, points), 1e-2
+    for thickness, tilt in ((21.4, (0.4, -0.7)), (22.95, (-1.3, 0.6))):
+        up, down = (found.at(thickness + side * step, tilt)[1].astype(float) for side in (1, -1))
+        bend = found.thickness_bend(thickness, tilt)
+        assert np.abs(bend - (up - down) / (2 * step)).max() < 0.02 * np.abs(bend).max()
+
+
 def test_plain_python_looks_once_as_well(table, points, plain_python, monkeypatch):
     found = nodes_of(table, points[:, ::9].copy())
     expected = found.values_at(*PLACES[0]), found.bends_at(*PLACES[0])

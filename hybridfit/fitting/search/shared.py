@@ -93,12 +93,13 @@ class SharedMatcher:
         entries = Entries(*found)
         nearest_points(entries, shape[1])
         grids = np.zeros((len(table.beam_n), *shape), np.float32)
+        all_of_it = np.array([0, shape[0], 0, shape[1]], np.int64)
         shifts = np.ascontiguousarray(nodes[:, 0] * shape[1] + nodes[:, 1])
         components, _, _ = bg.basis("radial", k, semi_angle)
         self.background = np.linalg.qr(components.T)[0].astype(np.float32)
         self.templates = np.empty((len(layers), len(nodes), k.shape[1]), np.float32)
         for template, i in zip(self.templates, layers, strict=True):
-            undo_symmetry(table, np.ascontiguousarray(one_of(table.intensity, i)), first, grids)
+            undo_symmetry(table, np.ascontiguousarray(one_of(table.intensity, i)), first, all_of_it, grids)
             fill_templates(entries, grids.ravel(), shifts, template)
             template -= (template @ self.background) @ self.background.T
             norm = np.linalg.norm(template, axis=1, keepdims=True)
