@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,34 @@ def positions(study: Study, count: int) -> None:
             )
 
 
+def misfit(study: Study, count: int) -> None:
+    """Positions whose frames a camera has made uneven by 4 %: more than noise is left of all of them."""
+    scan = scan_file((64, 64))
+    truth = xr.load_dataset(scan.with_name(f"{scan.stem}.truth.nc"))
+    at = [(30, x) for x in range(min(count, 64))]
+    y, x = np.indices((128, 128))
+    gain = 1 + 0.04 * np.sin(x / 7) * np.cos(y / 9) + 0.03 * np.sin((x + y) / 15)
+    frames = [replace(frame, image=frame.image * gain) for frame in Positions(open_scan(scan)).frames(at)]
+    here, places = library(), _plane(truth, at)
+    fix, blur = common(Fitter(here, SEMI_ANGLE, workers=1), frames[:: max(1, len(at) // 9)])
+    ways = [
+        Fitter(here, SEMI_ANGLE, workers=1, seeded=True, fix=fix, shared=Shared(blur, many))
+        for many in (False, True)
+    ]
+    seconds: list[float] = []
+    results: list[list[FitResult]] = []
+    for fitter in ways:
+        found = fitter.known.match(frames, [(s["centre_x"], s["centre_y"]) for s in places])
+        fitter.fit_matched(frames[0], found[0])
+        start = time.perf_counter()
+        results.append([fitter.fit_matched(f, each) for f, each in zip(frames, found, strict=True)])
+        seconds.append(time.perf_counter() - start)
+    for words, each in zip(("composed", "from node images"), seconds, strict=True):
+        study.add(f"one position of an uneven camera, second thicknesses {words}", 1e3 * each / len(at), "ms")
+    other = sum(a.status is not b.status for a, b in zip(*results, strict=True))
+    study.add(f"{len(at)} positions of an uneven camera: another status", other, "", at_most=0)
+
+
 def _plane(truth: xr.Dataset, at: Sequence[tuple[int, int]]) -> list[dict[str, float]]:
     """Centres (px) of the direct disc on the plane that they move on."""
     out: list[dict[str, float]] = [{} for _ in at]
@@ -209,6 +238,7 @@ PARTS = {
     "machine": machine,
     "evaluations": evaluations,
     "positions": positions,
+    "misfit": misfit,
     "scan": whole_scan,
     "simulate": simulated,
     "single": single,
