@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.known_images import KnownCamera
+from hybridfit.library.integrity import passing
 from hybridfit.model import CAMERA, PARAMETERS, ForwardModel
 from hybridfit.pattern import background as bg
 from hybridfit.pattern.camera import Camera, to_angles
@@ -136,8 +137,11 @@ class KnownCameraModel:
         """(n,): the pattern's column at values that nobody goes on from."""
         table = self.known.whole.table
         place = (values["thickness"] - table.thickness_first) / table.thickness_step
-        if not (self.known.many and place.is_integer() and self.covers(values)):
+        if not (place.is_integer() and self.covers(values)):
             return self.general.pattern(values)
+        if not self.known.many:
+            with passing():  # of a library in a file no thickness is kept for this
+                return self.general.pattern(values)
         image = self.known.others.layer_at(int(place), (values["tilt_x"], values["tilt_y"]))
         share, (out,) = values.get("vacuum", 0.0), self._record_coarse(image[None], values)
         return (1 - share) * out + share * self._disc(values)[0] if share else out
