@@ -127,12 +127,13 @@ class ScoreTest:
 
 
 def _pseudo_inverse(normal: Array) -> Array:
-    """Of a normal matrix (p, p) whose rows may depend on each other."""
-    scale = np.maximum(np.sqrt(np.diag(normal)), 1e-300)
-    square, turn = np.linalg.eigh(normal / np.outer(scale, scale))
+    """Of a normal matrix (p, p) whose rows may depend on each other, or be 0."""
+    size = np.sqrt(np.diag(normal))
+    scale = np.where(size > 0, size, 1.0)
+    square, turn = np.linalg.eigh(normal / scale / scale[:, None])
     kept = square > 1e-12 * square.max(initial=0.0)
     turn = turn[:, kept]
-    return np.asarray((turn / square[kept]) @ turn.T / np.outer(scale, scale), float)
+    return np.asarray((turn / square[kept]) @ turn.T / scale / scale[:, None], float)
 
 
 class Averaged:
