@@ -105,8 +105,7 @@ class DiffuseTable:
     @cached_property
     def _to_exits(self) -> Array:
         """From mrad to coordinates on the grid of exits."""
-        out: Array = np.linalg.inv(self.exit_step).T
-        return out
+        return np.asarray(np.linalg.inv(self.exit_step).T, np.float64)
 
     @cached_property
     def _turned(self) -> NDArray[np.int64]:

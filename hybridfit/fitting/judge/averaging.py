@@ -258,22 +258,21 @@ def extensions(
 
 
 def _tilt(test: ScoreTest, model: Model, values: Mapping[str, float], here: Array, step: float) -> Extension:
-    """The Hessian along the tilt, of differences of slopes: D has a column for each of its three elements.
+    """The Hessian along the tilt: D has a column for each of its three elements.
 
-    here are the slopes (2, n) at the values.
+    Of node images it is made of differences of slopes; here are those (2, n) at the values.
     """
-    second = []
-    for name, sign in zip(TILTS, _ways(model, values, step), strict=True):
-        beside = model.tilt_slopes({**values, name: values[name] + sign * step})
-        second.append((beside - here) / (sign * step))
-    (xx, xy), (yx, yy) = second
-    drop, gain, (along_x, _, along_y) = test([xx / 2, (xy + yx) / 2, yy / 2])
+    if isinstance(model, KnownCameraModel):
+        second = []
+        for name, sign in zip(TILTS, model.near_nodes(values, step), strict=True):
+            beside = model.tilt_slopes({**values, name: values[name] + sign * step})
+            second.append((beside - here) / (sign * step))
+        (xx, xy), (yx, yy) = second
+        bends = [xx, (xy + yx) / 2, yy]
+    else:
+        bends = [*model.tilt_bends(values)]
+    drop, gain, (along_x, _, along_y) = test([bends[0] / 2, bends[1], bends[2] / 2])
     return Extension(TILT, drop, gain, float(np.sqrt(max(along_x + along_y, 0.0) / 2)))
-
-
-def _ways(model: Model, values: Mapping[str, float], step: float) -> tuple[int, int]:
-    """Up (1) or down (−1) along tilt_x and tilt_y: where node images are at hand."""
-    return model.near_nodes(values, step) if isinstance(model, KnownCameraModel) else (1, 1)
 
 
 def _turned(
