@@ -6,6 +6,8 @@ nothing    discs, blobs and flat noise: they never converge
 tilted     tilts beyond those that the network was trained for
 without    libraries without a network: the disc by another crystal's, and a match
 
+With `full` a full search is set up, too, at a semi-angle that has none in the cache, by the clock.
+
 Times are of the processor, in a warm process of one thread; the first frame of a kind is not counted.  With
 --before a checkout of other code is timed on the same frames, in turn, kind by kind, and answers and statuses
 are compared.
@@ -25,6 +27,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from scipy import special
@@ -32,6 +35,8 @@ from scipy import special
 from benchmarks.common import Study, new_parser
 from hybridfit import Fitter, Library, make_frame, simulate_frame
 from hybridfit.errors import HybridfitError
+from hybridfit.fitting.search import full
+from hybridfit.fitting.search.templates import make_templates
 
 NAME, SIDE, SEED = "SrTiO3_001_200kV", 128, 20_262
 OTHERS = {"Si_110_200kV": 13.0, "SrTiO3_011_200kV": 13.6, "TiO2_001_80kV": 13.6}  # mrad
@@ -49,6 +54,7 @@ WORDS = {
 }
 READ = ("thickness", "tilt_x", "tilt_y")
 SAME = 0.1  # of a stated error
+NEW_SEMI_ANGLE = 12.9  # mrad
 
 
 @cache
@@ -156,6 +162,8 @@ def single(study: Study, kinds: Sequence[str], before: Path | None) -> list[dict
             study.add(f"{words}: converged", converged, "frames", at_most=0)
         else:
             study.add(f"{words}: converged", converged, "frames")
+        if kind == "full":
+            set_up(study)
         if before is None:
             continue
         old = elsewhere(before, kind, count)
@@ -165,6 +173,28 @@ def single(study: Study, kinds: Sequence[str], before: Path | None) -> list[dict
         study.add(f"{words}: another status", other, "frames")
         study.add(f"{words}: answers moved by, of a stated error", moved(old, now), "", at_most=SAME)
     return out
+
+
+def set_up(study: Study) -> None:
+    """The templates of a semi-angle that nobody has asked for; then a frame is searched with them."""
+    own = Fitter(library(NAME), NEW_SEMI_ANGLE, method="lsf")
+    make_templates(library(NAME), NEW_SEMI_ANGLE, np.array([20.0]), np.zeros((1, 2)))  # kernels are there
+    with patch.object(full, "load_quietly", lambda *_: None), patch.object(full, "save_quietly"):
+        start, spent = time.monotonic(), time.process_time()
+        own.templates()
+        study.add("a new semi-angle's set-up", time.monotonic() - start, "s", at_most=2)
+        study.add("a new semi-angle's set-up, of all processors", time.process_time() - spent, "s")
+    image, truth = simulate_frame(
+        library(NAME),
+        thickness=31.4,
+        tilt=(1.2, -0.8),
+        semi_angle=NEW_SEMI_ANGLE,
+        shape=(SIDE, SIDE),
+        seed=SEED,
+    )
+    found = own.fit(make_frame(image))
+    away = abs(found["thickness"].value - truth["thickness"])
+    study.add("a new semi-angle: error of thickness", away, "nm", at_most=0.2)
 
 
 def part(study: Study, count: int) -> None:

@@ -160,13 +160,10 @@ class KnownCameraModel:
             self._last = key, self._record(images, values)
         return self._last[1]
 
-    def tilt_bends(self, values: Mapping[str, float]) -> Array | None:
-        """(3, n): second derivatives of the pattern's column, xx, xy and yy along the tilt, per mrad².
-
-        None where node images cannot tell them.
-        """
+    def tilt_bends(self, values: Mapping[str, float]) -> Array:
+        """(3, n): ∂²/∂τx², ∂²/∂τx∂τy and ∂²/∂τy² of the pattern's column (per mrad²)."""
         if not self.covers(values):
-            return None
+            return self.general.tilt_bends(values)
         images = self.known.nodes.bends_at(values["thickness"], (values["tilt_x"], values["tilt_y"]))
         return self._record_rows(images, values) * (1 - values.get("vacuum", 0.0))
 

@@ -44,6 +44,7 @@ from hybridfit.pattern.raster import Raster, divisions
 from hybridfit.pattern.settings import MODEL
 
 Array = NDArray[np.float64]
+Float32 = NDArray[np.float32]
 
 CAMERA = Camera._fields
 PARAMETERS = ("thickness", "tilt_x", "tilt_y", *CAMERA, "semi_angle", "blur")
@@ -174,6 +175,7 @@ class ForwardModel:
                 columns[0] += self._diffuse_at(k_fit, values).value
             return Columns(columns, fixed)
         direct = {
+            **dict.fromkeys(SPREADS, np.zeros(k.shape[1])),
             "thickness": partials[5],
             "tilt_x": partials[3],
             "tilt_y": partials[4],
@@ -182,6 +184,9 @@ class ForwardModel:
         camera_slopes = chain(k, partials[1] + partials[3], partials[2] + partials[4], camera)
         direct.update(zip(CAMERA, camera_slopes, strict=True))
         direct |= {**structural, **averaging}
+        if "vacuum" in names:
+            disc = bare_disc(k, values["semi_angle"], self.half_edge, 1)[0]
+            direct["vacuum"] = (disc - partials[0]) / (1 - values.get("vacuum", 0.0))
         slopes = np.empty((len(names), self.n_pixels))
         columns[0] = self.raster.record(partials[0], sigma)
         widens = set(names) & set(sigma_slopes)
@@ -217,17 +222,13 @@ class ForwardModel:
         """(n,): the pattern's column at values that nobody goes on from."""
         return self.evaluate(values).columns[0]
 
-    def tilt_slopes(self, values: Mapping[str, float]) -> Array:
-        """(2, n): derivatives of the pattern's column along the tilt, at values that nobody goes on from."""
-        _, partials, camera, _ = self._compose_at(values, 2)
-        sigma = self.kernel_of(values["blur"], camera.scale)[0]
-        out = self.raster.record_rows(partials[3:5].astype(np.float32), sigma, (0.0, 0.0))
-        if self.diffuse is not None:
-            pixels = to_angles(self.raster.pixel_col, self.raster.pixel_row, camera)
-            tilt = values["tilt_x"], values["tilt_y"]
-            found = self.diffuse.at(pixels, values["thickness"], tilt, values["semi_angle"])
-            out += (1 - values.get("vacuum", 0.0)) * found.slopes_tilt
-        return out
+    def tilt_bends(self, values: Mapping[str, float]) -> Array:
+        """(3, n): ∂²/∂τx², ∂²/∂τx∂τy and ∂²/∂τy² of the pattern's column without its smooth diffuse part."""
+        k = to_angles(self.raster.col, self.raster.row, Camera(*(values[name] for name in CAMERA)))
+        table = self.table if self._stack is None else self._stack.at(values)
+        blend, _ = self._over_thickness(self._at_thickness(values, 1), values)
+        rows = self._composed(k, table, blend, values, bends=True)[0][1:].astype(np.float32)
+        return self.raster.record_rows(rows, self.kernel_of(values["blur"], values["scale"])[0], (0.0, 0.0))
 
     def recorded(self, values: Mapping[str, float], plane: int) -> Array:
         """(n,): the pattern's column at a thickness of the library, by number, without its diffuse part."""
@@ -266,7 +267,7 @@ class ForwardModel:
         own = [*found.values]
         table = found.at(self.table if self._stack is None else self._stack.at(values))
 
-        def both(t: float) -> NDArray[np.float32]:
+        def both(t: float) -> Float32:
             return np.stack([found.blend(name, t, values) for name in (own * 2)[:2]], axis=-1)
 
         rows = self._composed(k, table, self._over_thickness(both, values)[0], values)[0]
@@ -280,9 +281,7 @@ class ForwardModel:
             out["energy"] += by_angles(self._energy_kv, along.values())
         return out
 
-    def _composed_at(
-        self, values: Mapping[str, float], lanes: int, blend: NDArray[np.float32] | None = None
-    ) -> Composed:
+    def _composed_at(self, values: Mapping[str, float], lanes: int, blend: Float32 | None = None) -> Composed:
         """The pattern at the points that pixels need, and, of two lanes, its partial derivatives."""
         if lanes == 2 and self._last is not None and self._last[0] == values:
             return self._last[1]
@@ -290,9 +289,7 @@ class ForwardModel:
         self._last = (dict(values), out) if lanes == 2 else self._last
         return out
 
-    def _compose_at(
-        self, values: Mapping[str, float], lanes: int, blend: NDArray[np.float32] | None = None
-    ) -> Composed:
+    def _compose_at(self, values: Mapping[str, float], lanes: int, blend: Float32 | None = None) -> Composed:
         """`_composed_at`, which nobody has asked for before."""
         camera = Camera(*(values[name] for name in CAMERA))
         k = to_angles(self.raster.col, self.raster.row, camera)
@@ -301,26 +298,21 @@ class ForwardModel:
         if blend is None:
             blend, wider = self._over_thickness(self._at_thickness(values, lanes), values)
         rows, by_tilt = self._composed(k, table, blend, values)
-        share = values.get("vacuum", 0.0)
-        disc = bare_disc(k, values["semi_angle"], self.half_edge, len(rows))
-        none = np.zeros(k.shape[1])
-        averaging = {
-            "vacuum": disc[0] - rows[0] / (1 - share),
-            "tilt_spread": none if by_tilt is None else by_tilt,
-            "thickness_spread": none if wider is None else self._composed(k, table, wider, values)[0][0],
-        }
-        return Composed(k, rows + share * disc, camera, averaging)
+        if share := values.get("vacuum", 0.0):
+            rows = rows + share * bare_disc(k, values["semi_angle"], self.half_edge, len(rows))
+        averaging = {} if by_tilt is None else {"tilt_spread": by_tilt}
+        if wider is not None:
+            averaging["thickness_spread"] = self._composed(k, table, wider, values)[0][0]
+        return Composed(k, rows, camera, averaging)
 
-    def _at_thickness(
-        self, values: Mapping[str, float], lanes: int
-    ) -> Callable[[float], NDArray[np.float32]]:
+    def _at_thickness(self, values: Mapping[str, float], lanes: int) -> Callable[[float], Float32]:
         if self._stack is None:
             return partial(at_thickness, self.table, lanes=lanes, pool=self._pool)
         return partial(self._stack.blend, values=values, lanes=lanes, pool=self._pool)
 
     def _over_thickness(
-        self, blend: Callable[[float], NDArray[np.float32]], values: Mapping[str, float]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        self, blend: Callable[[float], Float32], values: Mapping[str, float]
+    ) -> tuple[Float32, Float32 | None]:
         spread = values.get("thickness_spread", 0.0)
         return over_thickness(blend, values["thickness"], spread, self.thickness_range)
 
@@ -351,7 +343,7 @@ class ForwardModel:
         return out
 
     def _composed(
-        self, k: Array, table: Table, blend: NDArray[np.float32], values: Mapping[str, float]
+        self, k: Array, table: Table, blend: Float32, values: Mapping[str, float], bends: bool = False
     ) -> tuple[Array, Array | None]:
         """What a blend (beam, direction, lanes) gives at the points k: rows as of `pattern.compose`.
 
@@ -366,12 +358,13 @@ class ForwardModel:
 
             def composed(begin: int, end: int) -> Array:
                 x, y = k[0, begin:end], k[1, begin:end]
-                return compose(x, y, table, unfolded, *tilt, alpha, self.half_edge)
+                return compose(x, y, table, unfolded, *tilt, alpha, self.half_edge, bends)
 
-            rows = np.concatenate(self._pool.shares(composed, k.shape[1]), axis=-1)
+            parts = self._pool.shares(composed, k.shape[1])
+            rows = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
             return rows if filled == 1 else filled * rows
 
-        tilt, spread = (values["tilt_x"], values["tilt_y"]), values.get("tilt_spread", 0.0)
+        tilt, spread = (values["tilt_x"], values["tilt_y"]), 0.0 if bends else values.get("tilt_spread", 0.0)
         return over_tilt(at, tilt, spread, self._reach - alpha)
 
     def _step(self, name: str, values: Mapping[str, float]) -> float:

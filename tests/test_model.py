@@ -186,11 +186,25 @@ def test_derivatives_come_in_the_order_asked_for(model):
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_slopes_along_the_tilt_alone_are_those_of_all(model, seed):
-    values = displaced(seed)
-    expected = model.evaluate(values, ("tilt_x", "tilt_y")).pattern_slopes
-    found = model.tilt_slopes(values)
-    assert found == pytest.approx(expected, abs=1e-6 * np.abs(expected).max())
+def test_second_derivatives_along_the_tilt_are_differences_of_slopes(model, seed):
+    values, step = displaced(seed), 0.05
+
+    def slopes(name, to):
+        return model.evaluate({**values, name: values[name] + to}, ("tilt_x", "tilt_y")).pattern_slopes
+
+    x, y = ((slopes(name, step) - slopes(name, -step)) / (2 * step) for name in ("tilt_x", "tilt_y"))
+    expected = np.array([x[0], (x[1] + y[0]) / 2, y[1]])
+    found = model.tilt_bends(values)
+    for one, other in zip(found, expected, strict=True):
+        assert np.std(one - other) < 0.1 * np.std(other)
+
+
+def test_vacuum_lowers_the_pattern_and_adds_a_disc(model):
+    values, step = {**displaced(0), "vacuum": 0.2}, 1e-3
+    ends = [model.evaluate({**values, "vacuum": 0.2 + side}).columns[0] for side in (-step, step)]
+    found = model.evaluate(values, ("tilt_x", "vacuum")).pattern_slopes
+    numerical = (ends[1] - ends[0]) / (2 * step)
+    assert found[1] == pytest.approx(numerical, abs=1e-3 * np.abs(numerical).max())
 
 
 def test_the_kernel_has_the_variance_asked_for():

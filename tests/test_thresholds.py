@@ -49,7 +49,6 @@ TECHNICAL = {
     "fitting/search/rings.py": {
         "LEAST_POWER": "against division by zero",
         "TOGETHER": "memory",
-        "FEW_RINGS": "columns may be dependent",
     },
     "fitting/search/templates.py": {
         "RINGS": "size of an array that files hold",

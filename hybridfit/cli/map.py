@@ -28,6 +28,7 @@ from hybridfit.cli.options import (
     range_of,
     relative,
 )
+from hybridfit.cli.starting import quick_start
 from hybridfit.errors import InputError
 
 if TYPE_CHECKING:
@@ -152,8 +153,9 @@ def map_command(
     outputs = [path for path in (plot_path, csv_path, output) if path is not None]
     check_outputs(outputs, inputs=[scan, mask, library, weights], csv=csv_path)
 
-    from hybridfit.io import read_mask
-    from hybridfit.scan.maps import map_scan
+    with quick_start():
+        from hybridfit.io import read_mask
+        from hybridfit.scan.maps import map_scan
 
     line = LiveLine(quiet, "reading")
     parts = Path(f"{output}.parts")

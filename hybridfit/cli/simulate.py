@@ -12,6 +12,7 @@ import typer
 from hybridfit.cli.console import Bars, new_table, print_table
 from hybridfit.cli.files import check_outputs, megabytes, open_library
 from hybridfit.cli.options import DEFAULT_LIBRARY, LibraryName, Quiet, finite, numbers, pair
+from hybridfit.cli.starting import quick_start
 from hybridfit.errors import InputError
 
 app = typer.Typer(
@@ -91,10 +92,11 @@ def scan(
     middle = pair(tilt, "tilt", "X,Y in mrad, such as 1,-0.5") or (0.0, 0.0)
     moves = pair(descan, "descan", "X,Y in px, such as 1.5,-1") or (0.0, 0.0)
 
-    from hybridfit.simulate.scan import simulate_scan
-
     with Bars(quiet) as bars:
-        opened = open_library(library, bars)
+        with quick_start():
+            from hybridfit.simulate.scan import simulate_scan
+
+            opened = open_library(library, bars)
         bars.start(output.name)
         made = simulate_scan(
             output,
@@ -153,13 +155,15 @@ def frame_(
     tilted = pair(tilt, "tilt", "X,Y in mrad, such as 1.3,-0.7") or (0.0, 0.0)
     middle = pair(centre, "centre", "COL,ROW in px, such as 131,122")
 
-    from hybridfit.io import write_tiff_atomic
-    from hybridfit.quantities import quantity
-    from hybridfit.simulate.frame import simulate_frame
-
     with Bars(quiet) as bars:
+        with quick_start():
+            from hybridfit.io import write_tiff_atomic
+            from hybridfit.quantities import quantity
+            from hybridfit.simulate.frame import simulate_frame
+
+            opened = open_library(library, bars)
         image, truth = simulate_frame(
-            open_library(library, bars),
+            opened,
             thickness=thickness,
             tilt=tilted,
             semi_angle=semi_angle,

@@ -18,7 +18,7 @@ CAMERA = Camera._fields
 class Composed(NamedTuple):
     """A pattern at points: k (2, n) in mrad, rows as of `pattern.compose` (·, n), and the camera.
 
-    averaging has the derivatives along AVERAGING, (n,) each.
+    averaging has the derivatives (n,) along the spreads that there are.
     """
 
     k: Array

@@ -180,18 +180,37 @@ def add_rim(total, flat, rows, row, column, a, lanes):
 
 
 @kernel
-def compose(kx, ky, table, unfolded, tilt_x, tilt_y, alpha, half_edge):
+def second_derivatives(total, x, y, weights):
+    """Second derivatives along x, both, and y of the polynomial through total (16,), rows along x.
+
+    weights are the four-point Lagrange weights at x and at y, and their derivatives.
+    """
+    wx, wy, sx, sy = weights
+    bx, by = (1 - x, 3 * x - 2, 1 - 3 * x, x), (1 - y, 3 * y - 2, 1 - 3 * y, y)
+    xx, xy, yy = 0.0, 0.0, 0.0
+    for i in range(4):
+        t0, t1, t2, t3 = total[4 * i], total[4 * i + 1], total[4 * i + 2], total[4 * i + 3]
+        xx += bx[i] * (wy[0] * t0 + wy[1] * t1 + wy[2] * t2 + wy[3] * t3)
+        xy += sx[i] * (sy[0] * t0 + sy[1] * t1 + sy[2] * t2 + sy[3] * t3)
+        yy += wx[i] * (by[0] * t0 + by[1] * t1 + by[2] * t2 + by[3] * t3)
+    return xx, xy, yy
+
+
+@kernel
+def compose(kx, ky, table, unfolded, tilt_x, tilt_y, alpha, half_edge, bends=False):
     """P at the points (kx, ky) (1-D, mrad), and its partial derivatives if they were unfolded.
 
     unfolded comes from `unfold`, around the tilt.  The interpolation weights of a point are those of
-    all its beams, so the stencils are added up first and interpolated once.
+    all its beams, so the stencils are added up first and interpolated once.  bends: of one lane, second
+    derivatives along the tilt are wanted, too; they are those of the interpolating polynomials.
 
     Returns
     -------
-    (7, n) array, rows as in `Partials`, of what was unfolded with two lanes; (1, n), P alone, with one
+    (7, n) array, rows as in `Partials`, of what was unfolded with two lanes; (1, n), P alone, with one,
+    or (4, n), P, ∂²P/∂τx², ∂²P/∂τx∂τy and ∂²P/∂τy²
     """
     g, lanes = table.to_grid, unfolded.values.shape[2]
-    out = np.zeros((7 if lanes == 2 else 1, kx.size))
+    out = np.zeros((7 if lanes == 2 else 4 if bends else 1, kx.size))
     inner, outer = alpha - half_edge, alpha + half_edge
     # closer than low, a beam is in S with all its stencil; farther than high, with nothing
     low = max(min(inner, unfolded.inside - unfolded.stencil), 0.0)
@@ -237,6 +256,12 @@ def compose(kx, ky, table, unfolded, tilt_x, tilt_y, alpha, half_edge):
             for i in range(4):
                 row_u = wv[0] * total[4 * i] + wv[1] * total[4 * i + 1]
                 out[0, p] += wu[i] * (row_u + wv[2] * total[4 * i + 2] + wv[3] * total[4 * i + 3])
+            if bends:
+                uu, uv, vv = second_derivatives(total, u - m1, v - m2, (wu, wv, su, sv))
+                out[1, p] = g[0, 0] ** 2 * uu + 2 * g[0, 0] * g[1, 0] * uv + g[1, 0] ** 2 * vv
+                mixed = g[0, 0] * g[1, 1] + g[0, 1] * g[1, 0]
+                out[2, p] = g[0, 0] * g[0, 1] * uu + mixed * uv + g[1, 0] * g[1, 1] * vv
+                out[3, p] = g[0, 1] ** 2 * uu + 2 * g[0, 1] * g[1, 1] * uv + g[1, 1] ** 2 * vv
             continue
         value, along_u, along_v, along_t = 0.0, 0.0, 0.0, 0.0
         for i in range(4):

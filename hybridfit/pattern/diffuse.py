@@ -103,6 +103,11 @@ class DiffuseTable:
         return _filled(self.exit_n, np.arange(len(self.exit_n)))
 
     @cached_property
+    def _to_exits(self) -> Array:
+        """From mrad to coordinates on the grid of exits."""
+        return np.asarray(np.linalg.inv(self.exit_step).T, np.float64)
+
+    @cached_property
     def _turned(self) -> NDArray[np.int64]:
         """(operation, exit): the stored exit that Rp is."""
         grid, middle = self._exits
@@ -139,9 +144,9 @@ class DiffuseTable:
     def seen(self, images: NDArray[np.float32], k: Array, tilt: tuple[float, float]) -> Image:
         """What `on_exits` is at k (2, n) mrad, and its derivatives."""
         _, middle = self._exits
-        place = np.linalg.inv(self.exit_step).T @ (k + np.array(tilt)[:, None]) + middle[:, None]
+        place = self._to_exits @ (k + np.array(tilt)[:, None]) + middle[:, None]
         found, slopes = _interpolated(_beside(images), np.ascontiguousarray(place), len(images))
-        along_p = np.linalg.inv(self.exit_step) @ slopes
+        along_p = self._to_exits.T @ slopes
         return Image(found[0], along_p, along_p + found[1:3], found[4], found[3])
 
     def layers(self, thickness: float) -> tuple[int, Array]:
@@ -151,7 +156,8 @@ class DiffuseTable:
         """
         x = thickness / self.step_nm
         first = int(np.clip(np.floor(x), 1, len(self.intensity) - 2))
-        weights, _ = _lagrange(np.array(x - first))
+        weights = np.empty(4)
+        lagrange(x - first, weights, np.empty(4))
         if first == 1:
             return 0, np.append(weights[1:], 0.0)
         return first - 2, weights
@@ -167,7 +173,7 @@ class DiffuseTable:
         """(layers, n): the diffuse intensity of all stored thicknesses at k (2, n) mrad."""
         grid, middle = self._exits
         images = self.exits(slice(0, len(self.intensity)), tilt, semi_angle).reshape(-1, *grid.shape)
-        place = np.linalg.inv(self.exit_step).T @ (k + np.array(tilt)[:, None]) + middle[:, None]
+        place = self._to_exits @ (k + np.array(tilt)[:, None]) + middle[:, None]
         groups = [images[i : i + LANES] for i in range(0, len(images), LANES)]
         place = np.ascontiguousarray(place)
         return np.concatenate([_interpolated(_beside(some), place, len(some))[0] for some in groups])
@@ -183,9 +189,9 @@ class DiffuseTable:
             From a column to the next, and from a row to the next, in its columns.
         """
         grid, middle = self._exits
-        to_grid = np.linalg.inv(self.exit_step).T
         out = np.empty(shape, np.float32)
-        _on_camera(exits.reshape(grid.shape), to_grid @ origin + middle, to_grid @ steps, out)
+        first = self._to_exits @ origin + middle
+        _on_camera(exits.reshape(grid.shape), first, self._to_exits @ steps, out)
         return out
 
     def thick(self, thickness: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -324,18 +330,27 @@ def _by_exit(intensity, weights, turned):
 def _on_camera(image, first, steps, out):
     """The values of `_interpolated` at pixels, whose grid coordinates are first + steps @ (col, row)."""
     rows, cols = image.shape
-    wx, wy, sx, sy = np.empty(4), np.empty(4), np.empty(4), np.empty(4)
+    flat = image.ravel()
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             u = min(max(first[0] + steps[0, 0] * j + steps[0, 1] * i, 1.0), rows - 2.001)
             v = min(max(first[1] + steps[1, 0] * j + steps[1, 1] * i, 1.0), cols - 2.001)
             row, col = int(u), int(v)
-            lagrange(u - row, wx, sx)
-            lagrange(v - col, wy, sy)
-            total = 0.0
-            for a in range(4):
-                line = image[row - 1 + a]
-                total += wx[a] * (
-                    wy[0] * line[col - 1] + wy[1] * line[col] + wy[2] * line[col + 1] + wy[3] * line[col + 2]
-                )
-            out[i, j] = total
+            x, y = np.float32(u - row), np.float32(v - col)
+            at = (row - 1) * cols + col - 1
+            lines = (
+                along_line(flat, at, y),
+                along_line(flat, at + cols, y),
+                along_line(flat, at + 2 * cols, y),
+                along_line(flat, at + 3 * cols, y),
+            )
+            out[i, j] = along_line(lines, 0, x)
+
+
+@kernel
+def along_line(values, at, x):
+    """The four-point Lagrange polynomial through values[at : at + 4] at x, for nodes −1, 0, 1, 2."""
+    one, two, six, half = np.float32(1), np.float32(2), np.float32(1 / 6), np.float32(0.5)
+    low, high = (x + one) * x, (x - one) * (x - two)
+    outer = (x + one) * high * values[at + 1] - low * (x - two) * values[at + 2]
+    return half * outer + six * (low * (x - one) * values[at + 3] - x * high * values[at])

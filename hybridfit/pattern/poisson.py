@@ -7,6 +7,7 @@ up.  Both use up uniform numbers as numpy does, so that a seed means the same no
 
 from __future__ import annotations
 
+import threading
 from math import lgamma, log
 
 import numpy as np
@@ -18,6 +19,7 @@ Array = NDArray[np.float64]
 LOG_FACTORIALS = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1.0, 4096.0)))])
 LARGE = 1e6  # rounding would tell beyond
 MULTIPLIED = 10.0  # from this expectation on numpy rejects
+_threads = threading.local()
 
 
 def poisson(rng: np.random.Generator, expected: Array) -> NDArray[np.int64]:
@@ -26,15 +28,28 @@ def poisson(rng: np.random.Generator, expected: Array) -> NDArray[np.int64]:
     if flat.max(initial=0.0) > LARGE:
         return np.asarray(rng.poisson(expected))
     out = np.empty(flat.size, np.int64)
-    left, done = np.empty(0), 0
+    left, done = 0, 0
     while done < flat.size:
         # two for a try and some for those that are rejected; small expectations take one for each count
         rest = flat[done:]
-        more = 64 + int(2.6 * rest.size + rest[rest < MULTIPLIED].sum())
-        uniform = np.concatenate([left, rng.random(more)])
+        more = 64 + int(2.6 * rest.size + np.sum(rest, where=rest < MULTIPLIED))
+        uniform = _room(left + more)
+        rng.random(out=uniform[left:])
         done, used = draw(flat, uniform, LOG_FACTORIALS, done, out)
-        left = uniform[used:]
+        left = uniform.size - used
+        uniform[:left] = uniform[used:].copy()
     return out.reshape(np.shape(expected))
+
+
+def _room(size: int) -> Array:
+    """Memory for uniform numbers, those that were left at its beginning; new memory costs as much time."""
+    kept = getattr(_threads, "uniform", None)
+    if kept is None or kept.size < size:
+        _threads.uniform = np.empty(size + size // 4)
+        if kept is not None:
+            _threads.uniform[: kept.size] = kept
+    found: Array = _threads.uniform[:size]
+    return found
 
 
 @kernel

@@ -111,6 +111,68 @@ def ring_sums(x, y, values, x0, y0, reach):
 
 
 @kernel
+def left_on_rings(x, y, values, cameras, farthest, largest, variances):
+    """What cameras leave of values at points (n,) whose rings have a mean, and inside a radial background.
+
+    Parameters
+    ----------
+    x, y, values : (n,) arrays
+    cameras : (c, 3) array
+        Centre (px), and px/mrad.
+    farthest : float, px
+        No point is farther from (0, 0).
+    largest : float, mrad
+        The radius of what is inside.
+    variances : (m,) array, mrad²
+        Of the Gaussians of the background, which has a constant, too.
+
+    Returns
+    -------
+    (3, c) array: Σ n ⟨y⟩² over rings; Σ n (⟨y⟩ − B)² over those inside, of the best background B; and how
+    many points are inside
+    """
+    out, parts = np.zeros((3, len(cameras))), 1 + variances.size
+    for i in range(len(cameras)):
+        x0, y0, scale = cameras[i]
+        reach = int(farthest + np.sqrt(x0 * x0 + y0 * y0)) + 2
+        count, total = ring_sums(x, y, values, x0, y0, reach)
+        design, target, n = np.empty((parts, reach)), np.empty(reach), 0
+        for ring in range(reach):
+            if count[ring] == 0:
+                continue
+            out[0, i] += total[ring] ** 2 / count[ring]
+            k = (ring + 0.5) / scale
+            if k > largest:
+                continue
+            weight = np.sqrt(count[ring])
+            target[n], design[0, n] = total[ring] / weight, weight
+            for j in range(1, parts):
+                design[j, n] = weight * np.exp(-k * k / (2 * variances[j - 1]))
+            out[2, i] += count[ring]
+            n += 1
+        out[1, i] = _misfit(design[:, :n], target[:n])
+    return out
+
+
+@kernel
+def _misfit(design, target):
+    """|target|² less what the rows of design explain; both are overwritten."""
+    for j in range(len(design)):
+        row = design[j]
+        size = np.sqrt((row * row).sum())
+        for _ in range(2):  # what rounding leaves of other rows goes with the second turn
+            for i in range(j):
+                row -= (design[i] * row).sum() * design[i]
+        left = np.sqrt((row * row).sum())
+        if left > 1e-12 * size:
+            row /= left
+            target -= (row * target).sum() * row
+        else:
+            row[:] = 0
+    return (target * target).sum()
+
+
+@kernel
 def sampled_on_rings(image, x0, y0, radii, cosines, sines):
     """(ring, angle): an image about (x0, y0), linear between pixels; beyond its edge it goes on as there.
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from hybridfit.pattern.compose import aperture
 from hybridfit.pattern.expand import Table, chord, fetch, lagrange, stencil_reach
-from hybridfit.pattern.jit import add_scaled_8, kernel, mix_16
+from hybridfit.pattern.jit import add_scaled_8, copy_8, kernel, mix_4x4
 
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -31,7 +31,7 @@ Int = NDArray[np.int64]
 
 LANES, DEEP = 8, 4  # tilts of a strip, and strips that are made together
 CHUNK = 512  # points that are combined at a time
-BLOCK = 8  # cells along a side of a part of the grid whose points follow each other, for the sake of caches
+BLOCK = 8
 
 
 class Cells(NamedTuple):
@@ -224,19 +224,6 @@ def dealt_grids(table, source, first, dealt, out):
 
 
 @kernel
-def add_stencil(total, grids, row, column, dealt, length, weight):
-    """total (16 · LANES) += weight · the 4 × 4 intensities about m, of all tilts of a strip."""
-    d0, d1, d2, d3 = dealt[column - 1], dealt[column], dealt[column + 1], dealt[column + 2]
-    at = (row - 1) * length
-    for c in range(4):
-        add_scaled_8(total, 32 * c, grids, at + d0, weight)
-        add_scaled_8(total, 32 * c + 8, grids, at + d1, weight)
-        add_scaled_8(total, 32 * c + 16, grids, at + d2, weight)
-        add_scaled_8(total, 32 * c + 24, grids, at + d3, weight)
-        at += length
-
-
-@kernel
 def sum_beams(table, alpha, first, sheet, sums, sums_first, begin, end):
     """sums (DEEP, ·, ·, LANES)[a, m] = S, the sum of the beams with |m − g| < α, of rows begin … end.
 
@@ -278,31 +265,38 @@ def fill_strips(cells, sums, sums_first, sheet, out, begin, end):
     sheet : Sheet
     """
     dealt, shift, length = sheet.dealt, sheet.shift, sheet.grids.shape[2]
-    base, total = np.empty(16 * LANES, np.float32), np.empty(16 * LANES, np.float32)
+    changed, one = np.empty(16 * LANES, np.float32), np.float32(1)
     flat, source, target = sheet.grids.ravel(), sums.ravel(), out.ravel()
-    stride = LANES * sums.shape[2]
-    for cell in range(begin, end):
-        r, c = cells.corner[0, cell] - 1 - sums_first[0], cells.corner[1, cell] - 1 - sums_first[1]
+    stride, w = LANES * sums.shape[2], cells.weight
+    for some in range(begin, end, BLOCK * BLOCK):
         for a in range(DEEP):
-            at, down = (a * sums.shape[1] + r) * stride + LANES * c, shift[0] + a * sheet.step
-            for i in range(4):
-                for l in range(4 * LANES):
-                    base[4 * LANES * i + l] = source[at + l]
-                at += stride
-            for e in range(cells.change[cell], cells.change[cell + 1]):
-                at = (cells.change_row[e] + down) * length + dealt[cells.change_column[e] + shift[1]]
-                add_scaled_8(base, cells.change_to[e], flat, at, cells.change_sign[e])
-            for p in range(cells.point[cell], cells.point[cell + 1]):
-                to = LANES * (a * out.shape[1] + cells.order[p])
-                if cells.rim[p] == cells.rim[p + 1]:
-                    mix_16(target, to, base, cells.weight, 16 * p)
-                    continue
-                for l in range(16 * LANES):
-                    total[l] = base[l]
-                for e in range(cells.rim[p], cells.rim[p + 1]):
-                    row, column = cells.rim_row[e] + down, cells.rim_column[e] + shift[1]
-                    add_stencil(total, flat, row, column, dealt, length, cells.rim_weight[e])
-                mix_16(target, to, total, cells.weight, 16 * p)
+            for cell in range(some, min(some + BLOCK * BLOCK, end)):
+                r, c = cells.corner[0, cell] - 1 - sums_first[0], cells.corner[1, cell] - 1 - sums_first[1]
+                low, high = cells.change[cell], cells.change[cell + 1]
+                at, down = (a * sums.shape[1] + r) * stride + LANES * c, shift[0] + a * sheet.step
+                if high > low:
+                    for j in range(16):
+                        copy_8(changed, LANES * j, source, at + j // 4 * stride + j % 4 * LANES)
+                    for e in range(low, high):
+                        i = (cells.change_row[e] + down) * length + dealt[cells.change_column[e] + shift[1]]
+                        add_scaled_8(changed, cells.change_to[e], flat, i, cells.change_sign[e])
+                for p in range(cells.point[cell], cells.point[cell + 1]):
+                    to = LANES * (a * out.shape[1] + cells.order[p])
+                    if high > low:
+                        start = (0, LANES, 2 * LANES, 3 * LANES)
+                        mix_4x4(target, to, changed, start, 4 * LANES, w, 16 * p, one, 0)
+                    else:
+                        start = (at, at + LANES, at + 2 * LANES, at + 3 * LANES)
+                        mix_4x4(target, to, source, start, stride, w, 16 * p, one, 0)
+                    for e in range(cells.rim[p], cells.rim[p + 1]):
+                        i, column = (cells.rim_row[e] + down - 1) * length, cells.rim_column[e] + shift[1]
+                        start = (
+                            i + dealt[column - 1],
+                            i + dealt[column],
+                            i + dealt[column + 1],
+                            i + dealt[column + 2],
+                        )
+                        mix_4x4(target, to, flat, start, length, w, 16 * p, cells.rim_weight[e], 1)
 
 
 @kernel

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from hybridfit.errors import InputError
+from hybridfit.library.axes import check_given
 from hybridfit.library.library import Library
+from hybridfit.library.patterns import check_reach
 from hybridfit.options import settings_from
 from hybridfit.pattern.camera import Camera, to_angles
 from hybridfit.pattern.compose import pattern_at
@@ -135,14 +137,7 @@ def simulate_frame(
     frame = settings_from(FrameSettings, settings, options, "simulate_frame")
     _check(frame)
     camera = frame.camera
-    # this checks the ranges; it composes next to nothing
-    library.patterns(
-        thickness=frame.thickness,
-        tilt_x=frame.tilt[0],
-        tilt_y=frame.tilt[1],
-        semi_angle=frame.semi_angle,
-        k=[0.0],
-    )
+    check_within(library, np.array([frame.thickness]), float(np.hypot(*frame.tilt)), frame.semi_angle)
     pattern = _composed(library, frame, camera)
     glow = glow_at(frame.semi_angle, frame.shape, camera)
     share = frame.background
@@ -160,6 +155,14 @@ def simulate_frame(
         "seed": frame.seed,
     }
     return image, truth
+
+
+def check_within(library: Library, thickness: NDArray[np.float64], tilt: float, semi_angle: float) -> None:
+    """Raise a LibraryError for thicknesses (nm), or for the largest tilt (mrad), outside the library."""
+    library.check_semi_angle(semi_angle)
+    check_given(library.structure, ())
+    reach = library.tilt_max + library.semi_angle_max
+    check_reach(thickness, library.thickness_range, tilt, reach, semi_angle)
 
 
 def _check(frame: FrameSettings) -> None:

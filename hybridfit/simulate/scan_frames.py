@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from functools import cached_property
 
 import numpy as np
@@ -26,12 +26,13 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
 from hybridfit.library.library import Library
-from hybridfit.pattern.camera import Camera, to_angles
+from hybridfit.pattern.camera import Camera
 from hybridfit.pattern.compose import pattern_at
 from hybridfit.pattern.expand import Table, workspace
 from hybridfit.pattern.poisson import poisson
 from hybridfit.pattern.pool import Pool
-from hybridfit.simulate.frame import BLUR_REACH, FineGrid, fine_half_edge, glow_of, pixel_angles
+from hybridfit.simulate.frame import BLUR_REACH, FineGrid, fine_half_edge, pixel_angles
+from hybridfit.simulate.glow import glow_seen
 from hybridfit.simulate.settings import ScanSettings
 from hybridfit.simulate.strip_plan import Places
 from hybridfit.simulate.strips import Optics, strips_of
@@ -39,6 +40,7 @@ from hybridfit.simulate.strips import Optics, strips_of
 Array = NDArray[np.float64]
 Positions = list[tuple[int, int]]
 Pattern = Callable[[int], NDArray]
+Waiting = list[tuple[tuple[int, int], Future[NDArray[np.int64]]]]
 
 
 class Frames:
@@ -70,7 +72,6 @@ class Frames:
         )
         self._half_edge = fine_half_edge(library, scale)
         first = self.camera(0, 0)
-        self._k = pixel_angles(self._shape, first)
         self._thread = threading.local()
         here = self._values["vacuum"] == 0
         self._here, self._empty = (np.argwhere(each).tolist() for each in (here, ~here))
@@ -84,13 +85,16 @@ class Frames:
 
     def counted(self, executor: Executor) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
         """(y, x, electrons counted) of every position, in the order in which they are quickest made."""
+        waiting: Waiting = []
         for at, pattern in self._batches():
+            made = [(each, executor.submit(self._count, each, pattern, i)) for i, each in enumerate(at)]
+            yield from self._finished(waiting)  # these have been made while the next patterns were
+            waiting = made
+        yield from self._finished(waiting)
 
-            def one(i: int, at: Positions = at, pattern: Pattern = pattern) -> NDArray[np.int64]:
-                return self._count(*at[i], pattern(i))
-
-            for (y, x), image in zip(at, executor.map(one, range(len(at))), strict=True):
-                yield y, x, image
+    def _finished(self, waiting: Waiting) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
+        for (y, x), image in waiting:
+            yield y, x, image.result()
 
     def _batches(self) -> Iterator[tuple[Positions, Pattern]]:
         """Some positions, and patterns of the i-th of them."""
@@ -115,15 +119,17 @@ class Frames:
 
             yield part, vacuum
 
-    def _count(self, y: int, x: int, pattern: NDArray) -> NDArray[np.int64]:
-        """Electrons counted where a pattern (rows, cols) is seen."""
-        expected = pattern / pattern.sum(dtype=float)
+    def _count(self, at: tuple[int, int], pattern_of: Pattern, i: int) -> NDArray[np.int64]:
+        """Electrons counted at a position, whose pattern (rows, cols) is the i-th."""
+        (y, x), pattern = at, pattern_of(i)
+        expected = np.multiply(pattern, 1 / pattern.sum(dtype=float), dtype=float)
         if self._background and not self._values["vacuum"][y, x]:
-            origin = to_angles(np.zeros(1), np.zeros(1), self.camera(y, x))
-            kx, ky = self._k + (origin - self._k[:, :1])
-            glow = glow_of(kx * kx + ky * ky, self._semi_angle).reshape(self._shape)
-            expected = (1 - self._background) * expected + self._background / glow.sum() * glow
-        return poisson(np.random.default_rng((self._seed, y, x)), self._electrons * expected)
+            glow = glow_seen(self._shape, self.camera(y, x), self._semi_angle)
+            expected *= 1 - self._background
+            glow *= self._background / glow.sum()
+            expected += glow
+        expected *= self._electrons
+        return poisson(np.random.default_rng((self._seed, y, x)), expected)
 
     # ---------------------------------------------------------------- one by one
 

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from hybridfit.errors import InputError
 from hybridfit.library.library import Library
 from hybridfit.quantities import quantity
+from hybridfit.simulate.frame import check_within
 from hybridfit.simulate.settings import ScanSettings
 
 Array = NDArray[np.float64]
@@ -127,8 +128,8 @@ def _check_range(library: Library, semi_angle: float, thickness: Array, tilt: Ar
     """Raise a LibraryError for what the library does not have."""
     library.check_semi_angle(semi_angle)
     if thickness.size:
-        ends = [thickness.min(), thickness.max()]
-        library.patterns(thickness=ends, tilt_x=tilt.max(), semi_angle=semi_angle, k=[0.0])
+        ends = np.array([thickness.min(), thickness.max()])
+        check_within(library, ends, float(tilt.max()), semi_angle)
 
 
 def _coordinates(scan_shape: tuple[int, int], step: float | None) -> dict[str, Any]:

@@ -1,9 +1,12 @@
 """Which patterns the positions of a scan are interpolated from, and in which order positions are best done.
 
 Between tilts of the library's grid, some grid points apart, and between its thicknesses, patterns H are
-interpolated by four-point Lagrange polynomials, as intensities are in `pattern.compose`,
+interpolated from four points,
 
-    H(t, τ) = Σ_iab w_i(t) w_a(x) w_b(y) H(t_i, τ_ab).
+    H(t, τ) = Σ_iab w_i(t) w_a(x) w_b(y) H(t_i, τ_ab),
+
+by Lagrange polynomials between thicknesses, as intensities are in `pattern.compose`.  Between tilts beams are
+waves of a phase 2π g·τ t: `weights_between` are right for a middling g, and err less for the others.
 
 H(t_i, τ_ab) are made in sheets (`pattern.strips`): eight tilts along b, four along a.  A position needs four
 along b of one sheet, and four along a of one or two.  A block of thicknesses is done after the other, in it
@@ -28,6 +31,7 @@ Int = NDArray[np.int64]
 
 INNER = LANES - 3  # cells along b that a sheet serves
 MOST = 32  # places of a group
+MIDDLING = 4.2  # 1/nm: the g whose waves between tilts are exact
 GRID_BYTES = 3e8  # of the grids of all thicknesses of a block
 
 
@@ -86,16 +90,31 @@ class Plan(NamedTuple):
     sheets: int
 
 
+def weights_between(x: Array, omega: Array) -> Array:
+    """Weights (n, 4) of nodes −1, 0, 1, 2 at x (n,) between 0 and 1, for waves cos(ωx + φ), ω (n,).
+
+    Those of Lagrange, exact for cubics, less their error: E f⁗(x) / 24, of a wave −E ω² f″(x) / 24,
+    where E = (x + 1) x (x − 1) (x − 2) and f″ is interpolated from the two second differences.
+    """
+    out, slopes = np.empty((len(x), 4)), np.empty(4)
+    for weights, at in zip(out, x, strict=True):
+        lagrange(at, weights, slopes)
+    second = np.stack([1 - x, 3 * x - 2, 1 - 3 * x, x], axis=1)
+    error = (x + 1) * x * (x - 1) * (x - 2) * omega**2 / 24
+    return out - error[:, None] * second
+
+
 def plan_of(table: Table, places: Places, reach: float, step: int, slots: int) -> Plan:
     """The plan for tilts so many grid points apart, discs that reach so far (mrad), and room for sheets."""
     found = [thickness_weights(table, float(t)) for t in places.thickness]
     node, along_t = np.array([n for n, _ in found]), np.array([w[0] for _, w in found])
     place = places.tilt @ table.to_grid.T / step
     corner = np.floor(place).astype(np.int64)
-    along, slopes = np.empty((2, len(place), 4)), np.empty(4)
-    for i in (0, 1):
-        for n, x in enumerate(place[:, i] - corner[:, i]):
-            lagrange(x, along[i, n], slopes)
+    apart = step / np.linalg.norm(table.to_grid, axis=1)  # mrad
+    along = [
+        weights_between(place[:, i] - corner[:, i], 2e-3 * np.pi * MIDDLING * places.thickness * apart[i])
+        for i in (0, 1)
+    ]
     weights = np.einsum("ni,na,nb->niab", along_t, *along).reshape(-1, 4, 16).astype(np.float32)
     low, high = corner.min(axis=0) - 1, corner.max(axis=0) + 2
     sheet = (corner[:, 1] - 1 - low[1]) // INNER

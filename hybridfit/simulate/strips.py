@@ -45,6 +45,7 @@ Float32 = NDArray[np.float32]
 STEPS = (2, 1)  # grid points between tilts, the first for thin specimens
 THIN = 11.0  # nm mrad: up to this thickness times distance of tilts, errors stay below 1e-4 of the maximum
 STRIP_BYTES = 2e8  # of sheets
+BANDS = 4096  # that are kept, each of some hundred bytes
 DIFFUSE_TILTS = 200  # whose diffuse intensity is kept
 MOST_POINTS = 3e6  # fine points: what is kept of more would take gigabytes
 WIDER = 3.0  # the fine points of all centres, in those of one frame
@@ -128,6 +129,9 @@ class Strips:
         self._places, self._table, self._axes, self._pool = places, table, axes, pool
         self._optics, self._diffuse = optics, library.diffuse
         self._middle = (places.centre.min(axis=0) + places.centre.max(axis=0)) / 2
+        origin, right, below = to_angles(np.array([0.0, 1, 0]), np.array([0.0, 0, 1]), optics.camera).T
+        self._steps = np.stack([right - origin, below - origin], axis=1)
+        self._bands: dict[tuple[int, float], tuple[int, Float32]] = {}  # of W₂
         self._half_edge = half_edge = fine_half_edge(library, optics.camera.scale)
         self._k = k
         self._dealt, length = dealt_columns(plan.shape[1], plan.step)
@@ -147,8 +151,11 @@ class Strips:
         self._grids: OrderedDict[int, Float32] = OrderedDict()
         self._tilts: OrderedDict[tuple[int, int], Float32] = OrderedDict()
         if self._diffuse is not None:
-            ends = [self._diffuse.layers(float(t))[0] for t in places.thickness]
-            self._layers = slice(min(ends), max(ends) + 4)
+            found = [self._diffuse.layers(float(t)) for t in places.thickness]
+            ends = np.array([first for first, _ in found])
+            self._layers = slice(int(ends.min()), int(ends.max()) + 4)
+            self._layer = ends - self._layers.start  # the first of four of a place
+            self._along_t = np.array([weights for _, weights in found], np.float32)
 
     # ---------------------------------------------------------------- patterns
 
@@ -169,12 +176,21 @@ class Strips:
         """What pixels (rows, cols) record of samples (·,) when the direct disc is at a centre (px)."""
         across, down = self._axes
         moved = centre - self._middle
-        first_column, along_columns = across.record(float(moved[0]))
-        first_row, along_rows = down.record(float(moved[1]))
+        first_column, along_columns = self._band(0, float(moved[0]))
+        first_row, along_rows = self._band(1, float(moved[1]))
         out = np.empty(self._optics.shape, np.float32)
         shaped = image.reshape(across.samples, down.samples)
         record(shaped, across.step, down.step, first_row, along_rows, first_column, along_columns, out)
         return out
+
+    def _band(self, axis: int, moved: float) -> tuple[int, Float32]:
+        """W₂ along an axis; few are different where columns and rows of the scan move the pattern."""
+        found = self._bands.get((axis, moved))
+        if found is None:
+            found = self._axes[axis].record(moved)
+            if len(self._bands) < BANDS:
+                self._bands[axis, moved] = found
+        return found
 
     def empty_disc(self) -> Float32:
         """Samples (·,) of the aperture alone, for `recorded`."""
@@ -264,20 +280,20 @@ class Strips:
 
     # ---------------------------------------------------------------- the diffuse part
 
-    def _exits(self, group: Group) -> list[Float32] | None:
+    def _exits(self, group: Group) -> Float32 | None:
         """Diffuse intensity of every place of a group on the grid of exits, which only the tilt moves."""
         if self._diffuse is None:
             return None
         a, b = group.corner
         nodes = [self._exits_at((a - 1 + i, b - 1 + j)) for i in range(4) for j in range(4)]
+        bank = np.concatenate(nodes)  # (16 · layers, exits)
+        rows = (np.arange(16)[:, None] * len(nodes[0]) + np.arange(4)).ravel()
         tilted = group.weights.sum(axis=1, dtype=np.float32)
-        out = []
-        for weights, n in zip(tilted, group.places, strict=True):
-            first, along_t = self._diffuse.layers(float(self._places.thickness[n]))
-            first -= self._layers.start
-            layers = [w * node[first : first + 4] for w, node in zip(weights, nodes, strict=True)]
-            out.append(along_t.astype(np.float32) @ np.sum(layers, axis=0))
-        return out
+        out = np.empty((len(tilted), 1, bank.shape[1]), np.float32)
+        for i, n in enumerate(group.places):
+            weights = np.outer(tilted[i], self._along_t[n]).reshape(1, 64)
+            combine_frames(bank, rows + self._layer[n], weights, out[i], 0, -(-bank.shape[1] // CHUNK))
+        return out[:, 0]
 
     def _exits_at(self, corner: tuple[int, int]) -> Float32:
         assert self._diffuse is not None
@@ -293,8 +309,5 @@ class Strips:
 
     def _on_camera(self, exits: Float32, n: int) -> Float32:
         assert self._diffuse is not None
-        x, y = self._places.centre[n]
-        camera = self._optics.camera._replace(centre_x=float(x), centre_y=float(y))
-        origin, right, below = to_angles(np.array([0.0, 1, 0]), np.array([0.0, 0, 1]), camera).T
-        steps = np.stack([right - origin, below - origin], axis=1)
-        return self._diffuse.on_camera(exits, origin + self._places.tilt[n], steps, self._optics.shape)
+        origin = self._places.tilt[n] - self._steps @ self._places.centre[n]
+        return self._diffuse.on_camera(exits, origin, self._steps, self._optics.shape)

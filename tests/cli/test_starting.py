@@ -102,3 +102,14 @@ def test_what_is_left_out_of_docstrings_is_all_that_is_missing():
         print(_array_api.FunctionDoc is _docscrape.FunctionDoc, "linewidth" in kwdoc(line))
     """)
     assert seen.split("\n")[:-1] == ["True 1.0", "3.0 red", "True None", "True True"]
+
+
+def test_maps_and_simulations_are_imported_without_packages_of_arrays():
+    seen = fresh("""
+        import sys
+        with quick_start():
+            from hybridfit.scan.maps import map_scan
+            from hybridfit.simulate.scan import simulate_scan
+        print([name for name in ("dask", "pint", "matplotlib") if name in sys.modules])
+    """)
+    assert seen == "[]\n"

@@ -296,6 +296,38 @@ def add_scaled(lanes):
     return add
 
 
+def bends_of(kx, ky, table, *, thickness, tilt, semi_angle, half_edge):
+    """(4, n): P and its second derivatives along the tilt."""
+    blend = expand.at_thickness(table, thickness, 1)
+    unfolded = expand.unfold(table, blend, tilt, semi_angle, half_edge, float(np.hypot(kx, ky).max()))
+    return compose.compose(kx, ky, table, unfolded, *tilt, semi_angle, half_edge, True)
+
+
+@pytest.mark.parametrize("crystal", ["SrTiO3", "triclinic"])
+def test_second_derivatives_along_the_tilt_are_those_of_the_slopes(build_library, crystal):
+    """Within a cell of the grid, where the pattern is one polynomial of the tilt."""
+    library = build_library(crystal, (0, 0, 1), g_max=0.4, semi_angle_max=4, tilt_max=1, sampling=1.0)
+    kx, ky = points(60, 7.0)
+    at = {"thickness": 21.3, "semi_angle": 3.9, "half_edge": 0.4}
+    found = bends_of(kx, ky, library.table(), tilt=(0.6, -0.4), **at)
+    np.testing.assert_allclose(
+        found[0], pattern_at(kx, ky, library.table(), tilt=(0.6, -0.4), **at), atol=1e-6
+    )
+    step = 1e-3
+    ends = [
+        pattern_partials(kx, ky, library.table(), tilt=(0.6 + x * step, -0.4 + y * step), **at)
+        for x, y in ((1, 0), (-1, 0), (0, 1), (0, -1))
+    ]
+    numerical = [
+        (ends[0].tilt_x - ends[1].tilt_x) / (2 * step),
+        (ends[0].tilt_y - ends[1].tilt_y) / (2 * step),
+        (ends[2].tilt_y - ends[3].tilt_y) / (2 * step),
+    ]
+    for one, other in zip(found[1:], numerical, strict=True):
+        away = np.abs(one - other) > 2e-2 * np.abs(other).max()
+        assert away.mean() < 0.05  # points on an edge of a cell
+
+
 @pytest.mark.parametrize("crystal", ["SrTiO3", "triclinic"])
 def test_kernels_equal_their_plain_python_selves(build_library, plain_python, crystal):
     library = build_library(crystal, (0, 0, 1), g_max=0.4, semi_angle_max=4, tilt_max=1, sampling=1.0)
@@ -303,9 +335,11 @@ def test_kernels_equal_their_plain_python_selves(build_library, plain_python, cr
     at = {"thickness": 21.3, "tilt": (0.6, -0.4), "semi_angle": 3.9, "half_edge": 0.4}
     compiled = pattern_at(kx, ky, library.table(), **at)
     partials = pattern_partials(kx, ky, library.table(), **at)
+    bends = bends_of(kx, ky, library.table(), **at)
     assert plain_python(compose, add_scaled_4=add_scaled(4), add_scaled_8=add_scaled(8)) > 0
     assert plain_python(expand) > 0
     np.testing.assert_allclose(pattern_at(kx, ky, library.table(), **at), compiled, atol=1e-6)
+    np.testing.assert_allclose(bends_of(kx, ky, library.table(), **at), bends, atol=1e-5)
     for plain, fast in zip(pattern_partials(kx, ky, library.table(), **at), partials, strict=True):
         np.testing.assert_allclose(plain, fast, atol=1e-5)
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridfit.simulate.frame import density
+from hybridfit.pattern.camera import Camera
+from hybridfit.pattern.jit import kernel, mix_4x4
+from hybridfit.simulate.frame import density, glow_at
+from hybridfit.simulate.glow import glow_seen
 from hybridfit.simulate.scan import simulate_scan
 from hybridfit.simulate.scan_frames import Frames
 from hybridfit.simulate.scan_truth import scan_truth
 from hybridfit.simulate.settings import ScanSettings
+from hybridfit.simulate.strip_plan import weights_between
 from hybridfit.simulate.strips import Strips
 from hybridfit.simulate.thinning import Axis, blur_of, samples_for
 
@@ -60,7 +64,7 @@ def test_every_position_is_there_once(frames):
     ],
 )
 def test_they_are_the_composed_patterns(frames, changes):
-    assert differences(frames(**changes)).max() < 2.5e-4
+    assert differences(frames(**changes)).max() < 1.8e-4
 
 
 def test_whole_fine_pixels_of_descan_change_nothing(frames):
@@ -149,3 +153,42 @@ def test_blur_and_binning_of_a_wave():
 
 def test_the_blur_ends_where_that_of_a_frame_does():
     assert blur_of(0.74, 3) == pytest.approx(0.74, rel=1e-3) and blur_of(0.74, 3) < 0.74
+
+
+def test_between_tilts_waves_of_the_middling_beam_are_nearly_exact():
+    x = np.linspace(0, 1, 21)
+    omega, nodes = np.full(x.size, 0.33), np.arange(-1, 3)
+    weights, lagrange = weights_between(x, omega), weights_between(x, 0 * omega)
+    np.testing.assert_allclose(weights @ np.ones(4), 1, atol=1e-14)
+    np.testing.assert_allclose(weights @ nodes, x, atol=1e-14)
+    np.testing.assert_allclose(lagrange @ nodes**3, x**3, atol=1e-13)
+    for phase in (0.0, 0.8):
+        wave = np.cos(0.33 * x + phase)
+        errors = [np.abs(w @ np.cos(0.33 * nodes + phase) - wave).max() for w in (weights, lagrange)]
+        assert errors[0] < 0.1 * errors[1]
+
+
+def test_the_background_of_a_scan_is_that_of_a_frame():
+    for camera in (Camera(60.2, 70.1, 3.1, 14.0, 0.02, -0.01), Camera(900.0, -300.0, 0.4, -70.0, 0, 0)):
+        found = glow_seen((61, 150), camera, 13.6)
+        np.testing.assert_allclose(found, glow_at(13.6, (61, 150), camera), rtol=1e-12)
+
+
+def test_images_at_grid_points_are_mixed_like_matrices():
+    @kernel
+    def mixed(out, source, weight, factor, add):
+        mix_4x4(out, 8, source, (0, 16, 40, 64), 100, weight, 3, factor, add)
+
+    rng = np.random.default_rng(2)
+    source, weight = rng.normal(size=500).astype("f4"), rng.normal(size=30).astype("f4")
+    out = np.ones(24, np.float32)
+    parts = [
+        weight[3 + 4 * i + j] * source[s + 100 * i :][:8]
+        for i in range(4)
+        for j, s in enumerate((0, 16, 40, 64))
+    ]
+    mixed(out, source, weight, np.float32(0.7), 0)
+    np.testing.assert_allclose(out[8:16], 0.7 * np.sum(parts, axis=0), atol=1e-5)
+    mixed(out, source, weight, np.float32(-0.3), 1)
+    np.testing.assert_allclose(out[8:16], 0.4 * np.sum(parts, axis=0), atol=1e-5)
+    assert (out[:8] == 1).all() and (out[16:] == 1).all()

@@ -38,8 +38,6 @@ At = Callable[..., Array]  # the pattern with some parameters changed
 
 VACUUM, TURNED = "vacuum", "turned"
 THICKNESS, TILT = "thickness_spread", "tilt_spread"
-TILTS = ("tilt_x", "tilt_y")
-FIRST = (*TILTS, VACUUM)
 
 
 @dataclass(frozen=True)
@@ -253,11 +251,10 @@ def extensions(
     def at(**changes: float) -> Array:
         return model.pattern({**values, **changes})
 
-    first = model.evaluate(values, FIRST)
+    first = model.evaluate(values, (VACUUM,))
     assert first.pattern_slopes is not None
-    drop, gain, (share,) = test([first.pattern_slopes[FIRST.index(VACUUM)]])
-    tilt = _tilt(test, model, values, first.pattern_slopes[: len(TILTS)], limits.tilt_step)
-    out = [Extension(VACUUM, drop, gain, float(share)), tilt]
+    drop, gain, (share,) = test([first.pattern_slopes[0]])
+    out = [Extension(VACUUM, drop, gain, float(share)), _tilt(test, model, values)]
     if not few and excess(fit) > limits.averaging_excess:
         plain = first.columns[0]
         out += _turned(test, at, values, plain, order)
@@ -265,27 +262,11 @@ def extensions(
     return [each for each in out if np.isfinite(each.drop) and each.size > 0]
 
 
-def _tilt(test: ScoreTest, model: Model, values: Mapping[str, float], here: Array, step: float) -> Extension:
-    """The Hessian along the tilt: D has a column for each of its three elements.
-
-    here are the slopes (2, n) at the values.
-    """
-    xx, xy, yy = _bends(model, values, here, step)
+def _tilt(test: ScoreTest, model: Model, values: Mapping[str, float]) -> Extension:
+    """The Hessian along the tilt: D has a column for each of its three elements."""
+    xx, xy, yy = model.tilt_bends(values)
     drop, gain, (along_x, _, along_y) = test([xx / 2, xy, yy / 2])
     return Extension(TILT, drop, gain, float(np.sqrt(max(along_x + along_y, 0.0) / 2)))
-
-
-def _bends(model: Model, values: Mapping[str, float], here: Array, step: float) -> Array:
-    """(3, n): second derivatives along the tilt, of node images, or differences of slopes."""
-    if isinstance(model, KnownCameraModel):
-        known = model.tilt_bends(values)
-        if known is not None:
-            return known
-        model = model.general
-    (xx, xy), (yx, yy) = (
-        (model.tilt_slopes({**values, name: values[name] + step}) - here) / step for name in TILTS
-    )
-    return np.stack([xx, (xy + yx) / 2, yy])
 
 
 def _turned(

@@ -127,7 +127,6 @@ class JudgeSettings:
     tilt_spread_matters: float = threshold(
         0.15, "mrad", "a smaller spread of tilt is not asked for: its mean is right", "benchmarks.averaging"
     )
-    tilt_step: float = threshold(0.2, "mrad", "slopes along the tilt are compared over so much", "design")
     thickness_step: float = threshold(
         2.0, "nm", "second differences along the thickness are taken over so much either way", "design"
     )

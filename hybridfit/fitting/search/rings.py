@@ -23,14 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.fitting.search.templates import ANGLES, Templates, background_remover, parts_of, power_of
-from hybridfit.pattern.background import basis
-from hybridfit.pattern.rings import best_rotations, ring_sums, sampled_on_rings
+from hybridfit.pattern.background import RADIAL_WIDTHS
+from hybridfit.pattern.rings import best_rotations, left_on_rings, sampled_on_rings
 
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 
 TOGETHER = 8  # cameras in one product
-FEW_RINGS = 8
 LEAST_POWER = 1e-12  # against division by zero, for frames whose standard deviation is about 1
 
 
@@ -79,7 +78,7 @@ def chi2_on_rings(
 
     def work(first: int) -> None:
         some = slice(first, first + TOGETHER)
-        rings = np.stack([parts_of(remove(_on_rings(image, c, radii)).T) for c in cameras[some]])
+        rings = parts_of(remove(np.stack([_on_rings(image, c, radii) for c in cameras[some]])))
         peak, rotation[some] = best_rotations(series, rings, allowed)
         power[some] = power_of(rings)
         chi2[some] = 1 - np.maximum(peak, 0) ** 2 / np.maximum(power[some], LEAST_POWER)[:, None]
@@ -123,26 +122,10 @@ def without_template(
     row, col = (each.astype(float) for each in np.nonzero(valid))
     y = image[valid]
     y = y - y.mean() if len(y) else y
-    total, pixels, all_of_it = np.empty(len(cameras)), np.empty(len(cameras)), float(y @ y)
-    farthest = np.hypot(*image.shape)
-    for i, (x0, y0, scale) in enumerate(cameras):
-        reach = int(farthest + np.hypot(x0, y0)) + 2
-        count, ring_sum = ring_sums(col, row, y, x0, y0, reach)
-        hit = np.flatnonzero(count)
-        mean = ring_sum[hit] / count[hit]
-        k = (hit + 0.5) / scale
-        inside = k <= semi_angle + beyond
-        weight = np.sqrt(count[hit][inside])
-        values, _, _ = basis("radial", np.stack([k[inside], np.zeros(inside.sum())]), semi_angle)
-        design, target = (values * weight).T, mean[inside] * weight
-        if len(target) > FEW_RINGS:
-            q, _ = np.linalg.qr(design)
-            misfit = target - q @ (q.T @ target)
-        else:  # which may not tell the parts of the background apart
-            misfit = target - design @ np.linalg.lstsq(design, target, rcond=None)[0]
-        total[i] = all_of_it - (count[hit] * mean**2).sum() + misfit @ misfit
-        pixels[i] = count[hit][inside].sum()
-    return total, pixels
+    variances = (np.array(RADIAL_WIDTHS) * semi_angle) ** 2
+    cameras, farthest = np.ascontiguousarray(cameras, float), float(np.hypot(*image.shape))
+    whole, misfit, pixels = left_on_rings(col, row, y, cameras, farthest, semi_angle + beyond, variances)
+    return float(y @ y) - whole + misfit, pixels
 
 
 def _on_rings(image: Array, camera: Array, radii: Array) -> Array:

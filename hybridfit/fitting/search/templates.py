@@ -147,8 +147,8 @@ def make_templates(
         def work(indices: Iterable[int], beams: NDArray[np.float32] = beams, some: slice = some) -> None:
             for j in indices:
                 rings = compose_series(kx, ky, table, beams, tilts[j, 0], tilts[j, 1], semi_angle, softness)
-                for i, ring in enumerate(np.ascontiguousarray(rings.T)):
-                    series[some][i, j] = parts_of(remove(ring.reshape(RINGS, ANGLES)).T)
+                several = np.ascontiguousarray(rings.T).reshape(-1, RINGS, ANGLES)
+                series[some][:, j] = parts_of(remove(several))
                 if progress is not None:
                     progress((some.start * len(tilts) + j + 1) / (len(thickness) * len(tilts)))
 
@@ -173,7 +173,7 @@ def tilt_grid(tilt_max: float, rotation_order: int, step: float = SEARCH.tilt_st
 
 
 def background_remover(radii: Array, semi_angle: float) -> Callable[[Array], NDArray[np.complex128]]:
-    """A function from (ring, angle) to weighted (ring, harmonic) without the radial background.
+    """A function from (…, ring, angle) to weighted (…, ring, harmonic) without the radial background.
 
     The weight of a ring is √r; the background changes the mean over φ alone.
     """
@@ -182,16 +182,17 @@ def background_remover(radii: Array, semi_angle: float) -> Callable[[Array], NDA
     q, _ = np.linalg.qr((values * weight).T)
 
     def remove(rings: Array) -> NDArray[np.complex128]:
-        series = fft.rfft(rings, axis=1)[:, :HARMONICS] / ANGLES * weight[:, None]
-        series[:, 0] -= q @ (q.T @ series[:, 0])
+        series = fft.rfft(rings, axis=-1)[..., :HARMONICS] * (weight[:, None] / ANGLES)
+        series[..., 0] -= series[..., 0] @ q @ q.T
         return series
 
     return remove
 
 
 def parts_of(series: NDArray[np.complex128]) -> NDArray[np.float32]:
-    """(harmonic, ring) complex → (harmonic, 2, ring) float32."""
-    return np.stack([series.real, series.imag], axis=1).astype(np.float32)
+    """(…, ring, harmonic) complex → (…, harmonic, 2, ring) float32."""
+    turned = np.swapaxes(series, -1, -2)
+    return np.stack([turned.real, turned.imag], axis=-2, dtype=np.float32, casting="same_kind")
 
 
 def power_of(series: NDArray[np.float32]) -> Array:

@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 
 from hybridfit.fitting.search.rings import without_template
+from hybridfit.pattern import rings
 from hybridfit.pattern.background import basis
 
 SHAPE = (60, 72)
 ROW, COL = np.indices(SHAPE)
 SEMI_ANGLE, BEYOND = 6.0, 3.0
 CAMERAS = np.array([[33.0, 30.0, 2.0], [36.5, 27.25, 1.6], [30.0, 31.0, 2.9]])
+FEW_RINGS = np.array(
+    [[33.0, 30.0, 0.08], [36.5, 27.25, 0.3], [30.0, 31.0, 0.17]]
+)  # which fit them, or nearly
 
 
 def slow(image, valid, camera):
@@ -28,16 +32,27 @@ def slow(image, valid, camera):
     return total, inside.sum()
 
 
+@pytest.mark.parametrize("cameras", [CAMERAS, FEW_RINGS])
 @pytest.mark.parametrize("masked", [False, True])
-def test_equals_a_slow_fit(masked):
+def test_equals_a_slow_fit(masked, cameras):
     rng = np.random.default_rng(0)
     image, valid = rng.normal(50, 5, SHAPE) + 0.3 * COL, np.ones(SHAPE, bool)
     if masked:
         valid[20:33, 40:44] = False
-    total, pixels = without_template(np.where(valid, image, 1e9 * masked), valid, CAMERAS, SEMI_ANGLE, BEYOND)
-    expected = [slow(image, valid, camera) for camera in CAMERAS]
+    total, pixels = without_template(np.where(valid, image, 1e9 * masked), valid, cameras, SEMI_ANGLE, BEYOND)
+    expected = [slow(image, valid, camera) for camera in cameras]
     np.testing.assert_allclose(total, [s for s, _ in expected], rtol=1e-9)
     np.testing.assert_array_equal(pixels, [n for _, n in expected])
+
+
+def test_the_kernel_is_its_plain_self(plain_python):
+    image, valid = np.random.default_rng(2).normal(50, 5, (20, 24)), np.ones((20, 24), bool)
+    compiled = without_template(image, valid, CAMERAS / 3, SEMI_ANGLE, BEYOND)
+    assert plain_python(rings) == 6
+    for one, other in zip(
+        without_template(image, valid, CAMERAS / 3, SEMI_ANGLE, BEYOND), compiled, strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
 
 
 def test_what_is_round_about_a_camera_leaves_nothing():
