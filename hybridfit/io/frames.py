@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -118,9 +118,17 @@ class FrameFile:
         except Exception as error:
             return BadFrame(source, self._complaint(source, error), readable=False)
         try:
-            return make_frame(image, source=source, mask=self.mask)
+            frame = make_frame(image, source=source, mask=self._left_out(stack))
         except InputError as error:
             return BadFrame(source, error, readable=True)
+        return replace(frame, note=", ".join(filter(None, [stack.note, frame.note]))) if stack.note else frame
+
+    def _left_out(self, stack: Stack) -> ArrayLike | None:
+        """The mask of the user and that of the file."""
+        if stack.mask is None or self.mask is None:
+            return stack.mask if self.mask is None else self.mask
+        mask = np.asarray(self.mask)
+        return mask.astype(bool) | stack.mask if mask.shape == stack.mask.shape else mask
 
     def _complaint(self, source: str, error: Exception) -> InputError:
         """One line for whatever a decoder raises at a damaged file."""

@@ -7,15 +7,17 @@ import math
 import re
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hybridfit.errors import InputError
-from hybridfit.io.hdf_library import check_groups, stored_bytes
+from hybridfit.io.dectris import master_of
+from hybridfit.io.hdf_library import check_groups, missing_filter, stored_bytes
 from hybridfit.io.settings import READING
 from hybridfit.io.stack import ONE_BY_ONE, Stack, check_piece, check_stored, joined, stack_of
 from hybridfit.io.trial import try_first
@@ -23,7 +25,6 @@ from hybridfit.io.trial import try_first
 CACHE = 128 * 2**20  # bytes of decoded chunks kept, so that neighbouring reads do not decode them again
 HDF_LOCK = threading.RLock()  # the HDF5 library serves one thread at a time
 
-_PART = re.compile(r"(^|/)data_\d{6}$")
 _VELOX_EXTRA = re.compile(r"Data/Image/[^/]+/(Metadata|FrameLookupTable)")
 
 
@@ -69,9 +70,14 @@ def _stack(path: Path, dataset: str | None) -> Iterator[Stack]:
     with open_netcdf(path) as root:
         with HDF_LOCK:
             variables = dict(walk(root))
-            names = numbered_parts(variables) if dataset is None else []
-            names = names or [_chosen(path, variables, dataset)]
-        yield joined([_stack_at(path, root, name, variables[name]) for name in names])
+            master = master_of(variables) if dataset is None else None
+            names = master.parts if master else [_chosen(path, variables, dataset)]
+        stack = joined([_stack_at(path, root, name, variables[name]) for name in names])
+        if master is None:
+            yield stack
+        else:
+            whole, corrected = stack.read, master.corrected
+            yield replace(stack, read=lambda i: corrected(whole(i)), mask=master.mask, note=master.note)
 
 
 def _stack_at(path: Path, root: Any, name: str, variable: Any) -> Stack:
@@ -88,15 +94,6 @@ def _stack_at(path: Path, root: Any, name: str, variable: Any) -> Stack:
         order = order[::-1]  # Berkeley EMD: cols, rows
     shape = tuple(variable.shape[i] for i in order)
     return stack_of(path, shape, _plane_reader(variable, order))
-
-
-def numbered_parts(variables: Mapping[str, Any]) -> list[str]:
-    """The datasets data_000001, data_000002 … of a Dectris master file, in order; none in other files.
-
-    Flat field and pixel mask, which lie beside them, are no frames.
-    """
-    parts = [name for name, v in variables.items() if _is_frame(v) and v.ndim == 3 and _PART.search(name)]
-    return sorted(parts) if len({variables[name].shape[1:] for name in parts}) == 1 else []
 
 
 def _plane_reader(variable: Any, order: tuple[int, ...]) -> Callable[[int], np.ndarray]:
@@ -140,8 +137,14 @@ def _loaded(variable: Any, at: tuple[slice, ...]) -> np.ndarray:
 
 
 def check_size(path: Path, root: Any, name: str, per_stored: float) -> None:
-    """Raise an InputError for a dataset that the file does not hold, or whose chunks take too much memory."""
+    """Raise an InputError for a dataset that is not there, cannot be decoded, or has too large chunks."""
     variable = root[name]
+    lacking = missing_filter(path, name) if root.data_model.startswith("NETCDF4") else None
+    if lacking is not None:
+        raise InputError(
+            f"{path}: {name} is compressed with {lacking}, which is not installed; pip install "
+            '"hybridfit[formats]" (hdf5plugin), or save the file with gzip or uncompressed'
+        )
     size = int(np.dtype(variable.dtype).itemsize)
     if root.data_model.startswith("NETCDF4"):  # HDF5
         declared = math.prod(map(int, variable.shape)) * size

@@ -28,11 +28,17 @@ class Stack:
         `read(i)` reads frame i, a (rows, cols) array as it is stored. It raises whatever the decoder raises.
     missing : InputError, optional
         Says which further frames the file announces but does not hold.
+    mask : ndarray of bool, (rows, cols), optional
+        True = the file says that this pixel measures nothing.
+    note : str
+        What the file says of its frames that changes them, in a few words.
     """
 
     count: int
     read: Callable[[int], np.ndarray]
     missing: InputError | None = None
+    mask: np.ndarray | None = None
+    note: str = ""
 
 
 def stack_of(path: Path, shape: Sequence[int], read: Callable[[int], np.ndarray]) -> Stack:

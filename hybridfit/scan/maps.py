@@ -157,8 +157,8 @@ def map_scan(
         step_nm = file.calibration.get("step_nm") if asked.step_nm is None else asked.step_nm
         out = map_dataset(rows, positions, library.structure, step_nm=step_nm, attrs=attrs)
         out = _with_fields(out, asked.field, asked.scan_rotation)
-        if left_out is not None:
-            out["mask"] = (("row", "col"), left_out.astype(np.int8), {"long_name": "1: pixel left out"})
+        if positions.mask is not None:
+            out["mask"] = (("row", "col"), positions.mask.astype(np.int8), {"long_name": "1: pixel left out"})
         if output is not None:
             write_map(out, path)
             if not asked.partial:

@@ -34,6 +34,8 @@ class ScanFile:
         The format, in words.
     calibration : dict
         "mrad_per_px", "step_nm", "semi_angle_mrad": those which the file states plainly.
+    mask : ndarray of bool, (rows, cols), or None
+        True = the file says that this pixel measures nothing.
     tile : (rows, cols)
         Positions that lie together in the file: blocks of whole tiles are read fastest.
     """
@@ -61,6 +63,10 @@ class ScanFile:
     @property
     def calibration(self) -> dict[str, float]:
         return dict(self.source.layout.calibration)
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        return self.source.layout.mask
 
     @property
     def tile(self) -> tuple[int, int]:

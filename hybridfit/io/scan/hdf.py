@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from hybridfit.errors import InputError
-from hybridfit.io.hdf import CACHE, HDF_LOCK, check_size, numbered_parts, open_netcdf, try_hdf, walk
+from hybridfit.io.dectris import Master, master_of
+from hybridfit.io.hdf import CACHE, HDF_LOCK, check_size, open_netcdf, try_hdf, walk
 from hybridfit.io.scan.axes import axes_of, axis_order
 from hybridfit.io.scan.calibration import calibration
 from hybridfit.io.scan.chosen import joined_source
@@ -53,17 +54,47 @@ def hdf_source(path: Path, dataset: str | None) -> Source:
         If there is none or more than one, or the one asked for cannot be read.
     """
     try_hdf(path, partial(_parts, path, dataset), "scan", dataset)
-    parts = _parts(path, dataset)
-    return parts[0] if len(parts) == 1 else joined_source(parts)
+    parts, master = _parts(path, dataset)
+    return parts[0] if master is None else CorrectedSource(joined_source(parts), master)
 
 
-def _parts(path: Path, dataset: str | None) -> list[HdfSource]:
+def _parts(path: Path, dataset: str | None) -> tuple[list[HdfSource], Master | None]:
     """The dataset that is a scan, or the several of a Dectris master file, which are stacks."""
-    if dataset is not None:
-        return [_source(path, dataset)]
-    with HDF_LOCK, open_netcdf(path) as root:
-        names = numbered_parts(dict(walk(root)))
-    return [_source(path, name, part=True) for name in names] or [_source(path, None)]
+    master = None
+    if dataset is None:
+        with HDF_LOCK, open_netcdf(path) as root:
+            master = master_of(dict(walk(root)))
+    if master is None:
+        return [_source(path, dataset)], None
+    return [_source(path, name, part=True) for name in master.parts], master
+
+
+@dataclass(frozen=True)
+class CorrectedSource:
+    """The frames of a Dectris master file with its flat field, where that is still to be applied."""
+
+    whole: Source
+    master: Master
+
+    @property
+    def path(self) -> Path:
+        return self.whole.path
+
+    @property
+    def layout(self) -> Layout:
+        found, flat = self.whole.layout, self.master.flat
+        kind = "Dectris HDF5" + (f", {self.master.note}" if self.master.note else "")
+        dtype = found.dtype if flat is None else np.result_type(found.dtype, flat.dtype)
+        return replace(found, kind=kind, dtype=dtype, mask=self.master.mask)
+
+    def open(self) -> Read:
+        read = self.whole.open()
+
+        def corrected(block: Block) -> tuple[np.ndarray, np.ndarray]:
+            frames, present = read(block)
+            return self.master.corrected(frames), present
+
+        return corrected
 
 
 def _source(path: Path, dataset: str | None, part: bool = False) -> HdfSource:
