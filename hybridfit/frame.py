@@ -5,7 +5,8 @@ Row 0 is at the top; saturated, hot and dead pixels are found here, once for eve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -33,12 +34,16 @@ class Frame:
         The file it came from, "file[i]" for a frame of a stack.
     note : str
         What was masked that no mask said, in one line: "1527 px masked: a cross of 3 rows and 3 columns".
+    calibration : mapping
+        What the file says of camera and microscope: "mrad_per_px", "semi_angle_mrad" and "energy_kv", those
+        which it states.
     """
 
     image: np.ndarray
     valid: np.ndarray
     source: str
     note: str = ""
+    calibration: Mapping[str, float] = field(default_factory=dict)
 
 
 def make_frame(image: ArrayLike, *, source: str = "array", mask: ArrayLike | None = None) -> Frame:

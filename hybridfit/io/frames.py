@@ -121,7 +121,9 @@ class FrameFile:
             frame = make_frame(image, source=source, mask=self._left_out(stack))
         except InputError as error:
             return BadFrame(source, error, readable=True)
-        return replace(frame, note=", ".join(filter(None, [stack.note, frame.note]))) if stack.note else frame
+        note = ", ".join(filter(None, [stack.note, frame.note]))
+        known = {key: value for key, value in stack.calibration.items() if key != "step_nm"}
+        return replace(frame, note=note, calibration=known) if note or known else frame
 
     def _left_out(self, stack: Stack) -> ArrayLike | None:
         """The mask of the user and that of the file."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
 import threading
@@ -16,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from hybridfit.errors import InputError
+from hybridfit.io.axes import axes_of, axis_order
+from hybridfit.io.calibration import calibration
 from hybridfit.io.dectris import master_of
 from hybridfit.io.hdf_library import check_groups, missing_filter, stored_bytes
 from hybridfit.io.settings import READING
@@ -84,16 +85,13 @@ def _stack_at(path: Path, root: Any, name: str, variable: Any) -> Stack:
     """The frames of one dataset."""
     with HDF_LOCK:
         check_size(path, root, name, READING.stack_per_stored_at_most)
-        axes = [_emd_axis(variable.group(), i) for i in range(1, variable.ndim + 1)]
+        axes, microscope, kind = axes_of(root, name)
     # Without these attributes netCDF4 would mask its default fill value: 65535 of a 16 bit camera.
     variable.set_auto_mask(bool({"_FillValue", "missing_value"} & set(variable.ncattrs())))
-    order = tuple(range(variable.ndim))
-    if variable.ndim == 3 and name.startswith("Data/Image/") and name.endswith("/Data"):
-        order = (2, 0, 1)  # Velox EMD: rows, cols, frame
-    elif "x" in axes and "y" in axes and axes.index("x") < axes.index("y"):
-        order = order[::-1]  # Berkeley EMD: cols, rows
+    order = axis_order(kind, axes)
     shape = tuple(variable.shape[i] for i in order)
-    return stack_of(path, shape, _plane_reader(variable, order))
+    known = calibration([axes[i] for i in order], microscope)
+    return replace(stack_of(path, shape, _plane_reader(variable, order)), calibration=known)
 
 
 def _plane_reader(variable: Any, order: tuple[int, ...]) -> Callable[[int], np.ndarray]:
@@ -208,10 +206,3 @@ def _is_frame(variable: Any) -> bool:
     """True for 2-D and 3-D numbers. Nothing else may be read: netCDF4 crashes on half floats."""
     dtype = variable.datatype
     return isinstance(dtype, np.dtype) and dtype.kind in "uif" and variable.ndim in (2, 3)
-
-
-def _emd_axis(group: Any, i: int) -> str:
-    dim = group.variables.get(f"dim{i}")
-    with contextlib.suppress(Exception):  # an attribute of a type that netCDF4 does not know
-        return str(dim.getncattr("name")) if dim is not None and "name" in dim.ncattrs() else ""
-    return ""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class Stack:
         True = the file says that this pixel measures nothing.
     note : str
         What the file says of its frames that changes them, in a few words.
+    calibration : mapping
+        What the file says of camera and microscope, as `io.calibration` has it.
     """
 
     count: int
@@ -39,6 +41,7 @@ class Stack:
     missing: InputError | None = None
     mask: np.ndarray | None = None
     note: str = ""
+    calibration: Mapping[str, float] = field(default_factory=dict)
 
 
 def stack_of(path: Path, shape: Sequence[int], read: Callable[[int], np.ndarray]) -> Stack:
@@ -77,7 +80,10 @@ def joined(stacks: Sequence[Stack]) -> Stack:
         stack, at = places[i]
         return stack.read(at)
 
-    return Stack(len(places), read, next((s.missing for s in stacks if s.missing is not None), None))
+    missing = next((s.missing for s in stacks if s.missing is not None), None)
+    first = stacks[0].calibration if stacks else {}
+    same = all(s.calibration == first for s in stacks)
+    return Stack(len(places), read, missing, calibration=first if same else {})
 
 
 def check_frame(path: Path, shape: Sequence[int]) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from hybridfit.errors import InputError
+from hybridfit.io.axes import axes_of, axis_order
+from hybridfit.io.calibration import calibration
 from hybridfit.io.dectris import Master, master_of
 from hybridfit.io.hdf import CACHE, HDF_LOCK, check_size, open_netcdf, try_hdf, walk
-from hybridfit.io.scan.axes import axes_of, axis_order
-from hybridfit.io.scan.calibration import calibration
 from hybridfit.io.scan.chosen import joined_source
 from hybridfit.io.scan.source import Block, Layout, Read, Source, check_numbers, frame_by_frame, split_shape
 from hybridfit.io.settings import READING

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from hybridfit.errors import InputError
-from hybridfit.io.rosettasciio import check_chunks, load_signals
-from hybridfit.io.scan.axes import told_order
-from hybridfit.io.scan.calibration import Axis, calibration, is_angle, is_length, number
+from hybridfit.io.axes import told_order
+from hybridfit.io.calibration import Axis, calibration, is_angle, is_length
+from hybridfit.io.rosettasciio import axis_of, check_chunks, load_signals
 from hybridfit.io.scan.source import Block, Layout, Read, check_numbers, frame_by_frame, split_shape
 from hybridfit.io.stack import check_frame
 
@@ -49,7 +49,7 @@ def rosettasciio_source(path: Path, dataset: str | None, scan_shape: tuple[int, 
     number = _chosen(path, signals, dataset)
     signal = signals[number]
     data, tags = signal["data"], signal.get("original_metadata") or {}
-    axes = [_axis(axis) for axis in sorted(signal["axes"], key=lambda axis: axis.get("index_in_array", 0))]
+    axes = [axis_of(axis) for axis in sorted(signal["axes"], key=lambda axis: axis.get("index_in_array", 0))]
     order = tuple(range(data.ndim))
     if path.suffix.lower() == ".dm4" and data.ndim == 4:
         order = _order_in_dm(axes, tags)
@@ -124,10 +124,6 @@ def _order_in_dm(axes: Sequence[Axis], tags: Any) -> tuple[int, int, int, int]:
         return as_stored if str(swapped).strip().casefold() in ("1", "true") else scan_last
     detector_first = any(map(is_angle, axes[:2])) and not any(map(is_angle, axes[2:]))
     return scan_last if detector_first or all(map(is_length, axes[2:])) else as_stored
-
-
-def _axis(axis: Mapping[str, Any]) -> Axis:
-    return Axis(str(axis.get("name") or ""), str(axis.get("units") or ""), number(axis.get("scale")))
 
 
 def _at(tree: Any, *names: str) -> Mapping[str, Any]:

@@ -15,8 +15,8 @@ import pytest
 
 from hybridfit.errors import InputError
 from hybridfit.io import open_frames, open_scan
-from hybridfit.io.scan.axes import BERKELEY, axis_order
-from hybridfit.io.scan.calibration import Axis, calibration
+from hybridfit.io.axes import BERKELEY, axis_order
+from hybridfit.io.calibration import Axis, calibration
 
 h5py = pytest.importorskip("h5py")
 CASES = Path(__file__).parents[3] / "../shared/cases/files/layout"

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from hybridfit.io.scan.calibration import Axis, is_angle, is_length
+from hybridfit.io.calibration import Axis, is_angle, is_length
+from hybridfit.io.velox import velox_axes, velox_metadata, velox_microscope
 
 BERKELEY, VELOX, NETCDF = "Berkeley EMD", "Velox EMD", "HDF5 or netCDF"
 
@@ -32,7 +33,8 @@ def axes_of(root: Any, name: str) -> tuple[list[Axis], Mapping[str, Any], str]:
         told = name.endswith("datacube") or (axes[0].name[:1], axes[-1].name[:1]) == ("R", "Q")
         return axes, {}, "py4DSTEM EMD" if told else BERKELEY
     if name.startswith("Data/Image/") and name.endswith("/Data"):
-        return [Axis()] * n, {}, VELOX
+        metadata = velox_metadata(group)
+        return velox_axes(metadata, variable.shape), velox_microscope(metadata), VELOX
     names = [str(x) for x in np.atleast_1d(_attributes(group).get("axes", []))]
     if len(names) != n:  # not NeXus
         names = list(variable.dimensions)
@@ -45,9 +47,11 @@ def axis_order(kind: str, axes: Sequence[Axis]) -> tuple[int, ...]:
     stored = tuple(range(len(axes)))
     if kind not in (BERKELEY, VELOX):
         return told_order(axes, swap=kind == NETCDF) or stored
-    if kind == VELOX and len(axes) == 3:
-        return (2, 0, 1)
-    if kind != BERKELEY or len(axes) < 3:
+    if kind == VELOX:
+        return (2, 0, 1) if len(axes) == 3 else told_order(axes) or stored
+    if len(axes) == 2:
+        return (1, 0) if _ends(axes, "xy") else stored
+    if len(axes) < 3:
         return stored
     first, last = axes[:2], axes[-2:]
     rows_first = _ends(first, "yx") or _ends(last, "yx")
@@ -63,9 +67,13 @@ def axis_order(kind: str, axes: Sequence[Axis]) -> tuple[int, ...]:
 def told_order(axes: Sequence[Axis], swap: bool = False) -> tuple[int, ...] | None:
     """The order that names and units tell: positions first, then frames; None where they tell nothing.
 
+    Of two axes that are named x, y, those of a frame, rows come first with `swap`.
+
     Two axes are those of a frame by their unit, an angle or a reciprocal length, or by names such as kx, Qy,
     det_x. With `swap`, rows come before columns in a pair that is named x, y.
     """
+    if len(axes) == 2 and swap and _ends(axes, "xy"):
+        return (1, 0)
     if len(axes) not in (3, 4):
         return None
     detector = [i for i, axis in enumerate(axes) if _of_detector(axis)]
