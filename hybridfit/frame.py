@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from hybridfit.defects import Defects, find_hot_clusters, find_unmeasured, no_data
 from hybridfit.errors import InputError
 
-SMALLEST_SIDE_PX = 32
+SMALLEST_SIDE_PX = 16
 LARGEST_VALUE = 1e30  # beyond it: fill values of netCDF, or nonsense whose square overflows
 NAN_AT_MOST = 0.5  # of a frame
 SATURATED_AT_MOST = 0.25  # of the bright region
@@ -62,7 +62,7 @@ def make_frame(image: ArrayLike, *, source: str = "array", mask: ArrayLike | Non
     Raises
     ------
     InputError
-        If the array is not a usable frame: wrong dimensions or type, smaller than 32 px, half of its pixels
+        If the array is not a usable frame: wrong dimensions or type, smaller than 16 px, half of its pixels
         NaN or infinite, all zero, constant, or more than 25 % of its bright region saturated.
     """
     try:

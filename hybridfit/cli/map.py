@@ -152,9 +152,21 @@ def map_command(
     outputs = [path for path in (plot_path, csv_path, output) if path is not None]
     check_outputs(outputs, inputs=[scan, mask, library, weights], csv=csv_path)
 
-    from hybridfit.io import read_mask
+    from hybridfit.io import open_scan, read_mask
     from hybridfit.scan.maps import map_scan
 
+    opening: dict[str, Any] = {
+        "dataset": dataset,
+        "scan_shape": positions,
+        "shape": whole,
+        "dtype": dtype,
+        "offset": offset,
+        "skip": skip,
+        "flyback": flyback,
+    }
+    file = open_scan(scan, **opening)
+    if file.note:
+        typer.echo(f"hybridfit: {scan}: {file.note}", err=True)
     line = LiveLine(quiet, "reading")
     parts = Path(f"{output}.parts")
 
@@ -163,7 +175,7 @@ def map_command(
 
     with line, saying(left):
         found = map_scan(
-            scan,
+            file,
             library,
             semi_angle=semi_angle,
             output=output,
@@ -184,13 +196,7 @@ def map_command(
             field=field,
             scan_rotation=scan_rotation,
             flip=flip,
-            dataset=dataset,
-            scan_shape=positions,
-            shape=whole,
-            dtype=dtype,
-            offset=offset,
-            skip=skip,
-            flyback=flyback,
+            **opening,
             workers=workers,
             scheduler=scheduler,
             device=device,

@@ -16,6 +16,7 @@ import numpy as np
 from hybridfit.io.calibration import Axis, is_angle, is_length
 from hybridfit.io.velox import velox_axes, velox_metadata, velox_microscope
 
+NAMELESS = ("", "phony_dim_", "dim_", "dim", "axis", "axis_")  # what libraries call axes without names
 BERKELEY, VELOX, NETCDF = "Berkeley EMD", "Velox EMD", "HDF5 or netCDF"
 
 

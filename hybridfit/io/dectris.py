@@ -63,7 +63,7 @@ class Master:
 def master_of(variables: Mapping[str, Any]) -> Master | None:
     """What the file is as a master; None for one of another kind. Called under the lock of HDF5."""
     stacks = {name: v for name, v in variables.items() if v.ndim == 3 and _PART.match(name)}
-    if len({v.shape[1:] for v in stacks.values()}) != 1:
+    if len({v.shape[1:] for v in stacks.values()}) != 1:  # there are none, or others
         return None
     shape = next(iter(stacks.values())).shape[1:]
     mask, flat = (_image(variables, name, shape) for name in ("pixel_mask", "flatfield"))

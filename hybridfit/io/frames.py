@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from hybridfit.errors import HybridfitError, InputError
 from hybridfit.frame import Frame, make_frame
+from hybridfit.io.containers import is_mat73, read_mat, read_npz
 from hybridfit.io.formats import raw_layout, read_mrc, read_npy, read_raw
 from hybridfit.io.hdf import read_hdf
 from hybridfit.io.pictures import read_pillow, read_tiff
@@ -30,6 +31,8 @@ _READERS: dict[str, tuple[str, Callable[..., AbstractContextManager[Stack]]]] = 
     **dict.fromkeys(".png .jpg .jpeg".split(), ("PNG or JPEG", read_pillow)),
     **dict.fromkeys(".tif .tiff".split(), ("TIFF", read_tiff)),
     ".npy": ("NPY", read_npy),
+    ".npz": ("NPZ", read_npz),
+    ".mat": ("MAT", read_mat),
     **dict.fromkeys(".mrc .mrcs".split(), ("MRC", read_mrc)),
     **dict.fromkeys(HDF_SUFFIXES, ("netCDF or HDF5", read_hdf)),
 }
@@ -175,9 +178,12 @@ def open_frames(
     kind, reader = _READERS.get(suffix, (f"a {suffix or 'suffixless'} file", read_rosettasciio))
     opener: Opener = partial(reader, path)
     raw_given = shape is not None or dtype is not None or offset != 0
-    if dataset is not None and reader is not read_hdf:
+    if reader is read_mat and is_mat73(path):
+        kind, reader = "MATLAB 7.3", partial(read_hdf, matlab=True)
+    several = suffix in (*HDF_SUFFIXES, ".npz", ".mat")
+    if dataset is not None and not several:
         raise InputError(
-            f"dataset = {dataset!r} is for netCDF and HDF5 files; {path} is {kind}: leave it out"
+            f"dataset = {dataset!r} is for netCDF, HDF5, NPZ and MAT files; {path} is {kind}: leave it out"
         )
     if suffix in _READERS and raw_given:
         raise InputError(f"shape, dtype and offset are for raw files; {path} is {kind}: leave them out")
@@ -186,8 +192,8 @@ def open_frames(
     elif suffix in RAW_SUFFIXES or raw_given:
         raw_layout(path, shape, dtype, offset, (2, 3))
         kind, opener = "raw", partial(read_raw, path, shape, dtype, offset)
-    elif reader is read_hdf:
-        opener = partial(read_hdf, path, dataset)
+    elif several:
+        opener = partial(reader, path, dataset)
     return FrameFile(path, kind, opener, mask)
 
 

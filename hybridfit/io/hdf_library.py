@@ -99,10 +99,10 @@ def check_groups(path: Path) -> None:
     Links are followed as netCDF4 follows them: hard and soft ones, and those into other files. A file that
     the library cannot open is left to netCDF4, which says why.
     """
-    library = _library()
+    library = hdf_library()
     if library is None:
         return
-    with _opened(library, path) as file:
+    with opened(library, path) as file:
         if file is None:
             return
         root, _ = _group_at(library, file, b"/")
@@ -149,10 +149,10 @@ def _without(path: Path, lost: list[str]) -> InputError:
 
 def stored_bytes(path: Path, dataset: str) -> int | None:
     """Bytes that a file stores of a dataset; None where it is in other files, or nothing is known."""
-    library = _library()
+    library = hdf_library()
     if library is None:
         return None
-    with _opened(library, path) as file:
+    with opened(library, path) as file:
         found = -1 if file is None else library.H5Dopen2(file, os.fsencode(dataset), 0)
         if found < 0:
             return None
@@ -166,10 +166,10 @@ def stored_bytes(path: Path, dataset: str) -> int | None:
 
 def missing_filter(path: Path, dataset: str) -> str | None:
     """The name of a filter that a dataset needs and the HDF5 library does not find; None where it has all."""
-    library = _library()
+    library = hdf_library()
     if library is None:
         return None
-    with _opened(library, path) as file:
+    with opened(library, path) as file:
         found = -1 if file is None else library.H5Dopen2(file, os.fsencode(dataset), 0)
         if found < 0:
             return None
@@ -185,7 +185,7 @@ def missing_filter(path: Path, dataset: str) -> str | None:
 
 
 @functools.cache
-def _library() -> Any:
+def hdf_library() -> Any:
     """The HDF5 library, its functions declared; None where it cannot be had.
 
     It finds the filters of hdf5plugin, where that is installed.
@@ -206,7 +206,7 @@ def _library() -> Any:
 
 
 @contextmanager
-def _opened(library: Any, path: Path) -> Iterator[int | None]:
+def opened(library: Any, path: Path) -> Iterator[int | None]:
     """The file, open to be read; None where it is no HDF5 file."""
     library.H5Eset_auto2(0, None, None)  # else the library prints what fails
     file = library.H5Fopen(os.fsencode(path), 0, 0)

@@ -16,7 +16,7 @@ import numpy as np
 
 from hybridfit.errors import InputError
 from hybridfit.io.calibration import Axis, calibration, number
-from hybridfit.io.stack import Stack, check_piece, joined, stack_of
+from hybridfit.io.stack import Stack, check_piece, joined, kept_shape, stack_of
 from hybridfit.io.trial import try_first
 from hybridfit.io.velox import at
 
@@ -47,6 +47,7 @@ def axis_of(axis: Mapping[str, Any]) -> Axis:
 def _stack(path: Path, image: Any) -> Stack:
     """The frames of a lazy array."""
     check_chunks(path, image)
+    image = image.reshape(kept_shape(image.shape, 3))
 
     def read(i: int) -> np.ndarray:
         with warnings.catch_warnings():

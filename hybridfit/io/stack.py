@@ -44,6 +44,26 @@ class Stack:
     calibration: Mapping[str, float] = field(default_factory=dict)
 
 
+def kept_axes(shape: Sequence[int], most: int) -> tuple[int, ...]:
+    """The axes of an array without those of length 1 that say nothing.
+
+    Such are a last axis behind rows and columns, and, where there are more axes than `most`, those before
+    rows and columns. (1, 1, r, c) and (r, c, 1) are (r, c), (1, y, x, r, c) is (y, x, r, c).
+    """
+    axes = list(range(len(shape)))
+    while len(axes) > 2 and shape[axes[-1]] == 1:
+        axes.pop()
+    for i in tuple(axes[:-2]):
+        if len(axes) > most and shape[i] == 1:
+            axes.remove(i)
+    return tuple(axes)
+
+
+def kept_shape(shape: Sequence[int], most: int) -> tuple[int, ...]:
+    """The sizes of the axes that `kept_axes` keeps."""
+    return tuple(int(shape[i]) for i in kept_axes(shape, most))
+
+
 def stack_of(path: Path, shape: Sequence[int], read: Callable[[int], np.ndarray]) -> Stack:
     """The frames of an array of (rows, cols) or (frames, rows, cols), of which `read` reads frame i.
 
@@ -66,6 +86,7 @@ def stack_of(path: Path, shape: Sequence[int], read: Callable[[int], np.ndarray]
 
 def array_stack(path: Path, array: Any) -> Stack:
     """The frames of an array with `shape` and indexing that is not in memory yet."""
+    array = array.reshape(kept_shape(array.shape, 3))  # a view
     whole = len(array.shape) < 3
     return stack_of(path, array.shape, lambda i: np.asanyarray(array[...] if whole else array[i]))
 

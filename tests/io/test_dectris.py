@@ -121,7 +121,7 @@ def test_without_hdf5plugin_the_remedy_is_said(
     write_master, stack: np.ndarray, refused, monkeypatch: pytest.MonkeyPatch, codec: str
 ) -> None:
     path = write_master(stack, codec=codec)
-    library = hdf_library._library()
+    library = hdf_library.hdf_library()
     monkeypatch.setattr(library, "H5Zfilter_avail", lambda number: 0)
     assert f'compressed with {codec}, which is not installed; pip install "hybridfit[formats]"' in refused(
         path
