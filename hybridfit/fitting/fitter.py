@@ -51,7 +51,8 @@ from hybridfit.fitting.route import Route
 from hybridfit.fitting.search.cameras import check_bright, check_disc
 from hybridfit.fitting.search.full import Templates
 from hybridfit.fitting.settings import FitOptions, FitSettings
-from hybridfit.frame import Frame, make_frame
+from hybridfit.frame import Frame
+from hybridfit.io.arrays import frame_of
 from hybridfit.library.library import Library
 from hybridfit.library.mirror import mirrored
 from hybridfit.options import settings_from
@@ -213,11 +214,11 @@ class Fitter:
     # ---------------------------------------------------------------- what users call
 
     def fit(self, frame: Frame | ArrayLike) -> FitResult:
-        """Find everything, by the method of this fitter; frame is a Frame or a (rows, cols) array.
+        """Find everything, by the method of this fitter; frame is a Frame, or what `hybridfit.fit` takes.
 
         Raises an InputError where it cannot be used, has no direct disc, or resembles nothing in the library.
         """
-        frame = _as_frame(frame)
+        frame = frame_of(frame)
         with self._lock:
             clock = Clock()
             self.hints.check_frame(frame.image.shape, self.semi_angle)
@@ -268,7 +269,7 @@ class Fitter:
         InputError
             A candidate is outside the library, or its camera cannot be that of the frame.
         """
-        frame = _as_frame(frame)
+        frame = frame_of(frame)
         with self._lock:
             clock = Clock()
             inward = [self._inward(candidate).tilted_within(self.tilt_limit) for candidate in candidates]
@@ -284,7 +285,7 @@ class Fitter:
         InputError
             The seed is outside the library, or its camera cannot be that of the frame.
         """
-        frame = _as_frame(frame)
+        frame = frame_of(frame)
         with self._lock:
             clock = Clock()
             seed = self._inward(seed)
@@ -294,7 +295,7 @@ class Fitter:
     def search(self, frame: Frame | ArrayLike) -> tuple[list[Candidate], Array]:
         """Candidates of the full search, best first, and the least χ² at every thickness: (2, n), nm."""
         with self._lock:
-            found, curve = self.attempts.searcher.search(_as_frame(frame))
+            found, curve = self.attempts.searcher.search(frame_of(frame))
         return [self._inward(candidate) for candidate in found], curve  # the mirror is its own inverse
 
     def templates(self) -> Templates:
@@ -384,10 +385,6 @@ class Fitter:
         known = Hints(seed.thickness, seed.tilt, (seed.centre_x, seed.centre_y), seed.scale, seed.rotation)
         known.check_library(self.library, self.semi_angle)
         known.check_frame(frame.image.shape, self.semi_angle)
-
-
-def _as_frame(frame: Frame | ArrayLike) -> Frame:
-    return frame if isinstance(frame, Frame) else make_frame(frame)
 
 
 def _as_library(library: Library | str | Path) -> Library:

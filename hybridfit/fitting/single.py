@@ -32,6 +32,7 @@ def fit(
     Parameters
     ----------
     frame : Frame, (rows, cols) array, or the path of a file that holds one frame
+        NumPy, dask and xarray arrays, and HyperSpy signals, whose axes and units are used.
     library : Library, or the name or file of one
     semi_angle : float, mrad
     network : Network, or the path of its weights, optional
