@@ -258,6 +258,8 @@ def print_summary(found: xr.Dataset) -> None:
     counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in map_status(found).items())
     typer.echo(f"{found.attrs['library']}, {ny} × {nx} positions: {counts}")
     print_table(table)
+    if "source_note" in found.attrs:
+        typer.echo(found.attrs["source_note"])
     for line in shares:
         typer.echo(line)
 

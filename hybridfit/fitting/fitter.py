@@ -37,6 +37,7 @@ from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.judge.answer import Origin, make_result
 from hybridfit.fitting.judge.averaging import VACUUM, Averaged
+from hybridfit.fitting.judge.mistakes import explained
 from hybridfit.fitting.judge.modes import modes_of_minima
 from hybridfit.fitting.judge.roundness import nothing_but_round
 from hybridfit.fitting.judge.semi_angle import other_semi_angle
@@ -219,7 +220,8 @@ class Fitter:
         Raises an InputError where it cannot be used, has no direct disc, or resembles nothing in the library.
         """
         frame = frame_of(frame)
-        with self._lock:
+        energy = float(self.library.dataset.attrs["energy_kv"])
+        with self._lock, explained(frame, self.hints, self.semi_angle, energy):
             clock = Clock()
             self.hints.check_frame(frame.image.shape, self.semi_angle)
             if (noise := self.few.noise(frame)) is not None:

@@ -91,7 +91,6 @@ def attributes(
         "semi_angle_mrad": kept["semi_angle"],
         "energy_kv": float(attrs["energy_kv"]),
         "source": Path(file.path).name,
-        **({"source_note": file.note} if file.note else {}),
         "hybridfit_version": hybridfit.__version__,
         "settings": json.dumps(used),
         "run": store.digest,

@@ -17,6 +17,7 @@ from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.fitter import Fitter
 from hybridfit.fitting.hints import Hints
+from hybridfit.fitting.judge.mistakes import contradictions
 from hybridfit.fitting.refine.structural import reference_values
 from hybridfit.fitting.settings import FitSettings
 from hybridfit.flags import good_positions
@@ -159,6 +160,8 @@ def map_scan(
         out = _with_fields(out, asked.field, asked.scan_rotation)
         if positions.mask is not None:
             out["mask"] = (("row", "col"), positions.mask.astype(np.int8), {"long_name": "1: pixel left out"})
+        if said := _said(file, library, asked.semi_angle, out):
+            out.attrs["source_note"] = said
         if output is not None:
             write_map(out, path)
             if not asked.partial:
@@ -282,6 +285,14 @@ def _with_fields(found: xr.Dataset, field: bool, scan_rotation: float | None) ->
         return found
     found = deflection(found, scan_rotation=scan_rotation)
     return projected_field(found) if field else found
+
+
+def _said(file: ScanFile, library: Library, semi_angle: float, found: xr.Dataset) -> str:
+    """What was taken for granted of the file, and what it says otherwise than it was given or found."""
+    scale = float(np.nanmedian(found["scale"])) if np.isfinite(found["scale"]).any() else None
+    energy = float(library.dataset.attrs["energy_kv"])
+    notes = [f"{file.note[0].upper()}{file.note[1:]}."] if file.note else []
+    return " ".join([*notes, *contradictions(file.calibration, energy, semi_angle, scale)])
 
 
 def _opened(library: Library | str | Path) -> tuple[Library, str, str | None]:
