@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -113,13 +114,15 @@ def pair(text: str | None, option: str, wanted: str) -> tuple[float, float] | No
     return first, second
 
 
-def indices(text: str, option: str, wanted: str) -> tuple[int, int, int]:
-    """Three whole numbers with commas between them."""
-    values = numbers(text, option, wanted, (3,))
+def indices(text: str, option: str, wanted: str) -> tuple[int, ...]:
+    """Three whole numbers with commas between them, or four; [0001] and 0001 are four digits."""
+    plain = text.strip().strip("[]()").replace(" ", ",")
+    if re.fullmatch(r"(-?\d){3,4}", plain):
+        plain = ",".join(re.findall(r"-?\d", plain))
+    values = numbers(plain, option, wanted, (3, 4))
     if any(value != int(value) for value in values):
         raise InputError(f"--{option} {text!r} are no whole numbers; give {wanted}")
-    u, v, w = (int(value) for value in values)
-    return u, v, w
+    return tuple(int(value) for value in values)
 
 
 def sizes(text: str | None) -> tuple[int, ...] | None:
