@@ -18,6 +18,7 @@ from hybridfit.io.velox import velox_axes, velox_metadata, velox_microscope
 
 NAMELESS = ("", "phony_dim_", "dim_", "dim", "axis", "axis_")  # what libraries call axes without names
 BERKELEY, VELOX, NETCDF = "Berkeley EMD", "Velox EMD", "HDF5 or netCDF"
+HYPERSPY = "HyperSpy HDF5"
 
 
 def axes_of(root: Any, name: str) -> tuple[list[Axis], Mapping[str, Any], str]:
@@ -26,7 +27,7 @@ def axes_of(root: Any, name: str) -> tuple[list[Axis], Mapping[str, Any], str]:
     group, n = variable.group(), variable.ndim
     if "axis-0" in group.groups:
         axes = [_hyperspy(group.groups.get(f"axis-{i}")) for i in range(n)]
-        return axes, _microscope(group), "HyperSpy HDF5"
+        return axes, _microscope(group), HYPERSPY
     if "dim0" in group.variables:
         return [_dimension(group.variables.get(f"dim{i}")) for i in range(n)], {}, "py4DSTEM EMD"
     if "dim1" in group.variables:

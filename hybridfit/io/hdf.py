@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hybridfit.errors import InputError
-from hybridfit.io.axes import NAMELESS, NETCDF, axes_of, axis_order
+from hybridfit.io.axes import HYPERSPY, NAMELESS, NETCDF, axes_of, axis_order
 from hybridfit.io.calibration import Axis, calibration
 from hybridfit.io.dectris import master_of
 from hybridfit.io.hdf_half import HalfFloats, half_floats
@@ -106,9 +106,8 @@ def stored_order(
         order, note = unnamed_order(path, [variable.shape[i] for i in turned], MATLAB)
         return tuple(turned[i] for i in order), note
     own = [axes[i] for i in kept]
-    if kind == NETCDF and not any(
-        axis.units or axis.name.strip("0123456789") not in NAMELESS for axis in own
-    ):
+    named = any(axis.units or axis.name.strip("0123456789") not in NAMELESS for axis in own)
+    if kind in (NETCDF, HYPERSPY) and not named:
         order, note = unnamed_order(path, [variable.shape[i] for i in kept])
     else:
         order, note = axis_order(kind, own), ""

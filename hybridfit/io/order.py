@@ -43,9 +43,8 @@ def unnamed_order(path: Path, shape: Sequence[int], usual: str = NUMPY) -> tuple
     likelier = likely[unusual] > likely[usual]
     if n == 3 and likely[unusual] == likely[usual]:
         likelier = square[unusual] > square[usual]
-    if not could[unusual] or (
-        not likelier and ((n == 3 and square[usual]) or likely[usual] > likely[unusual])
-    ):
+    surer = likely[usual] > likely[unusual]
+    if not could[unusual] or surer:
         return ends[usual], ""
     words = {end: _words(shape, ends[end]) for end in ends}
     if likelier and could[usual] and (n == 4 or likely[usual] == likely[unusual]):

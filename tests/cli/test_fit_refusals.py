@@ -22,9 +22,9 @@ def bad_files(folder: Path, good: np.ndarray) -> dict[str, tuple[Path, str]]:
         "zeros": (np.zeros((64, 64)), "zero in every usable pixel"),
         "constant": (np.full((64, 64), 7.5), "7.5 in every usable pixel"),
         "saturated": (np.minimum(good, np.median(good[good > good.mean()])), "saturated"),
-        "small": (good[:31], "31 by 96 px"),
+        "small": (good[:15], "15 by 96 px"),
         "one-dimensional": (good[0], "1 dimensions"),
-        "four-dimensional": (good[None, None], "4-D array"),
+        "four-dimensional": (np.stack([[good] * 2] * 2), "4-D array"),
         "complex": (good * 1j, "complex128"),
     }
     out = {}

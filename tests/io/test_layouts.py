@@ -141,11 +141,14 @@ def test_axes_without_names() -> None:
 
     assert order((64, 48)) == ((0, 1), "")
     assert order((7, 64, 48)) == ((0, 1, 2), "") and order((64, 48, 7), MATLAB) == ((2, 0, 1), "")
-    assert order((6, 10, 40, 48)) == ((0, 1, 2, 3), "")
+    assert order((20, 64, 64)) == ((0, 1, 2), "") and order((6, 10, 40, 48)) == ((0, 1, 2, 3), "")
     assert order((40, 48, 6, 10), MATLAB) == ((2, 3, 0, 1), "")
     for shape, usual, words in [
         ((40, 50, 60), NUMPY, "40 frames of 50 × 60 px"),
         ((40, 50, 60), MATLAB, "60 frames of 40 × 50 px"),
+        ((40, 64, 64), NUMPY, "40 frames of 64 × 64 px"),
+        ((64, 64, 64), NUMPY, "64 frames of 64 × 64 px"),
+        ((64, 64, 64), MATLAB, "64 frames of 64 × 64 px"),
         ((40, 40, 64, 64), NUMPY, "40 × 40 positions of 64 × 64 px"),
         ((40, 40, 64, 64), MATLAB, "64 × 64 positions of 40 × 40 px"),
         ((40, 48, 6, 10), NUMPY, "6 × 10 positions of 40 × 48 px"),
