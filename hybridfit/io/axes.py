@@ -55,6 +55,8 @@ def axis_order(kind: str, axes: Sequence[Axis]) -> tuple[int, ...]:
         return (1, 0) if _ends(axes, "xy") else stored
     if len(axes) < 3:
         return stored
+    if len(axes) == 3 and (told := told_order(axes, swap=True)) is not None:
+        return told
     first, last = axes[:2], axes[-2:]
     rows_first = _ends(first, "yx") or _ends(last, "yx")
     if len(axes) == 3:

@@ -172,9 +172,13 @@ def open_frames(
     path = Path(path)
     if not os.access(path, os.R_OK):
         raise InputError(f"{path} does not exist or must not be read; check name, folder and permissions")
+    suffix = path.suffix.lower()
+    if suffix in (".zspy", ".xml"):
+        raise InputError(
+            f"{path} is a scan, not a frame; map it with hybridfit map, or read frames with open_scan"
+        )
     if not path.is_file():
         raise InputError(f"{path} is not a file; name the files, such as {path / '*.tif'}")
-    suffix = path.suffix.lower()
     kind, reader = _READERS.get(suffix, (f"a {suffix or 'suffixless'} file", read_rosettasciio))
     opener: Opener = partial(reader, path)
     raw_given = shape is not None or dtype is not None or offset != 0

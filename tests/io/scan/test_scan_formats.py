@@ -121,6 +121,8 @@ def test_emd_of_ncempy(tmp_path: Path, scan: np.ndarray) -> None:
         (("", "", "", ""), (3, 2, 1, 0)),
         (("n", "y", "x"), (0, 1, 2)),
         (("x", "y", "n"), (2, 1, 0)),
+        (("kx", "ky", "x"), (2, 1, 0)),
+        (("x", "ky", "kx"), (0, 1, 2)),
     ],
 )
 def test_order_of_berkeley_emd(names: tuple[str, ...], order: tuple[int, ...]) -> None:
