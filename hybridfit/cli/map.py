@@ -27,6 +27,7 @@ from hybridfit.cli.options import (
     numbers,
     range_of,
     relative,
+    semi_angle_of,
 )
 from hybridfit.errors import InputError
 
@@ -40,7 +41,7 @@ ROI = re.compile(r"(\d+):(\d+),(\d+):(\d+)")
 
 def map_command(
     scan: Annotated[Path, typer.Argument(metavar="SCAN", help="A 4D-STEM scan.")],
-    semi_angle: SemiAngle,
+    semi_angle: SemiAngle = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="The map to write (.nc).")
     ] = Path("map.nc"),
@@ -165,6 +166,8 @@ def map_command(
         "flyback": flyback,
     }
     file = open_scan(scan, **opening)
+    if semi_angle is None:
+        semi_angle = semi_angle_of(scan, file.calibration)
     if file.note:
         typer.echo(f"hybridfit: {scan}: {file.note}", err=True)
     line = LiveLine(quiet, "reading")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -27,8 +28,19 @@ def finite(text: str) -> float:
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 LibraryName = Annotated[str, typer.Option(metavar="NAME|FILE", help=LIBRARY_HELP)]
 SemiAngle = Annotated[
-    float, typer.Option(parser=finite, metavar="MRAD", help="Convergence semi-angle (mrad).")
+    float | None,
+    typer.Option(parser=finite, metavar="MRAD", help="Convergence semi-angle (mrad); by default the file's."),
 ]
+
+
+def semi_angle_of(source: object, calibration: Mapping[str, float]) -> float:
+    """The semi-angle (mrad) that a file states, which is said; an error where it states none."""
+    told = calibration.get("semi_angle_mrad")
+    if told is None:
+        raise InputError(f"{source} does not say its semi-angle; give --semi-angle MRAD, such as 13.6")
+    typer.echo(f"hybridfit: {source}: semi-angle {told:.4g} mrad, as the file says", err=True)
+    return told
+
 
 # for `files.open_all`
 Mask = Annotated[

@@ -71,7 +71,7 @@ def map_scan(
     scan : ScanFile, or the path of a scan
     library : Library, or the name or file of one
     semi_angle : float, mrad
-        Needed, here or in the settings.
+        Needed, here or in the settings, unless `scan` is a ScanFile that says it.
     output : path of the map (.nc), optional
         Without one nothing is kept.
     network : Network, or the path of its weights, optional
@@ -125,6 +125,8 @@ def map_scan(
     InputError, LibraryError
         Something cannot be used as given, the output is another map, or another run is at work on it.
     """
+    if semi_angle is None and settings is None and isinstance(scan, ScanFile):
+        semi_angle = scan.calibration.get("semi_angle_mrad")
     asked, opening = _settings(semi_angle, settings, options)
     file = scan if isinstance(scan, ScanFile) else open_scan(scan, **vars(opening))
     library, name, library_path = _checked(library, asked)

@@ -160,3 +160,12 @@ def test_foreign_damaged_and_older_libraries(refused, outputs, frame, small_libr
         path = tmp_path / f"{name}.nc"
         refused(words, "fit", frame, "--semi-angle", "12", "--library", path, *outputs)
         refused(words, "library", "show", path)
+
+
+def test_a_semi_angle_that_nobody_says(run, frame, tmp_path):
+    ran = run("fit", frame)
+    assert ran.code == 2 and "frame.tif does not say its semi-angle; give --semi-angle MRAD" in ran.err
+    scan = tmp_path / "scan.npy"
+    np.save(scan, np.zeros((2, 3, 64, 64), "u1"))
+    ran = run("map", scan, "-o", tmp_path / "map.nc")
+    assert ran.code == 2 and "scan.npy does not say its semi-angle; give --semi-angle MRAD" in ran.err

@@ -102,3 +102,16 @@ def test_fit_takes_them_all(small_library, tmp_path) -> None:
     assert {fit.status.name for fit in fits} == {"converged"}
     thicknesses = [fit.parameters["thickness"].value for fit in fits]
     assert thicknesses == pytest.approx([thicknesses[0]] * 4) and thicknesses[0] == pytest.approx(31, abs=0.2)
+
+
+def test_the_semi_angle_of_a_file_is_believed(small_library, image: np.ndarray) -> None:
+    with pytest.raises(InputError, match="does not say its semi-angle; give semi_angle in mrad"):
+        hybridfit.fit(image, small_library)
+    frame, _ = hybridfit.simulate_frame(
+        small_library, thickness=31.0, tilt=(0.4, -0.3), semi_angle=9.0, shape=(80, 72), scale=2.6
+    )
+    signal = Stand(frame, "")
+    signal.metadata.as_dictionary()["Acquisition_instrument"]["TEM"]["convergence_angle"] = 9.0
+    hints = hybridfit.Hints(thickness=31.0, tilt=(0.4, -0.3), scale=2.6, rotation=0.0)
+    found = hybridfit.fit(signal, small_library, hints=hints)
+    assert found.status.name == "converged" and found.parameters["semi_angle"].value == 9.0

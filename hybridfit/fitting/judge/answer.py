@@ -291,8 +291,9 @@ def _mistakes(
 ) -> tuple[str, ...]:
     """What the file says otherwise; of a poor match, what was probably mixed up."""
     energy = float(library.dataset.attrs["energy_kv"])
-    said = contradictions(frame.calibration, energy, settings.semi_angle, scale)
-    if said or verdict.status is not Status.poor_match:
+    poor = verdict.status is Status.poor_match
+    said = contradictions(frame.calibration, energy, settings.semi_angle, scale, poor)
+    if said or not poor:
         return said
     words = likely_mistake(frame, settings.hints, settings.semi_angle, energy)
     return (f"{words[0].upper()}{words[1:]}",) if words else ()

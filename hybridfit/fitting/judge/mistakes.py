@@ -25,6 +25,7 @@ def contradictions(
     energy_kv: float,
     semi_angle: float,
     scale: float | None = None,
+    poor: bool = False,
     settings: MistakeSettings = MISTAKES,
 ) -> tuple[str, ...]:
     """What a file says otherwise than it was given or found, a sentence each.
@@ -37,6 +38,8 @@ def contradictions(
         Of the library, and as given.
     scale : float, px/mrad, optional
         As it was found.
+    poor : bool
+        Whether the match is: then it may be the semi-angle that is wrong, and not the file.
     """
     said = []
     told = known.get("energy_kv")
@@ -52,7 +55,7 @@ def contradictions(
         said.append(f"The file says a semi-angle of {told:.3g} mrad, and {semi_angle:.4g} was given{full}.")
     per_pixel = known.get("mrad_per_px")
     if per_pixel is not None and scale is not None and _off(1 / scale, per_pixel) > settings.scale:
-        words = _disc(scale * semi_angle, per_pixel, semi_angle, settings)
+        words = _disc(scale * semi_angle, per_pixel, semi_angle, settings) if poor else ""
         said.append(
             f"{words[0].upper()}{words[1:]}"
             if words

@@ -34,7 +34,9 @@ def test_what_a_file_says_otherwise() -> None:
     assert contradictions(right, 200.0, 13.6, 4.3) == (
         "The file says 0.2 mrad/px, and the fit finds 0.2326.",
     )
-    assert contradictions({"mrad_per_px": 0.2}, 200.0, 27.2, 2.5) == (
+    plain = contradictions({"mrad_per_px": 0.2}, 200.0, 27.2, 2.5)
+    assert plain == ("The file says 0.2 mrad/px, and the fit finds 0.4.",)
+    assert contradictions({"mrad_per_px": 0.2}, 200.0, 27.2, 2.5, poor=True) == (
         "The disc is 27.2 mrad across by the file's calibration (0.2 mrad/px): did you mean --semi-angle "
         "13.6?",
     )
