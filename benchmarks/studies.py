@@ -37,6 +37,7 @@ ORDER = (
     "scan_maps",
     "scan_sizes",
     "scan_formats",
+    "defects",
     "random_inputs",
     "fuzz_readers",
     "kills",
