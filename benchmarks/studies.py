@@ -37,6 +37,8 @@ ORDER = (
     "scan_maps",
     "scan_sizes",
     "scan_formats",
+    "defects",
+    "random_inputs",
     "fuzz_readers",
     "kills",
     "fuzz_library",

@@ -5,7 +5,8 @@ Row 0 is at the top; saturated, hot and dead pixels are found here, once for eve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike
 from hybridfit.defects import Defects, find_hot_clusters, find_unmeasured, no_data
 from hybridfit.errors import InputError
 
-SMALLEST_SIDE_PX = 32
+SMALLEST_SIDE_PX = 16
 LARGEST_VALUE = 1e30  # beyond it: fill values of netCDF, or nonsense whose square overflows
 NAN_AT_MOST = 0.5  # of a frame
 SATURATED_AT_MOST = 0.25  # of the bright region
@@ -33,12 +34,16 @@ class Frame:
         The file it came from, "file[i]" for a frame of a stack.
     note : str
         What was masked that no mask said, in one line: "1527 px masked: a cross of 3 rows and 3 columns".
+    calibration : mapping
+        What the file says of camera and microscope: "mrad_per_px", "semi_angle_mrad" and "energy_kv", those
+        which it states.
     """
 
     image: np.ndarray
     valid: np.ndarray
     source: str
     note: str = ""
+    calibration: Mapping[str, float] = field(default_factory=dict)
 
 
 def make_frame(image: ArrayLike, *, source: str = "array", mask: ArrayLike | None = None) -> Frame:
@@ -57,7 +62,7 @@ def make_frame(image: ArrayLike, *, source: str = "array", mask: ArrayLike | Non
     Raises
     ------
     InputError
-        If the array is not a usable frame: wrong dimensions or type, smaller than 32 px, half of its pixels
+        If the array is not a usable frame: wrong dimensions or type, smaller than 16 px, half of its pixels
         NaN or infinite, all zero, constant, or more than 25 % of its bright region saturated.
     """
     try:

@@ -31,7 +31,7 @@ def refused(image: object, **options: object) -> str:
         (np.full((99, 99), None), "object values"),
         (np.full((99, 99), "1"), "<U1 values"),
         (np.ones((99, 99), bool), "bool values"),
-        (np.ones((31, 99)), "31 by 99 px; at least 32 px"),
+        (np.ones((15, 99)), "15 by 99 px; at least 16 px"),
         (np.ones((99, 0)), "99 by 0 px"),
         (np.zeros((99, 99)), "zero in every"),
         (np.full((99, 99), 7), "7 in every"),

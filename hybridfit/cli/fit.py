@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +30,7 @@ from hybridfit.cli.options import (
     pair,
     range_of,
     relative,
+    semi_angle_of,
     sizes,
 )
 from hybridfit.cli.starting import quick_start
@@ -44,7 +46,7 @@ WITHOUT = ("failed", "unusable", "unreadable")  # statuses without an answer
 
 def fit(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Frames, or stacks of frames.")],
-    semi_angle: SemiAngle,
+    semi_angle: SemiAngle = None,
     library: LibraryName = DEFAULT_LIBRARY,
     method: Annotated[
         str,
@@ -142,7 +144,8 @@ def fit(
         from hybridfit.pattern import background as backgrounds
 
         check_method(method)
-        check_semi_angle(semi_angle)
+        if semi_angle is not None:
+            check_semi_angle(semi_angle)
         check_gain(gain)
         if posterior is not None and json_path is None:
             raise InputError("--posterior writes into the file of --json; give one, such as --json out.json")
@@ -157,6 +160,11 @@ def fit(
         frames: Iterator[Frame | BadFrame] = (item for file in opened for item in file)
         if count == 1:  # an error in it is found before a library is built
             frames = iter([usable(next(frames))])
+        if semi_angle is None:
+            first = next(frames)
+            frames = chain([first], frames)
+            semi_angle = semi_angle_of(first.source, getattr(first, "calibration", {}))
+            check_semi_angle(semi_angle)
         plots = [] if plot_path is None else pictures(plot_path, count)
     check_outputs(
         plots if json_path is None else [*plots, json_path],

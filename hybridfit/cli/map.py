@@ -27,6 +27,7 @@ from hybridfit.cli.options import (
     numbers,
     range_of,
     relative,
+    semi_angle_of,
 )
 from hybridfit.cli.starting import quick_start
 from hybridfit.errors import InputError
@@ -41,7 +42,7 @@ ROI = re.compile(r"(\d+):(\d+),(\d+):(\d+)")
 
 def map_command(
     scan: Annotated[Path, typer.Argument(metavar="SCAN", help="A 4D-STEM scan.")],
-    semi_angle: SemiAngle,
+    semi_angle: SemiAngle = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="The map to write (.nc).")
     ] = Path("map.nc"),
@@ -154,9 +155,23 @@ def map_command(
     check_outputs(outputs, inputs=[scan, mask, library, weights], csv=csv_path)
 
     with quick_start():
-        from hybridfit.io import read_mask
+        from hybridfit.io import open_scan, read_mask
         from hybridfit.scan.maps import map_scan
 
+    opening: dict[str, Any] = {
+        "dataset": dataset,
+        "scan_shape": positions,
+        "shape": whole,
+        "dtype": dtype,
+        "offset": offset,
+        "skip": skip,
+        "flyback": flyback,
+    }
+    file = open_scan(scan, **opening)
+    if semi_angle is None:
+        semi_angle = semi_angle_of(scan, file.calibration)
+    if file.note:
+        typer.echo(f"hybridfit: {scan}: {file.note}", err=True)
     line = LiveLine(quiet, "reading")
     parts = Path(f"{output}.parts")
 
@@ -165,7 +180,7 @@ def map_command(
 
     with line, saying(left):
         found = map_scan(
-            scan,
+            file,
             library,
             semi_angle=semi_angle,
             output=output,
@@ -186,13 +201,7 @@ def map_command(
             field=field,
             scan_rotation=scan_rotation,
             flip=flip,
-            dataset=dataset,
-            scan_shape=positions,
-            shape=whole,
-            dtype=dtype,
-            offset=offset,
-            skip=skip,
-            flyback=flyback,
+            **opening,
             workers=workers,
             scheduler=scheduler,
             device=device,
@@ -254,6 +263,8 @@ def print_summary(found: xr.Dataset) -> None:
     counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in map_status(found).items())
     typer.echo(f"{found.attrs['library']}, {ny} × {nx} positions: {counts}")
     print_table(table)
+    if "source_note" in found.attrs:
+        typer.echo(found.attrs["source_note"])
     for line in shares:
         typer.echo(line)
 

@@ -17,6 +17,7 @@ from hybridfit.errors import InputError
 if TYPE_CHECKING:
     from hybridfit.new.design import Design
     from hybridfit.new.tryout import Outcome
+    from hybridfit.physics.crystal import Crystal
 
 
 def new(
@@ -64,30 +65,35 @@ def new(
     g_max, sampling and the thickness step are chosen by convergence; the recipe says why. The network
     lies beside the recipe, where `hybridfit fit` and `hybridfit map` find it.
     """
-    axis = indices(zone, "zone", "U,V,W, such as 1,1,0")
-    reference = None if in_plane is None else indices(in_plane, "in-plane", "H,K,L, such as 0,0,2")
+    given = indices(zone, "zone", "U,V,W, such as 1,1,0, or U,V,T,W, such as 0,0,0,1")
+    given_in_plane = None if in_plane is None else indices(in_plane, "in-plane", "H,K,L, such as 0,0,2")
     span = pair(thickness, "thickness", "LOW,HIGH in nm, such as 1,100") or (1.0, 100.0)
     if minutes < 0:
         raise InputError(f"--minutes {minutes:g} is no time; give 0 for no training, or more")
     factors = dict(per_element(text) for text in debye_waller or ())
     let_threads_wait()
-    name = name or f"{cif.stem}_{''.join(map(str, axis))}_{energy:g}kV"
+    name = name or f"{cif.stem}_{''.join(map(str, given))}_{energy:g}kV"
     recipe, copy, weights = (output / file for file in (f"{name}.toml", cif.name, f"{name}.safetensors"))
     if Path(name).name != name or not Path(name).stem:
         raise InputError(f"--name {name!r} is no name for files; give one without slashes")
 
     from hybridfit.new import settings
     from hybridfit.new.design import Structure, check_values, design
+    from hybridfit.physics.miller import is_hexagonal, weber
     from hybridfit.physics.projection import project
 
     check_values(energy, semi_angle, tilt, span)
     structure = Structure(cif, block, factors)
     crystal = structure.crystal()
+    axis, reference = _three(crystal, given, given_in_plane)
     project(crystal, axis, reference)
     _check_folder(output, [recipe, weights] if minutes else [recipe], cif, copy, force)
 
     for note in crystal.notes:
         typer.echo(f"hybridfit: {cif.name}: {note}", err=True)
+    if is_hexagonal(crystal.cell):
+        three, four = (" ".join(map(str, each)) for each in (axis, weber(axis)))
+        typer.echo(f"hybridfit: zone axis [{three}] in three indices, [{four}] in four", err=True)
     with Bars(quiet) as bars:
         bars.start("convergence")
         chosen = design(
@@ -131,6 +137,23 @@ def new(
         words = ["hybridfit", "fit", "FRAME", "--semi-angle", f"{semi_angle:g}", "--library", str(recipe)]
         typer.echo(f"Next: {shlex.join(words)}")
     _warn(chosen)
+
+
+def _three(
+    crystal: Crystal, zone: tuple[int, ...], in_plane: tuple[int, ...] | None
+) -> tuple[tuple[int, int, int], tuple[int, int, int] | None]:
+    """Zone axis and in-plane vector in three indices; four are for hexagonal axes."""
+    from hybridfit.physics.miller import direction_of, is_hexagonal, plane_of
+
+    if 4 in (len(zone), len(in_plane or ())) and not is_hexagonal(crystal.cell):
+        raise InputError("four indices are for hexagonal axes, and this crystal has others; give three")
+    try:
+        axis = direction_of(zone) if len(zone) == 4 else (zone[0], zone[1], zone[2])
+        if in_plane is None:
+            return axis, None
+        return axis, plane_of(in_plane) if len(in_plane) == 4 else (in_plane[0], in_plane[1], in_plane[2])
+    except ValueError as error:
+        raise InputError(f"{error}; give [U V T W] with T = −(U + V), or three indices") from None
 
 
 def _check_folder(folder: Path, targets: list[Path], cif: Path, copy: Path, force: bool) -> None:

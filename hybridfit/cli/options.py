@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -26,8 +28,19 @@ def finite(text: str) -> float:
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 LibraryName = Annotated[str, typer.Option(metavar="NAME|FILE", help=LIBRARY_HELP)]
 SemiAngle = Annotated[
-    float, typer.Option(parser=finite, metavar="MRAD", help="Convergence semi-angle (mrad).")
+    float | None,
+    typer.Option(parser=finite, metavar="MRAD", help="Convergence semi-angle (mrad); by default the file's."),
 ]
+
+
+def semi_angle_of(source: object, calibration: Mapping[str, float]) -> float:
+    """The semi-angle (mrad) that a file states, which is said; an error where it states none."""
+    told = calibration.get("semi_angle_mrad")
+    if told is None:
+        raise InputError(f"{source} does not say its semi-angle; give --semi-angle MRAD, such as 13.6")
+    typer.echo(f"hybridfit: {source}: semi-angle {told:.4g} mrad, as the file says", err=True)
+    return told
+
 
 # for `files.open_all`
 Mask = Annotated[
@@ -113,13 +126,15 @@ def pair(text: str | None, option: str, wanted: str) -> tuple[float, float] | No
     return first, second
 
 
-def indices(text: str, option: str, wanted: str) -> tuple[int, int, int]:
-    """Three whole numbers with commas between them."""
-    values = numbers(text, option, wanted, (3,))
+def indices(text: str, option: str, wanted: str) -> tuple[int, ...]:
+    """Three whole numbers with commas between them, or four; [0001] and 0001 are four digits."""
+    plain = text.strip().strip("[]()").replace(" ", ",")
+    if re.fullmatch(r"(-?\d){3,4}", plain):
+        plain = ",".join(re.findall(r"-?\d", plain))
+    values = numbers(plain, option, wanted, (3, 4))
     if any(value != int(value) for value in values):
         raise InputError(f"--{option} {text!r} are no whole numbers; give {wanted}")
-    u, v, w = (int(value) for value in values)
-    return u, v, w
+    return tuple(int(value) for value in values)
 
 
 def sizes(text: str | None) -> tuple[int, ...] | None:

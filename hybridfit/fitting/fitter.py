@@ -37,6 +37,7 @@ from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.judge.answer import Origin, make_result
 from hybridfit.fitting.judge.averaging import VACUUM, Averaged
+from hybridfit.fitting.judge.mistakes import explained
 from hybridfit.fitting.judge.modes import modes_of_minima
 from hybridfit.fitting.judge.roundness import nothing_but_round
 from hybridfit.fitting.judge.semi_angle import other_semi_angle
@@ -51,7 +52,8 @@ from hybridfit.fitting.route import Route
 from hybridfit.fitting.search.cameras import check_bright, check_disc
 from hybridfit.fitting.search.full import Templates
 from hybridfit.fitting.settings import FitOptions, FitSettings
-from hybridfit.frame import Frame, make_frame
+from hybridfit.frame import Frame
+from hybridfit.io.arrays import frame_of
 from hybridfit.library.library import Library
 from hybridfit.library.mirror import mirrored
 from hybridfit.options import settings_from
@@ -213,12 +215,13 @@ class Fitter:
     # ---------------------------------------------------------------- what users call
 
     def fit(self, frame: Frame | ArrayLike) -> FitResult:
-        """Find everything, by the method of this fitter; frame is a Frame or a (rows, cols) array.
+        """Find everything, by the method of this fitter; frame is a Frame, or what `hybridfit.fit` takes.
 
         Raises an InputError where it cannot be used, has no direct disc, or resembles nothing in the library.
         """
-        frame = _as_frame(frame)
-        with self._lock:
+        frame = frame_of(frame)
+        energy = float(self.library.dataset.attrs["energy_kv"])
+        with self._lock, explained(frame, self.hints, self.semi_angle, energy):
             clock = Clock()
             self.hints.check_frame(frame.image.shape, self.semi_angle)
             if (noise := self.few.noise(frame)) is not None:
@@ -268,7 +271,7 @@ class Fitter:
         InputError
             A candidate is outside the library, or its camera cannot be that of the frame.
         """
-        frame = _as_frame(frame)
+        frame = frame_of(frame)
         with self._lock:
             clock = Clock()
             inward = [self._inward(candidate).tilted_within(self.tilt_limit) for candidate in candidates]
@@ -284,7 +287,7 @@ class Fitter:
         InputError
             The seed is outside the library, or its camera cannot be that of the frame.
         """
-        frame = _as_frame(frame)
+        frame = frame_of(frame)
         with self._lock:
             clock = Clock()
             seed = self._inward(seed)
@@ -294,7 +297,7 @@ class Fitter:
     def search(self, frame: Frame | ArrayLike) -> tuple[list[Candidate], Array]:
         """Candidates of the full search, best first, and the least χ² at every thickness: (2, n), nm."""
         with self._lock:
-            found, curve = self.attempts.searcher.search(_as_frame(frame))
+            found, curve = self.attempts.searcher.search(frame_of(frame))
         return [self._inward(candidate) for candidate in found], curve  # the mirror is its own inverse
 
     def templates(self) -> Templates:
@@ -384,10 +387,6 @@ class Fitter:
         known = Hints(seed.thickness, seed.tilt, (seed.centre_x, seed.centre_y), seed.scale, seed.rotation)
         known.check_library(self.library, self.semi_angle)
         known.check_frame(frame.image.shape, self.semi_angle)
-
-
-def _as_frame(frame: Frame | ArrayLike) -> Frame:
-    return frame if isinstance(frame, Frame) else make_frame(frame)
 
 
 def _as_library(library: Library | str | Path) -> Library:

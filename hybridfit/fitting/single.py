@@ -12,6 +12,7 @@ from hybridfit.fitting.fitter import Fitter
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.settings import FitOptions, FitSettings
 from hybridfit.frame import Frame
+from hybridfit.io.arrays import frame_of
 from hybridfit.library.library import Library
 from hybridfit.options import settings_from
 
@@ -23,7 +24,7 @@ def fit(
     frame: Frame | ArrayLike | str | Path,
     library: Library | str | Path,
     *,
-    semi_angle: float,
+    semi_angle: float | None = None,
     network: Network | str | Path | None = None,
     **options: Unpack[FitOptions],
 ) -> FitResult:
@@ -32,8 +33,10 @@ def fit(
     Parameters
     ----------
     frame : Frame, (rows, cols) array, or the path of a file that holds one frame
+        NumPy, dask and xarray arrays, and HyperSpy signals, whose axes and units are used.
     library : Library, or the name or file of one
-    semi_angle : float, mrad
+    semi_angle : float, mrad, optional
+        By default what the file or the signal says.
     network : Network, or the path of its weights, optional
     options : fields of `FitSettings`
         method, background, fix, free, bounds, expressions, hints, flip, …: see there.  `Fitter` is the thing
@@ -48,9 +51,14 @@ def fit(
     InputError, LibraryError
     """
     options = {"keep_model": True, "whole_curve": True, **options}
-    settings = settings_from(FitSettings, None, {**options, "semi_angle": semi_angle}, "fit")
     if isinstance(frame, str | Path):
         frame = _read_one(frame)
+    if semi_angle is None:
+        frame = frame_of(frame)
+        semi_angle = frame.calibration.get("semi_angle_mrad")
+    if semi_angle is None:
+        raise InputError("the frame does not say its semi-angle; give semi_angle in mrad, such as 13.6")
+    settings = settings_from(FitSettings, None, {**options, "semi_angle": semi_angle}, "fit")
     return Fitter(library, network=network, settings=settings).fit(frame)
 
 

@@ -11,12 +11,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from hybridfit.errors import InputError
-from hybridfit.io.stack import Stack, array_stack, short_by, stack_of
+from hybridfit.io.order import NUMPY, unnamed_order
+from hybridfit.io.stack import Stack, array_stack, kept_shape, short_by, stack_of
 
 _MRC_DTYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 _IMOD_STAMP = 1146047817
@@ -26,13 +28,24 @@ _IMOD_STAMP = 1146047817
 def read_npy(path: Path) -> Iterator[Stack]:
     """Frames of a .npy file. Pickled objects are refused."""
     shape, fortran, dtype, start = npy_layout(path)
-    if not fortran:
-        yield binary_stack(path, shape, dtype, start)
+    kept = kept_shape(shape, 3)
+    order, note = unnamed_order(path, kept) if len(kept) == 3 else ((), "")
+    if not fortran and order in ((), (0, 1, 2)):
+        yield replace(binary_stack(path, shape, dtype, start), note=note)
         return
     held, needed = path.stat().st_size, start + math.prod(shape) * dtype.itemsize
     if held < needed:
         raise short_by(path, held, needed)
-    yield array_stack(path, np.memmap(path, dtype, "r", start, shape, "F"))
+    yield unnamed_stack(path, np.memmap(path, dtype, "r", start, shape, "F" if fortran else "C"))
+
+
+def unnamed_stack(path: Path, array: np.ndarray, usual: str = NUMPY) -> Stack:
+    """The frames of an array whose axes have no names."""
+    array = array.reshape(kept_shape(array.shape, 3))
+    if array.ndim != 3:
+        return array_stack(path, array)
+    order, note = unnamed_order(path, array.shape, usual)
+    return replace(array_stack(path, array.transpose(order)), note=note)
 
 
 @contextmanager
@@ -63,6 +76,7 @@ def binary_stack(path: Path, shape: tuple[int, ...], dtype: np.dtype, start: int
     InputError
         If the file holds not one whole frame.
     """
+    shape = kept_shape(shape, 3)
     frame = shape[-2:]
     pixels = math.prod(frame)
 
@@ -89,14 +103,19 @@ def npy_layout(path: Path) -> tuple[tuple[int, ...], bool, np.dtype, int]:
                 f"{path} is not a .npy file (it starts with {magic!r}); save one with numpy.save"
             )
         file.seek(0)
-        old = np.lib.format.read_magic(file) == (1, 0)
-        header = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = header(file)
+        shape, fortran, dtype = npy_header(file)
         if dtype.hasobject:
             raise _pickled(path)
         if any(size < 0 for size in shape):
             raise InputError(f"{path} has the shape {shape} in its header; it is damaged, save it again")
         return shape, fortran, dtype, file.tell()
+
+
+def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether the first index runs fastest, and dtype, from the start of a .npy file."""
+    old = np.lib.format.read_magic(file) == (1, 0)
+    header = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+    return header(file)
 
 
 def _pickled(path: Path) -> InputError:

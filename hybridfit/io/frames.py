@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from hybridfit.errors import HybridfitError, InputError
 from hybridfit.frame import Frame, make_frame
+from hybridfit.io.containers import is_mat73, read_mat, read_npz
 from hybridfit.io.formats import raw_layout, read_mrc, read_npy, read_raw
 from hybridfit.io.hdf import read_hdf
 from hybridfit.io.pictures import read_pillow, read_tiff
@@ -30,6 +31,8 @@ _READERS: dict[str, tuple[str, Callable[..., AbstractContextManager[Stack]]]] = 
     **dict.fromkeys(".png .jpg .jpeg".split(), ("PNG or JPEG", read_pillow)),
     **dict.fromkeys(".tif .tiff".split(), ("TIFF", read_tiff)),
     ".npy": ("NPY", read_npy),
+    ".npz": ("NPZ", read_npz),
+    ".mat": ("MAT", read_mat),
     **dict.fromkeys(".mrc .mrcs".split(), ("MRC", read_mrc)),
     **dict.fromkeys(HDF_SUFFIXES, ("netCDF or HDF5", read_hdf)),
 }
@@ -118,9 +121,19 @@ class FrameFile:
         except Exception as error:
             return BadFrame(source, self._complaint(source, error), readable=False)
         try:
-            return make_frame(image, source=source, mask=self.mask)
+            frame = make_frame(image, source=source, mask=self._left_out(stack))
         except InputError as error:
             return BadFrame(source, error, readable=True)
+        note = ", ".join(filter(None, [stack.note, frame.note]))
+        known = {key: value for key, value in stack.calibration.items() if key != "step_nm"}
+        return replace(frame, note=note, calibration=known) if note or known else frame
+
+    def _left_out(self, stack: Stack) -> ArrayLike | None:
+        """The mask of the user and that of the file."""
+        if stack.mask is None or self.mask is None:
+            return stack.mask if self.mask is None else self.mask
+        mask = np.asarray(self.mask)
+        return mask.astype(bool) | stack.mask if mask.shape == stack.mask.shape else mask
 
     def _complaint(self, source: str, error: Exception) -> InputError:
         """One line for whatever a decoder raises at a damaged file."""
@@ -159,15 +172,22 @@ def open_frames(
     path = Path(path)
     if not os.access(path, os.R_OK):
         raise InputError(f"{path} does not exist or must not be read; check name, folder and permissions")
+    suffix = path.suffix.lower()
+    if suffix in (".zspy", ".xml"):
+        raise InputError(
+            f"{path} is a scan, not a frame; map it with hybridfit map, or read frames with open_scan"
+        )
     if not path.is_file():
         raise InputError(f"{path} is not a file; name the files, such as {path / '*.tif'}")
-    suffix = path.suffix.lower()
     kind, reader = _READERS.get(suffix, (f"a {suffix or 'suffixless'} file", read_rosettasciio))
     opener: Opener = partial(reader, path)
     raw_given = shape is not None or dtype is not None or offset != 0
-    if dataset is not None and reader is not read_hdf:
+    if reader is read_mat and is_mat73(path):
+        kind, reader = "MATLAB 7.3", partial(read_hdf, matlab=True)
+    several = suffix in (*HDF_SUFFIXES, ".npz", ".mat")
+    if dataset is not None and not several:
         raise InputError(
-            f"dataset = {dataset!r} is for netCDF and HDF5 files; {path} is {kind}: leave it out"
+            f"dataset = {dataset!r} is for netCDF, HDF5, NPZ and MAT files; {path} is {kind}: leave it out"
         )
     if suffix in _READERS and raw_given:
         raise InputError(f"shape, dtype and offset are for raw files; {path} is {kind}: leave them out")
@@ -176,8 +196,8 @@ def open_frames(
     elif suffix in RAW_SUFFIXES or raw_given:
         raw_layout(path, shape, dtype, offset, (2, 3))
         kind, opener = "raw", partial(read_raw, path, shape, dtype, offset)
-    elif reader is read_hdf:
-        opener = partial(read_hdf, path, dataset)
+    elif several:
+        opener = partial(reader, path, dataset)
     return FrameFile(path, kind, opener, mask)
 
 

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hybridfit.errors import InputError
-from hybridfit.io.hdf_library import check_groups, stored_bytes
+from hybridfit.io.axes import HYPERSPY, NAMELESS, NETCDF, axes_of, axis_order
+from hybridfit.io.calibration import Axis, calibration
+from hybridfit.io.dectris import master_of
+from hybridfit.io.hdf_half import HalfFloats, half_floats
+from hybridfit.io.hdf_library import check_groups, missing_filter, stored_bytes
+from hybridfit.io.order import MATLAB, unnamed_order
 from hybridfit.io.settings import READING
-from hybridfit.io.stack import ONE_BY_ONE, Stack, check_piece, check_stored, joined, stack_of
+from hybridfit.io.stack import ONE_BY_ONE, Stack, check_piece, check_stored, joined, kept_axes, stack_of
 from hybridfit.io.trial import try_first
 
 CACHE = 128 * 2**20  # bytes of decoded chunks kept, so that neighbouring reads do not decode them again
 HDF_LOCK = threading.RLock()  # the HDF5 library serves one thread at a time
 
-_PART = re.compile(r"(^|/)data_\d{6}$")
 _VELOX_EXTRA = re.compile(r"Data/Image/[^/]+/(Metadata|FrameLookupTable)")
 
 
@@ -43,15 +47,15 @@ def open_netcdf(path: Path) -> Iterator[Any]:
 
 
 @contextmanager
-def read_hdf(path: Path, dataset: str | None = None) -> Iterator[Stack]:
-    """Frames of the dataset asked for, or of the only one that can be meant."""
+def read_hdf(path: Path, dataset: str | None = None, matlab: bool = False) -> Iterator[Stack]:
+    """Frames of the dataset asked for, or of the only one that can be meant; `matlab`: a MATLAB 7.3 file."""
 
     def attempt() -> None:
-        with _stack(path, dataset):
+        with _stack(path, dataset, matlab):
             pass
 
     try_hdf(path, attempt, dataset)
-    with _stack(path, dataset) as stack:
+    with _stack(path, dataset, matlab) as stack:
         yield stack
 
 
@@ -65,47 +69,60 @@ def try_hdf(path: Path, attempt: Callable[[], object], *about: object) -> None:
 
 
 @contextmanager
-def _stack(path: Path, dataset: str | None) -> Iterator[Stack]:
+def _stack(path: Path, dataset: str | None, matlab: bool) -> Iterator[Stack]:
     with open_netcdf(path) as root:
         with HDF_LOCK:
-            variables = dict(walk(root))
-            names = numbered_parts(variables) if dataset is None else []
-            names = names or [_chosen(path, variables, dataset)]
-        yield joined([_stack_at(path, root, name, variables[name]) for name in names])
+            variables = datasets(path, root)
+            master = master_of(variables) if dataset is None else None
+            names = master.parts if master else [_chosen(path, variables, dataset)]
+        stack = joined([_stack_at(path, root, name, variables[name], matlab) for name in names])
+        if master is None:
+            yield stack
+        else:
+            whole, corrected = stack.read, master.corrected
+            yield replace(stack, read=lambda i: corrected(whole(i)), mask=master.mask, note=master.note)
 
 
-def _stack_at(path: Path, root: Any, name: str, variable: Any) -> Stack:
+def _stack_at(path: Path, root: Any, name: str, variable: Any, matlab: bool) -> Stack:
     """The frames of one dataset."""
     with HDF_LOCK:
-        check_size(path, root, name, READING.stack_per_stored_at_most)
-        axes = [_emd_axis(variable.group(), i) for i in range(1, variable.ndim + 1)]
+        check_size(path, root, name, variable, READING.stack_per_stored_at_most)
+        axes, microscope, kind = axes_of(root, name)
     # Without these attributes netCDF4 would mask its default fill value: 65535 of a 16 bit camera.
     variable.set_auto_mask(bool({"_FillValue", "missing_value"} & set(variable.ncattrs())))
-    order = tuple(range(variable.ndim))
-    if variable.ndim == 3 and name.startswith("Data/Image/") and name.endswith("/Data"):
-        order = (2, 0, 1)  # Velox EMD: rows, cols, frame
-    elif "x" in axes and "y" in axes and axes.index("x") < axes.index("y"):
-        order = order[::-1]  # Berkeley EMD: cols, rows
+    kept = kept_axes(variable.shape, 3)
+    order, note = stored_order(path, variable, kind, axes, kept, matlab)
     shape = tuple(variable.shape[i] for i in order)
-    return stack_of(path, shape, _plane_reader(variable, order))
+    known = calibration([axes[i] for i in order], microscope)
+    return replace(stack_of(path, shape, _plane_reader(variable, order)), calibration=known, note=note)
 
 
-def numbered_parts(variables: Mapping[str, Any]) -> list[str]:
-    """The datasets data_000001, data_000002 … of a Dectris master file, in order; none in other files.
-
-    Flat field and pixel mask, which lie beside them, are no frames.
-    """
-    parts = [name for name, v in variables.items() if _is_frame(v) and v.ndim == 3 and _PART.search(name)]
-    return sorted(parts) if len({variables[name].shape[1:] for name in parts}) == 1 else []
+def stored_order(
+    path: Path, variable: Any, kind: str, axes: Sequence[Axis], kept: Sequence[int], matlab: bool = False
+) -> tuple[tuple[int, ...], str]:
+    """The axes of a variable as positions, rows, columns; a line where neither names nor sizes tell them."""
+    if matlab:  # HDF5 lists the axes of MATLAB in reverse
+        turned = tuple(kept[::-1])
+        order, note = unnamed_order(path, [variable.shape[i] for i in turned], MATLAB)
+        return tuple(turned[i] for i in order), note
+    own = [axes[i] for i in kept]
+    named = any(axis.units or axis.name.strip("0123456789") not in NAMELESS for axis in own)
+    if kind in (NETCDF, HYPERSPY) and not named:
+        order, note = unnamed_order(path, [variable.shape[i] for i in kept])
+    else:
+        order, note = axis_order(kind, own), ""
+    return tuple(kept[i] for i in order), note
 
 
 def _plane_reader(variable: Any, order: tuple[int, ...]) -> Callable[[int], np.ndarray]:
-    """Read frame i of a variable whose axes are stored in another order.
+    """Read frame i of a variable whose axes are stored in another `order`; axes not in it have length 1.
 
     Frames of one chunk are decoded together, and kept until one of another chunk is asked for.
     """
+    turned = tuple(sorted(order).index(i) for i in order)
+    whole = [slice(None) if i in order else 0 for i in range(variable.ndim)]
     if len(order) == 2:
-        return lambda i: _loaded(variable, (slice(None),) * 2).transpose(order)
+        return lambda i: _loaded(variable, tuple(whole)).transpose(turned)
     along, count = order[0], variable.shape[order[0]]
     chunks = variable.chunking()
     together = 1
@@ -116,9 +133,9 @@ def _plane_reader(variable: Any, order: tuple[int, ...]) -> Callable[[int], np.n
     kept: dict[int, np.ndarray] = {}
 
     def frames(start: int, stop: int) -> np.ndarray:
-        at = [slice(None)] * 3
+        at = list(whole)
         at[along] = slice(start, stop)
-        return _loaded(variable, tuple(at)).transpose(order)
+        return _loaded(variable, tuple(at)).transpose(turned)
 
     def read(i: int) -> np.ndarray:
         if i not in kept:
@@ -133,15 +150,20 @@ def _plane_reader(variable: Any, order: tuple[int, ...]) -> Callable[[int], np.n
     return read
 
 
-def _loaded(variable: Any, at: tuple[slice, ...]) -> np.ndarray:
+def _loaded(variable: Any, at: tuple[slice | int, ...]) -> np.ndarray:
     with HDF_LOCK:
         values: np.ndarray = variable[at]
     return values
 
 
-def check_size(path: Path, root: Any, name: str, per_stored: float) -> None:
-    """Raise an InputError for a dataset that the file does not hold, or whose chunks take too much memory."""
-    variable = root[name]
+def check_size(path: Path, root: Any, name: str, variable: Any, per_stored: float) -> None:
+    """Raise an InputError for a dataset that is not there, cannot be decoded, or has too large chunks."""
+    lacking = missing_filter(path, name) if root.data_model.startswith("NETCDF4") else None
+    if lacking is not None:
+        raise InputError(
+            f"{path}: {name} is compressed with {lacking}, which is not installed; pip install "
+            '"hybridfit[formats]" (hdf5plugin), or save the file with gzip or uncompressed'
+        )
     size = int(np.dtype(variable.dtype).itemsize)
     if root.data_model.startswith("NETCDF4"):  # HDF5
         declared = math.prod(map(int, variable.shape)) * size
@@ -169,6 +191,15 @@ def check_classic(path: Path) -> None:
         raise ValueError(complaint)
 
 
+def datasets(path: Path, root: Any) -> dict[str, Any]:
+    """Every variable of a file by its path, half floats among them."""
+    found = dict(walk(root))
+    for name, variable in found.items():
+        if variable.dtype is str:
+            found[name] = half_floats(path, name, variable) or variable
+    return found
+
+
 def walk(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every variable of a group and of those in it, with its path."""
     for name, variable in group.variables.items():
@@ -180,6 +211,7 @@ def walk(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def _chosen(path: Path, variables: dict[str, Any], dataset: str | None) -> str:
     usable = [name for name, variable in variables.items() if _is_frame(variable)]
     usable = [name for name in usable if not _VELOX_EXTRA.fullmatch(name)]
+    usable = [name for name in usable if not isinstance(variables[name], HalfFloats)] or usable
     listed = ", ".join(usable[:12]) + (f" and {len(usable) - 12} more" if len(usable) > 12 else "")
     if dataset is None and len(usable) == 1:
         return usable[0]
@@ -193,8 +225,8 @@ def _chosen(path: Path, variables: dict[str, Any], dataset: str | None) -> str:
     name = dataset.strip("/")
     if name not in variables:
         raise InputError(f"{path} holds no dataset {dataset!r}; name one of: {listed or 'none is a frame'}")
-    if name not in usable:
-        found = f"{variables[name].ndim}-D {getattr(variables[name].dtype, 'name', 'text or half floats')}"
+    if not _is_frame(variables[name]):
+        found = f"{variables[name].ndim}-D {getattr(variables[name].dtype, 'name', 'text')}"
         raise InputError(
             f"{path}: {dataset!r} is {found}; 2-D or 3-D integers or floats are read; {ONE_BY_ONE}"
         )
@@ -202,13 +234,7 @@ def _chosen(path: Path, variables: dict[str, Any], dataset: str | None) -> str:
 
 
 def _is_frame(variable: Any) -> bool:
-    """True for 2-D and 3-D numbers. Nothing else may be read: netCDF4 crashes on half floats."""
+    """True for 2-D and 3-D numbers, but for axes of length 1."""
     dtype = variable.datatype
-    return isinstance(dtype, np.dtype) and dtype.kind in "uif" and variable.ndim in (2, 3)
-
-
-def _emd_axis(group: Any, i: int) -> str:
-    dim = group.variables.get(f"dim{i}")
-    with contextlib.suppress(Exception):  # an attribute of a type that netCDF4 does not know
-        return str(dim.getncattr("name")) if dim is not None and "name" in dim.ncattrs() else ""
-    return ""
+    numbers = isinstance(dtype, np.dtype) and dtype.kind in "uif" and variable.ndim > 1
+    return numbers and len(kept_axes(variable.shape, 3)) in (2, 3)

@@ -1,17 +1,19 @@
-"""What the HDF5 library says of a file before netCDF4 opens it.
+"""What the HDF5 library says of a file before netCDF4 opens it, and what netCDF4 does not do itself.
 
 netCDF4 walks through all groups of a file when it opens one. Groups that are linked in circles make it take
-gigabytes and end the whole program, so they must be found first. The HDF5 library is the one that netCDF4
+gigabytes and end the whole program, so they must be found first. It leaves out links that lead nowhere, and
+finds no filters but those of the system. The HDF5 library is the one that netCDF4
 itself is linked with: its functions are found through netCDF4's extension module. Where they cannot be found
 (Windows, or a library older than 1.12), nothing is checked here.
 
-Source: the HDF5 reference manual, H5L, H5O and H5D interfaces, https://support.hdfgroup.org/documentation.
+Source: the HDF5 reference manual, H5L, H5O, H5D, H5PL and H5Z interfaces, https://support.hdfgroup.org/documentation.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,30 +66,57 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "H5Pget_layout": (ctypes.c_int, (_Id,)),
     "H5Pget_external_count": (ctypes.c_int, (_Id,)),
     "H5Pclose": (ctypes.c_int, (_Id,)),
+    "H5Pget_nfilters": (ctypes.c_int, (_Id,)),
+    "H5Pget_filter2": (
+        ctypes.c_int,
+        (
+            _Id,
+            ctypes.c_uint,
+            *(ctypes.c_void_p,) * 3,
+            ctypes.c_size_t,
+            *(ctypes.c_void_p,) * 2,
+        ),
+    ),
+    "H5Zfilter_avail": (ctypes.c_int, (ctypes.c_int,)),
+    "H5PLappend": (ctypes.c_int, (ctypes.c_char_p,)),
+    "H5Lget_val": (ctypes.c_int, (_Id, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t, _Id)),
+}
+# numbers under which filters are registered with the HDF Group
+_FILTERS = {
+    307: "bzip2",
+    32001: "Blosc",
+    32004: "LZ4",
+    32008: "bitshuffle",
+    32013: "ZFP",
+    32015: "Zstandard",
+    32026: "Blosc2",
 }
 
 
 def check_groups(path: Path) -> None:
-    """Raise an InputError for an HDF5 file whose groups go in circles, or are too many or too deep.
+    """Raise an InputError for an HDF5 file whose groups go in circles, are too many, too deep or missing.
 
     Links are followed as netCDF4 follows them: hard and soft ones, and those into other files. A file that
     the library cannot open is left to netCDF4, which says why.
     """
-    library = _library()
+    library = hdf_library()
     if library is None:
         return
-    with _opened(library, path) as file:
+    with opened(library, path) as file:
         if file is None:
             return
-        root = _group_at(library, file, b"/")
+        root, _ = _group_at(library, file, b"/")
         left: list[tuple[bytes, tuple[_Identity | None, ...]]] = [(b"", (root,))]
         objects = 0
+        lost: list[str] = []
         while left:
             group, above = left.pop()
             for name in _names(library, file, group or b"/"):
                 objects += 1
                 child = group + b"/" + name
-                identity = _group_at(library, file, child)
+                identity, there = _group_at(library, file, child)
+                if not there:
+                    lost += _linked_file(library, file, child)
                 if objects > READING.objects_at_most:
                     raise InputError(
                         f"{path} holds more than {READING.objects_at_most} groups and datasets, or links "
@@ -105,14 +134,25 @@ def check_groups(path: Path) -> None:
                         f"{path} has groups inside each other more than {READING.depth_at_most} deep; {_COPY}"
                     )
                 left.append((child, (*above, identity)))
+        if lost:
+            raise _without(path, lost)
+
+
+def _without(path: Path, lost: list[str]) -> InputError:
+    names = sorted(set(lost))
+    listed = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return InputError(
+        f"{path} links to what is not there or cannot be opened: {listed}; put it beside the file under "
+        "that name, or open one of the linked files itself"
+    )
 
 
 def stored_bytes(path: Path, dataset: str) -> int | None:
     """Bytes that a file stores of a dataset; None where it is in other files, or nothing is known."""
-    library = _library()
+    library = hdf_library()
     if library is None:
         return None
-    with _opened(library, path) as file:
+    with opened(library, path) as file:
         found = -1 if file is None else library.H5Dopen2(file, os.fsencode(dataset), 0)
         if found < 0:
             return None
@@ -124,9 +164,32 @@ def stored_bytes(path: Path, dataset: str) -> int | None:
         return size if here else None
 
 
+def missing_filter(path: Path, dataset: str) -> str | None:
+    """The name of a filter that a dataset needs and the HDF5 library does not find; None where it has all."""
+    library = hdf_library()
+    if library is None:
+        return None
+    with opened(library, path) as file:
+        found = -1 if file is None else library.H5Dopen2(file, os.fsencode(dataset), 0)
+        if found < 0:
+            return None
+        made = library.H5Dget_create_plist(found)
+        numbers = [
+            library.H5Pget_filter2(made, i, None, None, None, 0, None, None)
+            for i in range(max(library.H5Pget_nfilters(made), 0))
+        ]
+        library.H5Pclose(made)
+        library.H5Dclose(found)
+        missing = [n for n in numbers if n > 0 and library.H5Zfilter_avail(n) <= 0]
+        return _FILTERS.get(missing[0], f"filter {missing[0]}") if missing else None
+
+
 @functools.cache
-def _library() -> Any:
-    """The HDF5 library, its functions declared; None where it cannot be had."""
+def hdf_library() -> Any:
+    """The HDF5 library, its functions declared; None where it cannot be had.
+
+    It finds the filters of hdf5plugin, where that is installed.
+    """
     import netCDF4._netCDF4
 
     try:
@@ -136,11 +199,14 @@ def _library() -> Any:
             function.restype, function.argtypes = result, arguments
     except (OSError, AttributeError):
         return None
+    plugins = importlib.util.find_spec("hdf5plugin")  # which is not imported: that would take h5py
+    for folder in (plugins and plugins.submodule_search_locations) or ():
+        library.H5PLappend(os.fsencode(Path(folder) / "plugins"))
     return library
 
 
 @contextmanager
-def _opened(library: Any, path: Path) -> Iterator[int | None]:
+def opened(library: Any, path: Path) -> Iterator[int | None]:
     """The file, open to be read; None where it is no HDF5 file."""
     library.H5Eset_auto2(0, None, None)  # else the library prints what fails
     file = library.H5Fopen(os.fsencode(path), 0, 0)
@@ -166,9 +232,18 @@ def _names(library: Any, file: int, group: bytes) -> list[bytes]:
     return names
 
 
-def _group_at(library: Any, file: int, name: bytes) -> _Identity | None:
-    """What names the group that a path leads to; None where it leads to no group."""
+def _group_at(library: Any, file: int, name: bytes) -> tuple[_Identity | None, bool]:
+    """What names the group that a path leads to, None where it leads to no group; and whether it leads on."""
     info = _Info()
-    if library.H5Oget_info_by_name3(file, name, ctypes.byref(info), _BASIC, 0) < 0 or info.type != _GROUP:
-        return None
-    return info.fileno, bytes(info.token)
+    if library.H5Oget_info_by_name3(file, name, ctypes.byref(info), _BASIC, 0) < 0:
+        return None, False
+    return (info.fileno, bytes(info.token)) if info.type == _GROUP else None, True
+
+
+def _linked_file(library: Any, file: int, name: bytes) -> list[str]:
+    """The other file that a link leads into, if it does."""
+    value = ctypes.create_string_buffer(4096)
+    # of such links: a byte 0, the file, 0, the object in it; of others a path, which has no byte 0 in front
+    if library.H5Lget_val(file, name, value, len(value), 0) < 0 or value.raw[0] != 0:
+        return []
+    return [os.fsdecode(value.raw[1:].split(b"\0")[0])]

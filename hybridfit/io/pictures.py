@@ -9,6 +9,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,17 +58,31 @@ def read_tiff(path: Path) -> Iterator[Stack]:
     import tifffile
 
     with complaints_of("tifffile") as complaints, tifffile.TiffFile(path) as tiff:
-        series = [s for s in tiff.series if not s.keyframe.is_reduced]
+        series, note = data_series(tiff)
         plain = (1, 8, 32946)  # uncompressed, deflate
         if all(s.keyframe.compression in plain and s.keyframe.photometric != 3 for s in series):
             stack = joined([_series(path, tiff, s) for s in series]) if series else Stack(0, _nothing)
             if any("invalid page offset" in text for text in complaints):
                 cut = InputError(f"{path} is truncated: pages are missing from it; copy it again")
                 stack = Stack(stack.count, stack.read, cut)
-            yield stack
+            yield replace(stack, note=note)
             return
     with read_pillow(path, ("TIFF",)) as stack:  # LZW, JPEG, palettes: tifffile alone has no decoder
         yield stack
+
+
+def data_series(tiff: Any) -> tuple[list[Any], str]:
+    """The series of a TIFF that hold what was recorded, and a line on what is left out.
+
+    Thumbnails are left out, and pictures of 8 bits, with a scale bar for one, of the data of more bits behind
+    them, as JEOL writes them.
+    """
+    series = [s for s in tiff.series if not s.keyframe.is_reduced]
+    deep = [s for s in series if s.dtype.itemsize > 1]
+    shown = [s for s in series if s.dtype.itemsize == 1 and math.prod(s.shape) <= 4 * math.prod(s.shape[-2:])]
+    if not deep or not shown or len(deep) + len(shown) < len(series):
+        return series, ""
+    return deep, f"8-bit picture left out for the data of {8 * deep[0].dtype.itemsize} bits behind it"
 
 
 def _nothing(i: int) -> np.ndarray:

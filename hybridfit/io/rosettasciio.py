@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from hybridfit.errors import InputError
-from hybridfit.io.stack import Stack, check_piece, joined, stack_of
+from hybridfit.io.calibration import Axis, calibration, number
+from hybridfit.io.stack import Stack, check_piece, joined, kept_shape, stack_of
 from hybridfit.io.trial import try_first
+from hybridfit.io.velox import at
 
 CHUNK = "8 MiB"  # of a lazy array: one is read as a whole, however little of it is asked for
 
@@ -24,15 +27,27 @@ CHUNK = "8 MiB"  # of a lazy array: one is read as a whole, however little of it
 def read_rosettasciio(path: Path) -> Iterator[Stack]:
     """Frames of every signal in a file that has two dimensions beside those of navigation."""
     signals = load_signals(path)
-    images = [s["data"] for s in signals if sum(not axis["navigate"] for axis in s["axes"]) == 2]
+    images = [s for s in signals if sum(not axis["navigate"] for axis in s["axes"]) == 2]
     if not images:
         raise InputError(f"{path} holds no image ({len(signals)} other signals); choose a file with frames")
-    yield joined([_stack(path, image) for image in images])
+    yield joined([replace(_stack(path, s["data"]), calibration=_known(s)) for s in images])
+
+
+def _known(signal: Mapping[str, Any]) -> dict[str, float]:
+    axes = sorted(signal["axes"], key=lambda axis: axis.get("index_in_array", 0))
+    microscope = at(signal.get("metadata"), "Acquisition_instrument", "TEM")
+    return calibration([axis_of(a) for a in axes], microscope if isinstance(microscope, Mapping) else {})
+
+
+def axis_of(axis: Mapping[str, Any]) -> Axis:
+    """An axis as RosettaSciIO describes it."""
+    return Axis(str(axis.get("name") or ""), str(axis.get("units") or ""), number(axis.get("scale")))
 
 
 def _stack(path: Path, image: Any) -> Stack:
     """The frames of a lazy array."""
     check_chunks(path, image)
+    image = image.reshape(kept_shape(image.shape, 3))
 
     def read(i: int) -> np.ndarray:
         with warnings.catch_warnings():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,40 @@ class Stack:
         `read(i)` reads frame i, a (rows, cols) array as it is stored. It raises whatever the decoder raises.
     missing : InputError, optional
         Says which further frames the file announces but does not hold.
+    mask : ndarray of bool, (rows, cols), optional
+        True = the file says that this pixel measures nothing.
+    note : str
+        What the file says of its frames that changes them, in a few words.
+    calibration : mapping
+        What the file says of camera and microscope, as `io.calibration` has it.
     """
 
     count: int
     read: Callable[[int], np.ndarray]
     missing: InputError | None = None
+    mask: np.ndarray | None = None
+    note: str = ""
+    calibration: Mapping[str, float] = field(default_factory=dict)
+
+
+def kept_axes(shape: Sequence[int], most: int) -> tuple[int, ...]:
+    """The axes of an array without those of length 1 that say nothing.
+
+    Such are a last axis behind rows and columns, and, where there are more axes than `most`, those before
+    rows and columns. (1, 1, r, c) and (r, c, 1) are (r, c), (1, y, x, r, c) is (y, x, r, c).
+    """
+    axes = list(range(len(shape)))
+    while len(axes) > 2 and shape[axes[-1]] == 1:
+        axes.pop()
+    for i in tuple(axes[:-2]):
+        if len(axes) > most and shape[i] == 1:
+            axes.remove(i)
+    return tuple(axes)
+
+
+def kept_shape(shape: Sequence[int], most: int) -> tuple[int, ...]:
+    """The sizes of the axes that `kept_axes` keeps."""
+    return tuple(int(shape[i]) for i in kept_axes(shape, most))
 
 
 def stack_of(path: Path, shape: Sequence[int], read: Callable[[int], np.ndarray]) -> Stack:
@@ -57,6 +86,7 @@ def stack_of(path: Path, shape: Sequence[int], read: Callable[[int], np.ndarray]
 
 def array_stack(path: Path, array: Any) -> Stack:
     """The frames of an array with `shape` and indexing that is not in memory yet."""
+    array = array.reshape(kept_shape(array.shape, 3))  # a view
     whole = len(array.shape) < 3
     return stack_of(path, array.shape, lambda i: np.asanyarray(array[...] if whole else array[i]))
 
@@ -71,7 +101,10 @@ def joined(stacks: Sequence[Stack]) -> Stack:
         stack, at = places[i]
         return stack.read(at)
 
-    return Stack(len(places), read, next((s.missing for s in stacks if s.missing is not None), None))
+    missing = next((s.missing for s in stacks if s.missing is not None), None)
+    first = stacks[0].calibration if stacks else {}
+    same = all(s.calibration == first for s in stacks)
+    return Stack(len(places), read, missing, calibration=first if same else {})
 
 
 def check_frame(path: Path, shape: Sequence[int]) -> None:

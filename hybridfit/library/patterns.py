@@ -20,6 +20,7 @@ def check_angle(semi_angle: float, largest: float) -> None:
         raise LibraryError(
             f"semi-angle {semi_angle:g} mrad is outside this library (above 0, at most {largest:g} mrad); "
             f"build one with semi_angle_max = {max(semi_angle, 1):g}"
+            + (f", or give {semi_angle / 2:g} if this is the full angle" if semi_angle < 2 * largest else "")
         )
 
 

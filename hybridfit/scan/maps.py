@@ -17,6 +17,7 @@ from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.fitter import Fitter
 from hybridfit.fitting.hints import Hints
+from hybridfit.fitting.judge.mistakes import contradictions
 from hybridfit.fitting.refine.structural import reference_values
 from hybridfit.fitting.settings import FitSettings
 from hybridfit.flags import good_positions
@@ -70,7 +71,7 @@ def map_scan(
     scan : ScanFile, or the path of a scan
     library : Library, or the name or file of one
     semi_angle : float, mrad
-        Needed, here or in the settings.
+        Needed, here or in the settings, unless `scan` is a ScanFile that says it.
     output : path of the map (.nc), optional
         Without one nothing is kept.
     network : Network, or the path of its weights, optional
@@ -124,6 +125,8 @@ def map_scan(
     InputError, LibraryError
         Something cannot be used as given, the output is another map, or another run is at work on it.
     """
+    if semi_angle is None and settings is None and isinstance(scan, ScanFile):
+        semi_angle = scan.calibration.get("semi_angle_mrad")
     asked, opening = _settings(semi_angle, settings, options)
     file = scan if isinstance(scan, ScanFile) else open_scan(scan, **vars(opening))
     library, name, library_path = _checked(library, asked)
@@ -157,8 +160,10 @@ def map_scan(
         step_nm = file.calibration.get("step_nm") if asked.step_nm is None else asked.step_nm
         out = map_dataset(rows, positions, library.structure, step_nm=step_nm, attrs=attrs)
         out = _with_fields(out, asked.field, asked.scan_rotation)
-        if left_out is not None:
-            out["mask"] = (("row", "col"), left_out.astype(np.int8), {"long_name": "1: pixel left out"})
+        if positions.mask is not None:
+            out["mask"] = (("row", "col"), positions.mask.astype(np.int8), {"long_name": "1: pixel left out"})
+        if said := _said(file, library, asked.semi_angle, out):
+            out.attrs["source_note"] = said
         if output is not None:
             write_map(out, path)
             if not asked.partial:
@@ -282,6 +287,14 @@ def _with_fields(found: xr.Dataset, field: bool, scan_rotation: float | None) ->
         return found
     found = deflection(found, scan_rotation=scan_rotation)
     return projected_field(found) if field else found
+
+
+def _said(file: ScanFile, library: Library, semi_angle: float, found: xr.Dataset) -> str:
+    """What was taken for granted of the file, and what it says otherwise than it was given or found."""
+    scale = float(np.nanmedian(found["scale"])) if np.isfinite(found["scale"]).any() else None
+    energy = float(library.dataset.attrs["energy_kv"])
+    notes = [f"{file.note[0].upper()}{file.note[1:]}."] if file.note else []
+    return " ".join([*notes, *contradictions(file.calibration, energy, semi_angle, scale)])
 
 
 def _opened(library: Library | str | Path) -> tuple[Library, str, str | None]:

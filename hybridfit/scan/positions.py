@@ -101,7 +101,7 @@ class Positions:
     roi : (top, bottom, left, right), optional
         Positions of the file: rows top … bottom − 1, columns left … right − 1.
     mask : (rows, cols) bool array, optional
-        True = leave this pixel out.
+        True = leave this pixel out. Pixels that the file itself masks are added.
     bin : int
         A pixel is the mean of bin × bin of the camera's.
 
@@ -146,6 +146,9 @@ class Positions:
                 f"the mask has {self.mask.shape[0]} × {self.mask.shape[1]} px, the frames "
                 f"{self.file.frame_shape[0]} × {self.file.frame_shape[1]}; give a mask of their size"
             )
+        if self.file.mask is not None:
+            both = self.file.mask if self.mask is None else self.file.mask | self.mask
+            object.__setattr__(self, "mask", both)
 
     @property
     def region(self) -> Roi:

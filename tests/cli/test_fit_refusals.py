@@ -22,9 +22,9 @@ def bad_files(folder: Path, good: np.ndarray) -> dict[str, tuple[Path, str]]:
         "zeros": (np.zeros((64, 64)), "zero in every usable pixel"),
         "constant": (np.full((64, 64), 7.5), "7.5 in every usable pixel"),
         "saturated": (np.minimum(good, np.median(good[good > good.mean()])), "saturated"),
-        "small": (good[:31], "31 by 96 px"),
+        "small": (good[:15], "15 by 96 px"),
         "one-dimensional": (good[0], "1 dimensions"),
-        "four-dimensional": (good[None, None], "4-D array"),
+        "four-dimensional": (np.stack([[good] * 2] * 2), "4-D array"),
         "complex": (good * 1j, "complex128"),
     }
     out = {}
@@ -160,3 +160,12 @@ def test_foreign_damaged_and_older_libraries(refused, outputs, frame, small_libr
         path = tmp_path / f"{name}.nc"
         refused(words, "fit", frame, "--semi-angle", "12", "--library", path, *outputs)
         refused(words, "library", "show", path)
+
+
+def test_a_semi_angle_that_nobody_says(run, frame, tmp_path):
+    ran = run("fit", frame)
+    assert ran.code == 2 and "frame.tif does not say its semi-angle; give --semi-angle MRAD" in ran.err
+    scan = tmp_path / "scan.npy"
+    np.save(scan, np.zeros((2, 3, 64, 64), "u1"))
+    ran = run("map", scan, "-o", tmp_path / "map.nc")
+    assert ran.code == 2 and "scan.npy does not say its semi-angle; give --semi-angle MRAD" in ran.err

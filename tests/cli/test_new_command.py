@@ -127,3 +127,42 @@ def test_files_that_are_none_or_in_the_way(refused, cif, tmp_path):
 def test_factors_and_blocks_that_cannot_be(run, cif, tmp_path, options, words):
     ran = run("new", cif, *SMALL, "--minutes", 0, "-o", tmp_path / "made", *options)
     assert ran.code == 2 and words in ran.err and not (tmp_path / "made").exists()
+
+
+HEXAGONAL = """data_x
+_cell_length_a 3.19
+_cell_length_b 3.19
+_cell_length_c 5.19
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 120
+_space_group_name_H-M_alt 'P 63 m c'
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_B_iso_or_equiv
+Ga1 Ga 0.33333333 0.66666667 0 0.3
+N1 N 0.33333333 0.66666667 0.377 0.3
+"""
+
+
+@pytest.mark.parametrize("zone", ["0,0,0,1", "[0001]", "0 0 0 1", "0,0,1"])
+def test_four_indices_of_a_hexagonal_crystal(run, small, tmp_path, zone):
+    cif = tmp_path / "GaN.cif"
+    cif.write_text(HEXAGONAL)
+    words = [*SMALL[2:], "--minutes", 0, "-o", tmp_path / "made", "--name", "made", "-q"]
+    ran = run("new", cif, "--zone", zone, *words)
+    assert ran.code == 0 and "zone axis [0 0 1] in three indices, [0 0 0 1] in four" in ran.err
+    assert Recipe.read(tmp_path / "made" / "made.toml").zone == (0, 0, 1)
+
+
+def test_four_indices_that_cannot_be(run, cif, tmp_path):
+    ran = run("new", cif, "--zone", "0,0,0,1", *SMALL[2:], "-o", tmp_path / "made")
+    assert ran.code == 2 and "four indices are for hexagonal axes" in ran.err
+    hexagonal = tmp_path / "GaN.cif"
+    hexagonal.write_text(HEXAGONAL)
+    ran = run("new", hexagonal, "--zone", "1,1,1,0", *SMALL[2:], "-o", tmp_path / "made")
+    assert ran.code == 2 and "the first three indices of [1 1 1 0] must add up to 0" in ran.err

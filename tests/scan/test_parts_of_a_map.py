@@ -165,7 +165,7 @@ def test_a_frame_that_the_file_lacks_says_so(scan, tmp_path):
         ({"roi": "all of it"}, "is no region; give"),
         ({"average": 5}, "average = 5 leaves no position"),
         ({"average": 0}, "average = 0 cannot be"),
-        ({"bin": 4}, "frames of 24 × 24 px are too small"),
+        ({"bin": 7}, "frames of 13 × 13 px are too small"),
         ({"mask": np.zeros((4, 4), bool)}, "the mask has 4 × 4 px"),
     ],
 )

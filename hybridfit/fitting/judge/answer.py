@@ -13,6 +13,7 @@ from scipy.special import stdtrit
 from hybridfit.fitting.assumptions import PARTS, sigma_of
 from hybridfit.fitting.camera_noise import CameraNoise
 from hybridfit.fitting.candidates import Candidate, canonical
+from hybridfit.fitting.judge.mistakes import contradictions, likely_mistake
 from hybridfit.fitting.judge.status import Verdict, in_another_orientation, judge, on_bound
 from hybridfit.fitting.parameter import Parameter
 from hybridfit.fitting.refine.budget import Marginal, marginalise
@@ -24,6 +25,7 @@ from hybridfit.fitting.refine.thickness_curve import along_thickness
 from hybridfit.fitting.result import FitResult, Thumbnail
 from hybridfit.fitting.route import Route
 from hybridfit.fitting.settings import FitSettings
+from hybridfit.fitting.status import Status
 from hybridfit.frame import Frame
 from hybridfit.library.library import Library
 from hybridfit.library.slopes import knows_vibration
@@ -134,7 +136,11 @@ def make_result(
         route=origin.route,
         status=verdict.status,
         detail=verdict.detail,
-        remarks=(*_remarks(verdict, origin, marginal), *([f"{frame.note}."] if frame.note else [])),
+        remarks=(
+            *_remarks(verdict, origin, marginal),
+            *_mistakes(frame, verdict, own, settings, values["scale"]),
+            *([f"{frame.note}."] if frame.note else []),
+        ),
         parameters=parameters,
         structure={name: structure[name] for name in library.structure if name in structure},
         varied=fit.names,
@@ -278,6 +284,19 @@ def _remarks(verdict: Verdict, origin: Origin, marginal: Marginal) -> tuple[str,
         if a.told and abs(a.offset) > NORMAL_95 * a.sigma
     ]
     return tuple(remark for remark in (*verdict.remarks, *known, origin.remark) if remark)
+
+
+def _mistakes(
+    frame: Frame, verdict: Verdict, library: Library, settings: FitSettings, scale: float
+) -> tuple[str, ...]:
+    """What the file says otherwise; of a poor match, what was probably mixed up."""
+    energy = float(library.dataset.attrs["energy_kv"])
+    poor = verdict.status is Status.poor_match
+    said = contradictions(frame.calibration, energy, settings.semi_angle, scale, poor)
+    if said or not poor:
+        return said
+    words = likely_mistake(frame, settings.hints, settings.semi_angle, energy)
+    return (f"{words[0].upper()}{words[1:]}",) if words else ()
 
 
 def _name(library: Library) -> str:

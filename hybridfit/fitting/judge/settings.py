@@ -191,3 +191,31 @@ class JudgeSettings:
 
 
 JUDGE = JudgeSettings()
+
+
+@dataclass(frozen=True)
+class MistakeSettings:
+    """From where on a file contradicts what was given or found."""
+
+    energy: float = threshold(
+        0.01,
+        "relative",
+        "a library of another voltage; high tensions are stated to a tenth of this",
+        "design",
+    )
+    angle: float = threshold(0.05, "relative", "semi-angles are measured to some per cent", "design")
+    scale: float = threshold(
+        0.1, "relative", "camera lengths as microscopes state them are off by some per cent", "design"
+    )
+    reciprocal: float = threshold(
+        1.5, "mrad", "smaller semi-angles make no CBED disc, and are usual in 1/Å", "design"
+    )
+    rough: float = threshold(
+        0.6, "relative", "the width of a disc that is found quickly may be half as large again", "design"
+    )
+    wide: float = threshold(
+        0.25, "relative", "a camera length is not so far off: it is the semi-angle that is wrong", "design"
+    )
+
+
+MISTAKES = MistakeSettings()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,7 +16,9 @@ from numpy.typing import DTypeLike
 
 from hybridfit.errors import InputError
 from hybridfit.io.formats import mrc_layout, npy_layout, raw_layout, wrong_size
+from hybridfit.io.order import unnamed_order
 from hybridfit.io.scan.source import Block, Layout, Read, check_numbers, split_shape
+from hybridfit.io.stack import kept_shape
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,15 @@ class BinarySource:
 
 @dataclass(frozen=True)
 class MappedSource:
-    """An array whose first index runs fastest, so that no frame lies in one piece: mapped, never loaded."""
+    """An array of which no frame lies in one piece: mapped, never loaded; `order` are its axes."""
 
     path: Path
     layout: Layout
+    order: tuple[int, ...]
 
     def open(self) -> Read:
-        array = np.lib.format.open_memmap(self.path, mode="r")
+        mapped = np.lib.format.open_memmap(self.path, mode="r")
+        array = mapped.reshape(kept_shape(mapped.shape, 4)).transpose(self.order)
 
         def read(block: Block) -> tuple[np.ndarray, np.ndarray]:
             frames = np.array(array[block], self.layout.dtype, order="C")
@@ -84,7 +88,7 @@ def binary_source(
 ) -> BinarySource:
     """Frames of the last two sizes of `shape`, each followed by `footer` bytes."""
     check_numbers(path, dtype)
-    stored, frame_shape = split_shape(path, shape)
+    stored, frame_shape = split_shape(path, kept_shape(shape, 4))
     size = math.prod(frame_shape) * dtype.itemsize
     if path.stat().st_size < offset + size:
         raise InputError(
@@ -97,15 +101,17 @@ def binary_source(
 
 def npy_source(path: Path) -> BinarySource | MappedSource:
     shape, fortran, dtype, start = npy_layout(path)
-    if not fortran:
-        return binary_source(path, "NPY", shape, dtype, start)
+    kept = kept_shape(shape, 4)
+    order, note = unnamed_order(path, kept) if 2 < len(kept) < 5 else (tuple(range(len(kept))), "")
+    if not fortran and order == tuple(range(len(kept))):
+        source = binary_source(path, "NPY", shape, dtype, start)
+        return replace(source, layout=replace(source.layout, note=note))
     check_numbers(path, dtype)
-    stored, frame_shape = split_shape(path, shape)
+    stored, frame_shape = split_shape(path, tuple(kept[i] for i in order))
     if path.stat().st_size < start + math.prod(shape) * dtype.itemsize:
-        raise InputError(
-            f"{path} is truncated, and in Fortran order every frame misses its end; copy it again"
-        )
-    return MappedSource(path, Layout("NPY", stored, frame_shape, dtype.newbyteorder("=")))
+        raise InputError(f"{path} is truncated, and every frame misses its end; copy it again")
+    layout = Layout("NPY", stored, frame_shape, dtype.newbyteorder("="), note=note)
+    return MappedSource(path, layout, order)
 
 
 def mrc_source(path: Path) -> BinarySource:

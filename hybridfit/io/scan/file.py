@@ -34,6 +34,10 @@ class ScanFile:
         The format, in words.
     calibration : dict
         "mrad_per_px", "step_nm", "semi_angle_mrad": those which the file states plainly.
+    note : str
+        What was taken for granted of its axes, in one line.
+    mask : ndarray of bool, (rows, cols), or None
+        True = the file says that this pixel measures nothing.
     tile : (rows, cols)
         Positions that lie together in the file: blocks of whole tiles are read fastest.
     """
@@ -61,6 +65,14 @@ class ScanFile:
     @property
     def calibration(self) -> dict[str, float]:
         return dict(self.source.layout.calibration)
+
+    @property
+    def note(self) -> str:
+        return self.source.layout.note
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        return self.source.layout.mask
 
     @property
     def tile(self) -> tuple[int, int]:
@@ -102,10 +114,12 @@ class ScanFile:
     def fingerprint(self) -> dict[str, Any]:
         """What identifies the input of a run, as JSON values: name, size, time, ends, shape and dtype."""
         files = sorted(p for p in self.path.rglob("*") if p.is_file()) if self.path.is_dir() else [self.path]
+        files = list(self.source.layout.files) or files
         digest, stats = hashlib.sha256(), [p.stat() for p in files]
         for p, stat in zip(files, stats, strict=True):
             if p is not self.path:  # a store of many chunks: their names and sizes stand for what is in them
-                digest.update(f"{p.relative_to(self.path)} {stat.st_size}\n".encode())
+                name = p.relative_to(self.path) if p.is_relative_to(self.path) else p.name
+                digest.update(f"{name} {stat.st_size}\n".encode())
         for p in {files[0], files[-1]} if files else ():
             with p.open("rb") as file:
                 digest.update(file.read(ENDS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,16 @@ from typing import Any
 import numpy as np
 
 from hybridfit.errors import InputError
-from hybridfit.io.hdf import CACHE, HDF_LOCK, check_size, numbered_parts, open_netcdf, try_hdf, walk
-from hybridfit.io.scan.axes import axes_of, axis_order
-from hybridfit.io.scan.calibration import calibration
+from hybridfit.io.axes import axes_of
+from hybridfit.io.calibration import calibration
+from hybridfit.io.containers import is_mat73
+from hybridfit.io.dectris import Master, master_of
+from hybridfit.io.hdf import CACHE, HDF_LOCK, check_size, datasets, open_netcdf, stored_order, try_hdf
+from hybridfit.io.hdf_half import HalfFloats, half_floats
 from hybridfit.io.scan.chosen import joined_source
 from hybridfit.io.scan.source import Block, Layout, Read, Source, check_numbers, frame_by_frame, split_shape
 from hybridfit.io.settings import READING
+from hybridfit.io.stack import kept_axes, kept_shape
 
 ATTRIBUTES = {"_FillValue", "missing_value", "scale_factor", "add_offset"}
 
@@ -35,7 +39,10 @@ class HdfSource:
         import netCDF4
 
         with HDF_LOCK:
-            get = _getter(netCDF4.Dataset(self.path)[self.dataset], self.order)
+            variable = netCDF4.Dataset(self.path)[self.dataset]
+            if variable.dtype is str:
+                variable = half_floats(self.path, self.dataset, variable)
+            get = _getter(variable, self.order)
 
         def read(block: Block) -> tuple[np.ndarray, np.ndarray]:
             with HDF_LOCK:
@@ -53,27 +60,59 @@ def hdf_source(path: Path, dataset: str | None) -> Source:
         If there is none or more than one, or the one asked for cannot be read.
     """
     try_hdf(path, partial(_parts, path, dataset), "scan", dataset)
-    parts = _parts(path, dataset)
-    return parts[0] if len(parts) == 1 else joined_source(parts)
+    parts, master = _parts(path, dataset)
+    return parts[0] if master is None else CorrectedSource(joined_source(parts), master)
 
 
-def _parts(path: Path, dataset: str | None) -> list[HdfSource]:
+def _parts(path: Path, dataset: str | None) -> tuple[list[HdfSource], Master | None]:
     """The dataset that is a scan, or the several of a Dectris master file, which are stacks."""
-    if dataset is not None:
-        return [_source(path, dataset)]
-    with HDF_LOCK, open_netcdf(path) as root:
-        names = numbered_parts(dict(walk(root)))
-    return [_source(path, name, part=True) for name in names] or [_source(path, None)]
+    master = None
+    if dataset is None:
+        with HDF_LOCK, open_netcdf(path) as root:
+            master = master_of(datasets(path, root))
+    if master is None:
+        return [_source(path, dataset)], None
+    return [_source(path, name, part=True) for name in master.parts], master
+
+
+@dataclass(frozen=True)
+class CorrectedSource:
+    """The frames of a Dectris master file with its flat field, where that is still to be applied."""
+
+    whole: Source
+    master: Master
+
+    @property
+    def path(self) -> Path:
+        return self.whole.path
+
+    @property
+    def layout(self) -> Layout:
+        found, flat = self.whole.layout, self.master.flat
+        kind = "Dectris HDF5" + (f", {self.master.note}" if self.master.note else "")
+        dtype = found.dtype if flat is None else np.result_type(found.dtype, flat.dtype)
+        return replace(found, kind=kind, dtype=dtype, mask=self.master.mask)
+
+    def open(self) -> Read:
+        read = self.whole.open()
+
+        def corrected(block: Block) -> tuple[np.ndarray, np.ndarray]:
+            frames, present = read(block)
+            return self.master.corrected(frames), present
+
+        return corrected
 
 
 def _source(path: Path, dataset: str | None, part: bool = False) -> HdfSource:
     """A dataset that is a scan, or a stack; a part of one may have a single frame."""
     with HDF_LOCK, open_netcdf(path) as root:
-        name = _chosen(path, dict(walk(root)), dataset)
-        check_size(path, root, name, READING.scan_per_stored_at_most)
-        variable = root[name]
+        variables = datasets(path, root)
+        name = _chosen(path, variables, dataset)
+        variable = variables[name]
+        check_size(path, root, name, variable, READING.scan_per_stored_at_most)
         axes, microscope, kind = axes_of(root, name)
-        order = axis_order(kind, axes)
+        kept = kept_axes(variable.shape, 4)
+        order, note = stored_order(path, variable, kind, axes, kept, is_mat73(path))
         shape = tuple(variable.shape[i] for i in order)
         stored, frame_shape = split_shape(path, (max(shape[0], 2), *shape[1:]) if part else shape)
         stored = shape[:1] if part else stored
@@ -84,24 +123,28 @@ def _source(path: Path, dataset: str | None, part: bool = False) -> HdfSource:
         if isinstance(chunks, list):
             tile = (1, chunks[order[0]]) if len(stored) == 1 else (chunks[order[0]], chunks[order[1]])
         known = calibration([axes[i] for i in order], microscope)
-    layout = Layout(kind, stored, frame_shape, dtype, tile, calibration=known)
+    layout = Layout(kind, stored, frame_shape, dtype, tile, calibration=known, note=note)
     return HdfSource(path, layout, name, order)
 
 
 def _getter(variable: Any, order: tuple[int, ...]) -> Callable[[Block], np.ndarray]:
-    """A function that reads positions with the axes in the order of `order`; masked values become NaN."""
+    """A function that reads positions with the axes in the order of `order`; masked values become NaN.
+
+    Axes that are not in it have length 1.
+    """
     # Without these attributes netCDF4 would mask its default fill value: 65535 of a 16 bit camera.
     variable.set_auto_mask(bool(ATTRIBUTES & set(variable.ncattrs())))
     if isinstance(variable.chunking(), list):
         variable.set_var_chunk_cache(size=CACHE)
-    stored_at = np.argsort(order)
+    turned = tuple(sorted(order).index(i) for i in order)
+    place = {axis: i for i, axis in enumerate(order)}
 
     def get(block: Block) -> np.ndarray:
         wanted = (*block, slice(None), slice(None))
-        values: Any = variable[tuple(wanted[i] for i in stored_at)]
+        values: Any = variable[tuple(wanted[place[i]] if i in place else 0 for i in range(variable.ndim))]
         if isinstance(values, np.ma.MaskedArray):
             values = np.ma.filled(values if values.dtype.kind == "f" else values.astype("f4"), np.nan)
-        return np.asarray(values).transpose(order)
+        return np.asarray(values).transpose(turned)
 
     return get
 
@@ -126,6 +169,7 @@ def _dtype_read(
 def _chosen(path: Path, variables: dict[str, Any], dataset: str | None) -> str:
     scans = [name for name, v in variables.items() if _is_scan(v, 4)]
     usable = scans or [name for name, v in variables.items() if _is_scan(v, 3)]
+    usable = [name for name in usable if not isinstance(variables[name], HalfFloats)] or usable
     listed = ", ".join(f"{name} {variables[name].shape}" for name in usable[:12])
     listed += f" and {len(usable) - 12} more" if len(usable) > 12 else ""
     if dataset is not None:
@@ -136,7 +180,7 @@ def _chosen(path: Path, variables: dict[str, Any], dataset: str | None) -> str:
             )
         variable = variables[name]
         if not any(_is_scan(variable, n) for n in (2, 3, 4)):
-            found = f"{variable.ndim}-D {getattr(variable.dtype, 'name', 'text or half floats')}"
+            found = f"{variable.ndim}-D {getattr(variable.dtype, 'name', 'text')}"
             raise InputError(
                 f"{path}: {dataset!r} is {found}; 4-D or 3-D integers or floats are read as a scan"
             )
@@ -147,13 +191,13 @@ def _chosen(path: Path, variables: dict[str, Any], dataset: str | None) -> str:
         raise InputError(f"{path} holds {len(usable)} scans; name one with dataset = ...: {listed}")
     frames = {name: v.shape for name, v in variables.items() if _is_scan(v, 2)}
     if frames:
-        split_shape(path, max(frames.values(), key=math.prod))  # raises: a single pattern
+        split_shape(path, kept_shape(max(frames.values(), key=math.prod), 4))  # raises: a single pattern
     shapes = ", ".join(f"{name} {v.ndim}-D" for name, v in list(variables.items())[:12]) or "no dataset"
     raise InputError(f"{path} holds no 4-D or 3-D dataset of integers or floats, only {shapes}")
 
 
 def _is_scan(variable: Any, dimensions: int) -> bool:
-    """True for numbers of so many dimensions. Nothing else may be read: netCDF4 crashes on half floats."""
+    """True for numbers of so many dimensions, but for axes of length 1."""
     dtype = variable.datatype
-    numbers = isinstance(dtype, np.dtype) and dtype.kind in "uif"
-    return numbers and variable.ndim == dimensions and min(variable.shape) > 0
+    numbers = isinstance(dtype, np.dtype) and dtype.kind in "uif" and variable.ndim > 1
+    return numbers and min(variable.shape) > 0 and len(kept_axes(variable.shape, 4)) == dimensions

@@ -13,11 +13,13 @@ from numpy.typing import DTypeLike
 from hybridfit.errors import HybridfitError, InputError
 from hybridfit.frame import SMALLEST_SIDE_PX
 from hybridfit.io.frames import HDF_SUFFIXES, RAW_SUFFIXES, one_line
+from hybridfit.io.scan.arrays import container_source
 from hybridfit.io.scan.binary import mrc_source, npy_source, raw_source
 from hybridfit.io.scan.chosen import chosen_source
 from hybridfit.io.scan.empad import empad_raw, empad_source, is_empad
 from hybridfit.io.scan.file import ScanFile
 from hybridfit.io.scan.hdf import hdf_source
+from hybridfit.io.scan.mib import mib_source
 from hybridfit.io.scan.rosettasciio import rosettasciio_source
 from hybridfit.io.scan.source import Source
 from hybridfit.io.scan.tiff import tiff_source
@@ -25,7 +27,7 @@ from hybridfit.io.scan.zspy import zspy_source
 from hybridfit.io.stack import check_positions
 
 PICTURES = (".png", ".jpg", ".jpeg")
-STORES = (*HDF_SUFFIXES, ".zspy")  # may hold several datasets, known by their names
+STORES = (*HDF_SUFFIXES, ".zspy", ".npz", ".mat")  # may hold several datasets, known by their names
 SIMPLE: dict[str, Callable[[Path], Source]] = {
     ".npy": npy_source,
     **dict.fromkeys((".mrc", ".mrcs"), mrc_source),
@@ -90,15 +92,9 @@ def open_scan(
         ) from error
     if min(source.layout.frame_shape) < SMALLEST_SIDE_PX:
         rows, cols = source.layout.frame_shape
-        stored, remedy = (
-            source.layout.stored,
-            "check that its axes are scan rows, scan columns, rows, columns",
-        )
-        if len(stored) == 2 and min(stored) >= SMALLEST_SIDE_PX:
-            remedy = "if its first axes are those of the detector, save array.transpose(2, 3, 0, 1)"
         raise InputError(
             f"{path} has frames of {rows} × {cols} px; at least {SMALLEST_SIDE_PX} px a side are needed: "
-            f"{remedy}"
+            "check that its axes are scan rows, scan columns, rows, columns"
         )
     return ScanFile(source, _scan_shape(source, None if choosing else scan))
 
@@ -132,13 +128,17 @@ def _source(
         return hdf_source(path, dataset)
     if suffix == ".zspy":
         return zspy_source(path, dataset)
+    if suffix in (".npz", ".mat"):
+        return container_source(path, dataset)
+    if suffix == ".mib" or path.is_dir():
+        return mib_source(path, dataset, scan)
     if suffix in SIMPLE:
         return SIMPLE[suffix](path)
     return rosettasciio_source(path, dataset, scan)
 
 
 def _check_path(path: Path) -> None:
-    store = path.suffix.lower() == ".zspy" and path.is_dir()
+    store = path.is_dir() and (path.suffix.lower() == ".zspy" or any(path.glob("*.[mM][iI][bB]")))
     if not os.access(path, os.R_OK):
         raise InputError(f"{path} does not exist or must not be read; check name, folder and permissions")
     if not path.is_file() and not store:

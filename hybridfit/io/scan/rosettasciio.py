@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from hybridfit.errors import InputError
-from hybridfit.io.rosettasciio import check_chunks, load_signals
-from hybridfit.io.scan.axes import told_order
-from hybridfit.io.scan.calibration import Axis, calibration, is_angle, is_length, number
+from hybridfit.io.axes import told_order
+from hybridfit.io.calibration import Axis, calibration, is_angle, is_length
+from hybridfit.io.order import unnamed_order
+from hybridfit.io.rosettasciio import axis_of, check_chunks, load_signals
 from hybridfit.io.scan.source import Block, Layout, Read, check_numbers, frame_by_frame, split_shape
 from hybridfit.io.stack import check_frame
 
+SWAPPED = "Data Order Swapped"  # a tag of DigitalMicrograph
 ALL_FRAMES = (2**60,)  # more than a MIB file can have: it comes as the stack of those it has
 
 
@@ -49,12 +51,15 @@ def rosettasciio_source(path: Path, dataset: str | None, scan_shape: tuple[int, 
     number = _chosen(path, signals, dataset)
     signal = signals[number]
     data, tags = signal["data"], signal.get("original_metadata") or {}
-    axes = [_axis(axis) for axis in sorted(signal["axes"], key=lambda axis: axis.get("index_in_array", 0))]
+    axes = [axis_of(axis) for axis in sorted(signal["axes"], key=lambda axis: axis.get("index_in_array", 0))]
     order = tuple(range(data.ndim))
     if path.suffix.lower() == ".dm4" and data.ndim == 4:
         order = _order_in_dm(axes, tags)
     elif not mib and len(axes) == data.ndim:
         order = told_order(axes) or order
+    note = ""
+    if not mib and data.ndim == 4 and not (any(axis.units for axis in axes) or _find(tags, SWAPPED)):
+        note = unnamed_order(path, [data.shape[i] for i in order])[1]
     data = data.transpose(order)
     if mib and scan:  # a stack of one frame is what is left of it
         stored, frame_shape = data.shape[:1], data.shape[1:]
@@ -70,7 +75,9 @@ def rosettasciio_source(path: Path, dataset: str | None, scan_shape: tuple[int, 
     tile = (1, data.chunksize[0]) if len(stored) == 1 else data.chunksize[:2]
     kind = f"{path.suffix[1:].upper()}, read by RosettaSciIO"
     native = data.dtype.newbyteorder("=")
-    layout = Layout(kind, stored, frame_shape, native, tile, counted=mib, calibration=known, scan=scan)
+    layout = Layout(
+        kind, stored, frame_shape, native, tile, counted=mib, calibration=known, scan=scan, note=note
+    )
     return RosettaSource(path, layout, number, order, mib)
 
 
@@ -119,15 +126,11 @@ def _order_in_dm(axes: Sequence[Axis], tags: Any) -> tuple[int, int, int, int]:
     for order in (scan_last, as_stored):  # units of both tell more than a tag
         if all(lengths[i] for i in order[:2]) and all(angles[i] for i in order[2:]):
             return order
-    swapped = _find(tags, "Data Order Swapped")
+    swapped = _find(tags, SWAPPED)
     if swapped is not None:
         return as_stored if str(swapped).strip().casefold() in ("1", "true") else scan_last
     detector_first = any(map(is_angle, axes[:2])) and not any(map(is_angle, axes[2:]))
     return scan_last if detector_first or all(map(is_length, axes[2:])) else as_stored
-
-
-def _axis(axis: Mapping[str, Any]) -> Axis:
-    return Axis(str(axis.get("name") or ""), str(axis.get("units") or ""), number(axis.get("scale")))
 
 
 def _at(tree: Any, *names: str) -> Mapping[str, Any]:

@@ -40,6 +40,12 @@ class Layout:
         "mrad_per_px", "step_nm", "semi_angle_mrad": those which the file states.
     chosen : str
         Which frames of the file are positions, where not all are.
+    files : tuple of path
+        All files of the scan, where it is in several.
+    note : str
+        What was taken for granted of its axes, in one line.
+    mask : ndarray of bool, (rows, cols), or None
+        True = the file says that this pixel measures nothing.
     """
 
     kind: str
@@ -51,6 +57,9 @@ class Layout:
     scan: tuple[int, int] | None = None
     calibration: dict[str, float] = field(default_factory=dict)
     chosen: str = ""
+    files: tuple[Path, ...] = ()
+    note: str = ""
+    mask: np.ndarray | None = field(default=None, compare=False)
 
 
 class Source(Protocol):

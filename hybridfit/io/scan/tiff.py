@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hybridfit.errors import InputError
-from hybridfit.io.pictures import complaints_of, read_page
+from hybridfit.io.pictures import complaints_of, data_series, read_page
 from hybridfit.io.scan.binary import BinarySource, binary_source
 from hybridfit.io.scan.source import Block, Layout, Read, check_numbers, frame_by_frame, split_shape
 
@@ -27,7 +27,7 @@ class TiffSource:
         def get(block: Block) -> np.ndarray:
             numbers = np.arange(np.prod(self.layout.stored)).reshape(self.layout.stored)[block]
             with complaints_of("tifffile"), tifffile.TiffFile(self.path) as tiff:
-                series: Any = tiff.series[0]
+                series: Any = data_series(tiff)[0][0]
                 pages = [read_page(self.path, series.pages[i]) for i in numbers.ravel()]
             return np.reshape(pages, (*numbers.shape, *self.layout.frame_shape))
 
@@ -45,7 +45,7 @@ def tiff_source(path: Path) -> TiffSource | BinarySource:
     import tifffile
 
     with complaints_of("tifffile"), tifffile.TiffFile(path) as tiff:
-        series: Any = tiff.series[0]
+        series: Any = data_series(tiff)[0][0]
         page = series.keyframe
         if page.samplesperpixel != 1 or page.photometric == 3:
             raise InputError(

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from hybridfit.errors import InputError
-from hybridfit.io.scan.axes import told_order
-from hybridfit.io.scan.calibration import Axis, calibration, number
+from hybridfit.io.axes import told_order
+from hybridfit.io.calibration import Axis, calibration, number
 from hybridfit.io.scan.source import Block, Layout, Read, check_numbers, frame_by_frame, split_shape
 from hybridfit.io.stack import check_piece
 

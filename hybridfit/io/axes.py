@@ -13,9 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from hybridfit.io.scan.calibration import Axis, is_angle, is_length
+from hybridfit.io.calibration import Axis, is_angle, is_length
+from hybridfit.io.velox import velox_axes, velox_metadata, velox_microscope
 
+NAMELESS = ("", "phony_dim_", "dim_", "dim", "axis", "axis_")  # what libraries call axes without names
 BERKELEY, VELOX, NETCDF = "Berkeley EMD", "Velox EMD", "HDF5 or netCDF"
+HYPERSPY = "HyperSpy HDF5"
 
 
 def axes_of(root: Any, name: str) -> tuple[list[Axis], Mapping[str, Any], str]:
@@ -24,7 +27,7 @@ def axes_of(root: Any, name: str) -> tuple[list[Axis], Mapping[str, Any], str]:
     group, n = variable.group(), variable.ndim
     if "axis-0" in group.groups:
         axes = [_hyperspy(group.groups.get(f"axis-{i}")) for i in range(n)]
-        return axes, _microscope(group), "HyperSpy HDF5"
+        return axes, _microscope(group), HYPERSPY
     if "dim0" in group.variables:
         return [_dimension(group.variables.get(f"dim{i}")) for i in range(n)], {}, "py4DSTEM EMD"
     if "dim1" in group.variables:
@@ -32,7 +35,8 @@ def axes_of(root: Any, name: str) -> tuple[list[Axis], Mapping[str, Any], str]:
         told = name.endswith("datacube") or (axes[0].name[:1], axes[-1].name[:1]) == ("R", "Q")
         return axes, {}, "py4DSTEM EMD" if told else BERKELEY
     if name.startswith("Data/Image/") and name.endswith("/Data"):
-        return [Axis()] * n, {}, VELOX
+        metadata = velox_metadata(group)
+        return velox_axes(metadata, variable.shape), velox_microscope(metadata), VELOX
     names = [str(x) for x in np.atleast_1d(_attributes(group).get("axes", []))]
     if len(names) != n:  # not NeXus
         names = list(variable.dimensions)
@@ -45,10 +49,14 @@ def axis_order(kind: str, axes: Sequence[Axis]) -> tuple[int, ...]:
     stored = tuple(range(len(axes)))
     if kind not in (BERKELEY, VELOX):
         return told_order(axes, swap=kind == NETCDF) or stored
-    if kind == VELOX and len(axes) == 3:
-        return (2, 0, 1)
-    if kind != BERKELEY or len(axes) < 3:
+    if kind == VELOX:
+        return (2, 0, 1) if len(axes) == 3 else told_order(axes) or stored
+    if len(axes) == 2:
+        return (1, 0) if _ends(axes, "xy") else stored
+    if len(axes) < 3:
         return stored
+    if len(axes) == 3 and (told := told_order(axes, swap=True)) is not None:
+        return told
     first, last = axes[:2], axes[-2:]
     rows_first = _ends(first, "yx") or _ends(last, "yx")
     if len(axes) == 3:
@@ -63,9 +71,13 @@ def axis_order(kind: str, axes: Sequence[Axis]) -> tuple[int, ...]:
 def told_order(axes: Sequence[Axis], swap: bool = False) -> tuple[int, ...] | None:
     """The order that names and units tell: positions first, then frames; None where they tell nothing.
 
+    Of two axes that are named x, y, those of a frame, rows come first with `swap`.
+
     Two axes are those of a frame by their unit, an angle or a reciprocal length, or by names such as kx, Qy,
     det_x. With `swap`, rows come before columns in a pair that is named x, y.
     """
+    if len(axes) == 2 and swap and _ends(axes, "xy"):
+        return (1, 0)
     if len(axes) not in (3, 4):
         return None
     detector = [i for i, axis in enumerate(axes) if _of_detector(axis)]

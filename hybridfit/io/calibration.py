@@ -8,7 +8,12 @@ from typing import Any, NamedTuple
 
 NM = {"pm": 1e-3, "å": 0.1, "a": 0.1, "ang": 0.1, "angstrom": 0.1, "nm": 1.0, "um": 1e3, "µm": 1e3, "m": 1e9}
 MRAD = {"µrad": 1e-3, "urad": 1e-3, "mrad": 1.0, "rad": 1e3}
-PLAUSIBLE = {"mrad_per_px": (1e-3, 50.0), "step_nm": (1e-4, 1e5), "semi_angle_mrad": (0.1, 200.0)}
+PLAUSIBLE = {
+    "mrad_per_px": (1e-3, 50.0),
+    "step_nm": (1e-4, 1e5),
+    "semi_angle_mrad": (0.1, 200.0),
+    "energy_kv": (1.0, 5000.0),
+}
 
 
 class Axis(NamedTuple):
@@ -20,7 +25,7 @@ class Axis(NamedTuple):
 
 
 def calibration(axes: Sequence[Axis], microscope: Mapping[str, Any] | None = None) -> dict[str, float]:
-    """What is known of px, step and semi-angle.
+    """What is known: "mrad_per_px", "step_nm", "semi_angle_mrad", "energy_kv".
 
     Parameters
     ----------
@@ -31,8 +36,9 @@ def calibration(axes: Sequence[Axis], microscope: Mapping[str, Any] | None = Non
         (1/d, such as Å⁻¹) are angles only where the energy is known.
     """
     known = microscope or {}
-    found = {"semi_angle_mrad": number(known.get("convergence_angle"))}
-    reciprocal = _reciprocal(number(known.get("beam_energy")))
+    energy = number(known.get("beam_energy"))
+    found = {"semi_angle_mrad": number(known.get("convergence_angle")), "energy_kv": energy}
+    reciprocal = _reciprocal(energy)
     found["mrad_per_px"] = _common([_scaled(axis, MRAD | reciprocal) for axis in axes[-2:]])
     if len(axes) == 4:
         found["step_nm"] = _common([_scaled(axis, NM) for axis in axes[:2]])
