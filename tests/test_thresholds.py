@@ -73,6 +73,7 @@ TECHNICAL = {
     "fitting/refine/algebra.py": {"INDEPENDENT": "rounding"},
     "fitting/refine/gram.py": {"CHUNK": "speed alone"},
     "fitting/refine/noise.py": {"BINS": "points of a line fit", "NEAREST": "speed alone"},
+    "fitting/refine/pairs.py": {"LEVELS": "size of an array"},
     "fitting/refine/refiner.py": {"FOLLOWED": "ends an iteration"},
     "fitting/batch/levenberg.py": {"RIDGE": "rounding of floating-point numbers"},
     "fitting/batch/projected.py": {"RIDGE": "rounding of floating-point numbers"},
