@@ -72,7 +72,11 @@ TECHNICAL = {
     "fitting/refine/least_squares.py": {"ROUNDING": "rounding of floating-point numbers"},
     "fitting/refine/algebra.py": {"INDEPENDENT": "rounding"},
     "fitting/refine/gram.py": {"CHUNK": "speed alone"},
-    "fitting/refine/noise.py": {"BINS": "points of a line fit", "NEAREST": "speed alone"},
+    "fitting/refine/noise.py": {
+        "FAINT": "against division by zero",
+        "BINS": "points of a line fit",
+        "NEAREST": "speed alone",
+    },
     "fitting/refine/pairs.py": {"LEVELS": "size of an array"},
     "fitting/refine/refiner.py": {"FOLLOWED": "ends an iteration"},
     "fitting/batch/levenberg.py": {"RIDGE": "rounding of floating-point numbers"},

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hybridfit.fitting.refine.noise import BINS, Noise, estimate_noise
+from hybridfit.fitting.refine.noise import BINS, FAINT, Noise, estimate_noise
 from hybridfit.fitting.refine.settings import REFINE, RefineSettings
 from hybridfit.fitting.refine.spread import FAR, NEAR
 
@@ -32,8 +32,8 @@ class Noises(NamedTuple):
 
     def counting(self, model: Tensor) -> Tensor:
         """Noise alone, of model intensities (b, n) float32."""
-        level = model.clamp_min(0)
         a, b, c = (v.float()[:, None] for v in (self.constant, self.per_intensity, self.relative))
+        level = torch.maximum(model, FAINT * b)
         return a + level * (b + c * level)
 
     def variance(self, model: Tensor) -> Tensor:
@@ -97,8 +97,11 @@ class NoiseEstimate:
         scale_x = x.amax(1).clamp_min(1e-300)
         scale_y = y.amax(1).clamp_min(1e-300)
         x, y = x / scale_x[:, None], y / scale_y[:, None]
-        weight = 1 / y.clamp_min(1e-3)
-        design = torch.stack([torch.ones_like(x), x, x**2], dim=2) * weight[:, :, None]
+        design = torch.stack([torch.ones_like(x), x, x**2], dim=2)
+        rough, _ = nonnegative(design[:, :, :2], y)
+        expected = (design[:, :, :2] @ rough[:, :, None])[:, :, 0]
+        weight = 1 / torch.maximum(y, expected).clamp_min(1e-3)
+        design = design * weight[:, :, None]
         target, error = y * weight, (3 * BINS / count.clamp_min(1)).sqrt()
         line, left = nonnegative(design[:, :, :2], target)
         curve, rest = nonnegative(design, target)

@@ -29,6 +29,7 @@ from hybridfit.fitting.judge.settings import JudgeSettings
 from hybridfit.fitting.judge.status import against, misfits, on_bound
 from hybridfit.fitting.refine.least_squares import Refinement
 from hybridfit.fitting.refine.minima import Finder, Minima
+from hybridfit.fitting.refine.refiner import is_thin
 from hybridfit.fitting.refine.spread import tails_of
 from hybridfit.frame import Frame
 from hybridfit.known_camera import KnownCameraModel, Model
@@ -160,7 +161,10 @@ class Averaged:
             few = tested(frame, minima, few=True)
             if not any(e.name == VACUUM and e.gain >= limits.vacuum_gain for e in few):
                 return minima, ""
-        all_of_them = tested(frame, minima)
+        thin = is_thin(minima.best.answer.thickness, minima.refiner.library, minima.refiner.settings.refining)
+        all_of_them = tested(
+            frame, minima, few=thin
+        )  # next to nothing is no mean of thicknesses, and no twin
         vacuum = next((e for e in all_of_them if e.name == VACUUM), None)
         least = max(
             limits.averaging_drop, limits.vacuum_among * max((e.drop for e in all_of_them), default=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hybridfit.fitting.judge.status import against, on_bound, unexplained
 from hybridfit.fitting.refine.minima import Minima
+from hybridfit.fitting.refine.refiner import is_thin
 from hybridfit.fitting.refine.settings import Effort
 from hybridfit.frame import Frame
 
@@ -21,6 +22,8 @@ def other_semi_angle(frame: Frame, minima: Minima) -> str:
     refiner, best = minima.refiner, minima.best
     settings = refiner.settings
     limits = settings.judging
+    if is_thin(best.answer.thickness, refiner.library, settings.refining):
+        return ""  # of a disc without structure any size fits
     told = "semi_angle" in (*settings.free, *settings.fix, *settings.bounds, *settings.expressions)
     if told or unexplained(best, limits) < limits.suspicious:
         return ""

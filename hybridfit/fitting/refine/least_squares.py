@@ -284,7 +284,8 @@ def refine(
         )
         if own:
             within = settings.settled if effort.errors or quick else settings.rough
-            result = solve(problem, params, within, settings.evaluations, 0.0 if quick else tol)
+            exact = quick and not settings.is_thin(params["thickness"].value, model.thickness_range[0])
+            result = solve(problem, params, within, settings.evaluations, 0.0 if exact else tol)
         else:
             result, fitter = _minimised(problem, params, tol, settings)
         params = result.params

@@ -6,7 +6,8 @@ With the sensitivity S = P⊥ W^½ ∂model/∂θ and the residual r, a step sol
 
 parameters on a bound that a step would take them across being left out.  A step is taken where it lowers
 |r|²; λ falls then, and rises otherwise.  The end is where the next step would be shorter than `within`
-standard errors, δᵀ S Sᵀ δ ≤ within² |r|²/n: the criterion is one of the answer, not of its last digits.
+standard errors, δᵀ S Sᵀ δ ≤ within² |r|²/n: the criterion is one of the answer, not of its last digits.  The
+end is, too, where so short a step does not lower |r|²: a minimum may lie in a kink of an interpolated model.
 
 For models that may not fit, the end is also where |r|² hardly falls, and λ falls only where |r|² has fallen
 by about the 2 δᵀ S r − δᵀ S Sᵀ δ that were expected.
@@ -94,6 +95,9 @@ def solve(
                 break
             continue
         _put(varied, x)
+        if float(step @ normal @ step) <= within**2 * cost / problem.data.size:  # a kink: there is no nearer
+            done = True
+            break
         damping *= FACTOR
         if damping > MOST:
             break

@@ -41,6 +41,7 @@ from hybridfit.fitting.refine.spread import (
 
 Array = NDArray[np.float64]
 BINS = 12
+FAINT = 0.03  # electrons in a pixel: of a model that has fewer, the variance is that of so many
 NEAREST = 4  # px: shifts up to here are summed one by one; noise reaches no farther
 
 
@@ -71,8 +72,8 @@ class Noise(NamedTuple):
         return Noise(*parts)
 
     def counting(self, model: Array) -> Array:
-        """Noise alone."""
-        level = np.maximum(model, 0)
+        """Noise alone; where the model has next to no electron, one may come all the same."""
+        level = np.maximum(model, FAINT * self.per_intensity)
         if self.relative:
             return self.constant + level * (self.per_intensity + self.relative * level)
         return self.constant + self.per_intensity * level

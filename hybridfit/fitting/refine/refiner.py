@@ -118,7 +118,7 @@ def camera_of(settings: FitSettings) -> Camera | None:
 
 def is_thin(thickness: float, library: Library, settings: RefineSettings) -> bool:
     """Whether a thickness (nm) is next to nothing, and the thinnest of a library: vacuum, maybe."""
-    return thickness < min(settings.nothing, library.thickness_range[0] + settings.thinnest)
+    return settings.is_thin(thickness, library.thickness_range[0])
 
 
 class Refiner:

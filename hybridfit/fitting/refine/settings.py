@@ -249,6 +249,10 @@ class RefineSettings:
         "benchmarks.cameras",
     )
 
+    def is_thin(self, thickness: float, thinnest: float) -> bool:
+        """Whether a thickness (nm) is next to nothing, and the thinnest of a library: vacuum, maybe."""
+        return thickness < min(self.nothing, thinnest + self.thinnest)
+
 
 REFINE = RefineSettings()
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from hybridfit.fitting.refine.noise import Noise, effective_pixels, electrons_in, estimate_noise
+from hybridfit.fitting.refine.noise import FAINT, Noise, effective_pixels, electrons_in, estimate_noise
 from hybridfit.fitting.refine.settings import REFINE
 
 SHAPE = (120, 128)
@@ -79,8 +79,20 @@ def test_a_perfect_fit_has_almost_no_variance():
     assert (noise.variance(MODEL) > 0).all() and noise.variance(MODEL).max() < 1e-9 * (MODEL**2).mean()
 
 
-def test_negative_intensity_counts_as_none():
-    assert Noise(2.0, 3.0, 1.0).variance(np.array([-5.0, 0.0, 2.0])).tolist() == [3.0, 3.0, 9.0]
+def test_where_the_model_has_no_electron_a_few_hundredths_of_one_may_come():
+    least = 2.0 + 3.0 * FAINT * 3.0 + 1.0
+    found = Noise(2.0, 3.0, 1.0).variance(np.array([-5.0, 0.0, 2.0]))
+    assert found.tolist() == pytest.approx([least, least, 9.0], rel=1e-12) and 3.0 < least < 3.3
+
+
+def test_what_has_no_noise_at_all_does_not_outweigh_a_counted_disc():
+    """Half of the frame has no electron at all, where a model that is not quite right has some."""
+    disc = np.hypot(*(np.indices(MASK.shape) - np.array([[[60]], [[63]]]))) < 40
+    data = np.where(disc, np.random.default_rng(0).poisson(200.0, MASK.shape), 0)[MASK]
+    model = np.where(disc, 200.0, 0.7)[MASK]
+    found = estimate_noise(data - model, model, MASK)
+    assert found.variance(np.array([200.0]))[0] == pytest.approx(200, rel=0.1)
+    assert found.variance(model).min() > 1e-2
 
 
 @pytest.mark.parametrize("electrons", [1e3, 1e4, 1e5])
