@@ -20,7 +20,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from hybridfit.flags import meanings
+from hybridfit.flags import meanings, names_of
 from hybridfit.plot.style import BLACK, BLUE, GREEN, GREY, ORANGE, RED, STATUS_COLOURS
 from hybridfit.plot.wheel import azimuth_colours, draw_wheel, tilt_colours
 
@@ -97,7 +97,8 @@ def draw_tilt(figure: Figure, place: Place, dataset: xr.Dataset, title: str) -> 
     """Direction and magnitude of the tilt in one colour, with the wheel beside it."""
     x, y = (dataset[name].values.astype(float) for name in ("tilt_x", "tilt_y"))
     known = np.isfinite(x) & np.isfinite(y)
-    largest = two_digits(float(np.percentile(np.hypot(x, y)[known], 99.0))) if known.any() else 1.0
+    sure = _sure(dataset, known)
+    largest = two_digits(float(np.percentile(np.hypot(x, y)[sure], 99.0))) if known.any() else 1.0
     colours = tilt_colours(x, y, largest)
     colours[~known] = matplotlib.colors.to_rgb(MASKED)
     axis, _ = draw_image(figure, place, colours, title)
@@ -105,8 +106,16 @@ def draw_tilt(figure: Figure, place: Place, dataset: xr.Dataset, title: str) -> 
     return axis
 
 
+def _sure(dataset: xr.Dataset, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which of the known positions converged; all of them where none did, or nobody says."""
+    if "status" not in dataset:
+        return known
+    sure = known & (names_of(dataset["status"]) == "converged")
+    return sure if sure.any() else known
+
+
 def draw_arrows(axis: Axes, place: Place, dataset: xr.Dataset) -> None:
-    """Mean tilts of blocks of positions, as arrows: x to the right, y downwards."""
+    """Mean tilts of blocks of positions that converged, as arrows: x to the right, y downwards."""
     x, y = (dataset[name].values.astype(float) for name in ("tilt_x", "tilt_y"))
     ny, nx = x.shape
     block = [
@@ -114,7 +123,7 @@ def draw_arrows(axis: Axes, place: Place, dataset: xr.Dataset) -> None:
     ]
     row, col = np.mgrid[:ny, :nx]
     index = row // block[0] * -(-nx // block[1]) + col // block[1]
-    known = np.isfinite(x) & np.isfinite(y)
+    known = _sure(dataset, np.isfinite(x) & np.isfinite(y))
     count = np.bincount(index[known], minlength=int(index.max()) + 1)
     enough = 2 * count >= block[0] * block[1]  # of a block at the edge, or of a hole
     means = [np.bincount(index[known], v[known], len(count))[enough] for v in (col, row, x, y)]

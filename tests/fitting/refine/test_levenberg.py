@@ -103,3 +103,28 @@ def test_lmfit_sees_what_it_would_say_itself():
     again = minimizer.leastsq()
     for name in TRUTH:
         assert again.params[name].value == pytest.approx(found.params[name].value, rel=1e-3)
+
+
+class Kink:
+    """(x − 1)² + 2 |x − 1|, of whose slopes at x = 1 there are two, as of interpolated patterns at a node."""
+
+    data = np.zeros(50)
+
+    def __init__(self):
+        self.seen = []
+
+    def normal_equations(self, params):
+        away = params["x"].value - 1
+        self.seen.append(away)
+        side = 1.0 if away >= 0 else -1.0
+        return Normal(50 + away**2 + 2 * abs(away), np.array([[1.0]]), np.array([-away - side]))
+
+
+def test_a_minimum_in_a_kink_is_one():
+    """No short step lowers χ² there, though the slopes on either side promise it."""
+    params = lmfit.Parameters()
+    params.add("x", value=3.0)
+    problem = Kink()
+    found = solve(problem, params, 0.1, 60)
+    assert found.success and found.nfev < 20
+    assert abs(found.params["x"].value - 1) < 0.1
