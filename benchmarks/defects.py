@@ -1,7 +1,8 @@
 """Frames with pixels that measure nothing, and distorted ones: thickness without a mask, and what is said.
 
 Crosses, beam stops, dead lines and clusters are put into simulated frames and fitted without a mask, and
-with the mask that is true. Distorted frames are fitted as they are: pixels of unequal sides, and ellipses.
+with the mask that is true. Distorted frames are fitted as they are: pixels of unequal sides, and ellipses. In
+small maps the descan lets the pattern wander, and leave the frame in a corner.
 
 Run with: python -m benchmarks.defects [--quick] [--frames N] [--seed N]
 """
@@ -10,18 +11,22 @@ from __future__ import annotations
 
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.common import Study, new_parser
-from hybridfit import FitResult, Fitter, Library, make_frame, simulate_frame
+from hybridfit import FitResult, Fitter, Library, make_frame, map_scan, simulate_frame, simulate_scan
 from hybridfit.errors import InputError
 
 FRAMES, SEED, SEMI_ANGLE, SIDE = 5, 20261130, 13.6, 128
+ELECTRONS = (3e6, 1e6, 3e5)  # of the frames by turns
 SAME, RIGHT = 0.1, 0.2  # nm
 DISTORTIONS = (0.03, 0.05, 0.10)
+WANDER, MIDDLE, POSITIONS = 20.0, 21.0, (6, 6)  # px, of a scan of frames of 64 px
 
 
 def defects(centre: tuple[float, float], rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray, float]]:
@@ -61,10 +66,35 @@ def frames(
             shape=(SIDE, SIDE),
             centre=tuple(SIDE / 2 + rng.uniform(-3, 3, 2)),
             scale=2.6,
-            electrons=3e6,
+            electrons=ELECTRONS[i % len(ELECTRONS)],
             seed=seed + i,
             **options,
         )
+
+
+def wandering(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Errors of the thickness (nm), and what converged, of a map with descan."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "scan.nc"
+        truth = simulate_scan(
+            path,
+            Library.open("SrTiO3_001_200kV"),
+            SEMI_ANGLE,
+            scan_shape=POSITIONS,
+            frame_shape=(64, 64),
+            thickness=(20.0, 40.0),
+            bend=1.0,
+            electrons=1e6,
+            scale=1.3,
+            rotation=10.0,
+            centre=(MIDDLE, MIDDLE),
+            descan=(-WANDER, -WANDER),
+            seed=seed,
+        )
+        found = map_scan(path, "SrTiO3_001_200kV", semi_angle=SEMI_ANGLE, workers=1)
+        off = found["thickness"].values - truth["thickness"].values
+    converged = found["status"].attrs["flag_meanings"].split().index("converged")
+    return off, found["status"].values == converged
 
 
 def thickness(found: FitResult) -> float:
@@ -113,6 +143,12 @@ def main() -> int:
             study.add(
                 f"{what} of {share:.0%}: converged and off by more than {RIGHT} nm", silent, "", at_most=0
             )
+    off, good = wandering(options.seed)
+    name = f"descan of {WANDER:g} px"
+    study.add(f"{name}: converged", 100 * good.mean(), "% of positions")
+    study.add(f"{name}: thickness where converged, at most", np.abs(off[good]).max(initial=0.0), "nm")
+    silent = np.count_nonzero(good & (np.abs(off) > RIGHT))
+    study.add(f"{name}: converged and off by more than {RIGHT} nm", silent, "", at_most=0)
     with study.figure(2) as (_, axes):
         axes[0].barh(list(apart), [max(values) for values in apart.values()])
         axes[0].axvline(SAME, color="k", lw=0.8)

@@ -2,9 +2,10 @@
 
 A master links to `entry/data/data_000001`, `data_000002` … in files of their own. Its pixel mask is 0 where a
 pixel is good; bits tell gaps, dead, and noisy pixels. The flat field are factors that counts are multiplied
-with, unless the camera has done so itself.
+with, unless the camera has done so itself: `flatfield_correction_applied`.
 
-Source: Dectris, SIMPLON API reference, HDF5 files (NXdetector).
+Sources: Dectris, header documentation of NeXus files (names); yamtbx, `eiger_apply_flatfield_correction.py`,
+which multiplies the counts of EIGER files with it. NeXus (NXdetector, NXmx) leaves open how it is applied.
 """
 
 from __future__ import annotations

@@ -7,11 +7,13 @@ from typing import Any
 
 import h5py
 import hdf5plugin
+import netCDF4
 import numpy as np
 import pytest
 
 from hybridfit.errors import InputError
 from hybridfit.io import hdf_library, open_scan, read_frames
+from hybridfit.io.scan import hdf as hdf_scan
 from hybridfit.scan.positions import Positions
 
 CODECS: dict[str, Any] = {
@@ -106,6 +108,26 @@ def test_the_flat_field_is_applied_once(write_master, stack: np.ndarray) -> None
     frames = read_frames(write_master(stack, flat=flat, flatfield_correction_applied=1))
     np.testing.assert_array_equal(frames[1].image[good], stack[1][good])
     assert "flat field" not in frames[1].note
+
+
+@pytest.mark.parametrize("parts", [2, 6])
+def test_the_master_is_opened_once_for_all_its_parts(
+    write_master, stack: np.ndarray, parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_master(stack, sizes=(6 // parts,) * parts)
+    opened, whole = [], netCDF4.Dataset
+
+    def counted(name, *args, **options):
+        opened.append(name)
+        return whole(name, *args, **options)
+
+    monkeypatch.setattr(netCDF4, "Dataset", counted)
+    monkeypatch.setattr(hdf_scan, "try_hdf", lambda path, attempt, *about: None)  # a child process
+    scan = open_scan(path, scan_shape=(2, 3))
+    assert len(opened) == 1
+    read, _ = scan.read(slice(0, 2), slice(0, 3))
+    assert len(opened) == 2
+    np.testing.assert_array_equal(read.reshape(stack.shape), stack)
 
 
 def test_a_part_that_is_missing_is_named(write_master, stack: np.ndarray, refused) -> None:

@@ -13,7 +13,6 @@ import lmfit
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.modes import covariance_of, log_volume, odds_of
 from hybridfit.fitting.posterior.marginal import Hill, at_maximum, hill
@@ -22,7 +21,7 @@ from hybridfit.fitting.posterior.nothing import smooth_likelihood
 from hybridfit.fitting.posterior.settings import POSTERIOR, PosteriorSettings
 from hybridfit.fitting.refine.noise import Noise
 from hybridfit.fitting.refine.refiner import Refiner
-from hybridfit.fitting.refine.region import Region
+from hybridfit.fitting.refine.region import Region, too_few_pixels
 from hybridfit.fitting.search.full import Searcher
 from hybridfit.fitting.search.likelihood import Electrons, maxima, settle
 from hybridfit.fitting.search.settings import LIKELIHOOD
@@ -163,10 +162,7 @@ class Weigher:
         refiner, settings = self.refiner, self.settings
         fewest, usable = refiner.settings.refining.fewest_pixels, int(region.mask.sum())
         if usable < fewest:
-            raise InputError(
-                f"{frame.source}: the pattern at {at.scale:.3g} px/mrad has only {usable} usable pixels, "
-                f"{fewest} are needed; bin or mask less"
-            )
+            raise too_few_pixels(frame, at.scale, usable, fewest)
         model = refiner.model(frame, at, region, settings.fine_pixel)
         params = self.parameters(at)
         names = [name for name, p in params.items() if p.vary]

@@ -11,13 +11,12 @@ import lmfit
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import WINDOW, Candidate, Fitted, canonical, obeying, turn
 from hybridfit.fitting.limits import LIMITS, averaging_bounds
 from hybridfit.fitting.refine.least_squares import Refinement, refine
 from hybridfit.fitting.refine.noise import Noise
 from hybridfit.fitting.refine.plain import Parameters, PlainParameters
-from hybridfit.fitting.refine.region import Region, binning
+from hybridfit.fitting.refine.region import Region, binning, too_few_pixels
 from hybridfit.fitting.refine.settings import Effort, RefineSettings
 from hybridfit.fitting.settings import FitSettings
 from hybridfit.frame import Frame
@@ -351,10 +350,7 @@ class Refiner:
         """The model about a seed, if enough pixels are usable."""
         fewest, usable = self.settings.refining.fewest_pixels, int(region.mask.sum())
         if usable < fewest:
-            raise InputError(
-                f"{frame.source}: the pattern at {seed.scale:.3g} px/mrad has only {usable} usable pixels, "
-                f"{fewest} are needed; bin or mask less"
-            )
+            raise too_few_pixels(frame, seed.scale, usable, fewest)
         return self.model(frame, replace(seed, rotation=self._turned(seed)[2]), region, fine_pixel)
 
     def _turned(self, seed: Candidate) -> tuple[float, float, float]:

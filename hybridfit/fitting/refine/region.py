@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.refine.least_squares import Refinement
 from hybridfit.frame import Frame
@@ -115,3 +117,18 @@ def _frame_pixels(shape: tuple[int, ...], factor: int, left: int, top: int) -> t
     row, col = np.indices(shape, dtype=float)
     shift = (factor - 1) / 2
     return top + shift + factor * row, left + shift + factor * col
+
+
+def too_few_pixels(frame: Frame, scale: float, usable: int, fewest: int) -> InputError:
+    """The error for a pattern of `scale` px/mrad that has fewer usable pixels than a fit needs."""
+    (rows, cols), side = frame.image.shape, math.isqrt(3 * fewest)  # the disc is a third of a frame, or more
+    remedy = "bin or mask less"
+    if min(rows, cols) < side:
+        remedy = (
+            f"a frame of {rows} × {cols} px is too small for a whole pattern, which needs about {side} px a "
+            "side: if it was binned, bin it less"
+        )
+    return InputError(
+        f"{frame.source}: the pattern at {scale:.3g} px/mrad has only {usable} usable pixels, "
+        f"{fewest} are needed; {remedy}"
+    )

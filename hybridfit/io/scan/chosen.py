@@ -122,7 +122,11 @@ class JoinedSource:
         return replace(self.parts[0].layout, stored=(count,))
 
     def open(self) -> Read:
-        reads, layout = [part.open() for part in self.parts], self.layout
+        return self.joined([part.open() for part in self.parts])
+
+    def joined(self, reads: Sequence[Read]) -> Read:
+        """What reads the whole, from what reads each part."""
+        layout = self.layout
         ends = np.cumsum([0, *(part.layout.stored[0] for part in self.parts)]).tolist()
 
         def read(block: Block) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from hybridfit.io.containers import is_mat73
 from hybridfit.io.dectris import Master, master_of
 from hybridfit.io.hdf import CACHE, HDF_LOCK, check_size, datasets, open_netcdf, stored_order, try_hdf
 from hybridfit.io.hdf_half import HalfFloats, half_floats
-from hybridfit.io.scan.chosen import joined_source
+from hybridfit.io.scan.chosen import JoinedSource, joined_source
 from hybridfit.io.scan.source import Block, Layout, Read, Source, check_numbers, frame_by_frame, split_shape
 from hybridfit.io.settings import READING
 from hybridfit.io.stack import kept_axes, kept_shape
@@ -39,7 +39,12 @@ class HdfSource:
         import netCDF4
 
         with HDF_LOCK:
-            variable = netCDF4.Dataset(self.path)[self.dataset]
+            return self.of(netCDF4.Dataset(self.path))
+
+    def of(self, root: Any) -> Read:
+        """What reads the dataset of an open file."""
+        with HDF_LOCK:
+            variable = root[self.dataset]
             if variable.dtype is str:
                 variable = half_floats(self.path, self.dataset, variable)
             get = _getter(variable, self.order)
@@ -61,25 +66,28 @@ def hdf_source(path: Path, dataset: str | None) -> Source:
     """
     try_hdf(path, partial(_parts, path, dataset), "scan", dataset)
     parts, master = _parts(path, dataset)
-    return parts[0] if master is None else CorrectedSource(joined_source(parts), master)
+    return parts[0] if master is None else MasterSource(tuple(parts), joined_source(parts), master)
 
 
 def _parts(path: Path, dataset: str | None) -> tuple[list[HdfSource], Master | None]:
     """The dataset that is a scan, or the several of a Dectris master file, which are stacks."""
-    master = None
-    if dataset is None:
-        with HDF_LOCK, open_netcdf(path) as root:
-            master = master_of(datasets(path, root))
-    if master is None:
-        return [_source(path, dataset)], None
-    return [_source(path, name, part=True) for name in master.parts], master
+    with HDF_LOCK, open_netcdf(path) as root:
+        variables = datasets(path, root)
+        master = master_of(variables) if dataset is None else None
+        if master is None:
+            return [_source(path, root, _chosen(path, variables, dataset), variables)], None
+        return [_source(path, root, name, variables, part=True) for name in master.parts], master
 
 
 @dataclass(frozen=True)
-class CorrectedSource:
-    """The frames of a Dectris master file with its flat field, where that is still to be applied."""
+class MasterSource:
+    """The frames of a Dectris master file, which is opened once for all its parts.
 
-    whole: Source
+    Its flat field is applied, where that is still to be done.
+    """
+
+    parts: tuple[HdfSource, ...]
+    whole: JoinedSource
     master: Master
 
     @property
@@ -94,7 +102,11 @@ class CorrectedSource:
         return replace(found, kind=kind, dtype=dtype, mask=self.master.mask)
 
     def open(self) -> Read:
-        read = self.whole.open()
+        import netCDF4
+
+        with HDF_LOCK:
+            root = netCDF4.Dataset(self.path)
+            read = self.whole.joined([part.of(root) for part in self.parts])
 
         def corrected(block: Block) -> tuple[np.ndarray, np.ndarray]:
             frames, present = read(block)
@@ -103,26 +115,23 @@ class CorrectedSource:
         return corrected
 
 
-def _source(path: Path, dataset: str | None, part: bool = False) -> HdfSource:
-    """A dataset that is a scan, or a stack; a part of one may have a single frame."""
-    with HDF_LOCK, open_netcdf(path) as root:
-        variables = datasets(path, root)
-        name = _chosen(path, variables, dataset)
-        variable = variables[name]
-        check_size(path, root, name, variable, READING.scan_per_stored_at_most)
-        axes, microscope, kind = axes_of(root, name)
-        kept = kept_axes(variable.shape, 4)
-        order, note = stored_order(path, variable, kind, axes, kept, is_mat73(path))
-        shape = tuple(variable.shape[i] for i in order)
-        stored, frame_shape = split_shape(path, (max(shape[0], 2), *shape[1:]) if part else shape)
-        stored = shape[:1] if part else stored
-        dtype = _dtype_read(path, name, _getter(variable, order), stored)
-        check_numbers(path, dtype)
-        chunks = variable.chunking()
-        tile = (1, 1)
-        if isinstance(chunks, list):
-            tile = (1, chunks[order[0]]) if len(stored) == 1 else (chunks[order[0]], chunks[order[1]])
-        known = calibration([axes[i] for i in order], microscope)
+def _source(path: Path, root: Any, name: str, variables: Mapping[str, Any], part: bool = False) -> HdfSource:
+    """A dataset that is a scan, or a stack; a part of one may have a single frame. Called under the lock."""
+    variable = variables[name]
+    check_size(path, root, name, variable, READING.scan_per_stored_at_most)
+    axes, microscope, kind = axes_of(root, name)
+    kept = kept_axes(variable.shape, 4)
+    order, note = stored_order(path, variable, kind, axes, kept, is_mat73(path))
+    shape = tuple(variable.shape[i] for i in order)
+    stored, frame_shape = split_shape(path, (max(shape[0], 2), *shape[1:]) if part else shape)
+    stored = shape[:1] if part else stored
+    dtype = _dtype_read(path, name, _getter(variable, order), stored)
+    check_numbers(path, dtype)
+    chunks = variable.chunking()
+    tile = (1, 1)
+    if isinstance(chunks, list):
+        tile = (1, chunks[order[0]]) if len(stored) == 1 else (chunks[order[0]], chunks[order[1]])
+    known = calibration([axes[i] for i in order], microscope)
     layout = Layout(kind, stored, frame_shape, dtype, tile, calibration=known, note=note)
     return HdfSource(path, layout, name, order)
 
