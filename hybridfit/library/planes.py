@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hybridfit.library.integrity import passing
 
-KEPT = 12  # single thicknesses in memory
+KEPT = 8  # single thicknesses in memory
 
 
 class Planes:

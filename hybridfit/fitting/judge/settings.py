@@ -24,6 +24,13 @@ class JudgeSettings:
         "a fit must explain so many times what as many parameters explain of pure noise",
         "design",
     )
+    beyond_any_chance: float = threshold(
+        0.9,
+        "of the pattern's variance",
+        "a fit that explains so much is no chance, however few the pixels: a dozen parameters explain 0.1 "
+        "of the noise of 120 px",
+        "design",
+    )
     structure_left: float = threshold(
         0.18,
         "of the frame's structure",

@@ -125,7 +125,7 @@ def against(best: Minimum, bounded: Mapping[str, str], limits: JudgeSettings) ->
 def misfits(best: Minimum, limits: JudgeSettings) -> str:
     """What the residual alone says against a match; empty where that is nothing."""
     explained, by_chance = explained_variance(best)
-    if explained < limits.beyond_chance * by_chance:
+    if explained < min(limits.beyond_chance * by_chance, limits.beyond_any_chance):
         return f"it explains {max(explained, 0):.1%} of the variance, which noise would too"
     misfit = best.fit.noise.misfit / best.region.variance
     if misfit > limits.poor_misfit:

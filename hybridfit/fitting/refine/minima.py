@@ -171,9 +171,10 @@ class Finder:
 
     def _chance(self, minimum: Minimum) -> bool:
         """Whether a minimum explains no more of the frame than as many numbers do of noise."""
-        fit, most = minimum.fit, self.refiner.settings.judging.beyond_chance
+        fit, judging = minimum.fit, self.refiner.settings.judging
         explained = 1 - fit.sum_of_squares / fit.residual.size / minimum.region.variance
-        return explained * fit.residual.size < most * (len(fit.names) + len(fit.coefficients))
+        by_chance = (len(fit.names) + len(fit.coefficients)) / fit.residual.size
+        return explained < min(judging.beyond_chance * by_chance, judging.beyond_any_chance)
 
     def _worth_a_look(self, told: list[Minimum]) -> list[Minimum]:
         """The next best minima, and the best one of every combination of discrete parameters."""

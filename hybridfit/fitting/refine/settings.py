@@ -39,7 +39,7 @@ class RefineSettings:
         " then matters",
         "design",
     )
-    fewest_pixels: int = threshold(200, "px", "no fit is made with fewer usable pixels", "design")
+    fewest_pixels: int = threshold(120, "px", "no fit is made with fewer usable pixels", "design")
 
     # ---- when a fit ends
     passes: int = threshold(

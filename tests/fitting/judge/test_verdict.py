@@ -176,6 +176,10 @@ def test_a_fit_must_explain_more_than_its_parameters_would_of_noise():
     for times, poor in zip(either_side(0.5 / by_chance), (False, True), strict=True):
         found = verdict(a_minimum(residual=residual), beyond_chance=times)
         assert (found.detail == "it explains 50.0% of the variance, which noise would too") is poor
+    # of few pixels, so many times what is by chance may be more than all
+    for most, poor in zip(either_side(0.5), (False, True), strict=True):
+        found = verdict(a_minimum(residual=residual), beyond_chance=2 / by_chance, beyond_any_chance=most)
+        assert found.detail.startswith("it explains 50.0%") is poor
     worse = verdict(a_minimum(residual=3 * residual))
     assert worse.detail == "it explains 0.0% of the variance, which noise would too"
 
