@@ -98,8 +98,32 @@ def pytest_configure() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+# of many cases of one kind, these are left to `--slow`: each has a study that tries more of them
+SLOW = {
+    "test_a_run_that_is_ended_leaves_no_worker_and_goes_on[2]": "kills",
+    "test_a_run_that_is_ended_leaves_no_worker_and_goes_on[9]": "kills",
+    "test_variables_that_are_missing_or_absurd": "fuzz_library",
+    "test_values_of_the_recipe_in_a_library": "fuzz_library",
+    "test_attributes_that_are_missing_or_absurd": "fuzz_library",
+    "test_damaged_files_are_read_or_refused[latest.h5]": "fuzz_readers",
+    "test_damaged_files_are_read_or_refused[earliest.h5]": "fuzz_readers",
+    "test_damaged_files_are_read_or_refused[a.nc]": "fuzz_readers",
+    "test_nothing_without_structure_converges[blob-1000.0]": "few_electrons",
+    "test_nothing_without_structure_converges[disc-10000.0]": "few_electrons",
+    "test_the_fewest_electrons_are_ambiguous_or_refused": "few_electrons",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the slow tests, too, which studies repeat")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where processes share the tests, those of the longest files come first."""
+    """Slow tests are skipped; where processes share the tests, those of the longest files come first."""
+    if not config.getoption("--slow"):
+        for item in items:
+            if item.name in SLOW:
+                item.add_marker(pytest.mark.skip(reason=f"slow: --slow, or benchmarks.{SLOW[item.name]}"))
     if not hasattr(config, "workerinput"):
         return
     folder = Path(__file__).parent
