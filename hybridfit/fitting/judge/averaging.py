@@ -102,7 +102,7 @@ class ScoreTest:
         if fit.noise.correlation:
             tails = [*tails_of(image, problem.model.mask, problem.model.pixel).values()] * self._root
             slopes = np.concatenate([slopes, tails - (tails @ self._linear) @ self._linear.T])
-        self._slopes, self._inverse = slopes, _pseudo_inverse(slopes @ slopes.T)
+        self._slopes, self._inverse = slopes, pseudo_inverse(slopes @ slopes.T)
         self._residual = self._root * (problem.data - image)
         self._along = slopes @ self._residual, self._linear.T @ self._residual
         self._total = float(self._residual @ self._residual)
@@ -125,7 +125,7 @@ class ScoreTest:
         return drop / self._total * self._n_effective, drop / self._misfit, coefficients
 
 
-def _pseudo_inverse(normal: Array) -> Array:
+def pseudo_inverse(normal: Array) -> Array:
     """Of a normal matrix (p, p) whose rows may depend on each other, or be 0."""
     size = np.sqrt(np.diag(normal))
     scale = np.where(size > 0, size, 1.0)

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from hybridfit import Candidate, Fitter, make_frame
 from hybridfit.fitting.judge.answer import interval_of
-from hybridfit.fitting.judge.averaging import ScoreTest
+from hybridfit.fitting.judge.averaging import ScoreTest, pseudo_inverse
 from hybridfit.fitting.refine.spread import tails_of
 from hybridfit.pattern.averaging import bare_disc
 from hybridfit.simulate.frame import FineGrid, diffuse_part, fine_half_edge, fine_pattern, recorded
@@ -185,6 +185,19 @@ def test_the_score_is_the_drop_of_least_squares(plain, half_empty):
     ]
     expected = (left[0] @ left[0] - left[1] @ left[1]) / (target @ target) * fit.n_effective
     assert drop == pytest.approx(expected, rel=0.05) and share > 0
+
+
+@pytest.mark.parametrize("size", [1e-150, 1.0, 1e150])
+def test_slopes_that_are_zero_or_alike_are_left_out(size):
+    """Next to nothing has no slope along the tilt; and two parameters may do the same."""
+    slopes = size * np.array([[3.0, 0.0, 1.0], [0.0, 0.0, 0.0], [6.0, 0.0, 2.0]])
+    found = pseudo_inverse(slopes @ slopes.T)
+    expected = np.linalg.pinv(slopes / size @ slopes.T / size)
+    assert np.isfinite(found).all()
+    # what matters is what a column is left with beside the slopes
+    column = np.array([1.0, 2.0, -1.0])
+    along = slopes / size @ column
+    assert along @ found @ along * size**2 == pytest.approx(along @ expected @ along, rel=1e-9)
 
 
 def test_the_tail_of_a_point_spread_is_no_bend(plain, small_library):
