@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,12 @@ Written = tuple[Path, dict[str, Any]]
 Write = Callable[[Path, np.ndarray, str], Written]
 
 
-def by_library(kind: str) -> Write:
-    """As `benchmarks.random_files` writes it; units in mrad, 200 kV."""
+def by_library(kind: str, needs: str | None = None) -> Write:
+    """As `benchmarks.random_files` writes it, where a package is there; units in mrad, 200 kV."""
 
     def write(folder: Path, scan: np.ndarray, holds: str) -> Written:
+        if needs is not None:
+            pytest.importorskip(needs)
         if kind in ("MRC", "TIFF", "Velox EMD", "Dectris", "MIB") and holds == "scan":
             holds = "stack"
         scan = scan.reshape(1, -1, *scan.shape[2:]) if holds == "stack" else scan
@@ -133,13 +136,13 @@ WRITERS: dict[str, Write] = {
     "netCDF": by_library("netCDF"),
     "HDF5": by_library("HDF5"),
     "NeXus": by_rosettasciio(".nxs"),
-    "HyperSpy .hspy": by_library("HyperSpy"),
+    "HyperSpy .hspy": by_library("HyperSpy", "rsciio"),
     "HyperSpy .zspy": zspy,
     "EMD, Berkeley": by_rosettasciio(".emd"),
     "EMD, Velox": by_library("Velox EMD"),
     "py4DSTEM": py4dstem,
     "Dectris master": by_library("Dectris"),
-    "MIB": by_library("MIB"),
+    "MIB": by_library("MIB", "rsciio"),
     "BLO": by_rosettasciio(".blo"),
     "TVIPS": by_rosettasciio(".tvips"),
     "DM4, DM3": dm4,
@@ -196,7 +199,10 @@ def test_map(tmp_path: Path, scan: np.ndarray, name: str) -> None:
 
 def test_calibration_of_frames_and_scans(tmp_path: Path, scan: np.ndarray) -> None:
     """The same pixel, whether a file is read as frames or as a scan."""
-    for name in ("netCDF", "HDF5", "HyperSpy .hspy", "EMD, Velox"):
+    names = ["netCDF", "HDF5", "EMD, Velox"]
+    if find_spec("rsciio"):
+        names.append("HyperSpy .hspy")
+    for name in names:
         folder = tmp_path / name.replace(" ", "_").replace(",", "")
         folder.mkdir()
         path, options = WRITERS[name](folder, scan, "stack")
