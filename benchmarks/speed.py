@@ -7,6 +7,8 @@ positions     positions of a scan, by the network, a search and the forward mode
 scan          64 × 64 positions, from the start of a process to the maps
 simulate      64 × 64 simulated positions, from the command to the file (`speed_simulate`)
 single        frames by themselves: right ones, of another crystal, of nothing (`speed_single`)
+misfit        positions of an uneven camera
+rivals        one direction by other Bloch-wave codes (`rivals`), beside a pattern from node images
 gpu           many positions at a time in torch (`speed_gpu`)
 
 All times are of one core but for the scan's; what is compared is timed in turn, in one process.
@@ -30,6 +32,7 @@ from threadpoolctl import ThreadpoolController
 
 from benchmarks.common import Study, cores, new_parser, timed
 from benchmarks.errors import NAMES, column, rms
+from benchmarks.rivals import bloch_rows
 from benchmarks.scan_runs import NAME, SEMI_ANGLE, Run, errors, fresh, scan_file
 from benchmarks.speed_gpu import gpu
 from benchmarks.speed_simulate import simulated
@@ -51,6 +54,7 @@ POSITIONS, QUICK_POSITIONS = 512, 16
 HELD = ("scale", "rotation", "ellipticity_a", "ellipticity_b")
 CAMERA = Camera(64.31, 62.77, 2.96, 17.0, 0.004, -0.003)
 VALUES = {"thickness": 22.3, "tilt_x": 1.0, "tilt_y": -0.5, "semi_angle": SEMI_ANGLE, "blur": 0.3}
+PLACE = {**VALUES, **CAMERA._asdict()}
 SAME = 0.1  # of a stated error
 LOOP = """
 import time
@@ -66,9 +70,8 @@ def library() -> Library:
     return Library(Library.open(NAME).dataset.load())
 
 
-def evaluations(study: Study, count: int) -> None:
-    """A model with all derivatives, and those of what is taken for granted."""
-    values, names = {**VALUES, **CAMERA._asdict()}, ROWS[1:]
+def models() -> tuple[ForwardModel, KnownCameraModel]:
+    """Two models of the same pixels: patterns composed, and patterns from node images."""
     known = KnownCamera(library(), CAMERA, semi_angle=SEMI_ANGLE, fine_pixel=0.375)
     left, top = known.reference.place(CAMERA.centre_x, CAMERA.centre_y)
     combined = KnownCameraModel(known, known.mask, left, top)
@@ -80,19 +83,24 @@ def evaluations(study: Study, count: int) -> None:
         origin=combined.origin,
         fine_pixel=0.375,
     )
-    study.note(f"evaluations: {combined.n_pixels} pixels, {known.raster.col.size} points")
+    return composed, combined
 
-    def one(model: Any) -> None:
-        model._last = None
-        model.evaluate(values, names)
 
-    seconds = [timed(lambda model=model: one(model), 20) for model in (composed, combined)]
+def evaluate(model: Any) -> None:
+    """One evaluation with all derivatives, as if the model had not been asked before."""
+    model._last = None
+    model.evaluate(PLACE, ROWS[1:])
+
+
+def evaluations(study: Study, count: int) -> None:
+    """A model with all derivatives, and those of what is taken for granted."""
+    both = models()
+    study.note(f"evaluations: {both[1].n_pixels} pixels, {both[1].known.raster.col.size} points")
+    seconds = [timed(lambda model=model: evaluate(model), 20) for model in both]
     study.add("one evaluation with all derivatives, composed", 1e3 * seconds[0], "ms")
     study.add("one evaluation with all derivatives, node images", 1e3 * seconds[1], "ms", at_most=1.5)
     study.add("one evaluation: faster by", seconds[0] / seconds[1], "×")
-    seconds = [
-        timed(lambda model=model: model.assumption_slopes(values), 10) for model in (composed, combined)
-    ]
+    seconds = [timed(lambda model=model: model.assumption_slopes(PLACE), 10) for model in both]
     study.add("slopes of what is taken for granted, composed", 1e3 * seconds[0], "ms")
     study.add("slopes of what is taken for granted, node images", 1e3 * seconds[1], "ms")
 
@@ -224,6 +232,17 @@ def whole_scan(study: Study, count: int) -> None:
     study.add("64 × 64 positions: error of tilt, worst", float(tilt.max()), "mrad")
 
 
+def rivals(study: Study, count: int) -> None:
+    """Other codes solve one direction; node images give a pattern, of all directions, with its slopes."""
+    times = bloch_rows(study, study.quick)
+    _, model = models()
+    ours = 1e3 * timed(lambda: evaluate(model), 20)
+    study.add("a pattern with all derivatives from node images, in the same run", ours, "ms")
+    for name, milliseconds in times.items():
+        if not name.startswith("hybridfit"):
+            study.add(f"{name}, one direction, over that pattern", milliseconds / ours, "×")
+
+
 def machine(study: Study, count: int) -> None:
     """How quick a processor is, and how much two of them are."""
     words = [sys.executable, "-c", LOOP]
@@ -242,6 +261,7 @@ PARTS = {
     "scan": whole_scan,
     "simulate": simulated,
     "single": single,
+    "rivals": rivals,
     "gpu": gpu,
 }
 
