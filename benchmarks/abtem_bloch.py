@@ -19,7 +19,7 @@ from ase import Atoms
 
 from benchmarks.bloch_problem import BlochProblem
 from benchmarks.common import timed
-from hybridfit.physics.structure_factors import elastic_structure_factors
+from hybridfit.physics.structure_factors import structure_factors
 
 DIRECTIONS = 32  # abTEM's time is scaled from these
 SG_MAX = 1.0  # Å⁻¹: leave out no beam for its excitation error
@@ -66,8 +66,7 @@ def _structure_factors(given: BlochProblem) -> dict[str, Any]:
     # abTEM: F_g = Σ f exp(+2πi g·r)/V, of which it makes U_g = σ/(κλπ) F
     unit = energy2sigma(energy) / (kappa * energy2wavelength(energy) * np.pi)
     arrays = {
-        "hybridfit's structure factors": elastic_structure_factors(structure, -hkl, given.recipe.energy_kv)
-        / unit
+        "hybridfit's structure factors": structure_factors(structure, -hkl, given.recipe.energy_kv)[0] / unit
     }
     arrays |= {f"its own, {name}": f.build(False).array[zolz] for name, f in zip(OWN, whole, strict=True)}
     return {
