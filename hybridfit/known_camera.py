@@ -114,13 +114,12 @@ class KnownCameraModel:
         columns = np.empty((1 + len(components), self.n_pixels))
         columns[1:] = components
         columns[0] = (1 - share) * found[0] + share * disc[0] if share else found[0]
-        fixed = np.full(self.n_pixels, self.per_nm * values["thickness"])
+        fixed = self.per_nm * values["thickness"]
         if not len(names):
             return Columns(columns, fixed)
-        fixed_slopes = np.zeros((len(names), self.n_pixels))
+        background = (k, along_x, along_y)
         if not share and tuple(names) == ROWS[1:]:
-            fixed_slopes[0] = self.per_nm
-            return Columns(columns, fixed, ROWS[1:], found[1:], fixed_slopes, (k, along_x, along_y), camera)
+            return Columns(columns, fixed, ROWS[1:], found[1:], self.per_nm, background, camera)
         slopes = np.empty((len(names), self.n_pixels))
         for i, name in enumerate(names):
             if name == "vacuum":
@@ -128,10 +127,7 @@ class KnownCameraModel:
                 continue
             row = ROWS.index(name)
             slopes[i] = (1 - share) * found[row] + share * disc[row] if share else found[row]
-            if name == "thickness":
-                fixed_slopes[i] = self.per_nm
-        background = (k, along_x, along_y)
-        return Columns(columns, fixed, tuple(names), slopes, fixed_slopes, background, camera)
+        return Columns(columns, fixed, tuple(names), slopes, self.per_nm, background, camera)
 
     def pattern(self, values: Mapping[str, float]) -> Array:
         """(n,): the pattern's column at values that nobody goes on from."""

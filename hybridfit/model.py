@@ -168,7 +168,7 @@ class ForwardModel:
         components, along_x, along_y = bg.basis(self.background, k_fit, self.semi_angle)
         columns = np.empty((1 + len(components), self.n_pixels))
         columns[1:] = components
-        fixed = np.full(self.n_pixels, self.per_nm * t)
+        fixed = self.per_nm * t
         if not len(names):
             columns[0] = self.raster.record(partials[0], sigma)
             if self.diffuse is not None:
@@ -199,14 +199,11 @@ class ForwardModel:
                 slopes[some] = self.raster.record_rows(np.stack(images), sigma, (0.0, 0.0))
 
         self._pool.shares(recorded, len(others))
-        fixed_slopes = np.zeros((len(names), self.n_pixels))
         for i, name in enumerate(names):
             if name == "blur":
                 slopes[i] = by_sigma * sigma_slopes[name]
             elif name == "scale":
                 slopes[i] += by_sigma * sigma_slopes[name]
-            elif name == "thickness":
-                fixed_slopes[i] = self.per_nm
         if self.diffuse is not None:
             found = self._diffuse_at(k_fit, values)
             columns[0] += found.value
@@ -216,7 +213,7 @@ class ForwardModel:
                 if name in along:
                     slopes[i] += along[name]
         background = (k_fit, along_x, along_y)
-        return Columns(columns, fixed, tuple(names), slopes, fixed_slopes, background, camera)
+        return Columns(columns, fixed, tuple(names), slopes, self.per_nm, background, camera)
 
     def pattern(self, values: Mapping[str, float]) -> Array:
         """(n,): the pattern's column at values that nobody goes on from."""

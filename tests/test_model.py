@@ -137,7 +137,7 @@ def test_columns_are_the_pattern_and_the_background(small_library, mask, backgro
     out = model.evaluate(VALUES)
     n = {"none": 0, "uniform": 1, "uniform-per-nm": 0, "radial": 3}[background]
     assert out.columns.shape == (1 + n, mask.sum())
-    assert out.slopes is None and out.fixed_slopes is None
+    assert out.slopes is None and out.per_nm == 0
     np.testing.assert_allclose(out.fixed, 0.01 * 30.4 if background == "uniform-per-nm" else 0)
     if background == "radial":
         row, col = np.nonzero(mask)
@@ -174,7 +174,10 @@ def test_every_derivative_equals_finite_differences(small_library, mask, backgro
         scale = np.abs(numerical[0]).max()
         np.testing.assert_allclose(out.slopes[i, 0], numerical[0], atol=4e-3 * scale, err_msg=name)
         np.testing.assert_allclose(out.slopes[i, 1:], numerical[1:], atol=1e-6, err_msg=name)
-        np.testing.assert_allclose(out.fixed_slopes[i], (up.fixed - down.fixed) / (2 * h), atol=1e-9)
+        fixed = out.per_nm if name == "thickness" else 0
+        np.testing.assert_allclose(fixed, (up.fixed - down.fixed) / (2 * h), atol=1e-9)
+        unit = np.eye(len(out.columns))[0]
+        np.testing.assert_allclose(out.sensitivity(unit)[i], out.slopes[i, 0] + fixed)
 
 
 def test_derivatives_come_in_the_order_asked_for(model):

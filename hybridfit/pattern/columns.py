@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -32,35 +32,37 @@ class Columns:
     """What the model delivers at one set of parameters, on the n fitted pixels.
 
     columns : (1 + m, n): blurred pattern and background components
-    fixed : (n,): background without a free coefficient
+    fixed : float, background without a free coefficient, the same on all pixels
     names : parameters whose derivatives are known
     pattern_slopes : (parameters, n) derivatives of the pattern's column
-    fixed_slopes : (parameters, n)
+    per_nm : float, what it grows by along the thickness
     background : k (2, n), and the gradients of the m components along it, (m, n) each
     camera : Camera
     """
 
     columns: Array
-    fixed: Array
+    fixed: float
     names: tuple[str, ...] = ()
     pattern_slopes: Array | None = None
-    fixed_slopes: Array | None = None
+    per_nm: float = 0.0
     background: tuple[Array, Array, Array] | None = None
     camera: Camera | None = None
 
     @property
     def slopes(self) -> Array | None:
         """(parameters, 1 + m, n) derivatives of the columns one by one; None where they are not known."""
-        if self.pattern_slopes is None or self.fixed_slopes is None:
+        if self.pattern_slopes is None:
             return None
-        each = [self.sensitivity(unit) - self.fixed_slopes for unit in np.eye(len(self.columns))]
-        return np.stack(each, axis=1)
+        free = replace(self, per_nm=0.0)
+        return np.stack([free.sensitivity(unit) for unit in np.eye(len(self.columns))], axis=1)
 
     def sensitivity(self, coefficients: Array) -> Array:
         """(parameters, n) derivatives of Σ_c coefficient_c · column_c + fixed."""
         if self.pattern_slopes is None or self.background is None:
             return np.empty((0, self.columns.shape[1]))
-        out = coefficients[0] * self.pattern_slopes + self.fixed_slopes
+        out = coefficients[0] * self.pattern_slopes
+        if self.per_nm and "thickness" in self.names:
+            out[self.names.index("thickness")] += self.per_nm
         k, along_x, along_y = self.background
         heights = coefficients[1:]
         if len(heights) and set(self.names) & set(CAMERA):

@@ -96,7 +96,8 @@ class ScoreTest:
         problem = fit.problem
         assert problem is not None
         params = fit.lmfit_result.params
-        self._intensity, image, self._linear = problem.linear(problem.columns(params))
+        columns = problem.columns(params)
+        (self._intensity, image), self._linear = problem.linear(columns), problem.basis(columns)
         slopes = problem.sensitivity(params)
         self._root = problem.root_weights
         if fit.noise.correlation:

@@ -10,17 +10,16 @@ Array = NDArray[np.float64]
 INDEPENDENT = 1e-5  # smallest over largest eigenvalue: orthogonal to 1e-11 then
 
 
-def orthonormal(rows: Array) -> tuple[Array, Array]:
-    """Q (n, m) and R (m, m) of rows (m, n) = (Q R)ᵀ: by Cholesky where rows are far from dependent."""
+def orthonormal(rows: Array) -> Array:
+    """(n, m): an orthonormal basis of rows (m, n), by Cholesky where they are far from dependent."""
     scale = np.sqrt((rows * rows).sum(axis=1))
     if len(rows) and scale.min() > 0:
         correlation = rows @ rows.T / np.outer(scale, scale)
         values = np.linalg.eigvalsh(correlation)
         if values[0] > INDEPENDENT * values[-1]:
             r = np.asarray(np.linalg.cholesky(correlation).T, float)
-            return ((np.linalg.inv(r) / scale[:, None]).T @ rows).T, r * scale
-    q, r = np.linalg.qr(rows.T)
-    return np.asarray(q, float), np.asarray(r, float)
+            return ((np.linalg.inv(r) / scale[:, None]).T @ rows).T
+    return np.asarray(np.linalg.qr(rows.T)[0], float)
 
 
 def inverse_of(normal: Array) -> Array:

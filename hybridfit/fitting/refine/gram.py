@@ -1,14 +1,16 @@
 """Normal equations of a projected problem, from inner products of everything that an image is made of.
 
-The rows X are the columns of the model, their slopes, those of the background along the centre, and the
-data.  With G = X W Xᵀ all that a step of Levenberg and Marquardt needs is algebra of small matrices: with A
-the part of the columns, b that of columns and data,
+With W the weights, X the columns of the model and y the data, what a step of Levenberg and Marquardt needs is
+algebra of small matrices: with A = X W Xᵀ and b = X W y,
 
-    c = A⁻¹ b,      |r|² = G_dd − bᵀ c,
+    c = A⁻¹ b,      |r|² = yᵀ W y − bᵀ c,
 
-and with T the combination of rows that is ∂model/∂θ at these coefficients c,
+and with T = ∂model/∂θ at these coefficients c,
 
-    S Sᵀ = T G Tᵀ − (T G_c) A⁻¹ (T G_c)ᵀ,      S r = T (G_d − G_c c).
+    S Sᵀ = T W Tᵀ − (T W Xᵀ) A⁻¹ (T W Xᵀ)ᵀ,      S r = T W y − (T W Xᵀ) c.
+
+The rows of T are c₀ times the slopes of the pattern; those along the centre also have what moves the
+background.
 """
 
 from __future__ import annotations
@@ -39,42 +41,71 @@ class Normal(NamedTuple):
 
 
 @kernel
-def gram(columns, slopes, towards_x, towards_y, moves, data, root_weights):
-    """G of the rows: columns (c, n), slopes (p, n), 2 (c − 1) of the background along the centre, data (n,).
-
-    Parameters
-    ----------
-    towards_x, towards_y : (c − 1, n) arrays
-        Gradients of the background along k.
-    moves : (2, 2) array
-        Derivatives of k along the centre, in its columns.
-    root_weights : (n,) array
-    """
-    c, p, m, n = columns.shape[0], slopes.shape[0], towards_x.shape[0], data.size
-    size = c + p + 2 * m + 1
-    rows, out = np.empty((size, CHUNK)), np.zeros((size, size))
+def among(columns, data, root_weights):
+    """(c + 1, c + 1): inner products of columns (c, n) and data (n,), under the weights."""
+    c, n = columns.shape[0], data.size
+    rows, out = np.empty((c + 1, CHUNK)), np.zeros((c + 1, c + 1))
     for start in range(0, n, CHUNK):
         count = min(CHUNK, n - start)
         w = root_weights[start : start + count]
         for i in range(c):
             for j in range(count):
                 rows[i, j] = columns[i, start + j] * w[j]
-        for i in range(p):
-            for j in range(count):
-                rows[c + i, j] = slopes[i, start + j] * w[j]
-        for i in range(m):
-            for a in range(2):
-                for j in range(count):
-                    x, y = towards_x[i, start + j], towards_y[i, start + j]
-                    rows[c + p + 2 * i + a, j] = (moves[0, a] * x + moves[1, a] * y) * w[j]
         for j in range(count):
-            rows[size - 1, j] = data[start + j] * w[j]
-        for i in range(size):
+            rows[c, j] = data[start + j] * w[j]
+        for i in range(c + 1):
             for k in range(i + 1):
                 out[i, k] += product(rows[i, :count], rows[k, :count])
-    for i in range(size):
+    for i in range(c + 1):
         for k in range(i):
             out[k, i] = out[i, k]
+    return out
+
+
+@kernel
+def along(columns, slopes, towards_x, towards_y, turned, data, root_weights):
+    """(p, p + c + 1): inner products of the rows of T with each other, columns (c, n) and data (n,).
+
+    Parameters
+    ----------
+    slopes : (p, n) array
+        Of the pattern, per unit of its coefficient.
+    towards_x, towards_y : (c − 1, n) arrays
+        Gradients of the background along k.
+    turned : (p, 1 + 2 (c − 1)) array
+        What a row of T has of the slope of the pattern, and of those gradients, x and y in turn.
+    root_weights : (n,) array
+    """
+    c, p, m, n = columns.shape[0], slopes.shape[0], towards_x.shape[0], data.size
+    rows, out = np.empty((p + c + 1, CHUNK)), np.zeros((p, p + c + 1))
+    moved = np.zeros(p, np.bool_)
+    for i in range(p):
+        for k in range(1, turned.shape[1]):
+            moved[i] |= turned[i, k] != 0
+    for start in range(0, n, CHUNK):
+        count = min(CHUNK, n - start)
+        w = root_weights[start : start + count]
+        for i in range(p):
+            whole = turned[i, 0]
+            for j in range(count):
+                rows[i, j] = whole * slopes[i, start + j] * w[j]
+            if moved[i]:
+                for k in range(m):
+                    by_x, by_y = turned[i, 1 + 2 * k], turned[i, 2 + 2 * k]
+                    for j in range(count):
+                        at = start + j
+                        rows[i, j] += (by_x * towards_x[k, at] + by_y * towards_y[k, at]) * w[j]
+        for i in range(c):
+            for j in range(count):
+                rows[p + i, j] = columns[i, start + j] * w[j]
+        for j in range(count):
+            rows[p + c, j] = data[start + j] * w[j]
+        for i in range(p):
+            for k in range(i, p + c + 1):
+                out[i, k] += product(rows[i, :count], rows[k, :count])
+    for i in range(p):
+        for k in range(i):
+            out[i, k] = out[k, i]
     return out
 
 
@@ -90,32 +121,25 @@ def normal_of(columns: Columns, data: Array, root_weights: Array) -> Normal | No
     """
     moved = [name for name in columns.names if name in CAMERA]
     known = columns.pattern_slopes is not None and columns.background is not None and columns.names
-    if not known or any(name not in CENTRE for name in moved) or columns.fixed.any():
+    if not known or any(name not in CENTRE for name in moved) or columns.fixed or columns.per_nm:
         return None
     assert columns.pattern_slopes is not None and columns.background is not None
     k, along_x, along_y = columns.background
     c, p = len(columns.columns), len(columns.names)
-    m = c - 1
-    g = gram(
-        columns.columns,
-        columns.pattern_slopes,
-        along_x,
-        along_y,
-        _moves(k[:, :1], columns.camera),
-        data,
-        root_weights,
-    )
+    g = among(columns.columns, data, root_weights)
     inverse = inverse_of(g[:c, :c])
     b = g[:c, -1]
     coefficients = inverse @ b
-    turn = np.zeros((p, len(g) - 1))
-    turn[:, c : c + p] = coefficients[0] * np.eye(p)
+    turned = np.zeros((p, 2 * c - 1))
+    turned[:, 0] = coefficients[0]
+    moves = _moves(k[:, :1], columns.camera)
     for i, name in enumerate(columns.names):
         if name in CENTRE:
-            turn[i, c + p + CENTRE.index(name) :: 2] = coefficients[1 : 1 + m]
-    along = turn @ g[:-1, :c]
-    normal = turn @ g[:-1, :-1] @ turn.T - along @ inverse @ along.T
-    slope = turn @ (g[:-1, -1] - g[:-1, :c] @ coefficients)
+            turned[i, 1:] = np.outer(coefficients[1:], moves[:, CENTRE.index(name)]).ravel()
+    t = along(columns.columns, columns.pattern_slopes, along_x, along_y, turned, data, root_weights)
+    to_columns = t[:, p:-1]
+    normal = t[:, :p] - to_columns @ inverse @ to_columns.T
+    slope = t[:, -1] - to_columns @ coefficients
     return Normal(float(g[-1, -1] - b @ coefficients), normal, slope)
 
 

@@ -110,7 +110,7 @@ def _together(
     moved = False
     for turn in range(1 if held else settings.joint_passes):
         columns = problem.columns(params)
-        coefficients, image, basis = problem.linear(columns)
+        (coefficients, image), basis = problem.linear(columns), problem.basis(columns)
         j, inverse = problem.sensitivity(params), problem.inverse(params)
         if own is not None and moved and turn == 1:  # where the first step led
             there = problem.model.assumption_slopes(params.valuesdict())

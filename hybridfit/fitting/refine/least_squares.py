@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.fitting.refine.algebra import inverse_of, orthonormal
-from hybridfit.fitting.refine.gram import Normal, normal_of
+from hybridfit.fitting.refine.gram import Normal, among, normal_of
 from hybridfit.fitting.refine.levenberg import Solved, solve
 from hybridfit.fitting.refine.lmfit_face import lmfit_face
 from hybridfit.fitting.refine.noise import Noise, effective_pixels, estimate_noise
@@ -123,7 +123,8 @@ class Problem:
         self.data = data
         self.root_weights = np.sqrt(weights)
         self._last: tuple[dict[str, float], Columns] | None = None
-        self._solved: tuple[Columns, tuple[Array, Array, Array]] | None = None
+        self._solved: tuple[Columns, tuple[Array, Array]] | None = None
+        self._basis: tuple[Columns, Array] | None = None
         self._slopes: tuple[Columns, Array] | None = None
         self._inverse: tuple[Array, Array] | None = None
 
@@ -138,23 +139,23 @@ class Problem:
         new._last = self._last
         return new
 
-    def linear(self, columns: Columns) -> tuple[Array, Array, Array]:
-        """ĉ, the model image and an orthonormal basis of the weighted columns."""
+    def linear(self, columns: Columns) -> tuple[Array, Array]:
+        """ĉ and the model image."""
         if self._solved is None or self._solved[0] is not columns:
-            self._solved = columns, self._solve(columns)
+            g = among(columns.columns, self.data - columns.fixed, self.root_weights)
+            coefficients = inverse_of(g[:-1, :-1]) @ g[:-1, -1]
+            self._solved = columns, (coefficients, coefficients @ columns.columns + columns.fixed)
         return self._solved[1]
 
-    def _solve(self, columns: Columns) -> tuple[Array, Array, Array]:
-        weighted = columns.columns * self.root_weights
-        q, r = orthonormal(weighted)
-        target = q.T @ (self.root_weights * (self.data - columns.fixed))
-        coefficients = np.asarray(np.linalg.lstsq(r, target, rcond=1e-10)[0], float)
-        return coefficients, coefficients @ columns.columns + columns.fixed, q
+    def basis(self, columns: Columns) -> Array:
+        """(n, 1 + m): an orthonormal basis of the weighted columns."""
+        if self._basis is None or self._basis[0] is not columns:
+            self._basis = columns, orthonormal(columns.columns * self.root_weights)
+        return self._basis[1]
 
     def residual(self, params: Parameters) -> Array:
         """W^½ (data − model)."""
-        _, image, _ = self.linear(self.columns(params))
-        return self.root_weights * (self.data - image)
+        return self.root_weights * (self.data - self.linear(self.columns(params))[1])
 
     def jacobian(self, params: Parameters) -> Array:
         """(n, varying parameters) derivative of `residual`."""
@@ -171,7 +172,7 @@ class Problem:
         """(varying parameters, n): P⊥ W^½ ∂model/∂θ."""
         columns = self.columns(params)
         if self._slopes is None or self._slopes[0] is not columns:
-            coefficients, _, q = self.linear(columns)
+            coefficients, q = self.linear(columns)[0], self.basis(columns)
             slopes = columns.sensitivity(coefficients)
             if tied_names(params):
                 p = len(_fitted(params))
@@ -271,7 +272,7 @@ def refine(
     own = bool(names) and not tied_names(params)
     quick = own and isinstance(model, KnownCameraModel)
     if noise is not None or quick:
-        _, image, _ = problem.linear(problem.columns(params))
+        _, image = problem.linear(problem.columns(params))
         if noise is None:  # what neighbours differ by is noise at the start, too
             noise = estimate_noise(data - image, image, model.mask)._replace(misfit=0.0)
         problem = problem.weighted(given / noise.variance(image))
@@ -289,7 +290,7 @@ def refine(
         else:
             result, fitter = _minimised(problem, params, tol, settings)
         params = result.params
-        coefficients, image, _ = problem.linear(problem.columns(params))
+        coefficients, image = problem.linear(problem.columns(params))
         residual = data - image
         found = estimate_noise(residual, image, model.mask)
         weights = given / found.variance(image)

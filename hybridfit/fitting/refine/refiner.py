@@ -161,10 +161,14 @@ class Refiner:
         """
         if self._camera is None:
             return Region.around(frame, seed, self.semi_angle, radius_px)
+        return Region.of_camera(frame, seed, self._reference)
+
+    @cached_property
+    def _reference(self) -> Reference:
+        """Where the camera that all frames share has the pixels of the last refinement."""
+        assert self._camera is not None
         factor = binning(self._camera.scale, self.semi_angle, self.settings.refining.fine_radius)
-        return Region.of_camera(
-            frame, seed, Reference(self._camera, self.semi_angle + FITTED_BEYOND_DISC, factor)
-        )
+        return Reference(self._camera, self.semi_angle + FITTED_BEYOND_DISC, factor)
 
     @property
     def shares_camera(self) -> bool:

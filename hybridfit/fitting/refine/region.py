@@ -104,7 +104,7 @@ class Region:
         camera = Camera(*(values[name] for name in Camera._fields))
         row, col = _frame_pixels(self.image.shape, self.factor, self.left, self.top)
         k = to_angles(col.ravel(), row.ravel(), camera)
-        return np.hypot(k[0], k[1]).reshape(self.image.shape)
+        return np.sqrt(k[0] ** 2 + k[1] ** 2).reshape(self.image.shape)
 
 
 def binning(scale: float, semi_angle: float, radius_px: int) -> int:

@@ -60,9 +60,8 @@ def along_thickness(
         patterns = np.stack([model.pattern({**values, "thickness": float(t)}) for t in thickness])
     chi2 = []
     for t, pattern in zip(thickness, patterns, strict=True):
-        fixed = np.full(model.n_pixels, model.per_nm * t)
-        own = Columns(np.stack([pattern, *columns.columns[1:]]), fixed)
-        _, image, _ = problem.linear(own)
+        own = Columns(np.stack([pattern, *columns.columns[1:]]), model.per_nm * float(t))
+        _, image = problem.linear(own)
         chi2.append(((problem.data - image) ** 2).mean() / region.variance)
     return np.stack([thickness, chi2])
 

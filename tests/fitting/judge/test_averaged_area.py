@@ -175,7 +175,7 @@ def test_the_score_is_the_drop_of_least_squares(plain, half_empty):
     column = problem.model.evaluate(fit.values, ("vacuum",)).pattern_slopes[0]
     drop, _, (share,) = test([column])
     columns = problem.columns(params)
-    coefficients, image, _ = problem.linear(columns)
+    coefficients, image = problem.linear(columns)
     slopes = columns.sensitivity(coefficients)
     design = np.concatenate([columns.columns, slopes, [coefficients[0] * column]]) * problem.root_weights
     target = problem.root_weights * (problem.data - image)

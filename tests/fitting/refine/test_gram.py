@@ -23,8 +23,7 @@ def columns_of(background, names=NAMES, fixed=0.0):
     values, along_x, along_y = bg.basis(background, k, 13.0)
     columns = np.concatenate([rng.random((1, N)), values])
     slopes = rng.normal(0, 1, (len(names), N))
-    zero = np.zeros((len(names), N))
-    return Columns(columns, np.full(N, fixed), names, slopes, zero, (k, along_x, along_y), CAMERA)
+    return Columns(columns, fixed, names, slopes, 0.0, (k, along_x, along_y), CAMERA)
 
 
 def pixel_by_pixel(columns, data, root_weights):
@@ -61,7 +60,7 @@ def test_the_kernel_equals_its_plain_python(plain_python):
     columns, given = columns_of("radial"), measured()
     expected = normal_of(columns, *given)
     assert plain_python(pairs) == 6
-    assert plain_python(gram, product=pairs.product) == 3
+    assert plain_python(gram, product=pairs.product) == 4
     np.testing.assert_allclose(normal_of(columns, *given).normal, expected.normal, rtol=1e-9)
 
 

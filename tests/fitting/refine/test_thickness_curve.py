@@ -18,7 +18,7 @@ def composed_at_all(curve):
     problem = Problem(model, region.image[region.mask], np.full(model.n_pixels, 1 / region.variance))
     thickness, chi2 = curve()[0], []
     for t in thickness:
-        _, image, _ = problem.linear(model.evaluate({**minimum.fit.values, "thickness": float(t)}))
+        _, image = problem.linear(model.evaluate({**minimum.fit.values, "thickness": float(t)}))
         chi2.append(((problem.data - image) ** 2).mean() / region.variance)
     return np.stack([thickness, chi2])
 
