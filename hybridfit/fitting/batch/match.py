@@ -33,7 +33,6 @@ class BatchMatcher:
         tilts = torch.as_tensor(matcher.tilts, device=device)
         self._near_t = (t[:, None] - t).abs() < apart_t
         self._near_k = (tilts[:, None] - tilts).norm(dim=2) < apart_k
-        self._points = t, tilts
         self.together = max(int(workspace // (ENTRY * m * n)), 1)
 
     def match(self, images: Tensor, valid: Tensor, centres: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -62,7 +61,7 @@ class BatchMatcher:
         return seeds, chi2, curves
 
     def _match(self, images: Tensor, valid: Tensor, centres: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        data, known, _ = cut(images, valid, centres, self.matcher.reference)
+        data, known, _ = cut(images, valid, centres, self.matcher.reference, moved=True)
         mean = data.sum(1) / known.sum(1).clamp_min(1)
         data = torch.where(known, data, mean[:, None])
         whole = ((data - data.mean(1, keepdim=True)).double() ** 2).sum(1).clamp_min(1e-30)
@@ -79,19 +78,32 @@ class BatchMatcher:
         curves, left = chi2.amin(2), chi2
         seeds: list[Tensor] = []
         depths: list[Tensor] = []
-        t, tilts = self._points
-        n = len(tilts)
+        n, (apart_t, apart_k) = len(self.matcher.tilts), settings.apart
+        ended = torch.zeros(len(chi2), dtype=torch.bool, device=self.device)
         for turn in range(settings.candidates):
             value, at = left.flatten(1).min(1)
             i, j = torch.div(at, n, rounding_mode="floor"), at % n
+            place = self._between(chi2, i, j)
+            again = torch.zeros_like(ended)
             if turn:
                 least = depths[0]
-                none = (value > least + settings.deeper * least + settings.noise) | depths[-1].isinf()
-                value = torch.where(none, torch.inf, value)
-            seeds.append(torch.cat([t[i, None], tilts[j]], dim=1))
-            depths.append(value)
+                ended |= value.isinf() | (value > least + settings.deeper * least + settings.noise)
+                for seed, depth in zip(seeds, depths, strict=True):
+                    near = (place[:, 0] - seed[:, 0]).abs() < apart_t
+                    near &= (place[:, 1:] - seed[:, 1:]).norm(dim=1) < apart_k
+                    again |= near & depth.isfinite()
+            seeds.append(place)
+            depths.append(torch.where(ended | again, torch.inf, value))
             left = left.masked_fill(self._near_t[i][:, :, None] & self._near_k[j][:, None], torch.inf)
         return torch.stack(seeds, 1), torch.stack(depths, 1), curves
+
+    def _between(self, chi2: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        """(b, 3) float64: thickness and tilt of the least point about a template (i, j) of each frame."""
+        at = i.cpu().numpy(), j.cpu().numpy()
+        layers, beside = (torch.as_tensor(each, device=self.device) for each in self.matcher.about(*at))
+        frame = torch.arange(len(chi2), device=self.device)[:, None, None]
+        values = chi2[frame, layers[:, :, None], beside[:, None]].double().cpu().numpy()
+        return torch.as_tensor(self.matcher.between(*at, values), device=self.device)
 
     def curve(self, values: Tensor) -> np.ndarray:
         """(2, m): thickness (nm) and the least χ² of one frame (m,)."""

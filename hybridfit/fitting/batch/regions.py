@@ -25,7 +25,9 @@ class Regions(NamedTuple):
     corner: Tensor
 
 
-def cut(images: Tensor, valid: Tensor, centres: Tensor, reference: Reference) -> Regions:
+def cut(
+    images: Tensor, valid: Tensor, centres: Tensor, reference: Reference, *, moved: bool = False
+) -> Regions:
     """The regions of frames about centres.
 
     Parameters
@@ -36,6 +38,8 @@ def cut(images: Tensor, valid: Tensor, centres: Tensor, reference: Reference) ->
     centres : (b, 2) float64, px
         (x, y)
     reference : Reference
+    moved : bool
+        Move the images by what is left of a pixel, linearly between pixels: see `search.shared`.
     """
     f, side, device = reference.factor, reference.side, images.device
     own = -reference.off_middle(0.0, 0.0, 0, 0)[0]
@@ -47,7 +51,21 @@ def cut(images: Tensor, valid: Tensor, centres: Tensor, reference: Reference) ->
     r = row.clamp(0, images.shape[1] - 1)[:, :, None]
     c = col.clamp(0, images.shape[2] - 1)[:, None, :]
     known = valid[frame % len(valid), r, c] & inside[0][:, :, None] & inside[1][:, None, :]
-    image = torch.where(known, images[frame, r, c].float(), 0.0)
+    image = images[frame, r, c].float()
+    if moved:
+        across, down = (centres - own - corner).T.float()
+        right, below = (
+            (v + torch.where(by > 0, 1, -1)[:, None]).clamp(0, size - 1)
+            for v, by, size in ((col, across, images.shape[2]), (row, down, images.shape[1]))
+        )
+        x, y = across.abs()[:, None, None], down.abs()[:, None, None]
+        beside = (
+            images[frame, below[:, :, None], c].float(),
+            images[frame, below[:, :, None], right[:, None]].float(),
+        )
+        image = image + x * (images[frame, r, right[:, None]].float() - image)
+        image = image + y * (beside[0] + x * (beside[1] - beside[0]) - image)
+    image = torch.where(known, image, 0.0)
     if f > 1:  # `binning.bin_frame`
         blocks = len(images), side, f, side, f
         count = known.reshape(blocks).sum((2, 4))

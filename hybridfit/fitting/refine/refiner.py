@@ -371,7 +371,7 @@ class Refiner:
     def _start(self, seed: Candidate, known: Mapping[str, float]) -> dict[str, float]:
         """Where every parameter starts."""
         x, y, rotation = self._turned(seed)
-        blur = self.settings.refining.blur_start
+        blur = self.shared.blur if self.shared else self.settings.refining.blur_start
         otherwise = {"blur": blur, "ellipticity_a": 0.0, "ellipticity_b": 0.0}
         otherwise |= dict(zip(AVERAGING, self.settings.refining.averaging_starts, strict=True))
         return {

@@ -312,6 +312,9 @@ class SharedSettings:
     apart: tuple[float, float] = threshold(
         (3.5, 1.1), "nm, mrad", "templates that are nearer lead to the same minimum", "design"
     )
+    grain: tuple[float, float] = threshold(
+        (0.02, 0.01), "nm, mrad", "the least point between templates is rounded to so much", "design"
+    )
     deeper: float = threshold(
         0.25,
         "of the least χ²",

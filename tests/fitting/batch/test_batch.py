@@ -49,8 +49,9 @@ def test_matches_are_the_same(batch, tensors, matched):
     assert max(len(attempt.found) for attempt in matched) > 1
     for i, attempt in enumerate(matched):
         own = seeds[i][chi2[i].isfinite()].numpy()
-        assert [tuple(seed) for seed in own] == [(c.thickness, *c.tilt) for c in attempt.found]
-        found = chi2[i][: len(own)].numpy()
+        seeds_of = [(c.thickness, *c.tilt) for c in attempt.found]
+        np.testing.assert_allclose(own, seeds_of, atol=2e-3)  # steps are 2 nm and 0.6 mrad
+        found = chi2[i][chi2[i].isfinite()].numpy()
         np.testing.assert_allclose(found, [c.chi2 for c in attempt.found], atol=1e-5)
         np.testing.assert_allclose(batch.matcher.curve(curves[i]), attempt.curve, atol=1e-5)
 
@@ -221,9 +222,8 @@ def test_judging_starts_where_a_batch_ends(batch, fitter, frames, centres, match
     alone = 0
     for frame, attempt, before in zip(frames, attempts, matched, strict=True):
         assert all(isinstance(candidate, Fitted) for candidate in attempt.found)
-        assert tuple((c.thickness, *c.tilt) for c in attempt.around) == tuple(
-            (c.thickness, *c.tilt) for c in before.around
-        )
+        ours, theirs = ([(c.thickness, *c.tilt) for c in each.around] for each in (attempt, before))
+        np.testing.assert_allclose(ours, theirs, atol=2e-3)
         found, expected = fitter.fit_matched(frame, attempt), fitter.fit_matched(frame, before)
         assert (found.status, found.route) == (expected.status, expected.route)
         for name in NAMES:
@@ -245,9 +245,8 @@ def test_what_did_not_settle_is_left_to_the_fit_of_one_frame(
     monkeypatch.setattr(batch, "answers", lambda *given: answers._replace(usable=usable))
     found = batch.attempts(frames, centres)
     assert [isinstance(attempt.found[0], Fitted) for attempt in found] == [True, False, True]
-    assert [(c.thickness, *c.tilt) for c in found[1].found] == [
-        (c.thickness, *c.tilt) for c in matched[1].found
-    ]
+    ours, theirs = ([(c.thickness, *c.tilt) for c in each[1].found] for each in (found, matched))
+    np.testing.assert_allclose(ours, theirs, atol=2e-3)
 
 
 def test_fits_that_have_no_evaluations_left_have_not_settled(batch, tensors, matched, monkeypatch):
