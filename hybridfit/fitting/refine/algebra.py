@@ -26,8 +26,14 @@ def inverse_of(normal: Array) -> Array:
     """The inverse of a normal matrix (p, p), or its pseudo-inverse where columns depend on each other."""
     scale = np.sqrt(np.diag(normal))
     if len(normal) and scale.min() > 0:
-        correlation = normal / np.outer(scale, scale)
-        values, vectors = np.linalg.eigh(correlation)
-        if values[0] > INDEPENDENT * values[-1]:
-            return np.asarray((vectors / values) @ vectors.T / np.outer(scale, scale), float)
+        scales = scale[:, None] * scale
+        correlation = normal / scales
+        try:
+            inverse = np.linalg.inv(correlation)
+        except np.linalg.LinAlgError:
+            inverse = np.full_like(correlation, np.inf)
+        # norms bound the largest eigenvalues of both; that of the inverse is one over the smallest
+        bound = np.sqrt((correlation * correlation).sum() * (inverse * inverse).sum())
+        if bound * INDEPENDENT < 1:
+            return np.asarray((inverse + inverse.T) / (2 * scales), float)
     return np.asarray(np.linalg.pinv(normal, rcond=1e-14, hermitian=True), float)

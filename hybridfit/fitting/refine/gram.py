@@ -15,6 +15,7 @@ background.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -124,7 +125,7 @@ def normal_of(columns: Columns, data: Array, root_weights: Array) -> Normal | No
     if not known or any(name not in CENTRE for name in moved) or columns.fixed or columns.per_nm:
         return None
     assert columns.pattern_slopes is not None and columns.background is not None
-    k, along_x, along_y = columns.background
+    _, along_x, along_y = columns.background
     c, p = len(columns.columns), len(columns.names)
     g = among(columns.columns, data, root_weights)
     inverse = inverse_of(g[:c, :c])
@@ -132,7 +133,8 @@ def normal_of(columns: Columns, data: Array, root_weights: Array) -> Normal | No
     coefficients = inverse @ b
     turned = np.zeros((p, 2 * c - 1))
     turned[:, 0] = coefficients[0]
-    moves = _moves(k[:, :1], columns.camera)
+    assert columns.camera is not None
+    moves = _moves(columns.camera._replace(centre_x=0.0, centre_y=0.0))
     for i, name in enumerate(columns.names):
         if name in CENTRE:
             turned[i, 1:] = np.outer(coefficients[1:], moves[:, CENTRE.index(name)]).ravel()
@@ -143,8 +145,9 @@ def normal_of(columns: Columns, data: Array, root_weights: Array) -> Normal | No
     return Normal(float(g[-1, -1] - b @ coefficients), normal, slope)
 
 
-def _moves(k: Array, camera: Camera | None) -> Array:
-    """(2, 2): derivatives of kx and ky (rows) along the centre; they are the same at all k (2, 1)."""
-    one, none = np.ones(1), np.zeros(1)
+@lru_cache
+def _moves(camera: Camera) -> Array:
+    """(2, 2): derivatives of kx and ky (rows) along the centre; they are the same at all k."""
+    one, none, k = np.ones(1), np.zeros(1), np.zeros((2, 1))
     each = [chain(k, *unit, camera) for unit in ((one, none), (none, one))]
     return np.array([[float(found[CAMERA.index(name)][0]) for name in CENTRE] for found in each])

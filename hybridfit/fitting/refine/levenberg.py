@@ -15,6 +15,7 @@ by about the 2 δᵀ S r − δᵀ S Sᵀ δ that were expected.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 FIRST, LEAST, MOST, FACTOR = 1e-3, 1e-9, 1e6, 10.0  # of λ
+SINGULAR = 1e-12  # of the largest eigenvalue: a smaller one is taken for 0
 FAIR, BAD = 0.7, 0.3  # of the expected fall of |r|²: λ falls above, and rises below
 
 
@@ -72,11 +74,12 @@ def solve(
     cost, normal, slope = problem.normal_equations(params)
     while count < evaluations:
         free = ~(((x <= low) & (slope < 0)) | ((x >= high) & (slope > 0)))
-        plain = _step(normal, slope, free, 0.0)
+        step_of = _steps(normal, slope, free)
+        plain = step_of(0.0)
         if float(plain @ normal @ plain) <= within**2 * cost / problem.data.size:
             done = True
             break
-        step = _step(normal, slope, free, damping)
+        step = step_of(damping)
         new = np.clip(x + step, low, high)
         _put(varied, new)
         now = problem.normal_equations(params)
@@ -104,14 +107,25 @@ def solve(
     return Solved(params, count, done, {})
 
 
-def _step(normal: Array, slope: Array, free: NDArray[np.bool_], damping: float) -> Array:
-    """The step of the free parameters; 0 of the others."""
-    out = np.zeros(len(slope))
-    part = normal[np.ix_(free, free)]
-    scale = np.sqrt(np.maximum(np.diag(part), 1e-300))
-    scaled = part / np.outer(scale, scale) + damping * np.eye(len(part))
-    out[free] = np.linalg.lstsq(scaled, slope[free] / scale, rcond=1e-12)[0] / scale
-    return out
+def _steps(normal: Array, slope: Array, free: NDArray[np.bool_]) -> Callable[[float], Array]:
+    """The step of the free parameters at a damping; 0 of the others, and along what changes nothing."""
+    every = bool(free.all())
+    part = normal if every else normal[np.ix_(free, free)]
+    scale = np.sqrt(np.maximum(part.diagonal(), 1e-300))
+    values, vectors = np.linalg.eigh(part / (scale[:, None] * scale))
+    along = vectors.T @ ((slope if every else slope[free]) / scale)
+
+    def step(damping: float) -> Array:
+        damped = values + damping
+        known = np.abs(damped) > SINGULAR * np.abs(damped).max(initial=0.0)
+        found = vectors @ (np.where(known, along, 0.0) / np.where(known, damped, 1.0)) / scale
+        if every:
+            return np.asarray(found, float)
+        out = np.zeros(len(slope))
+        out[free] = found
+        return out
+
+    return step
 
 
 def _put(varied: list[lmfit.Parameter | PlainParameter], values: Array) -> None:

@@ -125,10 +125,11 @@ def _by_intensity(
     scale_x *= largest
     design = np.stack([np.ones(BINS), x, x**2], axis=1)
     # a group without any noise, such as what counting cameras record beside a disc, is not sure of that
-    expected = design[:, :2] @ optimize.nnls(design[:, :2], y)[0]
+    expected = design[:, :2] @ _both_positive(design[:, :2], y)
     weight = 1 / np.maximum(np.maximum(y, expected), 1e-3)
     design *= weight[:, None]
-    (a, b), left = optimize.nnls(design[:, :2], y * weight)
+    a, b = found = _both_positive(design[:, :2], y * weight)
+    left = float(np.linalg.norm(y * weight - design[:, :2] @ found))
     c = 0.0
     # of a mean of n squares of Gaussian differences, neighbours of which share a pixel
     error = np.sqrt(3 * BINS / max(float(table[:, 0].sum()), 1.0))
@@ -139,6 +140,20 @@ def _by_intensity(
     return Noise(
         float(a * scale_y), float(b * scale_y / scale_x), 0.0, float(c * scale_y / scale_x) / scale_x
     )
+
+
+def _both_positive(design: Array, y: Array) -> Array:
+    """(2,): least squares of two columns (n, 2) with coefficients that are not below 0."""
+    (aa, ab), (_, bb) = design.T @ design
+    a, b = design.T @ y
+    determinant = aa * bb - ab**2
+    if determinant > 0:
+        both = (bb * a - ab * b) / determinant, (aa * b - ab * a) / determinant
+        if min(both) >= 0:
+            return np.array(both)
+    alone = max(a, 0.0) / max(aa, 1e-300), max(b, 0.0) / max(bb, 1e-300)
+    first = max(a, 0.0) * alone[0] >= max(b, 0.0) * alone[1]  # which takes more of the squares away
+    return np.array([alone[0], 0.0] if first else [0.0, alone[1]])
 
 
 def electrons_in(image: Array, valid: NDArray[np.bool_]) -> float:

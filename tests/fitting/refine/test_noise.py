@@ -7,9 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import optimize
 from scipy.ndimage import gaussian_filter
 
-from hybridfit.fitting.refine.noise import FAINT, Noise, effective_pixels, electrons_in, estimate_noise
+from hybridfit.fitting.refine.noise import (
+    FAINT,
+    Noise,
+    _both_positive,
+    effective_pixels,
+    electrons_in,
+    estimate_noise,
+)
 from hybridfit.fitting.refine.settings import REFINE
 
 SHAPE = (120, 128)
@@ -315,3 +323,16 @@ def test_a_residual_of_nothing_has_a_count_of_pixels(mask):
     n = int(mask.sum())
     assert 1 <= effective_pixels(np.zeros(n), mask, 0.0) <= n
     assert 1 <= effective_pixels(np.zeros(n), mask, 1.0) <= n
+
+
+def test_two_coefficients_that_are_not_below_zero_are_those_of_nnls():
+    rng = np.random.default_rng(5)
+    kinds = set()
+    for _ in range(60):
+        design, y = rng.normal(size=(7, 2)), rng.normal(size=7)
+        expected = optimize.nnls(design, y)[0]
+        np.testing.assert_allclose(_both_positive(design, y), expected, rtol=1e-9, atol=1e-12)
+        kinds.add(tuple(expected > 0))
+    assert len(kinds) == 4
+    same = np.ones((7, 2))  # either will do
+    np.testing.assert_allclose(same @ _both_positive(same, y + 3), np.mean(y + 3))
