@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.kept = ""
     command = typer.main.get_command(app)
     given = None if arguments is None else list(arguments)
+    console.arguments = sys.argv[1:] if given is None else given
     try:
         with warnings.catch_warnings():
             if not sys.warnoptions:  # warnings of dependencies do not help a microscopist

@@ -1,0 +1,135 @@
+"""The report of fits: of each what to do, its numbers and why to believe them; then how they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hybridfit.fitting.budget_words import WORDS, in_per_cent
+from hybridfit.fitting.result import FitResult
+from hybridfit.markup import Html, element, file_name, table
+from hybridfit.plot import plot_fit
+from hybridfit.plot.html import (
+    banner,
+    budget_table,
+    candidate_table,
+    cards,
+    data_url,
+    in_words,
+    number_table,
+    swatch,
+)
+from hybridfit.plot.style import STATUS_COLOURS
+from hybridfit.plot.words import measured
+from hybridfit.report.origin import UNKNOWN, Origin, files_of, settings_rows
+from hybridfit.report.page import origin_sections, page, section
+
+# an answer, or the JSON that says why there is none: "file", "status", "message"
+Answered = FitResult | Mapping[str, Any]
+
+
+def fit_report(answers: FitResult | Sequence[Answered], origin: Origin = UNKNOWN) -> str:
+    """One HTML file that says everything of one fit, or of several.
+
+    Parameters
+    ----------
+    answers : FitResult, or a sequence of FitResult and of mappings for frames without an answer
+        Those have "file", "status" and "message", as in the JSON of the command line.
+    origin : Origin
+        How the answers were made.
+
+    Returns
+    -------
+    str
+        HTML without scripts and without anything from elsewhere; pictures are inside.
+    """
+    every = [answers] if isinstance(answers, FitResult) else list(answers)
+    sources = [_source(each) for each in every]
+    facts = files_of(sources) if origin.files is None else origin.files
+    several = len(every) > 1
+    title = f"{len(every)} patterns" if several else Path(sources[0]).name if every else "no patterns"
+    libraries = dict.fromkeys(each.library for each in every if isinstance(each, FitResult))
+    angles = dict.fromkeys(
+        f"semi-angle {each['semi_angle'].value:.4g} mrad" for each in every if isinstance(each, FitResult)
+    )
+    subtitle = " · ".join([*libraries, *angles, origin.time])
+    sections: list[object] = [section("Overview", _overview(every))] if several else []
+    sections += [_article(each, i if several else None) for i, each in enumerate(every)]
+    asked = [] if origin.settings is None else settings_rows(origin.settings)
+    return page(title, subtitle, *sections, origin_sections(origin, facts, asked))
+
+
+def _source(each: Answered) -> str:
+    return each.source if isinstance(each, FitResult) else str(each.get("file", ""))
+
+
+def _overview(every: Sequence[Answered]) -> Html:
+    rows: list[tuple[object, ...]] = []
+    for i, each in enumerate(every):
+        status = each.status.name if isinstance(each, FitResult) else str(each.get("status", ""))
+        numbers = ["", "", ""]
+        if isinstance(each, FitResult):
+            numbers = [measured(each[name]) for name in ("thickness", "tilt_x", "tilt_y")]
+        link = element("a", file_name(Path(_source(each)).name), href=f"#pattern-{i + 1}")
+        rows.append((link, *numbers, swatch(STATUS_COLOURS.get(status, "#6b6b6b"), in_words(status))))
+    return table(("pattern", "thickness (nm)", "tilt x (mrad)", "tilt y (mrad)", "status"), rows, "numbers")
+
+
+def _article(each: Answered, number: int | None) -> Html:
+    """All of one pattern; with a heading where there are several."""
+    head = [] if number is None else [element("h2", file_name(Path(_source(each)).name), class_="pattern")]
+    if isinstance(each, FitResult):
+        content = _parts(each)
+    else:
+        content = [banner(str(each.get("status", "")), str(each.get("message", "")))]
+    return element("article", *head, *content, id=None if number is None else f"pattern-{number + 1}")
+
+
+def _parts(result: FitResult) -> list[object]:
+    picture = element(
+        "img",
+        src=data_url(plot_fit(result)),
+        alt="Experiment, fit and residual; radial profiles; sum of squares against thickness",
+        class_="picture",
+    )
+    said = [
+        f"{WORDS[name]}: {in_per_cent(a).replace('-', '−')} (taken: ± {100 * a.sigma:.2g} %)."
+        for name, a in result.assumed.items()
+        if a.told
+    ]
+    if result.budget_lacks:
+        lacking = " and ".join(map(in_words, result.budget_lacks))
+        said.append(f"Not in the errors: {lacking}; the library does not know how patterns depend on it.")
+    budget = budget_table(result)
+    return [
+        banner(result.status.name, result.message),
+        cards(result),
+        picture,
+        section("Numbers", number_table(result)),
+        section(
+            "What the errors contain",
+            budget,
+            element("p", "The bars show shares of the variance.", class_="label") if budget else "",
+            *(element("p", words) for words in said),
+        ),
+        section("Candidates", candidate_table(result)),
+        section("Quality", table((), _quality(result), "facts")),
+    ]
+
+
+def _quality(result: FitResult) -> list[tuple[str, str]]:
+    rows = [
+        ("residual", f"{result.residual_fraction:.2%} of the pattern's variance"),
+        ("misfit", f"{result.misfit_fraction:.2%}: the residual less what noise explains"),
+        ("reduced χ²", f"{result.reduced_chi2:.3g}"),
+        ("independent pixels", f"{result.n_effective:.0f}"),
+        ("noise", result.noise.words.strip().removeprefix("noise: ") if result.noise else ""),
+        ("route", result.route.value),
+        ("method", result.method),
+        ("time", f"{result.seconds['total']:.2f} s" if "total" in result.seconds else ""),
+    ]
+    if result.thickness_range10 is not None:
+        low, high = result.thickness_range10
+        rows.insert(2, ("thicknesses within 10 % of the least χ²", f"{low:.2f} … {high:.2f} nm"))
+    return [row for row in rows if row[1]]
