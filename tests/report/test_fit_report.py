@@ -52,9 +52,9 @@ class Reader(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def test_everything_is_in_the_report(fitted, small_library):
+def test_everything_is_in_the_report(fitted, made_library):
     settings = FitSettings(12.0, method="lsf", fix={"blur": None}, bounds={"scale": (2.0, 3.0)})
-    page = fit_report(fitted, Origin(settings, small_library, command="hybridfit fit x.tif", made=MADE))
+    page = fit_report(fitted, Origin(settings, made_library, command="hybridfit fit x.tif", made=MADE))
     read = Reader(page)
     assert not read.open and read.tags.count("img") == 1 and read.tags.count("article") == 1
     thickness = fitted["thickness"]
@@ -70,7 +70,7 @@ def test_everything_is_in_the_report(fitted, small_library):
         "scale: 2 … 3",
         "hybridfit fit x.tif",
         digest,
-        small_library.dataset.attrs["checksum"],
+        made_library.dataset.attrs["checksum"],
         "Abramov",  # where the CIF says that its structure is from
         "numpy",
         DOI,
