@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 from hybridfit.errors import InputError
 from hybridfit.quantities import QUANTITIES
 
-Float32 = NDArray[np.float32]
-
 
 @dataclass(frozen=True)
 class Kept:
@@ -37,9 +35,9 @@ class Kept:
     curve_searched : whether the curve is the least χ², not that at the answer's tilt and camera
     """
 
-    experiment: Float32
-    fit: Float32
-    radius_mrad: Float32
+    experiment: NDArray[Any]
+    fit: NDArray[Any]
+    radius_mrad: NDArray[Any]
     extent: tuple[float, float, float, float]
     curve: NDArray[np.float64] | None
     varied: tuple[str, ...]
@@ -103,7 +101,7 @@ class Fitted(Protocol):
     @property
     def varied(self) -> tuple[str, ...]: ...
     @property
-    def curve(self) -> NDArray[np.float64] | None: ...
+    def along_thickness(self) -> Any: ...
     @property
     def curve_searched(self) -> bool: ...
     @property
@@ -118,16 +116,16 @@ def kept_of(result: Fitted, *, curve: bool = True) -> Kept:
     ----------
     result : FitResult
     curve : bool
-        Whether χ² over the whole library is computed where it is not known yet (0.8 s).
+        Whether χ² over the whole library is computed where it is not known yet (0.8 s); it is missing else.
     """
     shown = result.thumbnail
-    known = "whole_curve" in vars(result)  # a cached property
+    known = curve or result.along_thickness is None or "whole_curve" in vars(result)  # a cached property
     return Kept(
         np.asarray(shown.experiment, np.float32),
         np.asarray(shown.fit, np.float32),
         np.asarray(shown.radius_mrad, np.float32),
         extent=shown.extent,
-        curve=result.whole_curve if curve or known else result.curve,
+        curve=result.whole_curve if known else None,
         varied=tuple(result.varied),
         curve_searched=result.curve_searched,
     )

@@ -188,6 +188,11 @@ class Session:
             if not sql.execute("DELETE FROM fits WHERE id = ?", (key,)).rowcount:
                 raise self._none(key)
 
+    def settle(self) -> None:
+        """Write through to the disk: what was added before survives a power cut, too."""
+        with self._lock, self._told():
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
     # ---------------------------------------------------------------- reading
 
     def rows(self, limit: int | None = None) -> list[dict[str, Any]]:
@@ -227,7 +232,7 @@ class Session:
         sql = self._connection
         sql.execute(f"PRAGMA busy_timeout = {int(1000 * self.settings.patience)}")
         sql.execute("PRAGMA journal_mode = WAL")
-        sql.execute("PRAGMA synchronous = FULL")  # a fit that was announced survives a power cut
+        sql.execute("PRAGMA synchronous = NORMAL")  # `settle` writes through, when nobody waits for it
         sql.execute("BEGIN IMMEDIATE")
         try:
             application = int(sql.execute("PRAGMA application_id").fetchone()[0])
