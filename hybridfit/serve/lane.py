@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import queue
 import signal
@@ -22,7 +23,8 @@ from typing import Any
 from hybridfit.serve.queue import FITS, Job, Queue
 from hybridfit.serve.settings import ServeSettings
 
-GRACE = 5.0  # s in which a worker that was asked to end may put things in order
+log = logging.getLogger("hybridfit.serve")
+GRACE = 3.0  # s in which a worker that was asked to end may put things in order
 MOST_LINE = 64_000_000  # characters of a message
 TICK = 0.1  # s between two looks at what was asked meanwhile
 LOG_BYTES = 2_000_000
@@ -147,14 +149,26 @@ class Lane:
             if self.name == FITS:
                 self._alive()
             while not self._closing.is_set():
-                self._idle()
-                job = self.jobs.take(self.name, TICK * 5)
-                if job is not None and not self._closing.is_set():
-                    self._work(job)
-                    self._used = time.monotonic()
+                self._turn()
         finally:
             if self.worker is not None:
                 self.worker.end(GRACE if self.name != FITS else 0.0)
+
+    def _turn(self) -> None:
+        """The next job, should there be one."""
+        job = None
+        try:
+            self._idle()
+            job = self.jobs.take(self.name, TICK * 5)
+            if job is not None and not self._closing.is_set():
+                self._work(job)
+                self._used = time.monotonic()
+        except Exception as error:  # a full disk, for instance: this job fails, the next one is tried
+            log.exception("lane %s", self.name)
+            time.sleep(TICK)
+            if job is not None and not job.ended:
+                with contextlib.suppress(Exception):
+                    self._end(job, "failed", f"the queue cannot be written ({error}); make room on the disk")
 
     def _idle(self) -> None:
         """Between two jobs: hear what the worker says, and replace one that has died or grown."""
