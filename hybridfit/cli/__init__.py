@@ -18,7 +18,20 @@ from typing import Annotated, Any
 
 import typer
 
-from hybridfit.cli import benchmark, console, demo, export, fit, library, map, new, show, simulate, train
+from hybridfit.cli import (
+    benchmark,
+    console,
+    demo,
+    export,
+    fit,
+    library,
+    map,
+    new,
+    serve,
+    show,
+    simulate,
+    train,
+)
 from hybridfit.errors import HybridfitError
 
 USAGE = 2
@@ -36,6 +49,7 @@ app.command()(fit.fit)
 app.command("map")(map.map_command)
 app.command()(show.show)
 app.command()(export.export)
+app.command()(serve.serve)
 app.command()(demo.demo)
 app.command()(new.new)
 app.command()(train.train)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from hybridfit.plot.style import STATUS_COLOURS
 from hybridfit.report import FileFacts, Origin, fit_report, write_report
 from hybridfit.report.citation import DOI, PAPER
 from hybridfit.report.page import POLICY
+from hybridfit.session import Kept, KeptAnswer, kept_of
 
 MADE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -150,3 +152,11 @@ def test_a_report_replaces_reports_alone(tmp_path):
     with pytest.raises(InputError, match=r"written as \.html"):
         write_report(tmp_path / "out.pdf", "<html>")
     assert path.read_text() == "notes"
+
+
+def test_a_fit_of_the_session_has_the_same_report(fitted):
+    """What `hybridfit serve` reports on is kept as JSON and images."""
+    whole = fitted.to_json()
+    kept = KeptAnswer(json.loads(json.dumps(whole)), Kept.unpacked(kept_of(fitted).packed()))
+    ours, theirs = (Reader(fit_report(each, Origin(made=MADE))) for each in (fitted, kept))
+    assert theirs.text == ours.text
