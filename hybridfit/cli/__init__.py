@@ -31,6 +31,7 @@ from hybridfit.cli import (
     show,
     simulate,
     train,
+    watch,
 )
 from hybridfit.errors import HybridfitError
 
@@ -50,6 +51,7 @@ app.command("map")(map.map_command)
 app.command()(show.show)
 app.command()(export.export)
 app.command()(serve.serve)
+app.command()(watch.watch)
 app.command()(demo.demo)
 app.command()(new.new)
 app.command()(train.train)
