@@ -100,7 +100,7 @@ def test_real_fits(context, small_library, small_recipe):
             for i in range(4)
         ]
     ).reshape(2, 2, 96, 96)
-    dataset = context.load("memory", data=data.astype(np.float32), sig_dims=2)
+    dataset = context.load("memory", data=data.astype(np.float32), sig_dims=2, num_partitions=1)
     options = {"fix": {"scale": 3.2, "rotation": 14.0}}
     udf = client.HybridfitUDF(str(small_recipe), 9.0, block=2, options=options)
     found = context.run_udf(dataset=dataset, udf=udf)
