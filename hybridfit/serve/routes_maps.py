@@ -17,7 +17,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 
 from hybridfit.errors import InputError
 from hybridfit.quantities import QUANTITIES, quantity
-from hybridfit.serve.common import ERRORS, TYPES, download, state_of
+from hybridfit.serve.common import ERRORS, TYPES, described, download, state_of
 from hybridfit.serve.models import Accepted, MapIn, MapOut, PositionIn, ValuesOut
 from hybridfit.serve.names import below
 from hybridfit.serve.queue import FITS, LONG, Job, new_id
@@ -118,7 +118,11 @@ def netcdf(request: Request, key: str) -> Response:
     return FileResponse(found["map"], media_type=TYPES[".nc"], filename=f"{_stem(found)}-map.nc")
 
 
-@router.get("/{key}/map.{kind}", response_class=Response)
+@router.get(
+    "/{key}/map.{kind}",
+    response_class=Response,
+    responses=described(*(TYPES[kind] for kind in (".png", ".svg", ".pdf", ".csv"))),
+)
 async def drawn(request: Request, key: str, kind: str) -> Response:
     """The finished map as a picture (.png, .svg, .pdf) or a table (.csv)."""
     state = state_of(request)
