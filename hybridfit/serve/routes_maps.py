@@ -99,6 +99,7 @@ async def fit(request: Request, key: str, body: PositionIn) -> Any:
     payload = {
         "key": job_id,
         "map": found["map"],
+        "map_id": key,
         "scan": found["scan"],
         "shown": found["name"],
         "library": library["path"],
@@ -179,7 +180,9 @@ def _public(state: State, key: str) -> dict[str, Any]:
     return {
         "id": key,
         **{name: found[name] for name in ("name", "library", "created", "job")},
+        "semi_angle": found["options"]["semi_angle"],
         "state": "done" if job is None else job.state,
+        "error": None if job is None else job.error,
         "shape": shape,
         "done": about.get("done", 0),
         "total": None if shape is None else shape[0] * shape[1],

@@ -76,7 +76,8 @@ def test_a_map_survives_stop_and_kill_and_is_seen_as_it_grows(
             "job"
         ]  # of what there is
         found = until(lambda: (j := client.get(f"/api/jobs/{position}").json())["state"] == "done" and j)
-        assert client.get(f"/api/fits/{found['fits'][0]}").json()["origin"] == "map"
+        fit = client.get(f"/api/fits/{found['fits'][0]}").json()
+        assert (fit["origin"], fit["map"], fit["y"], fit["x"]) == ("map", key, 1, 2)
         assert client.get(f"/api/maps/{key}/map.nc").status_code == 400
         client.post(f"/api/jobs/{job}/resume")
     with client.stream("GET", f"/api/maps/{key}/events") as stream:

@@ -199,6 +199,7 @@ class Fits:
             library=payload["options"]["library"],
             semi_angle=payload["options"].get("semi_angle") or semi_angle,
             images=images,
+            place=(payload["map_id"], payload["y"], payload["x"]) if "map_id" in payload else None,
             key=key,
         )
         self._unsettled = True
