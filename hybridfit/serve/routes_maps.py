@@ -112,7 +112,7 @@ async def fit(request: Request, key: str, body: PositionIn) -> Any:
     return JSONResponse({"job": job_id, "frames": 1, "map": None}, status_code=202)
 
 
-@router.get("/{key}/map.nc", response_class=FileResponse, responses={200: {"content": {TYPES[".nc"]: {}}}})
+@router.get("/{key}/map.nc", response_class=FileResponse, responses=described(TYPES[".nc"]))
 def netcdf(request: Request, key: str) -> Response:
     """The finished map."""
     found = _finished(state_of(request), key)
@@ -126,15 +126,24 @@ def netcdf(request: Request, key: str) -> Response:
 )
 async def drawn(request: Request, key: str, kind: str) -> Response:
     """The finished map as a picture (.png, .svg, .pdf) or a table (.csv)."""
-    state = state_of(request)
-    found = _finished(state, key)
     if kind not in ("png", "svg", "pdf", "csv"):
         raise InputError(f"maps are nc, png, svg, pdf or csv, not {kind[:20]!r}")
+    return await _made(state_of(request), key, kind)
+
+
+@router.get("/{key}/report.html", response_class=Response, responses=described(TYPES[".html"]))
+async def report(request: Request, key: str) -> Response:
+    """A report of the finished map in one file."""
+    return await _made(state_of(request), key, "html")
+
+
+async def _made(state: State, key: str, kind: str) -> Response:
+    found = _finished(state, key)
     with tempfile.TemporaryDirectory(dir=state.settings.session) as folder:
         path = Path(folder) / f"map.{kind}"
         await state.ask("map picture", {"map": found["map"], "path": str(path)})
         content = await asyncio.to_thread(path.read_bytes)
-    return download(content, f".{kind}", f"{_stem(found)}-map", shown=kind != "csv")
+    return download(content, f".{kind}", f"{_stem(found)}-map", shown=kind not in ("csv", "html"))
 
 
 def _stem(found: dict[str, Any]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import importlib.util
 import json
 import tempfile
 from pathlib import Path
@@ -98,8 +97,6 @@ async def picture(request: Request, key: str, kind: str) -> Response:
 @router.get("/fits/{key}/report.html", response_class=Response, responses=described("text/html"))
 async def report(request: Request, key: str) -> Response:
     """A report of the fit in one file."""
-    if importlib.util.find_spec("hybridfit.report") is None:
-        raise InputError("this hybridfit makes no reports; take the picture and the result")
     return await _drawn(request, key, ".html")
 
 
@@ -108,7 +105,8 @@ async def _drawn(request: Request, key: str, suffix: str) -> Response:
     found = await asyncio.to_thread(state.session.fit, key)
     with tempfile.TemporaryDirectory(dir=state.settings.session) as folder:
         path = Path(folder) / f"fit{suffix}"
-        await state.ask("picture", {"fit": key, "path": str(path)})
+        known = state.libraries.get(found["library"], {})
+        await state.ask("picture", {"fit": key, "path": str(path), "library": known.get("path")})
         content = await asyncio.to_thread(path.read_bytes)
     return download(content, suffix, Path(found["file"]).stem, shown=suffix != ".html")
 

@@ -37,6 +37,7 @@ ROUTES = {
     "/api/maps/{key}/fit": {"post"},
     "/api/maps/{key}/map.nc": {"get"},
     "/api/maps/{key}/map.{kind}": {"get"},
+    "/api/maps/{key}/report.html": {"get"},
 }
 
 

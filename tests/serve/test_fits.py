@@ -53,6 +53,9 @@ def test_a_frame_becomes_a_row_images_and_pictures(served: Served, frame: np.nda
         picture = client.get(f"/api/fits/{key}/picture.{kind}")
         assert picture.status_code == 200 and picture.content.startswith(start)
         assert "sandbox" in picture.headers["content-security-policy"]
+    report = client.get(f"/api/fits/{key}/report.html")
+    assert report.status_code == 200 and "attachment" in report.headers["content-disposition"]
+    assert "wedge &lt;1&gt;.npy" in report.text and "<script" not in report.text
     (line,) = csv.DictReader(io.StringIO(client.get(f"/api/fits/{key}/row.csv").text))
     assert float(line["thickness_nm"]) == row["thickness_nm"]
     assert client.patch(f"/api/fits/{key}", json={"note": "left"}).json()["note"] == "left"

@@ -94,8 +94,8 @@ def test_a_map_survives_stop_and_kill_and_is_seen_as_it_grows(
     path = served.state.settings.session / "downloaded.nc"
     path.write_bytes(client.get(f"/api/maps/{key}/map.nc").content)
     np.testing.assert_allclose(read_map(path)["thickness"].values, thickness, rtol=1e-6)
-    for kind, start in (("png", b"\x89PNG"), ("csv", b"y,x,")):
-        assert client.get(f"/api/maps/{key}/map.{kind}").content.startswith(start)
+    for kind, start in (("map.png", b"\x89PNG"), ("map.csv", b"y,x,"), ("report.html", b"<!doctype")):
+        assert client.get(f"/api/maps/{key}/{kind}").content.startswith(start)
     assert client.get(f"/api/maps/{key}/map.exe").status_code == 400
     position = client.post(f"/api/maps/{key}/fit", json={"y": 0, "x": 3}).json()["job"]
     found = until(lambda: (j := client.get(f"/api/jobs/{position}").json())["state"] == "done" and j)

@@ -118,7 +118,9 @@ class Fits:
             self._add_curve(key)
         from hybridfit.serve.work.pictures import fit_picture
 
-        fit_picture(self._session, key, path)
+        source = payload.get("library")
+        library = self._library(source) if source and Library.cached_path(source).exists() else None
+        fit_picture(self._session, key, path, library)
         return str(path)
 
     def idle(self) -> None:
