@@ -56,7 +56,7 @@ class Worker:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError), self.process.stdout:
             while line := self.process.stdout.readline(MOST_LINE):
                 message = json.loads(line)
                 if isinstance(message, dict):
@@ -77,10 +77,9 @@ class Worker:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(grace)
         self._signal(getattr(signal, "SIGKILL", None), alone=False)
-        for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(OSError, ValueError):
-                if pipe is not None and pipe is self.process.stdin:
-                    pipe.close()
+        with contextlib.suppress(OSError, ValueError):
+            if self.process.stdin is not None:
+                self.process.stdin.close()
         return self.process.wait()
 
     def _signal(self, number: int | None, *, alone: bool) -> None:
@@ -136,7 +135,8 @@ class Lane:
         self.hurry()
         with self.jobs.changed:
             self.jobs.changed.notify_all()
-        self._thread.join(grace + 5)
+        if self._thread.is_alive():
+            self._thread.join(grace + 5)
 
     def stop(self, key: str) -> None:
         """Stop a job, should it run in this lane."""
@@ -197,21 +197,24 @@ class Lane:
     def _alive(self) -> Worker:
         """The worker; a new one where there is none."""
         if self.worker is None:
-            asked = {
-                "lane": self.name,
-                "session": str(self.settings.session),
-                "library": self.settings.library,
-                "semi_angle": self.settings.semi_angle,
-                "warm": self.settings.warm,
-                "libraries": str(self.settings.libraries),
-                "workers": self.settings.workers,
-                "pixels": self.settings.limits.frame_pixels,
-                "frames": self.settings.limits.frames,
-                "parent": os.getpid(),
-            }
-            command = [sys.executable, "-P", "-m", "hybridfit.serve.work", json.dumps(asked)]
-            self.worker = Worker(command, self.settings.session / f"worker-{self.name}.log")
+            self.worker = Worker(self._command(), self.settings.session / f"worker-{self.name}.log")
         return self.worker
+
+    def _command(self) -> list[str]:
+        """How a worker is started."""
+        asked = {
+            "lane": self.name,
+            "session": str(self.settings.session),
+            "library": self.settings.library,
+            "semi_angle": self.settings.semi_angle,
+            "warm": self.settings.warm,
+            "libraries": str(self.settings.libraries),
+            "workers": self.settings.workers,
+            "pixels": self.settings.limits.frame_pixels,
+            "frames": self.settings.limits.frames,
+            "parent": os.getpid(),
+        }
+        return [sys.executable, "-P", "-m", "hybridfit.serve.work", json.dumps(asked)]
 
     def _bury(self) -> None:
         if self.worker is not None:
