@@ -198,8 +198,12 @@ class Lane:
     def _alive(self) -> Worker:
         """The worker; a new one where there is none."""
         if self.worker is None:
-            self.worker = Worker(self._command(), self.settings.session / f"worker-{self.name}.log")
+            self.worker = Worker(self._command(), self._log)
         return self.worker
+
+    @property
+    def _log(self) -> Path:
+        return self.settings.session / f"worker-{self.name}.log"
 
     def _command(self) -> list[str]:
         """How a worker is started."""
@@ -294,12 +298,18 @@ class Lane:
 
     def _died(self, job: Job, worker: Worker) -> None:
         """The worker has ended without a word."""
+        with contextlib.suppress(subprocess.TimeoutExpired):  # else it would be this that ends it
+            worker.process.wait(GRACE)
         code = worker.end(0.0)
         self._bury()
         if self._closing.is_set():
             return
         if job.tries < self.settings.limits.tries:
             self.jobs.again(job)
+            return
+        if not worker.ready and code > 0:
+            log_file = f"{self._log.name} in the folder of the session"
+            self._end(job, "failed", f"the worker does not start (code {code}); {log_file} says why")
             return
         how = f"by signal {-code}" if code < 0 else f"with code {code}"
         self._end(
