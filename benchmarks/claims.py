@@ -1,8 +1,8 @@
 """The tables of docs/measured.md and README.md: what was measured on which frames, best, worst, missed bars.
 
 Everything between two marks of these files is written from RESULTS.md: all claims and missed bars in
-docs/measured.md, a few of the claims in README.md.  A claim names its quantity, the frames and their dose, and
-all rows of RESULTS.md that measure it; the best and the worst of these rows are shown.
+docs/measured.md, a few of the claims in README.md.  A claim names its quantity, the frames and their dose,
+and all rows of RESULTS.md that measure it; the best and the worst of these rows are shown.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What docs/measured.md and README.md claim is what RESULTS.md says: doses, worst rows and missed bars with it."""
+"""What docs/measured.md and README.md claim is what RESULTS.md says: doses, worst rows, missed bars."""
 
 from __future__ import annotations
 

@@ -28,7 +28,11 @@ def cell(text: str) -> str:
 def section(command: Any, context: Any) -> str:
     """A command in Markdown: what it does, how it is called, its arguments and options."""
     path = context.command_path
-    lines = [f"{'#' * (2 + path.count(' ') // 2)} `{path}`", "", (command.help or "").replace("\b", "").strip()]
+    lines = [
+        f"{'#' * (2 + path.count(' ') // 2)} `{path}`",
+        "",
+        (command.help or "").replace("\b", "").strip(),
+    ]
     lines += ["", "```text", " ".join([path, *command.collect_usage_pieces(context)]), "```", ""]
     records = [r for p in command.get_params(context) if (r := p.get_help_record(context))]
     if records:

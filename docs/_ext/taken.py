@@ -1,7 +1,8 @@
 """Pages that show a file from outside docs/, so that nothing is written twice.
 
-A page whose only line is `<!-- taken: ../benchmarks/RESULTS.md -->` becomes that file; links between files of the
-repository become links between pages of the site.  `name?` in a table of contents is a page that may be missing.
+A page whose only line is `<!-- taken: ../benchmarks/RESULTS.md -->` becomes that file; links between files of
+the repository become links between pages of the site.  `name?` in a table of contents is a page that may be
+missing.
 """
 
 from __future__ import annotations
@@ -52,9 +53,9 @@ def read(app: Sphinx, docname: str, source: list[str]) -> None:
         app.env.note_dependency(str(path))
         source[0] = path.read_text(encoding="utf-8")
         folder = path.parent.relative_to(Path(app.srcdir).resolve().parent).as_posix()
-    source[0] = OPTIONAL.sub(
-        lambda page: page[1] if (Path(app.srcdir) / f"{page[1]}.md").exists() else "", relinked(source[0], folder)
-    )
+    there = {path.stem for path in Path(app.srcdir).glob("*.md")}
+    text = relinked(source[0], folder)
+    source[0] = OPTIONAL.sub(lambda page: page[1] if page[1] in there else "", text)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -2,8 +2,8 @@
 Fit a frame and look at the residual
 ====================================
 
-A camera frame of SrTiO3 [001] is simulated, fitted, and compared with the truth.  Then the same frame is fitted
-with a background model that is wrong for it, to see what a bad residual looks like.
+A camera frame of SrTiO3 [001] is simulated, fitted, and compared with the truth.  Then the same frame is
+fitted with a background model that is wrong for it, to see what a bad residual looks like.
 """
 
 import hybridfit
@@ -36,15 +36,17 @@ for name in ("thickness", "tilt_x", "tilt_y", "rotation", "scale"):
     print(f"{name:10s} {answer.value:9.4f} ± {answer.stderr:.4f}   truth {truth[name]:9.4f}   {pull:+.1f} σ")
 
 # %%
-# The picture shows the frame and the fit on one scale of colours.  The residual has its own scale, in per cent
-# of theirs.  A good residual is grain: the noise of the electrons, without discs, rims or rings.
+# The picture shows the frame and the fit on one scale of colours.  The residual has its own scale, in per
+# cent of theirs.  A good residual is grain: the noise of the electrons, without discs, rims or rings.
 
 figure = result.plot()
 
 # %%
-# Without a background the model has to explain the inelastic electrons by something else.  The residual has
-# rims and rings, and the fit says so: read the status before the number.
+# Without a background the model has to explain the inelastic electrons by something else.  The fit converges,
+# and its thickness is wrong by more than its 95 % interval.  Only the residual tells: it has rims and rings.
 
 without = hybridfit.fit(image, library, semi_angle=13.6, background="none")
-print(without.status.name, f"{without.thickness:.2f} nm,", f"residual {without.residual_fraction:.1%}")
+thickness = without["thickness"]
+print(f"{without.status.name}: {thickness.value:.2f} ± {thickness.stderr:.2f} nm; truth {truth['thickness']}")
+print(f"residual {without.residual_fraction:.1%}; with a background {result.residual_fraction:.1%}")
 figure_without = without.plot()

@@ -2,8 +2,8 @@
 What the network says, and what the fit makes of it
 ===================================================
 
-The network reads a frame in a few hundredths of a second.  Least squares then starts from what it read.  Here both
-answer for ten frames, and their errors are compared.
+The network reads a frame in a few hundredths of a second.  Least squares then starts from what it read.  Here
+both answer for ten frames, and their errors are compared.
 """
 
 import matplotlib.pyplot as plt
@@ -37,8 +37,8 @@ fitter = hybridfit.Fitter(library, 13.6)
 fits = [fitter.fit(frame) for frame in frames]
 
 # %%
-# The errors of the fit are some ten times smaller.  Its error bars say by how much it may be wrong; the network
-# has none.
+# The errors of the fit are several times smaller.  Its error bars say by how much it may be wrong; the
+# network has none.
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
 true = np.array([truth["thickness"] for truth in truths])

@@ -2,8 +2,9 @@
 The polarity of lead titanate
 =============================
 
-The library of a polar crystal has a dimension `polarity` with the values −1 and 1.  A fit tries both, and says
-how likely each is.  This example builds a small library in a few seconds; `PbTiO3_100_200kV` is the shipped one.
+The library of a polar crystal has a dimension `polarity` with the values −1 and 1.  A fit tries both, and
+says how likely each is.  This example builds a small library, to be quick; the shipped one is
+`PbTiO3_100_200kV`.
 """
 
 import hybridfit
@@ -35,8 +36,8 @@ image, truth = hybridfit.simulate_frame(
 )
 
 # %%
-# A crystal turned by 180° with the other polarity gives the same pattern.  So the rotation has to be known within
-# some degrees: it is given as a hint.
+# A crystal turned by 180° with the other polarity gives the same pattern.  So the rotation has to be known
+# within some degrees: it is given as a hint.
 
 fitter = hybridfit.Fitter(library, 8.0, hints=hybridfit.Hints(rotation=17.0))
 result = fitter.fit(image)
@@ -48,6 +49,8 @@ print(f"thickness {result.thickness:.2f} ± {result['thickness'].stderr:.2f} nm"
 # Held at the wrong polarity, the fit leaves structure in the residual.
 
 figure = result.plot()
-wrong = hybridfit.Fitter(library, 8.0, hints=hybridfit.Hints(rotation=17.0), fix={"polarity": -1}).fit(image)
-print(f"residual {result.residual_fraction:.2%} with the right polarity, {wrong.residual_fraction:.2%} with the wrong")
+fitter = hybridfit.Fitter(library, 8.0, hints=hybridfit.Hints(rotation=17.0), fix={"polarity": -1})
+wrong = fitter.fit(image)
+print(f"residual with the right polarity {result.residual_fraction:.2%}, {result.status.name}")
+print(f"residual with the wrong polarity {wrong.residual_fraction:.2%}, {wrong.status.name}")
 figure_wrong = wrong.plot()

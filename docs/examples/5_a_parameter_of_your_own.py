@@ -25,11 +25,18 @@ def shifted(crystal, value):
 # %%
 # The recipe looks along a, so that c lies in the plane of the pattern.  It is small, to be quick.
 
-recipe = hybridfit.Recipe.shipped("SrTiO3_001_200kV").model_copy(
-    update={"zone": (1, 0, 0), "in_plane": (0, 0, 1), "g_max": 1.0, "semi_angle_max": 8.0, "tilt_max": 2.0}
-    | {"sampling": 0.5}
+shipped = hybridfit.Recipe.shipped("SrTiO3_001_200kV")
+recipe = shipped.model_copy(
+    update={
+        "zone": (1, 0, 0),
+        "in_plane": (0, 0, 1),
+        "g_max": 1.0,
+        "semi_angle_max": 8.0,
+        "tilt_max": 2.0,
+        "sampling": 0.5,
+        "thickness": shipped.thickness.model_copy(update={"start": 15, "stop": 30}),
+    }
 )
-recipe = recipe.model_copy(update={"thickness": recipe.thickness.model_copy(update={"start": 15, "stop": 30})})
 change = StructuralChange([0.0, 0.05, 0.1, 0.15, 0.2], shifted, unit="Å")
 library = hybridfit.Library.build(recipe, parameters={"ti_shift": change}, slopes=False, diffuse=False)
 

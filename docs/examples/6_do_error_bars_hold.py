@@ -2,8 +2,8 @@
 Do the error bars hold?
 =======================
 
-Twenty frames of known thickness and tilt are fitted.  If the error bars are honest, the error over the standard
-error spreads like a Gaussian of width 1, and about 19 of 20 intervals of 95 % hold the truth.
+Twenty frames of known thickness and tilt are fitted.  If the error bars are honest, the error over the
+standard error spreads like a Gaussian of width 1, and about 19 of 20 intervals of 95 % hold the truth.
 """
 
 import matplotlib.pyplot as plt
@@ -47,6 +47,7 @@ axis.legend(ncols=4, loc="upper center")
 plt.show()
 
 # %%
-# Twenty frames can show that something is badly wrong, not that all is well.  The studies fit hundreds:
-# see *How good it is*.  Frames that are simulated with the library that fits them also cannot show what is wrong
-# with the library; the study `truth` uses another program for that.
+# Twenty frames can show that something is badly wrong, not that all is well.  The studies fit hundreds: see
+# *How good it is*.  Frames that the same library has simulated cannot show what is wrong with the library.
+# They have its energy and its vibration, so that these errors are rather smaller than stated.  The study
+# `truth` uses another simulation, and `budget` draws energy and vibration at random.

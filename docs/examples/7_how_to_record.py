@@ -2,9 +2,9 @@
 Dose, semi-angle and pixels
 ===========================
 
-How does the error of thickness and tilt depend on what one chooses at the microscope?  Frames of one crystal are
-simulated with one choice changed at a time, and fitted.  The errors are those that the fits state: two frames of
-each kind are fitted, and the mean is drawn.
+How does the error of thickness and tilt depend on what one chooses at the microscope?  Frames of one crystal
+are simulated with one choice changed at a time, and fitted.  The errors are those that the fits state: two
+frames of each kind are fitted, and the mean is drawn.
 """
 
 import matplotlib.pyplot as plt
@@ -14,6 +14,7 @@ import hybridfit
 
 library = hybridfit.Library.open("SrTiO3_001_200kV")
 CRYSTAL = {"thickness": 31.7, "tilt": (0.8, -0.5), "rotation": 12.0}
+EXACT = {"debye_waller": 0, "energy": 0, "semi_angle": 0, "library": 0}
 
 
 def stated(electrons=1e6, semi_angle=13.6, size=128):
@@ -28,9 +29,7 @@ def stated(electrons=1e6, semi_angle=13.6, size=128):
             electrons=electrons,
             seed=seed,
         )
-        result = hybridfit.fit(
-            image, library, semi_angle=semi_angle, sigma={"debye_waller": 0, "energy": 0, "semi_angle": 0, "library": 0}
-        )
+        result = hybridfit.fit(image, library, semi_angle=semi_angle, sigma=EXACT)
         if result.ok:
             errors.append((result["thickness"].stderr, result["tilt_x"].stderr))
     return np.mean(errors, axis=0)
@@ -49,8 +48,9 @@ found = {
 }
 
 # %%
-# Errors fall with the square root of the dose.  A larger disc holds more of the pattern, and is read better at
-# the same dose.  Pixels matter little as long as the finest features are not averaged away.
+# Errors fall with the square root of the dose.  At the same number of electrons a larger aperture makes them
+# larger, by half from 12 to 19 mrad; but it lets more electrons through.  Pixels matter little: 15 across the
+# disc cost a fifth in thickness and a third in tilt.
 
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained", sharey=True)
 for axis, (name, (label, values)) in zip(axes, choices.items(), strict=True):

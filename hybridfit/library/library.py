@@ -247,8 +247,8 @@ class Library:
         """The selection within ±half_widths (nm, mrad) of a thickness and a tilt.
 
         Whatever the cubic interpolation at the rim needs is kept too.  With a `semi_angle` (mrad) the
-        directions are cut to it, with a k_max (mrad) the beams to those whose discs reach into ``|k| ≤ k_max``.
-        Structural parameters are cut to NAME=(low, high), and left whole otherwise.
+        directions are cut to it, with a k_max (mrad) the beams to those whose discs reach into
+        ``|k| ≤ k_max``.  Structural parameters are cut to NAME=(low, high), and left whole otherwise.
 
         Raises
         ------
