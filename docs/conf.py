@@ -39,6 +39,7 @@ source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "_ext", "examples", "README.md", "**/*.ipynb"]
 templates_path = ["_templates"]
 nitpicky = True
+default_role = "code"  # in docstrings `name` is code
 
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_inline"]
 myst_heading_anchors = 4
@@ -56,6 +57,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
     "show_memory": False,
+    "write_computation_times": False,
     "min_reported_time": 1000,
     "remove_config_comments": True,
     "image_scrapers": ("matplotlib", "figures"),
@@ -73,7 +75,7 @@ html_theme_options = {
     "logo": {"text": "hybridfit"},
     "show_prev_next": True,
     "navbar_align": "left",
-    "header_links_before_dropdown": 5,
+    "header_links_before_dropdown": 7,
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "secondary_sidebar_items": ["page-toc"],

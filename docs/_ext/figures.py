@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from matplotlib import pyplot
 from matplotlib.figure import Figure
 from sphinx_gallery.scrapers import figure_rst
 
@@ -20,10 +19,9 @@ class Scraper:
 
     def __call__(self, block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
         """The figures of a block, saved, as reStructuredText."""
-        managed = {id(pyplot.figure(n)) for n in pyplot.get_fignums()}
         names = []
         for value in list(block_vars["example_globals"].values()):
-            if isinstance(value, Figure) and id(value) not in _taken | managed:
+            if isinstance(value, Figure) and value.canvas.manager is None and id(value) not in _taken:
                 _taken.add(id(value))
                 path = next(block_vars["image_path_iterator"])
                 value.savefig(path, dpi=DPI)

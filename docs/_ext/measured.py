@@ -23,7 +23,8 @@ def measured() -> dict[tuple[str, str], str]:
     for part in re.split(r"^## ", RESULTS.read_text(encoding="utf-8"), flags=re.M)[1:]:
         study = part.split()[0]
         for what, value in re.findall(r"^\| ([^|]+) \| ([^|]+) \|[^|]*\|[^|]*\|$", part, flags=re.M):
-            rows[study, what.strip()] = value.strip()
+            if re.match(r"-?[\d.]", value):
+                rows[study, what.strip()] = value.strip()
     return rows
 
 

@@ -43,7 +43,7 @@ figure = result.plot()
 
 # %%
 # Without a background the model has to explain the inelastic electrons by something else.  The fit converges,
-# and its thickness is wrong by more than its 95 % interval.  Only the residual tells: it has rims and rings.
+# but the residual has rims and rings, and this misfit makes the error of thickness thirty times as large.
 
 without = hybridfit.fit(image, library, semi_angle=13.6, background="none")
 thickness = without["thickness"]
