@@ -60,7 +60,7 @@ sphinx_gallery_conf = {
     "write_computation_times": False,
     "min_reported_time": 1000,
     "remove_config_comments": True,
-    "image_scrapers": ("matplotlib", "figures"),
+    "image_scrapers": ("figures", "matplotlib"),
     "abort_on_example_error": True,
     "reset_modules": ("matplotlib",),
 }

@@ -21,8 +21,10 @@ class Scraper:
         """The figures of a block, saved, as reStructuredText."""
         names = []
         for value in list(block_vars["example_globals"].values()):
-            if isinstance(value, Figure) and value.canvas.manager is None and id(value) not in _taken:
-                _taken.add(id(value))
+            if not isinstance(value, Figure) or id(value) in _taken:
+                continue
+            _taken.add(id(value))
+            if value.canvas.manager is None:  # the others are pyplot's, whose scraper comes next and closes them
                 path = next(block_vars["image_path_iterator"])
                 value.savefig(path, dpi=DPI)
                 names.append(path)
