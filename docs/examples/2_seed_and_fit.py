@@ -37,19 +37,18 @@ fitter = hybridfit.Fitter(library, 13.6)
 fits = [fitter.fit(frame) for frame in frames]
 
 # %%
-# The errors of the fit are several times smaller.  Its error bars say by how much it may be wrong; the
-# network has none.
+# The errors of the fit are several times smaller.  Bars are two standard errors; those of the network are the
+# width of its probabilities, and long where it gave a part of them to another thickness.
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
 true = np.array([truth["thickness"] for truth in truths])
 for axis, found, name in zip(axes, (seeds, fits), ("network alone", "hybrid fit"), strict=True):
     error = np.array([result.thickness for result in found]) - true
-    bars = [2 * (result["thickness"].stderr or 0) for result in found]
+    bars = [2 * result["thickness"].stderr for result in found]
     axis.axhline(0, color="grey", linewidth=0.8)
     axis.errorbar(true, error, yerr=bars, fmt="o", capsize=3)
     axis.set(title=f"{name}: rms {np.sqrt(np.mean(error**2)):.3f} nm", xlabel="true thickness (nm)")
 axes[0].set_ylabel("error of thickness (nm)")
-axes[1].set_ylabel("error (nm), bars of two standard errors")
 plt.show()
 
 # %%

@@ -42,7 +42,7 @@ figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
 axis.axhspan(-1.96, 1.96, color="tab:blue", alpha=0.15, label="95 % interval")
 for j, name in enumerate(names):
     axis.plot(np.array(pulls)[:, j], "os^"[j], label=name)
-axis.set(xlabel="frame", ylabel="error / standard error", ylim=(-4, 4))
+axis.set(xlabel="frame", ylabel="error / standard error", ylim=(-4, 4), xticks=range(0, 20, 2))
 axis.legend(ncols=4, loc="upper center")
 plt.show()
 

@@ -58,7 +58,7 @@ for axis, (name, (label, values)) in zip(axes, choices.items(), strict=True):
     x = np.array(values) * 13.6 / 21.6 if name == "size" else values
     axis.plot(x, found[name][:, 0], "o-", label="thickness (nm)")
     axis.plot(x, found[name][:, 1], "s--", label="tilt component (mrad)")
-    axis.set(xlabel=label, yscale="log", xscale="linear" if name == "semi_angle" else "log")
+    axis.set(xlabel=label, yscale="log", xscale="log" if name == "electrons" else "linear")
 axes[0].set_ylabel("stated standard error")
 axes[0].legend()
 plt.show()
