@@ -11,7 +11,6 @@ import { fixed, short, tickDigits, ticks } from "./format.js";
  *   pick?: (index: number) => void, says?: string}} Chart
  */
 
-const LEFT = 52;
 const RIGHT = 10;
 const TOP = 8;
 const BOTTOM = 36;
@@ -58,7 +57,6 @@ function limits(values, room) {
 function draw(chart, width, value) {
   const height = chart.height ?? 210;
   const tall = height - TOP - BOTTOM;
-  const wide = width - LEFT - RIGHT;
   const up = (/** @type {number} */ v) => (chart.log ? Math.log10(Math.max(v, 1e-9)) : v);
   const [x0, x1] = limits([...chart.series.flatMap((one) => one.x), ...(chart.marks ?? []).map((m) => m.x)], 0.02);
   const ys = chart.series.flatMap((one) => one.y.flatMap((v, i) => {
@@ -67,16 +65,19 @@ function draw(chart, width, value) {
   }));
   let [y0, y1] = limits(chart.zero ? [...ys, 0] : ys, 0.06);
   if (chart.zero && y0 < 0 && Math.min(...ys) >= 0) y0 = 0;
+  const yTicks = chart.log ? logTicks(y0, y1) : ticks(y0, y1, tall / 42);
+  const digits = tickDigits(yTicks);
+  const big = !chart.log && Math.max(Math.abs(y0), Math.abs(y1)) >= 1e5;
+  const yWords = yTicks.map((t) => (chart.percent ? `${short(100 * t, 2)} %` : chart.log || big ? short(t, 2) : fixed(t, digits)));
+  const LEFT = Math.max(44, 26 + 6.6 * Math.max(...yWords.map((words) => words.length)));
+  const wide = width - LEFT - RIGHT;
   const X = (/** @type {number} */ v) => LEFT + ((v - x0) / (x1 - x0)) * wide;
   const Y = (/** @type {number} */ v) => TOP + (1 - (up(v) - y0) / (y1 - y0)) * tall;
   const root = s("svg", { class: "graph", width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": chart.says ?? chart.title });
 
-  const yTicks = chart.log ? logTicks(y0, y1) : ticks(y0, y1, tall / 42);
-  const digits = tickDigits(yTicks);
-  for (const t of yTicks) {
+  for (const [i, t] of yTicks.entries()) {
     const y = Y(t);
-    const big = !chart.log && Math.max(Math.abs(y0), Math.abs(y1)) >= 1e5;
-    const words = chart.percent ? `${short(100 * t, 2)} %` : chart.log || big ? short(t, 2) : fixed(t, digits);
+    const words = yWords[i];
     root.append(s("path", { class: "grid", d: `M${LEFT} ${y}H${width - RIGHT}` }), s("text", { class: "tick", x: LEFT - 6, y: y + 3.5, "text-anchor": "end" }, words));
   }
   const xTicks = ticks(x0, x1, wide / (chart.times ? 110 : 60));

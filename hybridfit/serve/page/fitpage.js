@@ -14,6 +14,9 @@ import { STATES } from "./words.js";
 
 /** @typedef {{id: string, name: string, file: File|null, job: any, fit?: any}} Entry */
 
+/** Whether the answer is below the form. */
+const narrow = () => matchMedia("(max-width: 899px)").matches;
+
 /** @param {any} about */
 export function fitPage(about) {
   const more = moreOptions(about, { raw: true, mask: h("div", { class: "mask-place" }) });
@@ -111,7 +114,7 @@ export function fitPage(about) {
     if (location.hash !== "#/fit") history.replaceState(null, "", "#/fit");
     document.dispatchEvent(new Event("moved"));
     follow();
-    if (matchMedia("(max-width: 899px)").matches) batch.scrollIntoView({ block: "start" });
+    if (narrow()) batch.scrollIntoView({ block: "start" });
     return undefined;
   };
 
@@ -125,7 +128,8 @@ export function fitPage(about) {
     const over = () => {
       leave = null;
       draw();
-      if (!shown || shown === next.id) reveal(next);
+      const first = !shown;
+      if (first || shown === next.id) reveal(next).then(() => { if (first && narrow()) (batch.hidden ? place : batch).scrollIntoView({ block: "start" }); });
       document.dispatchEvent(new Event("fits"));
       follow();
     };

@@ -1,6 +1,6 @@
 // Everything about a fit that has a good default: method, hints, parameters, what is taken for granted, raw files.
 
-import { field, h } from "./dom.js";
+import { field, h, unique } from "./dom.js";
 import { number } from "./format.js";
 
 /** @param {string} words @param {any} [props] */
@@ -82,9 +82,10 @@ export function moreOptions(about, parts) {
   hints.centreY.setAttribute("aria-label", "row of the centre");
   const sigma = Object.fromEntries(SIGMA.map(([name, , , usual]) => [name, entry("", { placeholder: usual, "aria-label": null })]));
   const parameters = parameterRows(about.parameters ?? []);
+  const types = unique("types");
   const dataset = h("input", { type: "text", placeholder: "group/name" });
   const shape = h("input", { type: "text", placeholder: "256, 256" });
-  const dtype = h("input", { type: "text", placeholder: "uint16", list: "dtypes" });
+  const dtype = h("input", { type: "text", placeholder: "uint16", list: types });
   const offset = entry("bytes before the data", { placeholder: "0", "aria-label": null });
   const two = (/** @type {string} */ label, /** @type {HTMLElement} */ a, /** @type {HTMLElement} */ b, /** @type {string} */ unit) => {
     const out = field(label, a, { unit });
@@ -94,7 +95,7 @@ export function moreOptions(about, parts) {
   const raw = group(
     "Raw data and data sets", h("p", { class: "help" }, "For HDF5 and netCDF files with several data sets, and for raw files without a header."),
     field("Data set", dataset), field("Shape (rows, columns)", shape), field("Data type", dtype),
-    h("datalist", { id: "dtypes" }, ["uint8", "uint16", "uint32", "int16", "int32", "float32", "float64", ">u2", ">f4"].map((value) => h("option", { value }))), field("Offset", offset, { unit: "bytes" }),
+    h("datalist", { id: types }, ["uint8", "uint16", "uint32", "int16", "int32", "float32", "float64", ">u2", ">f4"].map((value) => h("option", { value }))), field("Offset", offset, { unit: "bytes" }),
   );
   const root = h(
     "details", { class: "more" }, h("summary", {}, "More options"),

@@ -33,10 +33,10 @@ const COLUMNS = [
   { key: "tilt_x_mrad", words: "Tilt x", unit: "mrad", num: true, cell: number("tilt_x_mrad", "tilt_x_stderr") },
   { key: "tilt_y_mrad", words: "Tilt y", unit: "mrad", num: true, cell: number("tilt_y_mrad", "tilt_y_stderr") },
   { key: "residual_fraction", words: "Residual", num: true, cell: (row) => (row.residual_fraction === null || row.residual_fraction === undefined ? "" : percent(row.residual_fraction)) },
+  { key: "note", words: "Note", cell: () => "" },
   { key: "library", words: "Library", cell: (row) => row.library ?? "" },
   { key: "semi_angle", words: "Semi-angle", unit: "mrad", num: true, cell: (row) => (row.semi_angle ? measured(row.semi_angle, null, 2)[0] : "") },
   { key: "origin", words: "From", cell: (row) => row.origin ?? "" },
-  { key: "note", words: "Note", cell: () => "" },
 ];
 
 /** @param {any} _about */
@@ -154,6 +154,7 @@ export function sessionPage(_about) {
         try {
           await send("POST", `/api/fits/${encodeURIComponent(row.id)}/restore`);
           gone.delete(row.id);
+          text = "";
           await load();
           body.querySelector(`tr[data-id="${CSS.escape(row.id)}"] a`)?.focus();
         } catch (error) {

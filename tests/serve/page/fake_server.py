@@ -1,7 +1,7 @@
 """A small server with the interface of `hybridfit serve` and recorded answers, to test the page alone.
 
 Answers of real fits are in recorded/: `good` (SrTiO3, converged), `other` (Si fitted with SrTiO3: a poor match) and
-`few` (2500 electrons).  The name of a dropped file chooses one.  `python -m tests.serve.fake_server PORT` starts it by hand.
+`few` (2500 electrons).  The name of a dropped file chooses one.  `python -m tests.serve.page.fake_server PORT` starts it by hand.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 
-PAGE = Path(__file__).parents[2] / "hybridfit" / "serve" / "page"
+PAGE = Path(__file__).parents[3] / "hybridfit" / "serve" / "page"
 RECORDED = Path(__file__).parent / "recorded"
 CSP = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
