@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hybridfit.cli import benchmark, console, demo, fit, library, map, new, show, simulate, train
+from hybridfit.cli import benchmark, console, demo, fit, library, map, new, serve, show, simulate, train
 from hybridfit.errors import HybridfitError
 
 USAGE = 2
@@ -35,6 +35,7 @@ app = typer.Typer(
 app.command()(fit.fit)
 app.command("map")(map.map_command)
 app.command()(show.show)
+app.command()(serve.serve)
 app.command()(demo.demo)
 app.command()(new.new)
 app.command()(train.train)

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from hybridfit import rings
 from hybridfit.plot.answer import Answer, Images
 from hybridfit.plot.settings import PICTURE, PictureSettings
 from hybridfit.plot.style import BLUE, DASHES, GREY, RED, legend_below
@@ -58,31 +59,5 @@ def draw_profiles(
 def ring_means(
     radius: Array, experiment: Array, fit: Array, settings: PictureSettings = PICTURE
 ) -> tuple[Array, Array, Array, Array]:
-    """Means of two images on rings.
-
-    Parameters
-    ----------
-    radius, experiment, fit : (rows, cols) arrays
-        Radius in mrad; pixels that are not finite in any of the three are left out.
-
-    Returns
-    -------
-    tuple of (n,) arrays
-        Mean radius (mrad), mean of experiment, mean of fit, and the standard error of their difference.
-    """
-    use = np.isfinite(experiment) & np.isfinite(fit) & np.isfinite(radius)
-    ring = (radius[use] / settings.ring_width).astype(int)
-    enough = np.flatnonzero(np.bincount(ring) >= settings.ring_pixels)
-    if enough.size:  # the innermost rings have few pixels: they are joined to one disc
-        ring = np.maximum(ring, enough[0])
-    count = np.bincount(ring)
-    filled = count > 0
-    count = np.maximum(count, 1)
-
-    def mean(values: Array) -> Array:
-        return np.bincount(ring, values) / count
-
-    difference = experiment[use] - fit[use]
-    spread = np.sqrt(np.maximum(mean(difference**2) - mean(difference) ** 2, 0) / count)
-    columns = mean(radius[use]), mean(experiment[use]), mean(fit[use]), spread
-    return columns[0][filled], columns[1][filled], columns[2][filled], columns[3][filled]
+    """Means of two images on rings of the width that pictures have; see `hybridfit.rings.ring_means`."""
+    return rings.ring_means(radius, experiment, fit, settings.ring_width, settings.ring_pixels)

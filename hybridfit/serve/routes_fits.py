@@ -1,0 +1,121 @@
+"""Fits: a frame is uploaded, queued, and answered."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
+
+from hybridfit.errors import InputError
+from hybridfit.serve.common import ERRORS, state_of
+from hybridfit.serve.models import Accepted, FitIn, JobOut, PreviewOut, Reading, parsed
+from hybridfit.serve.queue import FITS, Job, new_id
+from hybridfit.serve.uploads import raw_options, take
+
+router = APIRouter(prefix="/api", tags=["fits"], responses=ERRORS)
+
+
+def _body(model: type[Any], files: dict[str, str]) -> dict[str, Any]:
+    """The OpenAPI description of a form with files and options, or a bare array."""
+    properties: dict[str, Any] = {
+        name: {"type": "string", "format": "binary", "description": words} for name, words in files.items()
+    }
+    options = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    options.pop("$defs", None)
+    properties["options"] = {
+        "type": "string",
+        "contentMediaType": "application/json",
+        "contentSchema": options,
+        "description": "JSON of the options",
+    }
+    form = {"schema": {"type": "object", "required": ["file"], "properties": properties}}
+    bare = {"schema": {"type": "string", "format": "binary"}}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"multipart/form-data": form, "application/octet-stream": bare},
+        }
+    }
+
+
+MARKS = ("shape", "dtype", "offset", "name", "options")
+
+
+@router.post(
+    "/fit",
+    response_model=Accepted,
+    status_code=202,
+    responses={200: {"model": JobOut, "description": "The job has ended (wait)."}},
+    openapi_extra=_body(
+        FitIn, {"file": "A frame, or a stack of frames.", "mask": "White: left out of the fit."}
+    ),
+)
+async def fit(
+    request: Request,
+    wait: float = Query(0.0, ge=0, description="Answer when the job has ended, or after so many seconds."),
+    name: str = Query("", max_length=500, description="Bare arrays: name of the file."),
+    options: str = Query("", max_length=50_000, description="Bare arrays: JSON of the options."),
+    shape: str = Query("", max_length=60, description="Bare arrays: ROWS,COLS or N,ROWS,COLS."),
+    dtype: str = Query("", max_length=16, description="Bare arrays: number type, such as float32 or <u2."),
+    offset: str = Query("", max_length=20, description="Bare arrays: bytes before the data."),
+) -> Any:
+    """Fit the frames of a file. Their answers come into the session, and the job has their ids."""
+    state, key = state_of(request), new_id()
+    folder = state.settings.uploads / key
+    upload = await take(request, folder, state.settings.limits, {"file": True, "mask": False})
+    try:
+        asked = _asked(FitIn, upload.fields.get("options", ""), request)
+        library = await state.library(asked.library)
+        file, shown = upload.files["file"]
+        payload: dict[str, Any] = {
+            "key": key,
+            "file": str(file),
+            "shown": shown,
+            "mask": str(upload.files["mask"][0]) if "mask" in upload.files else None,
+            "options": {**asked.model_dump(exclude={"origin"}), "path": library["path"]},
+            "origin": asked.origin,
+        }
+        job = Job(key, "fit", shown, payload, FITS)
+        state.queue.add(job)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if wait > 0:
+        await state.ended(job, min(wait, state.settings.limits.wait_seconds))
+        if job.ended:
+            return JSONResponse(job.public())
+    return JSONResponse({"job": key, "frames": None, "map": None}, status_code=202)
+
+
+@router.post(
+    "/preview",
+    response_model=PreviewOut,
+    openapi_extra=_body(Reading, {"file": "A frame, or a stack of frames."}),
+)
+async def preview(request: Request) -> Any:
+    """The first frame of a file as a picture, and what the file says of itself. Nothing is kept."""
+    state, key = state_of(request), new_id()
+    folder = state.settings.uploads / key
+    upload = await take(request, folder, state.settings.limits, {"file": True})
+    try:
+        asked = _asked(Reading, upload.fields.get("options", ""), request)
+        file, shown = upload.files["file"]
+        payload = {"file": str(file), "shown": shown, "options": asked.model_dump()}
+        return JSONResponse(await state.ask("preview", payload))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _asked(model: type[Any], text: str, request: Request) -> Any:
+    """The options of a request; those of a bare array may be in the query."""
+    asked = parsed(model, text)
+    query = {name: request.query_params[name] for name in MARKS if request.query_params.get(name)}
+    if not set(query) & {"shape", "dtype", "offset"}:
+        return asked
+    try:
+        return parsed(model, json.dumps(raw_options(query, asked.model_dump(mode="json"))))
+    except RecursionError:
+        raise InputError("the options are nested too deeply") from None
