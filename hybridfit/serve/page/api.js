@@ -71,6 +71,7 @@ export async function send(method, path, body = null, more = {}) {
     if (answer.ok) throw new ApiError("The server's answer cannot be read. Reload this page.", answer.status);
   }
   if (!answer.ok) throw new ApiError(inWords(answer.status, data), answer.status);
+  if (path === "/api/about") connection.dispatchEvent(new CustomEvent("about", { detail: data }));
   return data;
 }
 

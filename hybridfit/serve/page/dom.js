@@ -108,14 +108,19 @@ export function button(content, act, props = {}) {
 
 /** A few words that go away by themselves, with something that can be done about them.
  * @param {string} words
- * @param {{label: string, act: () => void}} [offer]
+ * @param {{label: string, act: () => void, otherwise?: () => void}} [offer]
  * @param {number} [seconds]
  */
 export function toast(words, offer, seconds = 8) {
   const place = /** @type {HTMLElement} */ (document.getElementById("toasts"));
   const box = h("div", { class: "toast" }, h("span", {}, words));
-  const close = () => box.remove();
-  if (offer) box.append(button(offer.label, () => { close(); offer.act(); }, { class: "small" }));
+  let taken = false;
+  const close = () => {
+    if (!box.isConnected) return;
+    box.remove();
+    if (!taken) offer?.otherwise?.();
+  };
+  if (offer) box.append(button(offer.label, () => { taken = true; close(); offer.act(); }, { class: "small" }));
   box.append(button("×", close, { class: "quiet small", "aria-label": "Close this message" }));
   place.append(box);
   const timer = () => setTimeout(() => (box.contains(document.activeElement) ? timer() : close()), 1000 * seconds);

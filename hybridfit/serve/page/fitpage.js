@@ -27,8 +27,6 @@ export function fitPage(about) {
   const angleField = field("Convergence semi-angle", angle, { unit: "mrad", help: "Half the opening of the cone; the radius of the disc." });
   const angleHelp = angleField.querySelector(".help");
   const library = new LibraryChoice(about.default_library, () => angle.value.trim());
-  const keep = h("input", { type: "checkbox", checked: recall("session", true), on: { change: () => remember("session", keep.checked) } });
-  more.root.querySelector(".more-body").append(h("label", { class: "check" }, keep, "keep in the session table"));
   const problem = h("p", { class: "notice bad", role: "alert", hidden: true });
   const go = h("button", { type: "submit", class: "primary wide" }, "Fit");
   const form = h("form", { class: "side", "aria-label": "What to fit", novalidate: true, on: { submit: (/** @type {Event} */ e) => { e.preventDefault(); submit(); } } },
@@ -83,12 +81,16 @@ export function fitPage(about) {
     /** @type {any} */
     let options;
     try {
-      options = { library: library.value, semi_angle: value, session: keep.checked, ...more.read() };
+      options = { library: library.value, semi_angle: value, origin: "page", session: true, ...more.read() };
     } catch (error) {
       return complain(/** @type {Error} */ (error).message, /** @type {any} */ (error).input);
     }
     remember("semi_angle", angle.value);
     go.disabled = true;
+    if (!(await library.ready())) {
+      go.disabled = false;
+      return complain("The library was not built; its message is above.", library.select);
+    }
     const mask = frames.mask?.count ? await frames.mask.png() : null;
     /** @type {Entry[]} */
     const fresh = [];

@@ -2,7 +2,7 @@
 
 import { ended, followJob, get, send } from "./api.js";
 import { button, field, fill, h } from "./dom.js";
-import { short } from "./format.js";
+import { number, short } from "./format.js";
 import { typed } from "./more.js";
 import { progressBar } from "./progress.js";
 import { recall, remember } from "./store.js";
@@ -46,9 +46,20 @@ export class LibraryChoice extends EventTarget {
       h("optgroup", { label: "Another crystal" }, h("option", { value: CIF }, "From a CIF …")),
     );
     const names = this.list.map((one) => one.name);
+    if (typeof wanted === "function") wanted = wanted(names);
     this.select.value = [wanted, this.usual, names[0]].find((name) => names.includes(name)) ?? CIF;
     for (const one of this.list) if (one.job && !this.following.has(one.job)) this.#follow(one.job, one.name);
     this.#show();
+    this.dispatchEvent(new Event("loaded"));
+  }
+
+  /** Build the chosen library where it is not built yet. @returns {Promise<boolean>} whether it can be used */
+  async ready() {
+    const { entry } = this;
+    if (!entry || entry.built) return Boolean(entry);
+    if (!entry.job) await this.#build(entry.name);
+    while (this.following.size) await new Promise((done) => this.addEventListener("loaded", done, { once: true }));
+    return Boolean(this.list.find((one) => one.name === entry.name)?.built);
   }
 
   #chosen() {
@@ -67,10 +78,14 @@ export class LibraryChoice extends EventTarget {
       one.has_network ? "with a network" : "without a network: the first fit takes longer",
       one.structure?.length ? `also finds ${one.structure.map((/** @type {any} */ s) => (s.name ?? s).replaceAll("_", " ")).join(", ")}` : "",
     ].filter(Boolean).join(" · ");
-    const state = h("div", {});
-    if (one.job) this.watcher = state;
-    fill(this.about, h("p", { class: "help" }, facts), !one.built && !one.job && button("Build it now", () => this.#build(one.name), { class: "small" }), state);
+    fill(this.about, h("p", { class: "help" }, facts), !one.built && !one.job && button("Build it now", () => this.#build(one.name), { class: "small" }));
     return undefined;
+  }
+
+  /** The library that a job made: the one that is new in the list, or the named one. @param {string[]} before @param {string} name */
+  #made(before, name) {
+    const fresh = (/** @type {string[]} */ known) => known.find((one) => !before.includes(one)) ?? this.usual;
+    return before.includes(name) ? name : fresh;
   }
 
   /** @param {string} name */
@@ -86,6 +101,7 @@ export class LibraryChoice extends EventTarget {
   /** @param {string} id @param {string} name */
   #follow(id, name) {
     const bar = progressBar(`Building ${name}`);
+    const before = this.list.map((one) => one.name);
     if (this.value === name || !this.value) this.about.append(bar.element);
     const show = (/** @type {any} */ job) => {
       if ((this.value === name || !this.value) && !bar.element.isConnected) this.about.append(bar.element);
@@ -93,7 +109,7 @@ export class LibraryChoice extends EventTarget {
       if (!ended(job)) return;
       this.following.delete(id);
       bar.element.remove();
-      this.load(job.state === "done" ? (job.library ?? name) : undefined).then(() => {
+      this.load(job.state === "done" ? this.#made(before, name) : undefined).then(() => {
         if (job.state === "failed") this.about.append(h("p", { class: "notice bad", role: "alert" }, job.error ?? "The library was not built."));
       }, () => undefined);
     };
@@ -116,7 +132,8 @@ export class LibraryChoice extends EventTarget {
         form.append("cif", file.files[0]);
         form.append("zone", zone.value.trim());
         form.append("energy_kv", String(kilovolt));
-        if (this.semiAngle()) form.append("semi_angle", this.semiAngle());
+        if (!(Number(number(this.semiAngle())) > 0)) throw Object.assign(new Error("Give the convergence semi-angle below first: the library is made for it."), { input: null });
+        form.append("semi_angle", String(number(this.semiAngle())));
         const { job } = await send("POST", "/api/libraries", form);
         this.#follow(job, file.files[0].name);
       } catch (error) {

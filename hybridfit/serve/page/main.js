@@ -27,9 +27,12 @@ connection.addEventListener("lost", () => {
   banner.hidden = false;
   connected("no connection", false);
 });
+connection.addEventListener("about", (event) => {
+  const { engine } = /** @type {CustomEvent} */ (event).detail;
+  connected(!engine?.state || engine.state === "ready" ? "ready" : engine.state, true);
+});
 connection.addEventListener("back", () => {
   banner.hidden = true;
-  connected("connected", true);
   if (pages.fit) for (const page of Object.values(pages)) page.back?.();
   else start();
 });
@@ -75,7 +78,6 @@ async function start() {
     pages.session = sessionPage(about);
     pages.maps = mapsPage(about);
     for (const [name, page] of Object.entries(pages)) fill(byId(`view-${name}`), page.root);
-    connected("connected", true);
     byId("connection").title = `hybridfit ${about.version}`;
     route();
   } catch (error) {

@@ -113,6 +113,7 @@ export function mapsPage(about) {
       const hints = options.hints ?? {};
       const turn = typed(rotation, "Rotation") ?? hints.rotation;
       delete options.hints;
+      delete options.gain;
       Object.assign(body, options);
       if (turn !== null && turn !== undefined) body.hint_rotation = turn;
       if (Number(average.value) > 1) body.average = Number(average.value);

@@ -71,7 +71,10 @@ export class MapView {
     const readout = h("p", { class: "readout", id: unique("readout"), "aria-live": "polite" });
     const names = map.variables.filter((/** @type {any} */ v) => v.name !== "status");
     if (!names.some((/** @type {any} */ v) => v.name === this.variable)) this.variable = names[0]?.name ?? "thickness";
-    const choice = h("select", { on: { change: () => { this.variable = choice.value; remember("variable", this.variable); this.#values(); } } }, names.map((/** @type {any} */ v) => h("option", { value: v.name }, v.label ?? v.name)));
+    const option = (/** @type {any} */ v) => h("option", { value: v.name }, v.label ?? v.name);
+    const error = (/** @type {any} */ v) => v.name.endsWith("_stderr");
+    const choice = h("select", { on: { change: () => { this.variable = choice.value; remember("variable", this.variable); this.#values(); } } },
+      names.filter((/** @type {any} */ v) => !error(v)).map(option), names.some(error) && h("optgroup", { label: "Standard errors" }, names.filter(error).map(option)));
     choice.value = this.variable;
     const options = { describedBy: readout.id, keepCursor: true, pick: (/** @type {any} */ at) => this.#open(at) };
     const label = `${rows} by ${cols} positions. Arrow keys move, Enter opens the fit of a position.`;
@@ -140,8 +143,8 @@ export class MapView {
         this.refresh();
         this.changed();
       }
-    }, (message) => {
-      this.job = { state: "failed", error: message };
+    }, () => {
+      for (const each of this.leave) each();
       this.#head();
     });
     const rows = listen(`${this.path}/events`, "rows", () => this.#soon());
@@ -152,7 +155,7 @@ export class MapView {
   #head() {
     if (this.closed || !this.controls) return;
     const { map } = this;
-    const state = this.job?.state ?? map.state ?? (map.done >= map.total ? "done" : "stopped");
+    const state = this.job?.state ?? map.state ?? (map.total && map.done >= map.total ? "done" : "stopped");
     const active = ["queued", "running"].includes(state);
     const whole = map.total > 0 && map.done >= map.total;
     this.bar.element.hidden = !active;
@@ -176,10 +179,9 @@ export class MapView {
       const had = this.controls.contains(document.activeElement);
       fill(this.controls, active && button("Stop", () => act("stop")), !active && !whole && map.job && button("Resume", () => act("resume"), { class: "primary" }));
       if (had) this.controls.querySelector("button")?.focus();
-      if (this.downloads) this.downloads.hidden = !map.done;
     }
-    if (this.downloads) this.downloads.hidden = !map.done;
-    const facts = [map.library, map.semi_angle && `${short(map.semi_angle, 4)} mrad`, `${map.done} of ${map.total} positions`].filter(Boolean).join(" · ");
+    if (this.downloads) this.downloads.hidden = !whole || state !== "done";
+    const facts = [map.library, map.semi_angle && `${short(map.semi_angle, 4)} mrad`, map.total ? `${map.done} of ${map.total} positions` : "the scan is being opened"].filter(Boolean).join(" · ");
     fill(this.summary, facts, state === "stopped" && !whole ? ". Stopped: it goes on where it was." : "");
     if (state === "failed" && this.root) {
       if (!this.trouble) {

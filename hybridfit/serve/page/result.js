@@ -10,6 +10,9 @@ import { noteField } from "./note.js";
 import { budgetTable, candidateTable, parameterTable } from "./tables.js";
 import { statusOf } from "./words.js";
 
+const CURVE_MS = 1500;
+const CURVE_TRIES = 4;
+
 /** A status as symbol and word. @param {string} name */
 export function badge(name) {
   const status = statusOf(name);
@@ -70,13 +73,33 @@ function graphs(images, result) {
   if (c?.thickness_nm?.length) {
     out.push(graph({
       title: "χ² against thickness", xLabel: "thickness (nm)", yLabel: "χ² / variance", log: true, percent: true,
-      series: [{ x: c.thickness_nm, y: c.chi2, kind: "line", style: "c-experiment" }],
+      series: [{ x: c.thickness_nm, y: c.chi2.map((/** @type {number|null} */ v) => v ?? NaN), kind: "line", style: "c-experiment" }],
       marks: t ? [{ x: t.value, label: "answer", style: "c-answer" }] : [],
       bands: t?.interval95 ? [{ from: t.interval95[0], to: t.interval95[1], style: "c-answer" }] : [],
       says: `Misfit of the library against thickness; the answer is at ${t ? fixed(t.value, 2) : "–"} nm`,
     }));
   }
   return out.length ? h("div", { class: "graphs" }, out) : null;
+}
+
+/** Images and graphs; the curve of a new fit is ready a little later than its images.
+ * @param {HTMLElement} place @param {string} path @param {any} result */
+async function loadPictures(place, path, result) {
+  try {
+    let images = await get(path);
+    const below = h("div", {}, graphs(images, result));
+    fill(place, images.experiment && imageTrio(images, result.semi_angle_mrad?.value ?? NaN), below);
+    place.removeAttribute("aria-busy");
+    for (let k = 0; k < CURVE_TRIES && !images.chi2_curve; k += 1) {
+      await new Promise((done) => setTimeout(done, CURVE_MS));
+      if (!place.isConnected) return;
+      images = await get(path);
+      if (images.chi2_curve) fill(below, graphs(images, result));
+    }
+  } catch (error) {
+    if (place.hasAttribute("aria-busy")) fill(place, h("p", { class: "notice" }, /** @type {Error} */ (error).message));
+    place.removeAttribute("aria-busy");
+  }
 }
 
 /** @param {string} id */
@@ -106,13 +129,7 @@ export function fitView(fit, options = {}) {
   );
   if (without) pictures.remove();
   else {
-    get(`/api/fits/${encodeURIComponent(fit.id)}/images`).then(
-      (images) => {
-        const parts = [images.experiment && imageTrio(images, result.semi_angle_mrad?.value ?? NaN), graphs(images, result)];
-        fill(pictures, ...parts);
-      },
-      (error) => fill(pictures, h("p", { class: "notice" }, error.message)),
-    ).finally(() => pictures.removeAttribute("aria-busy"));
+    loadPictures(pictures, `/api/fits/${encodeURIComponent(fit.id)}/images`, result);
   }
   return root;
 }

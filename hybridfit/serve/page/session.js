@@ -49,7 +49,7 @@ export function sessionPage(_about) {
   /** @type {number|undefined} */
   let timer;
   let text = "";
-  /** Fits that are being deleted. @type {Set<string>} */
+  /** Fits that are deleted, while it can be undone and until the server knows. @type {Set<string>} */
   const gone = new Set();
 
   const filter = h("input", { type: "search", placeholder: "file, status, library, note", autocomplete: "off", "aria-label": "Filter the table", on: { input: () => { shownRows = PAGE; draw(); } } });
@@ -136,31 +136,33 @@ export function sessionPage(_about) {
     return h("tr", { data: { id: row.id } }, cells, h("td", {}, away));
   };
 
-  /** @param {any} row */
-  const remove = async (row) => {
-    const at = wanted().findIndex((one) => one.id === row.id);
+  /** Tell the server, when it can no longer be undone. @param {string} id @param {boolean} [leaving] */
+  const erase = async (id, leaving = false) => {
+    if (!gone.has(id)) return;
     try {
-      await send("DELETE", `/api/fits/${encodeURIComponent(row.id)}`);
+      await send("DELETE", `/api/fits/${encodeURIComponent(id)}`, null, { keepalive: leaving });
     } catch (error) {
+      gone.delete(id);
+      draw();
       toast(/** @type {Error} */ (error).message);
-      return;
     }
+  };
+  window.addEventListener("pagehide", () => gone.forEach((id) => erase(id, true)));
+
+  /** @param {any} row */
+  const remove = (row) => {
+    const at = wanted().findIndex((one) => one.id === row.id);
     gone.add(row.id);
     draw();
     (body.querySelectorAll("tr")[Math.max(0, at - (at === body.children.length ? 1 : 0))]?.querySelector("td:last-child button") ?? filter).focus();
     toast(`The fit of ${fileOf(row)} is deleted.`, {
       label: "Undo",
-      act: async () => {
-        try {
-          await send("POST", `/api/fits/${encodeURIComponent(row.id)}/restore`);
-          gone.delete(row.id);
-          text = "";
-          await load();
-          body.querySelector(`tr[data-id="${CSS.escape(row.id)}"] a`)?.focus();
-        } catch (error) {
-          toast(/** @type {Error} */ (error).message);
-        }
+      act: () => {
+        gone.delete(row.id);
+        draw();
+        body.querySelector(`tr[data-id="${CSS.escape(row.id)}"] a`)?.focus();
       },
+      otherwise: () => erase(row.id),
     });
   };
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import matplotlib.image
 import numpy as np
 import pytest
 
@@ -63,7 +66,7 @@ def open_page(browser) -> Iterator[Callable]:
         defaults = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"}
         context = browser.new_context(**{**defaults, **options})
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(20_000)
         page.watched = Watched(page, url)
         opened.append((context, page))
         page.goto(url + path)
@@ -89,9 +92,8 @@ def pixels() -> Callable:
     """pixels(locator) → RGBA array of what a canvas shows."""
 
     def pixels(locator) -> np.ndarray:
-        flat, rows, cols = locator.evaluate(
-            "c => [Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data), c.height, c.width]"
-        )
-        return np.array(flat, np.uint8).reshape(rows, cols, 4)
+        url = locator.evaluate("c => c.toDataURL('image/png')")
+        image = matplotlib.image.imread(io.BytesIO(base64.b64decode(url.split(",")[1])))
+        return (255 * image).round().astype(np.uint8)
 
     return pixels

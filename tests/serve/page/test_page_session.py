@@ -76,10 +76,20 @@ def test_a_deleted_fit_comes_back_by_undo(fake, page):
     first = page.locator(f"{ROWS} a").first.inner_text()
     page.get_by_role("button", name=f"Delete the fit of {first}").click()
     page.locator(".toast", has_text="deleted").wait_for()
-    assert page.locator(ROWS).count() == 11 and len(fake.fits) == 11
+    assert page.locator(ROWS).count() == 11
     page.get_by_role("button", name="Undo").click()
     page.locator("#view-session .title", has_text="12 fits").wait_for()
     assert page.locator(f"{ROWS} a").first.inner_text() == first
+    assert len(fake.fits) == 12
+
+
+def test_a_deleted_fit_is_gone_when_its_message_is_closed_or_the_page_is_left(fake, page):
+    for k, leave in enumerate((lambda: page.get_by_label("Close this message").click(), page.reload)):
+        page.locator(f"{ROWS} td:last-child button").first.click()
+        leave()
+        page.locator("#view-session .title", has_text=f"{11 - k} fits").wait_for()
+        while len(fake.fits) > 11 - k:
+            page.wait_for_timeout(20)
 
 
 def test_a_row_leads_to_its_fit_and_graphs_show_the_session(page):
