@@ -26,7 +26,7 @@ from hybridfit.io.settings import READING
 _GROUP = 0  # H5O_TYPE_GROUP
 _BASIC = 1  # H5O_INFO_BASIC
 _BY_NAME, _NATIVE = 0, 2  # H5_INDEX_NAME, H5_ITER_NATIVE
-_VIRTUAL = 3  # H5D_VIRTUAL: the data are in other files
+VIRTUAL = 3  # H5D_VIRTUAL: the data are in other files
 _COPY = "copy the dataset that you need to a new file"
 
 _Id = ctypes.c_int64  # hid_t
@@ -111,7 +111,7 @@ def check_groups(path: Path) -> None:
         lost: list[str] = []
         while left:
             group, above = left.pop()
-            for name in _names(library, file, group or b"/"):
+            for name in names_of(library, file, group or b"/"):
                 objects += 1
                 child = group + b"/" + name
                 identity, there = _group_at(library, file, child)
@@ -157,7 +157,7 @@ def stored_bytes(path: Path, dataset: str) -> int | None:
         if found < 0:
             return None
         made = library.H5Dget_create_plist(found)
-        here = library.H5Pget_layout(made) != _VIRTUAL and library.H5Pget_external_count(made) == 0
+        here = library.H5Pget_layout(made) != VIRTUAL and library.H5Pget_external_count(made) == 0
         size = int(library.H5Dget_storage_size(found))
         library.H5Pclose(made)
         library.H5Dclose(found)
@@ -217,7 +217,7 @@ def opened(library: Any, path: Path) -> Iterator[int | None]:
             library.H5Fclose(file)
 
 
-def _names(library: Any, file: int, group: bytes) -> list[bytes]:
+def names_of(library: Any, file: int, group: bytes) -> list[bytes]:
     """Names of the links in a group, not many more than may be there."""
     names: list[bytes] = []
 

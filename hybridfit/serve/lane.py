@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import queue
 import signal
@@ -22,7 +23,8 @@ from typing import Any
 from hybridfit.serve.queue import FITS, Job, Queue
 from hybridfit.serve.settings import ServeSettings
 
-GRACE = 5.0  # s in which a worker that was asked to end may put things in order
+log = logging.getLogger("hybridfit.serve")
+GRACE = 3.0  # s in which a worker that was asked to end may put things in order
 MOST_LINE = 64_000_000  # characters of a message
 TICK = 0.1  # s between two looks at what was asked meanwhile
 LOG_BYTES = 2_000_000
@@ -54,7 +56,7 @@ class Worker:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError), self.process.stdout:
             while line := self.process.stdout.readline(MOST_LINE):
                 message = json.loads(line)
                 if isinstance(message, dict):
@@ -75,10 +77,9 @@ class Worker:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(grace)
         self._signal(getattr(signal, "SIGKILL", None), alone=False)
-        for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(OSError, ValueError):
-                if pipe is not None and pipe is self.process.stdin:
-                    pipe.close()
+        with contextlib.suppress(OSError, ValueError):
+            if self.process.stdin is not None:
+                self.process.stdin.close()
         return self.process.wait()
 
     def _signal(self, number: int | None, *, alone: bool) -> None:
@@ -134,7 +135,8 @@ class Lane:
         self.hurry()
         with self.jobs.changed:
             self.jobs.changed.notify_all()
-        self._thread.join(grace + 5)
+        if self._thread.is_alive():
+            self._thread.join(grace + 5)
 
     def stop(self, key: str) -> None:
         """Stop a job, should it run in this lane."""
@@ -147,14 +149,26 @@ class Lane:
             if self.name == FITS:
                 self._alive()
             while not self._closing.is_set():
-                self._idle()
-                job = self.jobs.take(self.name, TICK * 5)
-                if job is not None and not self._closing.is_set():
-                    self._work(job)
-                    self._used = time.monotonic()
+                self._turn()
         finally:
             if self.worker is not None:
                 self.worker.end(GRACE if self.name != FITS else 0.0)
+
+    def _turn(self) -> None:
+        """The next job, should there be one."""
+        job = None
+        try:
+            self._idle()
+            job = self.jobs.take(self.name, TICK * 5)
+            if job is not None and not self._closing.is_set():
+                self._work(job)
+                self._used = time.monotonic()
+        except Exception as error:  # a full disk, for instance: this job fails, the next one is tried
+            log.exception("lane %s", self.name)
+            time.sleep(TICK)
+            if job is not None and not job.ended:
+                with contextlib.suppress(Exception):
+                    self._end(job, "failed", f"the queue cannot be written ({error}); make room on the disk")
 
     def _idle(self) -> None:
         """Between two jobs: hear what the worker says, and replace one that has died or grown."""
@@ -183,21 +197,24 @@ class Lane:
     def _alive(self) -> Worker:
         """The worker; a new one where there is none."""
         if self.worker is None:
-            asked = {
-                "lane": self.name,
-                "session": str(self.settings.session),
-                "library": self.settings.library,
-                "semi_angle": self.settings.semi_angle,
-                "warm": self.settings.warm,
-                "libraries": str(self.settings.libraries),
-                "workers": self.settings.workers,
-                "pixels": self.settings.limits.frame_pixels,
-                "frames": self.settings.limits.frames,
-                "parent": os.getpid(),
-            }
-            command = [sys.executable, "-P", "-m", "hybridfit.serve.work", json.dumps(asked)]
-            self.worker = Worker(command, self.settings.session / f"worker-{self.name}.log")
+            self.worker = Worker(self._command(), self.settings.session / f"worker-{self.name}.log")
         return self.worker
+
+    def _command(self) -> list[str]:
+        """How a worker is started."""
+        asked = {
+            "lane": self.name,
+            "session": str(self.settings.session),
+            "library": self.settings.library,
+            "semi_angle": self.settings.semi_angle,
+            "warm": self.settings.warm,
+            "libraries": str(self.settings.libraries),
+            "workers": self.settings.workers,
+            "pixels": self.settings.limits.frame_pixels,
+            "frames": self.settings.limits.frames,
+            "parent": os.getpid(),
+        }
+        return [sys.executable, "-P", "-m", "hybridfit.serve.work", json.dumps(asked)]
 
     def _bury(self) -> None:
         if self.worker is not None:

@@ -187,6 +187,8 @@ class Queue:
             waiting = self._waiting[lane]
             if not waiting:
                 self.changed.wait(patience)
+            while waiting and waiting[0] not in self.jobs:  # nobody waits for its answer any more
+                waiting.popleft()
             if not waiting:
                 return None
             job = self.jobs[waiting.popleft()]

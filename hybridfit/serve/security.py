@@ -24,7 +24,6 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-COOKIE = "hybridfit"
 SAFE = ("GET", "HEAD")
 HEADERS = {
     "content-security-policy": (
@@ -49,6 +48,7 @@ class Guard:
     def __init__(self, app: App, settings: ServeSettings) -> None:
         self.app, self.settings = app, settings
         self.hosts = {*LOCAL, f"[{LOCAL[2]}]", settings.host.lower()}
+        self.cookie = f"hybridfit-{settings.port}"  # browsers give cookies to all ports of a host
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -92,9 +92,9 @@ class Guard:
                         401, "this token is not that of the server; copy the address that it printed"
                     )
                 answer = RedirectResponse("/", status_code=303)
-                answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", path="/")
+                answer.set_cookie(self.cookie, token, httponly=True, samesite="strict", path="/")
                 return answer
-            if not _shown(headers, token):
+            if not _shown(headers, token, self.cookie):
                 return error(
                     401, "a token is needed: open the address that the server printed, or send the header "
                     "Authorization: Bearer TOKEN"
@@ -135,38 +135,42 @@ class Guard:
         large = kind in ("multipart/form-data", "application/octet-stream")
         most = limits.upload_bytes if large else limits.json_bytes
         told = headers.get("content-length", "0")
-        started = False
+        started, refused = False, None
         if told.isdecimal() and int(told) > most:
             await error(413, _too_large(int(told), most))(scope, receive, send)
             return
         seen = 0
 
         async def counted() -> MutableMapping[str, Any]:
-            nonlocal seen
+            nonlocal seen, refused
             if scope["method"] in SAFE or seen < 0:
                 return await receive()
             try:
                 message = await asyncio.wait_for(receive(), limits.silence)
             except TimeoutError:
-                raise _Refused(408, f"nothing came for {limits.silence:g} s; send it again") from None
+                refused = _Refused(408, f"nothing came for {limits.silence:g} s; send it again")
+                raise refused from None
             if message["type"] == "http.request":
                 seen += len(message.get("body", b""))
                 if seen > most:
-                    raise _Refused(413, _too_large(seen, most))
+                    refused = _Refused(413, _too_large(seen, most))
+                    raise refused
                 if not message.get("more_body", False):
                     seen = -1
             return message
 
         async def noted(message: MutableMapping[str, Any]) -> None:
             nonlocal started
+            if refused is not None and not started:  # whatever was made of the body that ended
+                raise refused
             started = True
             await send(message)
 
         try:
             await self.app(scope, counted, noted)
-        except _Refused as refused:
+        except _Refused as problem:
             if not started:
-                answer = error(refused.code, refused.words)
+                answer = error(problem.code, problem.words)
                 answer.headers["connection"] = "close"
                 await answer(scope, receive, send)
 
@@ -202,13 +206,13 @@ def _name(host: str) -> str | None:
     return name if name and (not colon or port.isdecimal()) else None
 
 
-def _shown(headers: dict[str, str], token: str) -> bool:
+def _shown(headers: dict[str, str], token: str, name: str) -> bool:
     """Whether a request shows the token, in its header or as a cookie."""
     kind, _, given = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer" and _same(given.strip(), token):
         return True
     try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        cookie = SimpleCookie(headers.get("cookie", "")).get(name)
     except CookieError:
         return False
     return cookie is not None and _same(cookie.value, token)

@@ -150,6 +150,8 @@ class State:
             There is none of that name, or it is not built.
         """
         known = await self.known_libraries()
+        if not known:
+            raise InputError("the worker does not start; its log in the folder of the session says why")
         if name not in known:
             raise InputError(f"unknown library {name[:60]!r}; there are {', '.join(known)}")
         if built and not Path(known[name]["file"]).is_file():

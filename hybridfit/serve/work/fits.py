@@ -14,6 +14,7 @@ from hybridfit.fitting.fitter import Fitter
 from hybridfit.fitting.hints import Hints
 from hybridfit.frame import Frame, make_frame
 from hybridfit.io import BadFrame, open_frames, read_mask
+from hybridfit.io.elsewhere import check_alone
 from hybridfit.library.library import Library
 from hybridfit.serve.work.telling import Asked, Say, Throttle
 from hybridfit.session import Session, kept_of, with_curve
@@ -67,7 +68,11 @@ class Fits:
         progress = Throttle(say)
         progress(0.0, "reading")
         try:
-            mask = None if payload.get("mask") is None else read_mask(payload["mask"])
+            check_alone(file)
+            mask = None
+            if payload.get("mask") is not None:
+                check_alone(Path(payload["mask"]))
+                mask = read_mask(payload["mask"])
             opened = open_frames(
                 file, mask=mask, **{name: options.get(name) for name in ("dataset", "shape", "dtype")},
                 offset=options.get("offset") or 0,

@@ -20,6 +20,7 @@ from hybridfit.errors import HybridfitError
 from hybridfit.serve.work.telling import Asked, Channel, Work
 
 LONGEST = 600  # characters of an error
+QUIET = 0.3  # s without a job before what was put off is done
 
 
 def main() -> None:
@@ -53,7 +54,7 @@ def _serve(works: dict[str, Work], idle: Callable[[], None], channel: Channel) -
     buffer = b""
     while True:
         while b"\n" not in buffer:
-            if not _more_within(0.05):
+            if not _more_within(QUIET):
                 idle()
             piece = os.read(0, 1 << 16)
             if not piece:

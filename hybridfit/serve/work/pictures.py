@@ -11,6 +11,7 @@ import numpy as np
 
 from hybridfit.errors import InputError
 from hybridfit.io import BadFrame, open_frames
+from hybridfit.io.elsewhere import check_alone
 from hybridfit.session import Kept, KeptAnswer, Session
 
 SIDE = 1024  # px of a preview, at most
@@ -22,6 +23,7 @@ def preview(payload: dict[str, Any], pixels: int) -> dict[str, Any]:
     file, shown = Path(payload["file"]), payload["shown"]
     options = {name: payload["options"].get(name) for name in ("dataset", "shape", "dtype")}
     try:
+        check_alone(file)
         opened = open_frames(file, **options, offset=payload["options"].get("offset") or 0)
         count = len(opened)
         frame = next(iter(opened))

@@ -24,8 +24,7 @@ def make(asked: Asked, say: Say) -> tuple[dict[str, Work], Callable[[], None]]:
     from hybridfit.serve.work.pictures import map_picture, preview
 
     return {
-        "fit": fits.fit,
-        "position": fits.position,
+        "fit": lambda payload, say: (fits.position if "y" in payload else fits.fit)(payload, say),
         "preview": lambda payload, say: preview(payload, asked.pixels),
         "picture": fits.picture,
         "map picture": lambda payload, say: map_picture(payload),
