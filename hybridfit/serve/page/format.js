@@ -93,7 +93,7 @@ export function ticks(low, high, wanted) {
   if (!(span > 0)) return [low];
   const raw = span / Math.max(1, wanted);
   const ten = 10 ** Math.floor(Math.log10(raw));
-  const step = /** @type {number} */ ([1, 2, 5, 10].find((f) => f * ten >= raw * (1 - 1e-9))) * ten;
+  const step = /** @type {number} */ ([1, 2, 5, 10].find((f) => f * ten >= 0.72 * raw)) * ten;
   const out = [];
   for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * span; k += 1) out.push(k * step);
   return out;

@@ -4,7 +4,7 @@ import { blobOf, send } from "./api.js";
 import { button, fill, h, unique } from "./dom.js";
 import { base, size } from "./format.js";
 import { icon } from "./icons.js";
-import { editMask, framed, Mask } from "./mask.js";
+import { editMask, framed, Mask, shaded } from "./mask.js";
 
 /** Tells "change" (other files) and "calibration" (detail: what the file says). */
 export class Frames extends EventTarget {
@@ -16,7 +16,7 @@ export class Frames extends EventTarget {
     this.files = [];
     /** @type {Mask|null} */
     this.mask = null;
-    /** @type {ImageBitmap|null} */
+    /** @type {HTMLCanvasElement|null} */
     this.bitmap = null;
     this.asked = 0;
     this.input = h("input", { type: "file", multiple: true, class: "hidden-input", id: unique("files"), on: { change: () => { this.take([...this.input.files]); this.input.value = ""; } } });
@@ -54,6 +54,7 @@ export class Frames extends EventTarget {
     this.asked += 1;
     const { asked } = this;
     this.problem.hidden = true;
+    if (!this.bitmap) fill(this.picture, h("p", { class: "help", role: "status" }, "Reading the frame …"));
     try {
       const form = new FormData();
       form.append("file", file);
@@ -61,7 +62,7 @@ export class Frames extends EventTarget {
       const found = await send("POST", "/api/preview", form);
       if (asked !== this.asked) return;
       const [rows, cols] = found.shape.slice(-2);
-      this.bitmap = await createImageBitmap(blobOf(found.png));
+      this.bitmap = shaded(await createImageBitmap(blobOf(found.png)));
       if (!this.mask || this.mask.rows !== rows || this.mask.cols !== cols) {
         this.mask = new Mask(rows, cols);
         this.mask.addEventListener("change", () => this.#draw(found));

@@ -9,6 +9,9 @@ import { recall, remember } from "./store.js";
 
 const CIF = "\u0000cif";
 
+/** The title without its ranges, which are told below the list. @param {any} one */
+const titleOf = (one) => (one.title || one.name).replace(/[,;] to [\d.]+ mrad.*$/, "");
+
 /** A control that chooses a library. */
 export class LibraryChoice extends EventTarget {
   /** @param {string} usual name of the default @param {() => string} semiAngle */
@@ -37,7 +40,7 @@ export class LibraryChoice extends EventTarget {
 
   async load(wanted = recall("library", this.usual)) {
     this.list = await get("/api/libraries");
-    const option = (/** @type {any} */ one) => h("option", { value: one.name }, `${one.title ?? one.name}${one.built ? "" : one.job ? " (being built)" : " (not built yet)"}`);
+    const option = (/** @type {any} */ one) => h("option", { value: one.name }, `${titleOf(one)}${one.built ? "" : one.job ? " (being built)" : " (not built yet)"}`);
     const [built, others] = [this.list.filter((one) => one.built), this.list.filter((one) => !one.built)];
     fill(
       this.select,

@@ -111,7 +111,8 @@ export class MapView {
       this.map = await get(this.path);
       if (!this.map.shape) return;
       if (!this.view) this.#build();
-      await Promise.all([this.#values(), this.#states()]);
+      await this.#states();
+      await this.#values();
       this.changed();
     } catch (error) {
       if (/** @type {any} */ (error).status) toast(/** @type {Error} */ (error).message);
@@ -201,11 +202,12 @@ export class MapView {
     if (asked !== this.variable || !this.values) return;
     const values = floats(found.values);
     const [rows, cols] = found.shape;
-    let [low, high] = quantiles(values, [0.01, 0.99]);
+    const sure = this.#sure(values);
+    let [low, high] = quantiles(sure, [0.01, 0.99]);
     let { colours } = { colours: COLOURS.viridis };
     if (asked === "tilt_azimuth") [low, high, colours] = [-180, 180, COLOURS.azimuth];
     else if (SIGNED.test(asked)) {
-      const [most] = quantiles(values.map(Math.abs), [0.99]);
+      const [most] = quantiles(sure.map(Math.abs), [0.99]);
       [low, high, colours] = [-(most || 1), most || 1, COLOURS.difference];
     }
     if (!(high > low)) [low, high] = [low - 0.5, low + 0.5];
@@ -216,6 +218,13 @@ export class MapView {
     const unit = found.unit ? ` ${found.unit}` : "";
     const known = Number.isFinite(low);
     fill(this.ends, known ? [low, (low + high) / 2, high].map((v) => h("span", {}, `${Math.abs(v) < 1e-9 * high ? "0" : short(v, 3)}${unit}`)) : h("span", {}, "nothing known yet"));
+  }
+
+  /** Values of positions that converged, where there are enough: they set the limits of the colours. @param {Float32Array} values */
+  #sure(values) {
+    const converged = this.map.status_meanings.indexOf("converged");
+    const sure = values.filter((_, i) => this.states?.[i] === converged);
+    return sure.length >= 4 ? sure : values;
   }
 
   async #states() {

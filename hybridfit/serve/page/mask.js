@@ -1,6 +1,6 @@
 // A mask drawn on a frame: brush, rectangle, eraser. White pixels of the PNG are left out of the fit.
 
-import { made, rgb } from "./colour.js";
+import { COLOURS, made, rgb } from "./colour.js";
 import { button, fill, h, unique } from "./dom.js";
 import { Panel, View } from "./panel.js";
 
@@ -86,7 +86,20 @@ export class Mask extends EventTarget {
   }
 }
 
-/** The frame with its mask, in a canvas of the frame's size. @param {ImageBitmap} bitmap @param {Mask|null} mask @param {number} rows @param {number} cols */
+/** A grey picture in the colours of intensities; others as they are. @param {ImageBitmap} bitmap @returns {HTMLCanvasElement} */
+export function shaded(bitmap) {
+  const canvas = h("canvas", { width: bitmap.width, height: bitmap.height });
+  const context = canvas.getContext("2d");
+  context.drawImage(bitmap, 0, 0);
+  const image = context.getImageData(0, 0, canvas.width, canvas.height);
+  const { data } = image;
+  for (let i = 0; i < data.length; i += 4) if (data[i] !== data[i + 1] || data[i] !== data[i + 2]) return canvas;
+  for (let i = 0; i < data.length; i += 4) for (let c = 0, k = 3 * data[i]; c < 3; c += 1) data[i + c] = COLOURS.magma[k + c];
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+/** The frame with its mask, in a canvas of the frame's size. @param {HTMLCanvasElement} bitmap @param {Mask|null} mask @param {number} rows @param {number} cols */
 export function framed(bitmap, mask, rows, cols) {
   const canvas = h("canvas", { width: cols, height: rows });
   const context = canvas.getContext("2d");
@@ -98,7 +111,7 @@ export function framed(bitmap, mask, rows, cols) {
 
 /**
  * Draw in a window of its own.
- * @param {ImageBitmap} bitmap @param {Mask} mask
+ * @param {HTMLCanvasElement} bitmap @param {Mask} mask
  */
 export function editMask(bitmap, mask) {
   const { rows, cols } = mask;

@@ -69,8 +69,8 @@ export function moreOptions(about, parts) {
     radial: "radial", uniform: "uniform", "uniform-per-nm": "uniform per nm", none: "none",
   });
   const list = (/** @type {string[]} */ names) => names.map((name) => /** @type {[string, string]} */ ([name, words[name] ?? name]));
-  const method = select(list(about.methods ?? ["hybrid", "lsf", "cnn"]));
-  const background = select(list(about.backgrounds ?? ["radial", "uniform", "uniform-per-nm", "none"]));
+  const method = select(list(about.methods ?? ["hybrid", "lsf", "cnn"]), { value: "hybrid" });
+  const background = select(list(about.backgrounds ?? ["radial", "uniform", "uniform-per-nm", "none"]), { value: "radial" });
   const flip = h("input", { type: "checkbox" });
   const gain = entry("counts per electron", { placeholder: "estimated" });
   const hints = {

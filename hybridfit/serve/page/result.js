@@ -55,8 +55,11 @@ function numbers(result) {
   );
 }
 
-/** @param {any} images @param {any} result */
-function graphs(images, result) {
+/** Whether there is a curve to draw. @param {any} images */
+const hasCurve = (images) => images.chi2_curve?.thickness_nm?.length > 2;
+
+/** @param {any} images @param {any} result @param {boolean} waiting for the curve */
+function graphs(images, result, waiting) {
   const out = [];
   const p = images.profiles;
   const rim = result.semi_angle_mrad?.value;
@@ -70,7 +73,7 @@ function graphs(images, result) {
   }
   const c = images.chi2_curve;
   const t = result.thickness_nm;
-  if (c?.thickness_nm?.length) {
+  if (hasCurve(images)) {
     out.push(graph({
       title: "χ² against thickness", xLabel: "thickness (nm)", yLabel: "χ² / variance", log: true, percent: true,
       series: [{ x: c.thickness_nm, y: c.chi2.map((/** @type {number|null} */ v) => v ?? NaN), kind: "line", style: "c-experiment" }],
@@ -79,6 +82,7 @@ function graphs(images, result) {
       says: `Misfit of the library against thickness; the answer is at ${t ? fixed(t.value, 2) : "–"} nm`,
     }));
   }
+  else if (waiting) out.push(h("figure", { class: "chart waiting" }, h("figcaption", {}, "χ² against thickness"), h("p", { class: "quiet-text" }, "The whole library is compared …")));
   return out.length ? h("div", { class: "graphs" }, out) : null;
 }
 
@@ -87,14 +91,14 @@ function graphs(images, result) {
 async function loadPictures(place, path, result) {
   try {
     let images = await get(path);
-    const below = h("div", {}, graphs(images, result));
+    const below = h("div", {}, graphs(images, result, CURVE_TRIES > 0));
     fill(place, images.experiment && imageTrio(images, result.semi_angle_mrad?.value ?? NaN), below);
     place.removeAttribute("aria-busy");
-    for (let k = 0; k < CURVE_TRIES && !images.chi2_curve; k += 1) {
+    for (let k = 0; k < CURVE_TRIES && !hasCurve(images); k += 1) {
       await new Promise((done) => setTimeout(done, CURVE_MS));
       if (!place.isConnected) return;
       images = await get(path);
-      if (images.chi2_curve) fill(below, graphs(images, result));
+      if (hasCurve(images) || k === CURVE_TRIES - 1) fill(below, graphs(images, result, false));
     }
   } catch (error) {
     if (place.hasAttribute("aria-busy")) fill(place, h("p", { class: "notice" }, /** @type {Error} */ (error).message));

@@ -285,8 +285,8 @@ class _Handler(BaseHTTPRequestHandler):
             case "GET", "about":
                 self._answer({
                     "version": "0.1.0", "engine": {"numba": True}, "default_library": "SrTiO3_001_200kV",
-                    "methods": ["hybrid", "lsf", "cnn"],
-                    "backgrounds": ["radial", "uniform", "uniform-per-nm", "none"],
+                    "methods": ["cnn", "lsf", "hybrid"],
+                    "backgrounds": ["none", "uniform", "uniform-per-nm", "radial"],
                     "parameters": [{"name": n, "label": n.replace("_", " "), "unit": u, "held": n == "semi_angle"}
                                    for n, u in zip(NAMES, UNITS, strict=True)],
                     "limits": {}, "folders": ["scans"],
