@@ -23,7 +23,9 @@ export function imageTrio(images, semiAngle) {
   const low = Math.min(...both.map((q) => q[0]).filter(Number.isFinite));
   const high = Math.max(...both.map((q) => q[1]).filter(Number.isFinite));
   const [largest] = quantiles(residual.map(Math.abs), [0.995]);
+  /** @type {import("./colour.js").Scale} */
   const intensity = { low: low > 0 && low < 0.3 * high ? 0 : low, high, colours: COLOURS.magma, root: false };
+  /** @type {import("./colour.js").Scale} */
   const difference = { low: -largest || -1, high: largest || 1, colours: COLOURS.difference };
   const [left, right, bottom, top] = images.extent ?? [-0.5, cols - 0.5, rows - 0.5, -0.5];
   const step = [(right - left) / cols, (bottom - top) / rows];

@@ -33,6 +33,10 @@ export class MapView {
     this.fitPlace = h("div", { class: "map-fit" });
     this.bar = progressBar("Progress of the map");
     this.late = 0;
+    this.closed = false;
+    this.headKey = "";
+    /** @type {HTMLElement|undefined} */
+    this.trouble = undefined;
     this.job = /** @type {any} */ (null);
   }
 
@@ -174,7 +178,7 @@ export class MapView {
         toast(/** @type {Error} */ (error).message);
       }
     };
-    const key = `${active}${whole}${state}`;
+    const key = `${active} ${whole} ${state}`;
     if (key !== this.headKey) {
       this.headKey = key;
       const had = this.controls.contains(document.activeElement);
@@ -217,7 +221,8 @@ export class MapView {
     drawBar(this.colourBar, scale);
     const unit = found.unit ? ` ${found.unit}` : "";
     const known = Number.isFinite(low);
-    fill(this.ends, known ? [low, (low + high) / 2, high].map((v) => h("span", {}, `${Math.abs(v) < 1e-9 * high ? "0" : short(v, 3)}${unit}`)) : h("span", {}, "nothing known yet"));
+    const beyond = [values.some((v) => v < low) ? "≤ " : "", "", values.some((v) => v > high) ? "≥ " : ""];
+    fill(this.ends, known ? [low, (low + high) / 2, high].map((v, i) => h("span", {}, `${beyond[i]}${Math.abs(v) < 1e-9 * high ? "0" : short(v, 3)}${unit}`)) : h("span", {}, "nothing known yet"));
   }
 
   /** Values of positions that converged, where there are enough: they set the limits of the colours. @param {Float32Array} values */

@@ -16,6 +16,7 @@ export class Mask extends EventTarget {
     super();
     this.rows = rows;
     this.cols = cols;
+    /** @type {Uint8Array} */
     this.pixels = new Uint8Array(rows * cols);
     /** @type {Uint8Array[]} */
     this.before = [];

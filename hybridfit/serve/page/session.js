@@ -85,7 +85,7 @@ export function sessionPage(_about) {
     const found = rows.filter((row) => {
       if (gone.has(row.id)) return false;
       const all = `${row.file} ${fileOf(row)} ${row.status} ${statusOf(row.status).word} ${row.library} ${row.origin} ${row.note}`.toLowerCase();
-      return words.every((word) => all.includes(word));
+      return words.every((/** @type {string} */ word) => all.includes(word));
     });
     const sign = order.down ? -1 : 1;
     return found.sort((a, b) => {

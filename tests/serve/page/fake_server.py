@@ -88,7 +88,9 @@ class Fake:
 
         self.server = Server(("127.0.0.1", port or self.port), Handler)
         self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
         return f"http://127.0.0.1:{self.port}"
 
     def stop(self) -> None:
@@ -336,7 +338,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer({"id": number})
             case "GET", "files":
                 top = not query.get("path")
-                scans = [{"name": f"scan_{i}.nc", "bytes": 3 * 10**i, "time": 0, "readable": i < 10} for i in (8, 9, 10)]
+                scans = [
+                    {"name": f"scan_{i}.nc", "bytes": 3 * 10**i, "time": 0, "readable": i < 10}
+                    for i in (8, 9, 10)
+                ]
                 self._answer({"folders": ["monday"] if top else [], "files": scans})
             case "GET", "maps":
                 self._answer([self._map(found) for found in state.maps.values()][::-1])

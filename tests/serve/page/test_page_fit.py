@@ -35,7 +35,10 @@ def test_a_dropped_frame_becomes_a_status_numbers_and_pictures(fake, open_page, 
     page.locator(".running").get_by_role("progressbar").wait_for()
     status = page.locator(".result .status")
     status.wait_for()
-    assert status.inner_text().split("\n\n")[:2] == ["Converged", "Look at the residual, then use the numbers."]
+    assert status.inner_text().split("\n\n")[:2] == [
+        "Converged",
+        "Look at the residual, then use the numbers.",
+    ]
     assert "42.295 ± 0.041 nm" in page.locator(".numbers").inner_text().replace("\n", " ")
     canvases = page.locator(".trio canvas.panel-canvas")
     assert canvases.count() == 3
@@ -57,7 +60,9 @@ def test_values_and_angle_are_told_under_the_pointer_and_by_keys(fake, open_page
     first.wait_for()
     box = first.bounding_box()
     centre = [(v + 0.5) / 255 for v in (127.5, 127.5)]
-    first.hover(position={"x": box["width"] * (centre[0] + 13.6 * 5.926 / 255), "y": box["height"] * centre[1]})
+    first.hover(
+        position={"x": box["width"] * (centre[0] + 13.6 * 5.926 / 255), "y": box["height"] * centre[1]}
+    )
     words = page.locator(".result .readout").inner_text()
     assert "13." in words.split("mrad")[0] and "experiment" in words and "residual" in words
     page.mouse.move(0, 0)

@@ -26,9 +26,15 @@ def themes() -> list[dict[str, str]]:
 def test_words_are_readable_on_every_ground_in_every_theme():
     light, dark, chosen = themes()
     assert dark == chosen
-    pairs = [(ink, ground) for ink in ("text", "quiet", "accent") for ground in ("ground", "surface", "sunken")]
+    pairs = [
+        (ink, ground) for ink in ("text", "quiet", "accent") for ground in ("ground", "surface", "sunken")
+    ]
     pairs += [(tone, f"{tone}-soft") for tone in ("good", "warn", "bad")]
-    pairs += [(ink, f"{tone}-soft") for tone in ("good", "warn", "bad", "idle", "accent") for ink in ("text", "quiet")]
+    pairs += [
+        (ink, f"{tone}-soft")
+        for tone in ("good", "warn", "bad", "idle", "accent")
+        for ink in ("text", "quiet")
+    ]
     pairs += [("on-accent", "accent"), ("on-accent", "accent-strong")]
     for theme in (light, dark):
         for ink, ground in pairs:
@@ -44,7 +50,9 @@ def test_the_code_makes_no_markup_of_text_and_names_no_other_host():
     for path in PAGE.iterdir():
         text = path.read_text()
         assert len(text.splitlines()) <= 400, path.name
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", text), path
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", text
+        ), path
         hosts = set(re.findall(r"(?:https?:)?//[\w.-]+\.\w+", text)) - {"http://www.w3.org"}
         assert not hosts, f"{path.name}: {hosts}"
         assert 'style="' not in text and not re.search(r"\son\w+=", text) or path.suffix != ".html"
