@@ -113,7 +113,7 @@ def test_pages_name_only_options_that_exist():
             continue
         for block in re.findall(r"^```bash\n(.*?)^```$", text, re.M | re.S):
             for line in block.splitlines():
-                part = re.search(r"(?<![/\w])hybridfit (?!serve|watch|report|export)[a-z].*", line)
+                part = re.search(r"(?<![/\w])hybridfit [a-z].*", line)
                 if part:
                     unknown = set(re.findall(r"--[a-z][a-z-]+", part[0])) - known
                     assert not unknown, f"{page.name}: {unknown}"
@@ -121,8 +121,27 @@ def test_pages_name_only_options_that_exist():
 
 def test_the_reference_has_every_command():
     text = extension("commands").reference()
-    for name in ("fit", "map", "show", "demo", "new", "train", "library build", "simulate scan"):
+    for name in (
+        "fit",
+        "map",
+        "show",
+        "demo",
+        "new",
+        "train",
+        "serve",
+        "watch",
+        "export",
+        "library build",
+        "simulate scan",
+    ):
         assert re.search(rf"^##+ `hybridfit {name}`$", text, re.M)
+
+
+def test_the_reference_of_python_has_every_public_name():
+    text = (DOCS / "python.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^   (\w+)$", text, re.M))
+    assert set(hybridfit.__all__) - {"errors", "explain"} <= listed
+    assert set(hybridfit.explain.__all__) <= listed
 
 
 # examples

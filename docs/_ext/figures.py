@@ -24,7 +24,7 @@ class Scraper:
             if not isinstance(value, Figure) or id(value) in _taken:
                 continue
             _taken.add(id(value))
-            if value.canvas.manager is None:  # the others are pyplot's, whose scraper comes next and closes them
+            if value.canvas.manager is None:  # the others are pyplot's: its own scraper comes next
                 path = next(block_vars["image_path_iterator"])
                 value.savefig(path, dpi=DPI)
                 names.append(path)
