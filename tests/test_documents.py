@@ -48,7 +48,7 @@ def source() -> str:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_measured_numbers_are_those_of_the_results(page):
     text = page.read_text(encoding="utf-8")
-    marks = re.findall(r"\[\[(\w+): (.+?)\]\](?!\])", text)
+    marks = re.findall(r"\[\[([a-z_0-9]+): (.+?)\]\](?!\])", text)
     results = ROOT / "benchmarks" / "RESULTS.md"
     if not marks or not results.exists():
         return

@@ -13,7 +13,7 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "RESULTS.md"
-MARK = re.compile(r"\[\[(\w+): (.+?)\]\](?!\])")
+MARK = re.compile(r"\[\[([a-z_0-9]+): (.+?)\]\](?!\])")
 
 
 @cache
