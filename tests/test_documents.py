@@ -64,7 +64,8 @@ def test_a_mark_becomes_what_was_measured():
         pytest.skip("no results in an installed copy")
     (study, what), value = next(iter(measured.measured().items()))
     assert measured.filled(f"a [[{study}: {what}]] b") == f"a {measured.short(value)} b"
-    assert measured.short("-0.335 nm") == "−0.335 nm"
+    assert measured.short("-0.335 nm") == "−0.335\N{NO-BREAK SPACE}nm"
+    assert measured.short("1.7e+03 s") == "1700\N{NO-BREAK SPACE}s"
     with pytest.raises(KeyError):
         measured.filled("[[truth: no such row]]")
 

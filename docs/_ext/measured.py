@@ -40,9 +40,10 @@ def filled(text: str) -> str:
 
 
 def short(value: str) -> str:
-    """A measured value as it is printed in a sentence: with a minus, and without a power of ten."""
+    """A measured value as a sentence prints it: with a minus, no power of ten, and no break before the unit."""
     number, _, unit = value.partition(" ")
-    return f"{float(number):.3g}".replace("-", "−") + (f" {unit}" if unit else "")
+    plain = f"{float(number):.0f}" if 1000 <= abs(float(number)) < 1e5 else number
+    return plain.replace("-", "−") + (f"\N{NO-BREAK SPACE}{unit}" if unit else "")
 
 
 def read(app: Sphinx, docname: str, source: list[str]) -> None:
