@@ -40,7 +40,7 @@ def filled(text: str) -> str:
 
 
 def short(value: str) -> str:
-    """A measured value as a sentence prints it: with a minus, no power of ten, and no break before the unit."""
+    """A measured value as sentences print it: with a minus, no power of ten, no break before the unit."""
     number, _, unit = value.partition(" ")
     plain = f"{float(number):.0f}" if 1000 <= abs(float(number)) < 1e5 else number
     return plain.replace("-", "−") + (f"\N{NO-BREAK SPACE}{unit}" if unit else "")
