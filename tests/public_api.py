@@ -64,6 +64,7 @@ def maps(library: hybridfit.Library, folder: Path) -> xr.Dataset:
     scan = hybridfit.open_scan(folder / "scan.nc")
     found = hybridfit.map_scan(scan, library, semi_angle=13.6, average=2, workers=1)
     plot.plot_map(found, folder / "map.png")
+    assert_type(hybridfit.read_map(folder / "map.nc"), xr.Dataset)
     return found
 
 
