@@ -43,7 +43,8 @@ class Problem(Exception):
     """Something that the user can mend; its words are shown in a dialog."""
 
 
-# ---------------------------------------------------------------- the image
+class NoServer(Problem):
+    """Nothing answers at the address, or another program; the address is asked for again."""
 
 
 def front_image(dm):
@@ -100,18 +101,10 @@ def mrad_per_pixel(image, kv):
     per_nm = {"1/nm": 1.0, "nm-1": 1.0, "nm^-1": 1.0, "1/A": 10.0, "1/\u00c5": 10.0, "A-1": 10.0}
     if unit in ("mrad", "rad"):
         return scale * (1.0 if unit == "mrad" else 1e3)
-    if unit in per_nm and kv is not None:
-        return 1e3 * wavelength_nm(kv) * scale * per_nm[unit]
-    return None
-
-
-def wavelength_nm(kv):
-    """Wavelength of an electron (nm) at a voltage (kV)."""
-    v = 1e3 * kv
-    return 1.22643 / math.sqrt(v * (1 + 0.978476e-6 * v))
-
-
-# ---------------------------------------------------------------- what is asked and remembered
+    if unit not in per_nm or kv is None:
+        return None
+    wavelength_nm = 1.22643 / math.sqrt(1e3 * kv * (1 + 0.978476e-3 * kv))
+    return 1e3 * wavelength_nm * scale * per_nm[unit]
 
 
 def ask(dm, name, words, default, number):
@@ -126,9 +119,8 @@ def ask(dm, name, words, default, number):
     )
     dm.ExecuteScriptString(script)
     tags = dm.GetPersistentTagGroup()
-    cancelled, _ = tags.GetTagAsString(f"{GROUP}:cancelled")
-    if cancelled:
-        tags.DeleteTagWithLabel(f"{GROUP}:cancelled")
+    if tags.GetTagAsString(f"{GROUP}:cancelled")[1]:
+        tags.SetTagAsString(f"{GROUP}:cancelled", "")
         raise Problem("Nothing was fitted: the question was cancelled.")
     return remembered(dm, name, number)
 
@@ -137,7 +129,7 @@ def remembered(dm, name, number):
     """What was answered before; None where nothing was."""
     tags, path = dm.GetPersistentTagGroup(), f"{GROUP}:{name}"
     there, value = tags.GetTagAsFloat(path) if number else tags.GetTagAsString(path)
-    return value if there else None
+    return value if there and value != "" else None
 
 
 def known(dm, name, words, default, number, again):
@@ -151,9 +143,6 @@ def known(dm, name, words, default, number, again):
 def _quoted(text):
     """A text within the quotes of a DM script."""
     return str(text).replace("\\", "\\\\").replace('"', "'").replace("\n", " ")
-
-
-# ---------------------------------------------------------------- the server
 
 
 class Server:
@@ -210,7 +199,7 @@ class Server:
             raise Problem(self._words(error)) from None
         except (OSError, ValueError, http.client.HTTPException) as error:  # the last two: no address at all
             reason = getattr(error, "reason", error)
-            raise Problem(
+            raise NoServer(
                 f"There is no hybridfit server at {self.address} ({reason}). Start it with: hybridfit serve"
             ) from None
 
@@ -226,7 +215,7 @@ class Server:
         except ValueError:
             found = None
         if not isinstance(found, (dict, list)):
-            raise Problem(f"{self.address} answers, but it is no hybridfit server. Give its address.")
+            raise NoServer(f"{self.address} answers, but it is no hybridfit server.")
         return found
 
 
@@ -247,9 +236,6 @@ def with_token(dm, server, work):
         raise Problem(
             "The server does not take this token. Ask who started it (hybridfit serve --token)."
         ) from None
-
-
-# ---------------------------------------------------------------- the result
 
 
 def line_of(name, result):
@@ -314,20 +300,12 @@ def show(dm, name, result, images):
     display = out.GetImageDisplay(0)
     size = max(5, rows // 16)
     words = ["experiment", "fit", f"residual x {times:g}"]
-    for i, text in enumerate(words):
-        _write(dm, display, i * (columns + GAP) + 2, 2, text, size)
-    for i, text in enumerate(numbers_of(result)):
-        _write(dm, display, i * (columns + GAP) + 2, rows - 1.5 * size, text, size)
+    for top, texts in ((2, words), (rows - 1.5 * size, numbers_of(result))):
+        for i, text in enumerate(texts):
+            note = dm.NewTextAnnotation(i * (columns + GAP) + 2, top, text, size)
+            display.AddChildAtEnd(note)
+            note.SetForegroundColor(1.0, 1.0, 0.3)
     return out
-
-
-def _write(dm, display, left, top, text, size):
-    note = dm.NewTextAnnotation(left, top, text, size)
-    display.AddChildAtEnd(note)
-    note.SetForegroundColor(1.0, 1.0, 0.3)
-
-
-# ---------------------------------------------------------------- all of it
 
 
 def run(dm):
@@ -402,6 +380,8 @@ def main(dm):
     try:
         return run(dm)
     except Problem as problem:
+        if isinstance(problem, NoServer):
+            dm.GetPersistentTagGroup().SetTagAsString(f"{GROUP}:server", "")
         print(f"hybridfit: {problem}")
         dm.OkDialog(str(problem))
         return None

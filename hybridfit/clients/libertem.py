@@ -31,7 +31,7 @@ from hybridfit.frame import make_frame
 try:
     from libertem.udf import UDF, UDFPostprocessMixin
 except ImportError:  # an error only where a UDF is made
-    UDF, UDFPostprocessMixin = object, type("Nothing", (), {})
+    UDF, UDFPostprocessMixin = type("UDF", (), {}), type("UDFPostprocessMixin", (), {})
 
 NAMES = ("thickness", "tilt_x", "tilt_y")
 VALUES = (*NAMES, *(f"{name}_stderr" for name in NAMES))
@@ -76,7 +76,7 @@ class HybridfitUDF(UDF, UDFPostprocessMixin):  # type: ignore[misc, valid-type]
         options: dict[str, Any] | None = None,
         **internal: Any,
     ) -> None:
-        if UDF is object:
+        if not hasattr(UDF, "get_task_data"):
             raise InputError("the Python package libertem is not installed; install it: pip install libertem")
         if not isinstance(block, int | np.integer) or block < 1:
             raise InputError(f"block = {block!r} is no number of positions; give 1 or more")

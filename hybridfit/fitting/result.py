@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
-from hybridfit.fitting.assumptions import BUDGET_PARTS, Assumed
-from hybridfit.fitting.budget_words import budget_lines, budget_variables
+from hybridfit.fitting.assumptions import Assumed
+from hybridfit.fitting.budget_words import budget_lines
 from hybridfit.fitting.camera_noise import CameraNoise
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.equality import equal
@@ -351,40 +351,9 @@ class FitResult:
 
     def to_dataset(self) -> xr.Dataset:
         """Values and standard errors as scalars with CF units, the images and the χ² curve."""
-        import xarray as xr
+        from hybridfit.fitting.as_dataset import dataset_of
 
-        out = xr.Dataset(attrs={"source": self.source, "library": self.library, "method": self.method})
-        for name, p in {**self.parameters, **self.structure}.items():
-            known = quantity(name, p.unit)
-            error = math.nan if p.stderr is None else p.stderr
-            out[name] = ((), p.value, known.attrs)
-            out[f"{name}_stderr"] = ((), error, known.stderr_attrs)
-            if p.odds is not None:
-                out[f"{name}_odds"] = ((f"{name}_value",), list(p.odds.values()), {"units": "1"})
-                out = out.assign_coords(
-                    {f"{name}_value": (f"{name}_value", list(p.odds), {"units": known.attrs["units"]})}
-                )
-        out = out.assign(budget_variables(self.budget)).assign_coords(
-            {"part": ("part", list(BUDGET_PARTS))} if self.budget else {}
-        )
-        out["status"] = ((), list(Status).index(self.status), {
-            "flag_values": list(range(len(Status))),
-            "flag_meanings": " ".join(s.name for s in Status),
-        })  # fmt: skip
-        out["residual_fraction"] = ((), self.residual_fraction, {"units": "1"})
-        left, right, bottom, top = self.thumbnail.extent
-        rows, cols = self.thumbnail.experiment.shape
-        out["experiment"] = (("row", "col"), self.thumbnail.experiment)
-        out["fit"] = (("row", "col"), self.thumbnail.fit)
-        out = out.assign_coords(
-            row=("row", np.linspace(top, bottom, rows), {"units": "px"}),
-            col=("col", np.linspace(left, right, cols), {"units": "px"}),
-        )
-        if self.whole_curve is not None:
-            thickness, chi2 = self.whole_curve
-            out["chi2_of_thickness"] = (("searched_thickness",), chi2, {"units": "1"})
-            out = out.assign_coords(searched_thickness=("searched_thickness", thickness, {"units": "nm"}))
-        return out
+        return dataset_of(self)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: status and remedy, main numbers, the picture, and the rest folded."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from hybridfit.errors import InputError
+from hybridfit.errors import HybridfitError, InputError
 from hybridfit.flags import map_status, names_of, structural
+from hybridfit.library.library import Library
 from hybridfit.markup import Html, element, table
 from hybridfit.plot import plot_map
 from hybridfit.plot.html import PART_COLOURS, REMEDIES, data_url, in_words, share_bar, swatch
@@ -25,6 +27,9 @@ SHOWN = (
     "thickness", "tilt_x", "tilt_y", "tilt_magnitude", "scale", "rotation", "semi_angle", "blur",
     "deflection_x", "deflection_y", "field_x", "field_y",
 )  # fmt: skip
+
+
+NUMBERS_OF = "Of the positions that converged; of all where none did."
 
 
 def map_report(dataset: xr.Dataset, origin: Origin = UNKNOWN) -> str:
@@ -67,13 +72,15 @@ def map_report(dataset: xr.Dataset, origin: Origin = UNKNOWN) -> str:
     )
     note = str(attrs.get("source_note", ""))
     asked, facts = _made(dataset)
+    if origin.library is None:
+        origin = replace(origin, library=_library(dataset))
     return page(
         title,
         subtitle,
         _statuses(dataset),
         element("p", note) if note else "",
         picture,
-        section("Numbers", _numbers(dataset)),
+        section("Numbers", _numbers(dataset), element("p", NUMBERS_OF, class_="label")),
         section("What the errors contain", _budget(dataset)),
         section("Messages", _messages(dataset)),
         origin_sections(origin, facts if origin.files is None else origin.files, asked),
@@ -113,13 +120,17 @@ def _statuses(dataset: xr.Dataset) -> Html:
 
 
 def _numbers(dataset: xr.Dataset) -> Html:
-    """Median, range and median error of what was found, over all positions that have a number."""
+    """Median, range and median error of what was found, over the positions that converged."""
     rows = []
+    sure_of = names_of(dataset["status"]) == "converged"
+    dataset = dataset.where(xr.DataArray(sure_of, dims=dataset["status"].dims)) if sure_of.any() else dataset
     known = structural(dataset)
     for name in (*SHOWN, *known):
-        if name not in dataset or not np.isfinite(dataset[name].values.astype(float)).any():
+        if name not in dataset:
             continue
         values = dataset[name].values.astype(float)
+        if not np.isfinite(values).any():
+            continue
         there = values[np.isfinite(values)]
         about = quantity(name, dataset[name].attrs.get("units"))
         sure = known.get(name, f"{name}_stderr")
@@ -201,6 +212,16 @@ def _made(dataset: xr.Dataset) -> tuple[list[tuple[str, str]], list[FileFacts]]:
     if not facts and "source" in attrs:
         facts = [FileFacts(Path(str(attrs["source"])).name)]
     return [(name, value) for name, value in rows if value], facts
+
+
+def _library(dataset: xr.Dataset) -> Library | None:
+    """The library of a map, where it is there: none is built for a report."""
+    try:
+        name = how_made(dataset).library_name
+        path = Path(name) if name.endswith(".nc") else Library.cached_path(name)
+        return Library.open(name) if path.is_file() else None
+    except (HybridfitError, OSError):
+        return None
 
 
 def _values(given: dict[str, Any]) -> str:

@@ -39,9 +39,6 @@ class TagGroup:
         assert type(value) is str
         self._tags[path] = value
 
-    def DeleteTagWithLabel(self, path):
-        del self._tags[path]
-
 
 class Annotation:
     def __init__(self, left, top, text, size):

@@ -169,6 +169,8 @@ def test_what_is_no_pattern_is_said(front, words):
 def test_no_server_and_other_servers_are_said(server, address):
     dm = DigitalMicrograph(pattern(), answers=["http://127.0.0.1:9"])
     assert gms.main(dm) is None and "Start it with: hybridfit serve" in dm._dialogs[0]
+    dm._answers = [address]  # which is asked for again
+    assert gms.main(dm) and dm._asked.count("Address of the hybridfit server") == 2
     server.told["raw"] = b"<html>another program</html>"
     dm = DigitalMicrograph(pattern(), answers=[address])
     assert gms.main(dm) is None and "no hybridfit server" in dm._dialogs[0]
@@ -192,7 +194,7 @@ def test_another_voltage_and_cancelled_questions_end_it(server, address):
     assert gms.main(dm) is None and "300 kV" in dm._dialogs[0] and "Nothing was fitted" in dm._dialogs[1]
     dm = DigitalMicrograph(pattern(), answers=[None])
     assert gms.main(dm) is None and "cancelled" in dm._dialogs[0]
-    assert not dm.GetPersistentTagGroup().GetTagAsString("hybridfit:cancelled")[0]
+    assert not dm.GetPersistentTagGroup().GetTagAsString("hybridfit:cancelled")[1]
 
 
 def test_calibrations_in_reciprocal_lengths():

@@ -11,7 +11,7 @@ from hybridfit.fitting.status import Status
 
 
 def test_without_libertem_the_remedy_is_named(monkeypatch):
-    monkeypatch.setattr(client, "UDF", object)
+    monkeypatch.setattr(client, "UDF", type("UDF", (), {}))
     with pytest.raises(InputError, match="pip install libertem"):
         client.HybridfitUDF("L", 12.0)
 

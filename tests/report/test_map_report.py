@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from test_fit_report import MADE, Reader
 
 from hybridfit.flags import map_status
@@ -17,6 +19,26 @@ def test_statuses_come_first_with_what_to_do(make_map):
         assert f"{name.replace('_', ' ')} {count} " in read.text and REMEDIES[name] in read.text
     assert read.text.index("Use the positions that converged") < read.text.index("median error")
     assert "0.5 nm between positions" in read.text and "there is no disc, in this frame" in read.text
+
+
+def test_the_library_is_named_with_its_checksum_where_it_is_there(make_map, monkeypatch, made_library):
+    scan = make_map()
+    made = SimpleNamespace(library_name="SrTiO3_001_200kV.nc")
+    monkeypatch.setattr("hybridfit.report.maps.how_made", lambda _: made)
+    monkeypatch.setattr("hybridfit.report.maps._made", lambda _: ([], []))
+    assert made_library.dataset.attrs["checksum"] not in map_report(scan, Origin(made=MADE))
+    monkeypatch.setattr("hybridfit.report.maps.Path.is_file", lambda _: True)
+    monkeypatch.setattr("hybridfit.report.maps.Library.open", lambda _: made_library)
+    assert made_library.dataset.attrs["checksum"] in Reader(map_report(scan, Origin(made=MADE))).text
+
+
+def test_numbers_are_of_positions_that_converged(make_map):
+    scan = make_map(hole=0.0)
+    scan["thickness"][:6], scan["status"][:6] = 1.0, 1
+    scan["tilt_x"][:], scan["status"][6:] = 2.5, 0
+    text = Reader(map_report(scan, Origin(made=MADE))).text
+    low = float(text.partition("thickness ")[2].split("…")[0].split()[-1])
+    assert low > 20
 
 
 def test_a_map_that_mostly_failed_says_so_first(make_map):

@@ -17,6 +17,7 @@ Source: Chen et al., Science 372 (2021) 826 (slices); PtyRAD 1.0, core/models/pt
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,34 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
-from hybridfit.flags import good_positions
+from hybridfit.flags import good_positions, names_of
 from hybridfit.io import atomic_path, check_replaceable, open_scan
 from hybridfit.scan.export.common import check_map
 from hybridfit.scan.made import Made, how_made
+from hybridfit.thresholds import threshold
 
 Array = NDArray[np.float64]
-SLICE_NM = 1.0
-THICKEST_SLICE_NM = 10.0
 
 
-def write_ptyrad(dataset: xr.Dataset, path: str | Path, slice_nm: float = SLICE_NM) -> list[Path]:
+@dataclass(frozen=True)
+class SliceSettings:
+    """Slices of a reconstruction."""
+
+    usual: float = threshold(
+        1.0, "nm", "a slice where a user does not say: PtyRAD's own guide has 0.1 to 2 nm", "design"
+    )
+    thinnest: float = threshold(
+        0.05, "nm", "less than a plane of atoms: such a number is no slice in nm", "design"
+    )
+    thickest: float = threshold(
+        10.0, "nm", "waves change within a thicker slice; such a number may be one in Å", "design"
+    )
+
+
+SLICES = SliceSettings()
+
+
+def write_ptyrad(dataset: xr.Dataset, path: str | Path, slice_nm: float = SLICES.usual) -> list[Path]:
     """Write a parameter file (.yaml) for PtyRAD, and the tilt of every position beside it (_tilts.npy).
 
     Parameters
@@ -61,12 +79,16 @@ def write_ptyrad(dataset: xr.Dataset, path: str | Path, slice_nm: float = SLICE_
     path = Path(path)
     if path.suffix.lower() not in (".yaml", ".yml"):
         raise InputError(f"{path}: parameters of PtyRAD are written as .yaml; give such a name")
-    if not 0.05 <= slice_nm <= THICKEST_SLICE_NM:
-        raise InputError(f"a slice of {slice_nm:g} nm cannot be right; give 0.05 … {THICKEST_SLICE_NM:g} nm")
+    if not SLICES.thinnest <= slice_nm <= SLICES.thickest:
+        raise InputError(
+            f"a slice of {slice_nm:g} nm cannot be right; give {SLICES.thinnest:g} … {SLICES.thickest:g} nm"
+        )
     tilts_path = path.with_name(f"{path.stem}_tilts.npy")
     check_replaceable(path, "YAML")
     check_replaceable(tilts_path, "NPY")
-    good = good_positions(dataset) & np.isfinite(dataset["thickness"].values)
+    # vacuum ends on the bound of the thinnest crystal: only what converged is of the specimen
+    good = names_of(dataset["status"]) == "converged" if "status" in dataset else good_positions(dataset)
+    good = good & np.isfinite(dataset["thickness"].values)
     if not good.any():
         raise InputError("no position of this map converged, so that it says nothing about slices and tilts")
     made = how_made(dataset)

@@ -76,6 +76,15 @@ def test_tilts_are_minus_ours_turned_to_the_camera(ready, tmp_path):
     np.testing.assert_allclose(camera_tilts(found, flipped=True)[11, 2], [x, -y], rtol=1e-5)
 
 
+def test_positions_on_a_bound_have_the_tilts_of_their_neighbours(ready, tmp_path):
+    """Vacuum, which ends at the thinnest crystal and some tilt, is not of the specimen."""
+    found = ready(rotation=0.0)
+    found["tilt_x"][6, 8], found["status"][6, 8] = 50.0, 1
+    write_ptyrad(found, tmp_path / "start.yaml")
+    tilts = np.load(tmp_path / "start_tilts.npy").reshape(12, 16, 2)
+    assert np.abs(tilts).max() < 5
+
+
 def test_a_mirrored_camera_is_turned_upside_down(ready, tmp_path):
     write_ptyrad(ready(flip=True), tmp_path / "start.yml")
     assert "meas_flipT: [1, 0, 0]" in (tmp_path / "start.yml").read_text()
