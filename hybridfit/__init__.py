@@ -7,6 +7,7 @@ The public names are imported when they are first used, so that `import hybridfi
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from hybridfit.io import read_frames as read_frames
     from hybridfit.library.library import Library as Library
     from hybridfit.library.recipe import Recipe as Recipe
+    from hybridfit.progress import ProgressBar as ProgressBar
     from hybridfit.scan.maps import map_scan as map_scan
+    from hybridfit.scan.maps import read_map as read_map
     from hybridfit.simulate.frame import simulate_frame as simulate_frame
     from hybridfit.simulate.scan import simulate_scan as simulate_scan
 
@@ -40,6 +43,7 @@ _HOME = {
     "Fitter": "hybridfit.fitting.fitter",
     "FlippedFitter": "hybridfit.fitting.flipped",
     "Frame": "hybridfit.frame",
+    "ProgressBar": "hybridfit.progress",
     "Hints": "hybridfit.fitting.hints",
     "Library": "hybridfit.library.library",
     "Recipe": "hybridfit.library.recipe",
@@ -49,9 +53,12 @@ _HOME = {
     "map_scan": "hybridfit.scan.maps",
     "open_scan": "hybridfit.io",
     "read_frames": "hybridfit.io",
+    "read_map": "hybridfit.scan.maps",
     "simulate_frame": "hybridfit.simulate.frame",
     "simulate_scan": "hybridfit.simulate.scan",
 }
+
+_MAPS = ("map_scan", "read_map")  # what they return has the attribute `hybridfit`
 
 __all__ = [  # noqa: RUF022 - lazily imported; in the order in which one meets them
     "Library",
@@ -69,6 +76,8 @@ __all__ = [  # noqa: RUF022 - lazily imported; in the order in which one meets t
     "Frame",
     "open_scan",
     "map_scan",
+    "read_map",
+    "ProgressBar",
     "simulate_frame",
     "simulate_scan",
     "explain",
@@ -80,6 +89,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name on first use (PEP 562)."""
     if name in _HOME:
         value = getattr(importlib.import_module(_HOME[name]), name)
+        if name in _MAPS:
+            importlib.import_module("hybridfit.accessor")
     elif name in ("errors", "explain"):
         value = importlib.import_module(f"hybridfit.{name}")
     elif name == "__version__":
@@ -92,6 +103,10 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__, "__version__"})
+
+
+if "xarray" in sys.modules:  # its datasets get the attribute `hybridfit`
+    importlib.import_module("hybridfit.accessor")
 
 
 def _version() -> str:

@@ -302,3 +302,77 @@ def make_map():
         return xr.Dataset(variables, coords=coords, attrs=attrs)
 
     return make_map
+
+
+@pytest.fixture(scope="session")
+def made_result():
+    """A result that was made by hand: a converged fit with budget, noise, candidates and pictures."""
+    from hybridfit.fitting.assumptions import Assumed
+    from hybridfit.fitting.camera_noise import CameraNoise
+    from hybridfit.fitting.candidates import Candidate
+    from hybridfit.fitting.parameter import Parameter
+    from hybridfit.fitting.result import FitResult, Thumbnail
+    from hybridfit.fitting.route import Route
+    from hybridfit.fitting.status import Status
+
+    values = {
+        "thickness": (32.61, 0.05), "tilt_x": (0.9, 0.01), "tilt_y": (-0.4, 0.012),
+        "centre_x": (49.2, 0.01), "centre_y": (46.1, 0.01), "scale": (2.4, 0.001), "rotation": (17.0, 0.05),
+        "ellipticity_a": (0.0, None), "ellipticity_b": (0.0, None), "semi_angle": (12.0, None),
+        "blur": (0.25, 0.01),
+    }  # fmt: skip
+    parameters = {
+        name: Parameter(v, e, None if e is None else (v - 2 * e, v + 2 * e))
+        for name, (v, e) in values.items()
+    }
+    row, col = np.mgrid[:48, :48] - 23.5
+    radius = np.hypot(row, col) / 1.2
+    fit = np.where(radius < 19, 100 / (1 + np.exp(2 * (radius - 12))) * (1 + 0.2 * np.cos(col / 3)), np.nan)
+    noise = np.random.default_rng(0).normal(0, 1, fit.shape)
+    thickness = np.arange(1.0, 61.0)
+    answer = Candidate(32.61, 0.9, -0.4, 49.2, 46.1, 2.4, 17.0, 0.01)
+    return FitResult(
+        source="frame.tif",
+        library="SrTiO3 [0 0 1] 200 kV",
+        method="hybrid",
+        route=Route.network,
+        status=Status.converged,
+        detail="",
+        remarks=(),
+        parameters=parameters,
+        structure={},
+        varied=tuple(name for name, (_, e) in values.items() if e is not None),
+        covariance=None,
+        bounds={},
+        thickness_range10=(32.0, 33.2),
+        library_range=(1.0, 60.0),
+        intensity_factor=100.0,
+        background=(1.0, 0.0, 0.0),
+        residual_fraction=0.01,
+        reduced_chi2=1.02,
+        misfit_fraction=0.001,
+        n_effective=1500.0,
+        seed=answer,
+        candidates=(answer, Candidate(18.2, 0.5, 0.1, 49.2, 46.1, 2.4, 17.0, 0.2)),
+        curve=np.stack([thickness, 0.01 + 0.3 * (1 - np.exp(-((thickness - 32.6) ** 2) / 8))]),
+        seconds={"seed": 0.1, "search": 0.1, "refine": 0.1, "total": 0.3},
+        thumbnail=Thumbnail(fit + noise, fit, radius, (0.0, 96.0, 96.0, 0.0)),
+        budget={n: {"counting": 0.6 * values[n][1], "energy": 0.8 * values[n][1]} for n in list(values)[:3]},
+        assumed={"debye_waller": Assumed(0.15, 0.01, 0.02)},
+        noise=CameraNoise(1.0, 3e6, 0.5, 0.0),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def made_library() -> Library:
+    """What says of itself that it is a library of SrTiO3 [001], without intensities."""
+    attrs = {
+        "crystal": "SrTiO3", "formula": "SrTiO3", "zone": np.array([0, 0, 1]), "energy_kv": 200.0,
+        "semi_angle_max_mrad": 14.0, "tilt_max_mrad": 3.0, "rotation_order": 4, "checksum": "a1b2c3",
+        "contents": "d4e5",
+    }  # fmt: skip
+    thickness = np.arange(1.0, 61.0)
+    dataset = xr.Dataset(
+        {"intensity": (("thickness", "beam", "direction"), np.zeros((60, 1, 1)))}, attrs=attrs
+    )
+    return Library(dataset.assign_coords(thickness=thickness), path=Path("SrTiO3_001_200kV"))

@@ -18,7 +18,21 @@ from typing import Annotated, Any
 
 import typer
 
-from hybridfit.cli import benchmark, console, demo, fit, library, map, new, serve, show, simulate, train
+from hybridfit.cli import (
+    benchmark,
+    console,
+    demo,
+    export,
+    fit,
+    library,
+    map,
+    new,
+    serve,
+    show,
+    simulate,
+    train,
+    watch,
+)
 from hybridfit.errors import HybridfitError
 
 USAGE = 2
@@ -35,7 +49,9 @@ app = typer.Typer(
 app.command()(fit.fit)
 app.command("map")(map.map_command)
 app.command()(show.show)
+app.command()(export.export)
 app.command()(serve.serve)
+app.command()(watch.watch)
 app.command()(demo.demo)
 app.command()(new.new)
 app.command()(train.train)
@@ -58,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.kept = ""
     command = typer.main.get_command(app)
     given = None if arguments is None else list(arguments)
+    console.arguments = sys.argv[1:] if given is None else given
     try:
         with warnings.catch_warnings():
             if not sys.warnoptions:  # warnings of dependencies do not help a microscopist

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
+
+arguments: list[str] = []  # those of the command, set by `main`
+
+
+def command_line() -> str:
+    """The command as it was given, to be copied into a shell."""
+    return shlex.join(["hybridfit", *arguments])
 
 
 def new_table(*headings: str) -> Any:

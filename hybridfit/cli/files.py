@@ -13,7 +13,15 @@ from hybridfit.errors import InputError
 
 KINDS = {
     ".csv": "CSV",
+    ".htm": "HTML",
+    ".html": "HTML",
     ".json": "JSON",
+    ".yaml": "YAML",
+    ".yml": "YAML",
+    ".hspy": "netCDF",
+    ".h5": "netCDF",
+    ".emd": "netCDF",
+    ".hdf5": "netCDF",
     ".nc": "netCDF",
     ".tif": "TIFF",
     ".tiff": "TIFF",
@@ -108,6 +116,7 @@ def write(
     plots: Sequence[tuple[Path, FitResult]],
     json: tuple[Path, Any] | None = None,
     image: tuple[Path, np.ndarray] | None = None,
+    report: tuple[Path, str] | None = None,
 ) -> None:
     """Write everything, then put all of it in place: a failure leaves every old file as it was."""
     from hybridfit.io import atomic_path, write_json_atomic, write_tiff_atomic
@@ -117,6 +126,8 @@ def write(
             result.plot(stack.enter_context(atomic_path(path)))
         if json is not None:
             write_json_atomic(stack.enter_context(atomic_path(json[0])), json[1])
+        if report is not None:
+            stack.enter_context(atomic_path(report[0])).write_text(report[1], encoding="utf-8")
         if image is not None:
             write_tiff_atomic(stack.enter_context(atomic_path(image[0])), image[1])
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hybridfit.cli.console import Bars
+from hybridfit.cli.console import Bars, command_line
 from hybridfit.cli.files import check_outputs, open_all, open_library, pictures, usable, write
 from hybridfit.cli.options import (
     DEFAULT_LIBRARY,
@@ -22,6 +22,7 @@ from hybridfit.cli.options import (
     Offset,
     Posterior,
     Quiet,
+    Report,
     SemiAngle,
     Shape,
     Sigma,
@@ -37,6 +38,7 @@ from hybridfit.cli.starting import quick_start
 from hybridfit.errors import InputError
 
 if TYPE_CHECKING:
+    from hybridfit.fitting.fitter import Fitter
     from hybridfit.fitting.result import FitResult
     from hybridfit.frame import Frame
     from hybridfit.io import BadFrame
@@ -92,6 +94,7 @@ def fit(
             "--plot", metavar="FILE", help="Draw the fit: .png, .pdf or .svg; several pictures are numbered."
         ),
     ] = None,
+    report_path: Report = None,
     hint_thickness: Annotated[
         float | None, typer.Option(parser=finite, metavar="NM", help="Thickness, known within 3 nm.")
     ] = None,
@@ -166,12 +169,17 @@ def fit(
             semi_angle = semi_angle_of(first.source, getattr(first, "calibration", {}))
             check_semi_angle(semi_angle)
         plots = [] if plot_path is None else pictures(plot_path, count)
+    if report_path is not None:
+        from hybridfit.report.page import check_report_path
+
+        check_report_path(report_path)
+    outputs = [*plots, *(path for path in (json_path, report_path) if path is not None)]
     check_outputs(
-        plots if json_path is None else [*plots, json_path],
+        outputs,
         inputs=[*files, mask, library, weights],
         json=json_path,
     )
-    answers = _fit_all(
+    answers, fitter = _fit_all(
         frames,
         count,
         library,
@@ -187,18 +195,28 @@ def fit(
         bounds=bounds,
         gain=gain,
         sigma=sigmas,
-        whole_curve=bool(plots),
+        whole_curve=bool(plots) or report_path is not None,
     )
     found = [
         (path, answer) for path, answer in zip(plots, answers, strict=False) if not isinstance(answer, dict)
     ]
     objects = [answer if isinstance(answer, dict) else _object(answer, posterior) for answer in answers]
-    write(found, json=None if json_path is None else (json_path, objects))
-    if not quiet and (found or json_path):
-        written = [*(path for path, _ in found), *([] if json_path is None else [json_path])]
+    report = None if report_path is None else (report_path, _report(answers, fitter, weights))
+    write(found, json=None if json_path is None else (json_path, objects), report=report)
+    if not quiet and (found or json_path or report_path):
+        written = [*(path for path, _ in found), *outputs[len(plots) :]]
         typer.echo(f"Written: {', '.join(str(path) for path in written)}")
     if any(answer["status"] in WITHOUT for answer in objects):
         raise typer.Exit(1)
+
+
+def _report(answers: list[FitResult | dict[str, Any]], fitter: Fitter, weights: Path | None) -> str:
+    """The report of all answers."""
+    from hybridfit.report import Origin, fit_report
+
+    network = "" if weights is None else str(weights)
+    about = Origin(fitter.settings, fitter.library, network=network, command=command_line())
+    return fit_report(answers, about)
 
 
 def _object(answer: FitResult, posterior: int | None) -> dict[str, Any]:
@@ -213,7 +231,7 @@ def _object(answer: FitResult, posterior: int | None) -> dict[str, Any]:
 
 def _fit_all(
     frames: Iterator[Frame | BadFrame], count: int, library: str, quiet: bool, **options: Any
-) -> list[FitResult | dict[str, Any]]:
+) -> tuple[list[FitResult | dict[str, Any]], Fitter]:
     """Fit every frame, and print each report at once; without an answer, the JSON that says why."""
     answers: list[FitResult | dict[str, Any]] = []
     with Bars(quiet) as bars:
@@ -245,4 +263,4 @@ def _fit_all(
                 typer.echo(f"{answer['status']}: {answer['message']}", err=True)
             elif not quiet:
                 typer.echo(answer.report())
-    return answers
+    return answers, fitter

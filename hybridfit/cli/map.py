@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hybridfit.cli.console import LiveLine, new_table, print_table, saying
+from hybridfit.cli.console import LiveLine, command_line, new_table, print_table, saying
 from hybridfit.cli.files import check_outputs
 from hybridfit.cli.options import (
     DEFAULT_LIBRARY,
@@ -20,6 +20,7 @@ from hybridfit.cli.options import (
     Mask,
     Offset,
     Quiet,
+    Report,
     SemiAngle,
     Sigma,
     assignment,
@@ -128,6 +129,7 @@ def map_command(
     csv_path: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write a table, one row a position.")
     ] = None,
+    report_path: Report = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="Only put together what is done so far.")
     ] = False,
@@ -151,7 +153,11 @@ def map_command(
         from hybridfit.plot import check_suffix
 
         check_suffix(plot_path)
-    outputs = [path for path in (plot_path, csv_path, output) if path is not None]
+    if report_path is not None:
+        from hybridfit.report.page import check_report_path
+
+        check_report_path(report_path)
+    outputs = [path for path in (report_path, plot_path, csv_path, output) if path is not None]
     check_outputs(outputs, inputs=[scan, mask, library, weights], csv=csv_path)
 
     with quick_start():
@@ -208,7 +214,7 @@ def map_command(
             partial=partial,
             progress=lambda report: line.show(report.done / report.total, words(report), report.seconds),
         )
-    draw_and_write(found, plot_path, csv_path)
+    draw_and_write(found, plot_path, csv_path, report_path)
     if not quiet:
         print_summary(found)
         typer.echo(f"Written: {', '.join(str(path) for path in reversed(outputs))}")
@@ -224,8 +230,10 @@ def words(report: MapReport) -> str:
     )
 
 
-def draw_and_write(found: xr.Dataset, plot_path: Path | None, csv_path: Path | None) -> None:
-    """The picture and the table of a map, where they are wanted."""
+def draw_and_write(
+    found: xr.Dataset, plot_path: Path | None, csv_path: Path | None, report_path: Path | None = None
+) -> None:
+    """The picture, the table and the report of a map, where they are wanted."""
     if csv_path is not None:
         from hybridfit.scan.export import write_csv
 
@@ -234,6 +242,10 @@ def draw_and_write(found: xr.Dataset, plot_path: Path | None, csv_path: Path | N
         from hybridfit.plot.maps import plot_map
 
         plot_map(found, plot_path)
+    if report_path is not None:
+        from hybridfit.report import Origin, map_report, write_report
+
+        write_report(report_path, map_report(found, Origin(command=command_line())))
 
 
 def print_summary(found: xr.Dataset) -> None:

@@ -42,6 +42,15 @@ def semi_angle_of(source: object, calibration: Mapping[str, float]) -> float:
     return told
 
 
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="FILE",
+        help="Write a report of one file (.html): numbers, pictures, how it was made.",
+    ),
+]
+
 # for `files.open_all`
 Mask = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Image or array; pixels where it is not 0 are left out.")

@@ -163,6 +163,15 @@ class FitResult:
     fitter: Any = field(default=None, repr=False, compare=False)
     along_thickness: Callable[[], Array] | None = field(default=None, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        """One line: where from, status, thickness and tilt."""
+        shown = ", ".join(
+            f"{name} {p.value:.4g}" + (f" ± {p.stderr:.2g} " if p.stderr else " ") + quantity(name).unit
+            for name, p in self.parameters.items()
+            if name in ("thickness", "tilt_x", "tilt_y")
+        )
+        return f"<FitResult {self.source}: {self.status.name}, {shown}>"
+
     def __getitem__(self, name: str) -> Parameter:
         return self.parameters[name]
 
@@ -376,6 +385,12 @@ class FitResult:
             out["chi2_of_thickness"] = (("searched_thickness",), chi2, {"units": "1"})
             out = out.assign_coords(searched_thickness=("searched_thickness", thickness, {"units": "nm"}))
         return out
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: status and remedy, main numbers, the picture, and the rest folded."""
+        from hybridfit.plot.notebook import answer_html
+
+        return answer_html(self)
 
     def plot(self, path: str | Path | None = None) -> Any:
         """Experiment, fit and residual side by side, radial profiles, χ² against thickness.

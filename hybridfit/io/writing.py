@@ -109,7 +109,8 @@ def check_replaceable(path: str | os.PathLike[str], kind: str) -> None:
     ----------
     path : str or path
     kind : str
-        "CSV", "JSON", "netCDF", "TIFF", "PNG", "PDF" or "SVG". An empty file may be replaced by any.
+        "CSV", "JSON", "HTML", "YAML", "NPY", "netCDF", "TIFF", "PNG", "PDF" or "SVG".
+        An empty file may be replaced by any.
     """
     if not os.path.isfile(path):
         return
@@ -148,6 +149,9 @@ def _is_csv(start: bytes) -> bool:
 _KINDS: dict[str, Callable[[bytes], bool]] = {
     "CSV": _is_csv,
     "JSON": lambda start: _text(start).lstrip()[:1] in ("[", "{"),
+    "HTML": lambda start: _text(start).lstrip()[:14].lower().startswith(("<!doctype html", "<html")),
+    "YAML": lambda start: ":" in _text(start).lstrip("#"),
+    "NPY": lambda start: start.startswith(b"\x93NUMPY"),
     "netCDF": lambda start: start.startswith((b"\x89HDF\r\n\x1a\n", b"CDF")),
     "TIFF": lambda start: start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
     "PNG": lambda start: start.startswith(b"\x89PNG\r\n\x1a\n"),

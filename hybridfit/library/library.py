@@ -36,6 +36,7 @@ from hybridfit.library.patterns import check_angle, check_reach, compose_all
 from hybridfit.library.recipe import Recipe, shipped_names
 from hybridfit.library.slopes import Slopes, slopes_of, without_slopes
 from hybridfit.library.store import cache_folder, read_dataset, write_dataset
+from hybridfit.markup import element, table
 from hybridfit.pattern.blend import Stack
 from hybridfit.pattern.diffuse import DiffuseTable
 from hybridfit.pattern.expand import Table
@@ -191,6 +192,26 @@ class Library:
             f"{low:g}–{high:g} nm, semi-angle ≤ {self.semi_angle_max:g} mrad, "
             f"tilt ≤ {self.tilt_max:g} mrad{structure}>"
         )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what it is of, how far it reaches, its structural parameters."""
+        (low, high), attrs = self.thickness_range, self.dataset.attrs
+        zone = " ".join(map(str, np.atleast_1d(attrs["zone"]).tolist()))
+        rows: list[tuple[str, str]] = [
+            ("energy", f"{float(attrs['energy_kv']):g} kV"),
+            ("thickness", f"{low:g} … {high:g} nm"),
+            ("semi-angle", f"at most {self.semi_angle_max:g} mrad"),
+            ("tilt", f"at most {self.tilt_max:g} mrad"),
+            ("rotation", f"the same after {360 / self.rotation_order:g}°"),
+        ]
+        for name, axis in self.structure.items():
+            unit = "" if axis.unit in (None, "", "1") else f" {axis.unit}"
+            rows.append((name.replace("_", " "), f"{axis.low:g} … {axis.high:g}{unit} ({axis.kind})"))
+        file = str(self.dataset.encoding.get("source", ""))
+        if file:
+            rows.append(("file", file))
+        title = element("p", element("b", f"{attrs['crystal']} [{zone}]"), " simulation library")
+        return str(element("div", title, table((), rows), class_="hybridfit"))
 
     @cached_property
     def thickness_range(self) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import matplotlib
 import numpy as np
@@ -71,13 +71,17 @@ def check_suffix(path: str | Path) -> None:
 
 def save(figure: Figure, path: str | Path) -> None:
     """Write a figure in the format that the suffix names; `plot_fit` does it in one stroke."""
+    save_to(figure, path, Path(path).suffix.lower().removeprefix("."))
+
+
+def save_to(figure: Figure, target: str | Path | IO[bytes], kind: str) -> None:
+    """Write a figure as png, pdf or svg to a path or an open file."""
     metadata: dict[str, Any] = {"Software": "hybridfit"}
-    kind = Path(path).suffix.lower()
-    if kind != ".png":
-        metadata = {"Creator": "hybridfit"} | ({"CreationDate": None} if kind == ".pdf" else {"Date": None})
+    if kind != "png":
+        metadata = {"Creator": "hybridfit"} | ({"CreationDate": None} if kind == "pdf" else {"Date": None})
     with warnings.catch_warnings(), matplotlib.rc_context(STYLE):
         warnings.filterwarnings("ignore", message="Glyph")  # a file's name in letters the font lacks
-        figure.savefig(path, dpi=DPI, metadata=metadata)
+        figure.savefig(target, dpi=DPI, metadata=metadata, format=kind)
 
 
 def _draw(figure: Figure, result: Answer, settings: PictureSettings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from matplotlib.patheffects import AbstractPathEffect, withStroke
 
 SIZE_INCHES = (16.0, 10.0)
 DPI = 100
+NOTEBOOK_PX = 960  # width of a picture in a notebook
 DASHES: Any = (0, (4, 3))  # the rim of the direct disc
 # of a legend below a graph: room for ticks and the words of an axis, and how far left of it it begins
 LEGEND_BELOW_PX, LEGEND_LEFT_PX = 52, 60
@@ -72,6 +74,17 @@ def legend_below(axis: Axes, columns: int, *others: Axes) -> None:
         )  # fmt: skip
 
 
+class Page(Figure):
+    """A figure that a notebook shows as wide as its text, also where matplotlib is not set up for it."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=DPI)
+        width, height = (int(side) for side in self.get_size_inches() * DPI)
+        shown = min(width, NOTEBOOK_PX)
+        return buffer.getvalue(), {"width": shown, "height": round(height * shown / width)}
+
+
 @contextlib.contextmanager
 def styled_figure(size_inches: tuple[float, float] = SIZE_INCHES) -> Iterator[Figure]:
     """A page to draw on while the style holds; the user's own stays out of it."""
@@ -79,6 +92,6 @@ def styled_figure(size_inches: tuple[float, float] = SIZE_INCHES) -> Iterator[Fi
     defaults: Any = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith("backend")}
     with warnings.catch_warnings(), matplotlib.rc_context(defaults | STYLE):
         warnings.filterwarnings("ignore", message="Glyph")  # a file's name in letters the font lacks
-        figure = Figure(figsize=size_inches, dpi=DPI, facecolor="white")
+        figure = Page(figsize=size_inches, dpi=DPI, facecolor="white")
         FigureCanvasAgg(figure)
         yield figure

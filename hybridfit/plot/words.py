@@ -152,5 +152,5 @@ def measured(p: Value) -> str:
 
 def short(source: str, most: int = 48) -> str:
     """The name of a file without its folders, or the end of that."""
-    name = Path(source).name or source
+    name = (Path(source).name or source).encode("utf-8", "backslashreplace").decode("utf-8")
     return name if len(name) <= most else "…" + name[-most + 1 :]

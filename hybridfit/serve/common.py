@@ -65,3 +65,9 @@ def download(content: bytes | str, suffix: str, name: str | None = None, *, show
         "content-security-policy": SEALED,
     }
     return Response(content, media_type=TYPES[suffix], headers=headers)
+
+
+def described(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI description of an answer that is a file of one of these types."""
+    schema = {"type": "string", "format": "binary"}
+    return {200: {"description": "The file.", "content": {kind: {"schema": schema} for kind in kinds}}}

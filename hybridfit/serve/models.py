@@ -206,7 +206,7 @@ class LibraryOut(BaseModel):
 
 
 class FitRow(BaseModel):
-    """A row of the session table."""
+    """A row of the session table; map, y and x are those of a position of a map."""
 
     id: str
     time: float
@@ -224,6 +224,9 @@ class FitRow(BaseModel):
     residual_fraction: float | None
     note: str
     origin: str
+    map: str | None
+    y: int | None
+    x: int | None
 
 
 class FitOut(FitRow):
@@ -287,7 +290,9 @@ class MapOut(BaseModel):
     name: str
     library: str
     created: float
+    semi_angle: float | None
     state: str
+    error: str | None
     shape: list[int] | None
     done: int
     total: int | None

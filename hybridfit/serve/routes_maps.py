@@ -17,7 +17,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 
 from hybridfit.errors import InputError
 from hybridfit.quantities import QUANTITIES, quantity
-from hybridfit.serve.common import ERRORS, TYPES, download, state_of
+from hybridfit.serve.common import ERRORS, TYPES, described, download, state_of
 from hybridfit.serve.models import Accepted, MapIn, MapOut, PositionIn, ValuesOut
 from hybridfit.serve.names import below
 from hybridfit.serve.queue import FITS, LONG, Job, new_id
@@ -99,6 +99,7 @@ async def fit(request: Request, key: str, body: PositionIn) -> Any:
     payload = {
         "key": job_id,
         "map": found["map"],
+        "map_id": key,
         "scan": found["scan"],
         "shown": found["name"],
         "library": library["path"],
@@ -111,25 +112,38 @@ async def fit(request: Request, key: str, body: PositionIn) -> Any:
     return JSONResponse({"job": job_id, "frames": 1, "map": None}, status_code=202)
 
 
-@router.get("/{key}/map.nc", response_class=FileResponse, responses={200: {"content": {TYPES[".nc"]: {}}}})
+@router.get("/{key}/map.nc", response_class=FileResponse, responses=described(TYPES[".nc"]))
 def netcdf(request: Request, key: str) -> Response:
     """The finished map."""
     found = _finished(state_of(request), key)
     return FileResponse(found["map"], media_type=TYPES[".nc"], filename=f"{_stem(found)}-map.nc")
 
 
-@router.get("/{key}/map.{kind}", response_class=Response)
+@router.get(
+    "/{key}/map.{kind}",
+    response_class=Response,
+    responses=described(*(TYPES[kind] for kind in (".png", ".svg", ".pdf", ".csv"))),
+)
 async def drawn(request: Request, key: str, kind: str) -> Response:
     """The finished map as a picture (.png, .svg, .pdf) or a table (.csv)."""
-    state = state_of(request)
-    found = _finished(state, key)
     if kind not in ("png", "svg", "pdf", "csv"):
         raise InputError(f"maps are nc, png, svg, pdf or csv, not {kind[:20]!r}")
+    return await _made(state_of(request), key, kind)
+
+
+@router.get("/{key}/report.html", response_class=Response, responses=described(TYPES[".html"]))
+async def report(request: Request, key: str) -> Response:
+    """A report of the finished map in one file."""
+    return await _made(state_of(request), key, "html")
+
+
+async def _made(state: State, key: str, kind: str) -> Response:
+    found = _finished(state, key)
     with tempfile.TemporaryDirectory(dir=state.settings.session) as folder:
         path = Path(folder) / f"map.{kind}"
         await state.ask("map picture", {"map": found["map"], "path": str(path)})
         content = await asyncio.to_thread(path.read_bytes)
-    return download(content, f".{kind}", f"{_stem(found)}-map", shown=kind != "csv")
+    return download(content, f".{kind}", f"{_stem(found)}-map", shown=kind not in ("csv", "html"))
 
 
 def _stem(found: dict[str, Any]) -> str:
@@ -175,7 +189,9 @@ def _public(state: State, key: str) -> dict[str, Any]:
     return {
         "id": key,
         **{name: found[name] for name in ("name", "library", "created", "job")},
+        "semi_angle": found["options"]["semi_angle"],
         "state": "done" if job is None else job.state,
+        "error": None if job is None else job.error,
         "shape": shape,
         "done": about.get("done", 0),
         "total": None if shape is None else shape[0] * shape[1],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import importlib.util
 import json
 import tempfile
 from pathlib import Path
@@ -16,15 +15,11 @@ from fastapi.responses import JSONResponse, Response
 
 from hybridfit.errors import InputError
 from hybridfit.rings import ring_means
-from hybridfit.serve.common import ERRORS, download, state_of
+from hybridfit.serve.common import ERRORS, described, download, state_of
 from hybridfit.serve.models import FitOut, FitRow, ImagesOut, NoteIn
 from hybridfit.session import Kept, to_csv
 
 router = APIRouter(prefix="/api", tags=["session"], responses=ERRORS)
-
-
-def _files(*kinds: str) -> dict[int | str, dict[str, Any]]:
-    return {200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in kinds}}}
 
 
 @router.get("/fits", response_model=list[FitRow])
@@ -33,7 +28,7 @@ def fits(request: Request) -> Any:
     return JSONResponse(state_of(request).session.rows())
 
 
-@router.get("/fits.csv", response_class=Response, responses=_files("text/csv"))
+@router.get("/fits.csv", response_class=Response, responses=described("text/csv"))
 def table(request: Request) -> Response:
     """The whole table, for a spreadsheet."""
     return download(to_csv(state_of(request).session.fits()), ".csv", "session")
@@ -60,14 +55,14 @@ def remove(request: Request, key: str) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/fits/{key}/result.json", response_class=Response, responses=_files("application/json"))
+@router.get("/fits/{key}/result.json", response_class=Response, responses=described("application/json"))
 def result(request: Request, key: str) -> Response:
     """The object of `hybridfit fit --json`."""
     found = state_of(request).session.fit(key)
     return download(json.dumps(found["result"], indent=2, ensure_ascii=False), ".json", found["file"])
 
 
-@router.get("/fits/{key}/row.csv", response_class=Response, responses=_files("text/csv"))
+@router.get("/fits/{key}/row.csv", response_class=Response, responses=described("text/csv"))
 def row(request: Request, key: str) -> Response:
     """The fit as a table of one line."""
     found = state_of(request).session.fit(key)
@@ -90,7 +85,7 @@ def images(request: Request, key: str) -> Any:
 @router.get(
     "/fits/{key}/picture.{kind}",
     response_class=Response,
-    responses=_files("image/png", "image/svg+xml", "application/pdf"),
+    responses=described("image/png", "image/svg+xml", "application/pdf"),
 )
 async def picture(request: Request, key: str, kind: str) -> Response:
     """The picture of the command line: .png, .svg or .pdf."""
@@ -99,11 +94,9 @@ async def picture(request: Request, key: str, kind: str) -> Response:
     return await _drawn(request, key, f".{kind}")
 
 
-@router.get("/fits/{key}/report.html", response_class=Response, responses=_files("text/html"))
+@router.get("/fits/{key}/report.html", response_class=Response, responses=described("text/html"))
 async def report(request: Request, key: str) -> Response:
     """A report of the fit in one file."""
-    if importlib.util.find_spec("hybridfit.report") is None:
-        raise InputError("this hybridfit makes no reports; take the picture and the result")
     return await _drawn(request, key, ".html")
 
 
@@ -112,7 +105,8 @@ async def _drawn(request: Request, key: str, suffix: str) -> Response:
     found = await asyncio.to_thread(state.session.fit, key)
     with tempfile.TemporaryDirectory(dir=state.settings.session) as folder:
         path = Path(folder) / f"fit{suffix}"
-        await state.ask("picture", {"fit": key, "path": str(path)})
+        known = state.libraries.get(found["library"], {})
+        await state.ask("picture", {"fit": key, "path": str(path), "library": known.get("path")})
         content = await asyncio.to_thread(path.read_bytes)
     return download(content, suffix, Path(found["file"]).stem, shown=suffix != ".html")
 

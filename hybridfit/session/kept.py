@@ -142,6 +142,7 @@ class KeptAnswer:
     """
 
     def __init__(self, answer: Mapping[str, Any], kept: Kept) -> None:
+        self._json = dict(answer)
         self.thumbnail, self.whole_curve = kept, kept.curve
         self.varied, self.curve_searched = kept.varied, kept.curve_searched
         self.source, self.library = str(answer["file"]), str(answer["library"])
@@ -164,6 +165,10 @@ class KeptAnswer:
     residual_fraction: float
     misfit_fraction: float
     reduced_chi2: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON of the fit, as it was given."""
+        return dict(self._json)
 
 
 def _value(found: Mapping[str, Any]) -> SimpleNamespace:

@@ -37,6 +37,7 @@ CREATE TABLE fits (
     library TEXT NOT NULL,
     semi_angle REAL,
     origin TEXT NOT NULL,
+    place TEXT,
     note TEXT NOT NULL DEFAULT '',
     answer TEXT NOT NULL
 );
@@ -112,6 +113,7 @@ class Session:
         library: str = "",
         semi_angle: float | None = None,
         images: bytes | None = None,
+        place: tuple[str, int, int] | None = None,
         key: str | None = None,
     ) -> str:
         """Add a fit, and return its id.
@@ -128,6 +130,8 @@ class Session:
             By default that of the answer.
         images : bytes, optional
             What pictures are drawn from: `kept_of(result).packed()`.
+        place : (map, y, x), optional
+            Of a position of a map: the id of the map, its row and column.
         key : str, optional
             An id; a fit that has it already is replaced, and keeps its note. By default a new one.
         """
@@ -139,18 +143,18 @@ class Session:
         key = key or secrets.token_hex(6)
         row = (
             *(time.time(), plain_text(str(answer.get("file", ""))), plain_text(library)),
-            *(semi_angle, origin, text, key),
+            *(semi_angle, origin, None if place is None else json.dumps(place), text, key),
         )
         with self._writing() as sql:
             changed = sql.execute(
-                "UPDATE fits SET time = ?, file = ?, library = ?, semi_angle = ?, origin = ?, answer = ? "
-                "WHERE id = ?",
+                "UPDATE fits SET time = ?, file = ?, library = ?, semi_angle = ?, origin = ?, place = ?, "
+                "answer = ? WHERE id = ?",
                 row,
             ).rowcount
             if not changed:
                 sql.execute(
-                    "INSERT INTO fits (time, file, library, semi_angle, origin, answer, id) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO fits (time, file, library, semi_angle, origin, place, answer, id) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     row,
                 )
             if images is not None:
@@ -325,6 +329,10 @@ REMEDY = "move it away to begin a new one, or put back a copy"
 def row_of(fit: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
     """What the list shows of a fit."""
     out = {key: fit[key] for key in ("id", "time", "file", "library", "semi_angle", "origin", "note")}
+    try:
+        out["map"], out["y"], out["x"] = json.loads(fit["place"])
+    except (TypeError, ValueError):  # none, as most
+        out["map"] = out["y"] = out["x"] = None
     out |= {"status": answer.get("status", "failed"), "message": answer.get("message", "")}
     for name in NUMBERS:
         found = answer.get(name)

@@ -46,7 +46,7 @@ def started(settings: ServeSettings) -> Served:
 def streamed(
     served: Served, method: str, path: str, headers: Mapping[str, str], pieces: Iterator[bytes]
 ) -> tuple[int, dict[str, Any], int]:
-    """Send a body piece by piece, as `TestClient` does not; status, answer, and how many pieces were taken."""
+    """Send a body piece by piece, as `TestClient` does not; status, answer, and how many were taken."""
     taken, status, body = 0, 0, b""
 
     async def receive() -> dict[str, Any]:

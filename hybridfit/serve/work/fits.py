@@ -118,7 +118,9 @@ class Fits:
             self._add_curve(key)
         from hybridfit.serve.work.pictures import fit_picture
 
-        fit_picture(self._session, key, path)
+        source = payload.get("library")
+        library = self._library(source) if source and Library.cached_path(source).exists() else None
+        fit_picture(self._session, key, path, library)
         return str(path)
 
     def idle(self) -> None:
@@ -199,6 +201,7 @@ class Fits:
             library=payload["options"]["library"],
             semi_angle=payload["options"].get("semi_angle") or semi_angle,
             images=images,
+            place=(payload["map_id"], payload["y"], payload["x"]) if "map_id" in payload else None,
             key=key,
         )
         self._unsettled = True

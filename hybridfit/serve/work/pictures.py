@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from hybridfit.errors import InputError
 from hybridfit.io import BadFrame, open_frames
 from hybridfit.io.elsewhere import check_alone
 from hybridfit.session import Kept, KeptAnswer, Session
+
+if TYPE_CHECKING:
+    from hybridfit.library.library import Library
 
 SIDE = 1024  # px of a preview, at most
 CLIPPED = (0.5, 99.8)  # per cent of pixels at black and below white
@@ -57,20 +60,25 @@ def _grey(image: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def fit_picture(session: Session, key: str, path: Path) -> None:
-    """Draw a fit of the session: .png, .svg or .pdf; .html is a report where reports are installed."""
+def fit_picture(session: Session, key: str, path: Path, library: Library | None) -> None:
+    """Draw a fit of the session: .png, .svg or .pdf; .html is a report, which describes the library, too."""
     fit, images = session.fit(key), session.images(key)
     if images is None:
         raise InputError("this fit has no picture: its frame has no answer, or its images were dropped")
     answer = KeptAnswer(fit["result"], Kept.unpacked(images))
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".html":
+        from hybridfit.report import Origin, fit_report
+
+        path.write_text(fit_report(answer, Origin(library=library, files=[])), encoding="utf-8")
+        return
     from hybridfit.plot import plot_fit
 
     plot_fit(answer, path)
 
 
 def map_picture(payload: dict[str, Any]) -> str:
-    """Draw a finished map, or write its table."""
+    """Draw a finished map, or write its table or a report."""
     from hybridfit.scan.maps import read_map
 
     found, path = read_map(payload["map"]), Path(payload["path"])
@@ -78,6 +86,10 @@ def map_picture(payload: dict[str, Any]) -> str:
         from hybridfit.scan.export import write_csv
 
         write_csv(found, path)
+    elif path.suffix == ".html":
+        from hybridfit.report import Origin, map_report
+
+        path.write_text(map_report(found, Origin()), encoding="utf-8")
     else:
         from hybridfit.plot.maps import plot_map
 

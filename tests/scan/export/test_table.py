@@ -1,10 +1,8 @@
-"""Maps as text and as HyperSpy signals, and what their flags mean."""
+"""Maps as text, and what their flags mean."""
 
 from __future__ import annotations
 
 import csv
-import sys
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ import xarray as xr
 
 from hybridfit.errors import InputError
 from hybridfit.flags import good_positions, map_status, names_of
-from hybridfit.scan.export import to_hyperspy, write_csv
+from hybridfit.scan.export import write_csv
 
 
 def test_statuses_are_counted_by_name(make_map):
@@ -58,37 +56,3 @@ def test_what_is_no_map_is_refused(make_map, tmp_path):
     with pytest.raises(InputError, match="nosuch"):
         write_csv(make_map(), tmp_path / "nosuch" / "map.csv")
     assert path.read_text() == "old"
-
-
-def test_hyperspy_signals_are_calibrated(make_map, monkeypatch):
-    module = ModuleType("hyperspy.signals")
-    module.Signal2D = lambda data, **options: (data, options)
-    monkeypatch.setitem(sys.modules, "hyperspy", ModuleType("hyperspy"))
-    monkeypatch.setitem(sys.modules, "hyperspy.signals", module)
-    signals = to_hyperspy(make_map(step=0.5))
-    assert {"thickness", "tilt_x_stderr", "residual_fraction"} <= set(signals)
-    assert "status" not in signals and "message" not in signals
-    data, options = signals["thickness"]
-    assert data.shape == (12, 16)
-    assert options["axes"][1] == {"name": "x", "size": 16, "scale": 0.5, "offset": 0.0, "units": "nm"}
-    assert options["metadata"]["Signal"]["quantity"] == "thickness (nm)"
-    (_, options) = to_hyperspy(make_map(1, 1))["thickness"]
-    assert options["axes"][0]["units"] == "position" and options["axes"][0]["scale"] == 1.0
-
-
-def test_real_hyperspy_takes_them(make_map):
-    pytest.importorskip("hyperspy")
-    signal = to_hyperspy(make_map(step=0.5))["thickness"]
-    assert signal.data.shape == (12, 16)
-    assert [(a.name, a.units, a.scale) for a in signal.axes_manager.signal_axes] == [
-        ("x", "nm", 0.5),
-        ("y", "nm", 0.5),
-    ]
-    assert signal.metadata.General.title == "thickness"
-
-
-def test_without_hyperspy_the_remedy_is_named(make_map, monkeypatch):
-    monkeypatch.setitem(sys.modules, "hyperspy", None)
-    monkeypatch.setitem(sys.modules, "hyperspy.signals", None)
-    with pytest.raises(InputError, match="hyperspy is not installed"):
-        to_hyperspy(make_map())
