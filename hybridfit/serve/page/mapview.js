@@ -193,7 +193,7 @@ export class MapView {
         this.trouble = h("p", { class: "notice bad", role: "alert" });
         this.root.querySelector(".title")?.after(this.trouble);
       }
-      fill(this.trouble, this.job?.error ?? map.error ?? "The map could not be made. What is done is kept.");
+      fill(/** @type {HTMLElement} */ (this.trouble), this.job?.error ?? map.error ?? "The map could not be made. What is done is kept.");
     } else {
       this.trouble?.remove();
       this.trouble = undefined;

@@ -123,10 +123,10 @@ export function fitView(fit, options = {}) {
   const pictures = h("div", { class: "pictures", "aria-busy": "true" }, h("p", { class: "quiet-text" }, "Loading the pictures …"));
   const about = [result.library, result.semi_angle_mrad && `semi-angle ${measured(result.semi_angle_mrad.value, result.semi_angle_mrad.stderr, 2)[0]} mrad`, result.method, when(fit.time)].filter(Boolean).join(" · ");
   const without = ["unusable", "unreadable"].includes(result.status) || !result.thickness_nm;
-  const where = fit.y === undefined || fit.y === null ? "" : `, row ${fit.y}, column ${fit.x}`;
+  const where = fit.y === undefined || fit.y === null || / position /.test(result.file ?? "") ? "" : `, row ${fit.y}, column ${fit.x}`;
   const root = h(
     "article", { class: "result", "aria-label": `Fit of ${base(result.file ?? fit.file ?? "")}` },
-    h("p", { class: "about" }, h("b", { class: "file" }, base(result.file ?? fit.file ?? "") + where), h("span", { class: "quiet-text" }, about)),
+    h("p", { class: "about" }, h("b", { class: "file" }, base(result.file ?? fit.file ?? "") + where), h("span", { class: "quiet-text" }, about), fit.map && location.hash.startsWith("#/fit") && h("a", { href: `#/maps/${encodeURIComponent(fit.map)}/${fit.y},${fit.x}` }, "see it in its map")),
     statusBox(result, heading), !without && numbers(result), pictures,
     !without && h("div", { class: "columns" }, h("section", { class: "card" }, h("h3", {}, "Parameters"), parameterTable(result)), h("div", {}, budgetTable(result), candidateTable(result, options.again))),
     h("footer", { class: "keep card" }, noteField(fit.id, fit.note ?? "", "Note"), downloads(fit.id)),

@@ -22,7 +22,7 @@ const number = (key, stderr) => (/** @type {any} */ row) => {
 };
 
 /** Where a fit is of a map, the position too. @param {any} row */
-const fileOf = (row) => base(row.file ?? "") + (row.y === null || row.y === undefined ? "" : ` [${row.y}, ${row.x}]`);
+const fileOf = (row) => base(row.file ?? "") + (row.y === null || row.y === undefined || /, position /.test(row.file) ? "" : ` [${row.y}, ${row.x}]`);
 
 /** @type {Column[]} */
 const COLUMNS = [

@@ -1,4 +1,4 @@
-"""A browser, a fake server, and a page that fails its test on any error, dialog or request to another host."""
+"""A browser, a fake server, and a page that fails its test on errors, dialogs and requests to other hosts."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ("no-sandbox disable-gpu no-first-run disable-background-networking disable-component-update disable-sync "
-         "disable-quic").split()  # fmt: skip
+FLAGS = ("no-sandbox disable-gpu no-first-run disable-background-networking disable-component-update "
+         "disable-sync disable-quic").split()  # fmt: skip
 
 
 @pytest.fixture(scope="session")

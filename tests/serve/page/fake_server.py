@@ -1,7 +1,8 @@
 """A small server with the interface of `hybridfit serve` and recorded answers, to test the page alone.
 
-Answers of real fits are in recorded/: `good` (SrTiO3, converged), `other` (Si fitted with SrTiO3: a poor match) and
-`few` (2500 electrons).  The name of a dropped file chooses one.  `python -m tests.serve.page.fake_server PORT` starts it by hand.
+Answers of real fits are in recorded/: `good` (SrTiO3, converged), `other` (Si fitted with SrTiO3: a poor
+match) and `few` (2500 electrons).  The name of a dropped file chooses one.
+`python -m tests.serve.page.fake_server PORT SECONDS` starts it by hand.
 """
 
 from __future__ import annotations
@@ -162,6 +163,7 @@ class Fake:
         y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
         random = np.random.default_rng(0)
         tilt = 4 * x, 4 * y
+        hole, few = np.hypot(x - 0.5, y + 0.4) < 0.25, random.choice([0] * 30 + [2, 3], shape)
         self.maps[number] = {
             "id": number, "name": Path(body["path"]).name, "shape": shape, "done": 0,
             "total": shape[0] * shape[1], "job": job["id"], "library": "SrTiO3 [0 0 1] 200 kV",
@@ -170,7 +172,7 @@ class Fake:
                 "thickness": 23 + 1.3 * (x + y) + 0.03 * random.standard_normal(shape),
                 "tilt_x": tilt[0], "tilt_magnitude": np.hypot(*tilt),
                 "tilt_azimuth": np.rad2deg(np.arctan2(tilt[1], tilt[0])),
-                "status": np.where(np.hypot(x - 0.5, y + 0.4) < 0.25, 5, random.choice([0] * 30 + [2, 3], shape)),
+                "status": np.where(hole, 5, few),
             },
         }  # fmt: skip
         threading.Thread(target=self.run_map, args=(self.maps[number], job), daemon=True).start()
@@ -289,7 +291,7 @@ class _Handler(BaseHTTPRequestHandler):
                     "version": "0.1.0", "engine": {"numba": True}, "default_library": "SrTiO3_001_200kV",
                     "methods": ["cnn", "lsf", "hybrid"],
                     "backgrounds": ["none", "uniform", "uniform-per-nm", "radial"],
-                    "parameters": [{"name": n, "label": n.replace("_", " "), "unit": u, "held": n == "semi_angle"}
+                    "parameters": [{"name": n, "label": n.replace("_", " "), "unit": u, "held": n == NAMES[7]}
                                    for n, u in zip(NAMES, UNITS, strict=True)],
                     "limits": {}, "folders": ["scans"],
                 })  # fmt: skip

@@ -196,7 +196,7 @@ def test_from_the_page_to_the_answer_by_keys_alone(fake, open_page, frame):
         for _ in range(30):
             page.keyboard.press("Tab")
             found = page.evaluate(
-                "(e => `${e.tagName} ${e.labels?.[0]?.textContent ?? e.textContent} ${e.type}`)(document.activeElement)"
+                "(e => `${e.tagName} ${e.labels?.[0]?.textContent ?? e.textContent}`)(document.activeElement)"
             )
             if words in found:
                 outline = page.evaluate(
