@@ -39,6 +39,7 @@ class Worker:
         paths = [home, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
         environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
         environment["PYTHONUNBUFFERED"] = "1"
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin take cores from a map
         if log.exists() and log.stat().st_size > LOG_BYTES:
             log.replace(log.with_suffix(".old"))
         with log.open("ab") as errors:

@@ -19,7 +19,10 @@ class WatchTimes:
     """When a file is looked at, and when it is given up."""
 
     interval: float = threshold(
-        1.0, "s", "the folder is listed so often: a listing of 1e5 files takes half a second", "design"
+        1.0,
+        "s",
+        "the folder is listed so often, and more seldom where a listing takes long: 1e5 files took seconds",
+        "design",
     )
     still: float = threshold(
         1.0,

@@ -102,7 +102,7 @@ class Watch:
         if self.settings.new_only:
             for path, mark in self._folder.everything():
                 self._folder.done(path, mark)
-        away = False
+        away, listing = False, 0.0
         while not stop():
             begun = time.monotonic()
             if self._folder.there == away:
@@ -117,8 +117,11 @@ class Watch:
             self.summary.waiting = self._folder.waiting()
             if self.settings.once and not self.summary.waiting:
                 return
-            time.sleep(max(0.0, self.settings.times.interval - (time.monotonic() - begun)))
+            # a listing that takes long must not take the processor from the fits
+            time.sleep(max(listing, self.settings.times.interval - (time.monotonic() - begun)))
+            begun = time.monotonic()
             self._folder.look()
+            listing = time.monotonic() - begun
 
     def _one(self, path: Path, mark: Mark) -> None:
         """Fit the frames of a file, if it is complete."""
@@ -171,6 +174,9 @@ class Watch:
                 told = Told(result.to_json(), result)
             except InputError as error:
                 told = Told(_without(frame.source, "unusable", str(error)), None)
+            except Exception as error:  # one frame must not end a watch of hours
+                words = " ".join(f"{type(error).__name__} {error}".split())[:300]
+                told = Told(_without(frame.source, "failed", f"the fit broke off: {words}"), None)
         self._keep(told, key)
 
     def _keep(self, told: Told, key: str) -> None:
@@ -179,7 +185,10 @@ class Watch:
             table.add(told.answer)
         if self._session is not None:
             images = None if told.result is None else kept_of(told.result).packed()
-            self._session.add(told.answer, origin="watch", library=self._library, images=images, key=key)
+            try:
+                self._session.add(told.answer, origin="watch", library=self._library, images=images, key=key)
+            except InputError as error:  # locked or full: the tables have the answer
+                self._say(f"{told.answer['file']} is not in the session: {error}")
         self.summary.statuses[str(told.answer["status"])] += 1
         self._tell(told)
 

@@ -181,6 +181,25 @@ def test_unreadable_and_unusable_files_are_said_and_stop_nothing(watching, tmp_p
     assert watching(once=True).once() == []
 
 
+def test_a_fit_that_breaks_and_a_session_that_is_locked_end_nothing(watching, tmp_path, image, monkeypatch):
+    np.save(tmp_path / "in" / "a.npy", image)
+    made = watching(once=True)
+
+    def broken(frame):
+        raise ZeroDivisionError("by nothing")
+
+    def locked(*_, **__):
+        raise InputError("session.sqlite is locked by another program")
+
+    made.watch._fit = broken
+    monkeypatch.setattr(made.session, "add", locked)
+    assert (
+        made.once() == ["a.npy failed"] and "ZeroDivisionError by nothing" in made.told[0].answer["message"]
+    )
+    assert "is not in the session" in made.said[0]
+    assert "ZeroDivisionError" in (tmp_path / "kept" / "t.csv").read_text()
+
+
 def test_folders_in_the_folder_only_where_they_are_asked_for(watching, tmp_path, image):
     folder = tmp_path / "in"
     (folder / "deep" / "deeper").mkdir(parents=True)
