@@ -41,6 +41,7 @@ ORDER = (
     "random_inputs",
     "fuzz_readers",
     "kills",
+    "server",
     "fuzz_library",
     "fuzz_network",
     "fuzz_maps",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,8 +41,7 @@ def values_of(served: Served, key: str, name: str = "thickness") -> np.ndarray:
     return np.frombuffer(base64.b64decode(found["values"]), "<f4").reshape(found["shape"])
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_a_map_survives_stop_and_kill_and_is_seen_as_it_grows(
+def test_a_map_is_seen_as_it_grows_and_goes_on_where_it_was(
     served: Served, scan: str, until: Callable[..., Any]
 ) -> None:
     client = served.client
@@ -63,10 +60,6 @@ def test_a_map_survives_stop_and_kill_and_is_seen_as_it_grows(
 
     until(lambda: done() > 0)
     assert np.isfinite(values_of(served, key)).sum() > 0
-    worker = served.state.lanes["long"].worker
-    assert worker is not None
-    os.kill(worker.process.pid, signal.SIGKILL)
-    until(lambda: served.state.lanes["long"].worker is not worker)
     client.post(f"/api/jobs/{job}/stop")
     until(lambda: client.get(f"/api/jobs/{job}").json()["state"] in ("stopped", "done"))
     before = done()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import json
 import logging
 import os
 import select
+import signal
 import sys
 import threading
 import time
@@ -20,6 +22,7 @@ from hybridfit.errors import HybridfitError
 from hybridfit.serve.work.telling import Asked, Channel, Work
 
 LONGEST = 600  # characters of an error
+NICE = 10
 QUIET = 0.3  # s without a job before what was put off is done
 
 
@@ -32,12 +35,16 @@ def main() -> None:
     os.dup2(2, 1)  # what a library prints belongs into the log
     warnings.simplefilter("ignore")
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR)
+    if hasattr(signal, "SIGUSR1"):  # where it hangs, should it: into the log
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
     end_with_parent(asked.parent)
     channel = Channel(stream)
     with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
         if asked.lane == "fits":
             from hybridfit.serve.work.quick import make
         else:
+            if hasattr(os, "nice"):  # who waits for a fit goes before maps, which take every core
+                os.nice(NICE)
             from hybridfit.serve.work.long import make
 
         works, idle = make(asked, channel.say)
