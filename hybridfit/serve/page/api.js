@@ -103,7 +103,8 @@ export function listen(path, event, hear, opened) {
   /** @type {number|undefined} */
   let later;
   const open = () => {
-    if (stopped) return;
+    if (stopped || document.hidden) return;
+    source?.close();
     source = new EventSource(path);
     source.onopen = () => {
       note(true);
@@ -123,9 +124,16 @@ export function listen(path, event, hear, opened) {
       if (!stopped) opened?.();
     };
   };
+  // browsers open six connections to a host, all tabs together: a tab that nobody sees keeps none
+  const seen = () => {
+    if (document.hidden) source?.close();
+    else open();
+  };
+  document.addEventListener("visibilitychange", seen);
   open();
   return () => {
     stopped = true;
+    document.removeEventListener("visibilitychange", seen);
     clearTimeout(later);
     source?.close();
   };

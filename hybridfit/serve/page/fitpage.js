@@ -43,9 +43,9 @@ export function fitPage(about) {
   let shown = null;
   const bar = progressBar("Progress of the fit");
 
+  const label = () => { go.textContent = frames.files.length > 1 ? `Fit ${frames.files.length} files` : "Fit"; };
   frames.addEventListener("change", () => {
-    const n = frames.files.length;
-    go.textContent = n > 1 ? `Fit ${n} files` : "Fit";
+    label();
     problem.hidden = true;
   });
   frames.addEventListener("calibration", (e) => {
@@ -91,11 +91,12 @@ export function fitPage(about) {
       go.disabled = false;
       return complain("The library was not built; its message is above.", library.select);
     }
-    const mask = frames.mask?.count ? await frames.mask.png() : null;
+    const mask = frames.mask?.share ? await frames.mask.png() : null;
     /** @type {Entry[]} */
     const fresh = [];
     let trouble = "";
-    for (const file of files) {
+    for (const [i, file] of files.entries()) {
+      if (files.length > 1) go.textContent = `Sending ${i + 1} of ${files.length} …`;
       const body = new FormData();
       body.append("file", file);
       body.append("options", JSON.stringify(options));
@@ -109,6 +110,7 @@ export function fitPage(about) {
       }
     }
     go.disabled = false;
+    label();
     if (trouble && files.length === 1) return complain(trouble);
     entries = fresh;
     shown = null;

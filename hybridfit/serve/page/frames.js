@@ -63,7 +63,7 @@ export class Frames extends EventTarget {
       if (asked !== this.asked) return;
       const [rows, cols] = found.shape.slice(-2);
       this.bitmap = shaded(await createImageBitmap(blobOf(found.png)));
-      if (!this.mask || this.mask.rows !== rows || this.mask.cols !== cols) {
+      if (!this.mask || this.mask.frameRows !== rows || this.mask.frameCols !== cols) {
         this.mask = new Mask(rows, cols);
         this.mask.addEventListener("change", () => this.#draw(found));
       }
@@ -85,17 +85,17 @@ export class Frames extends EventTarget {
       this.#showMask();
       return;
     }
-    const { rows, cols } = this.mask;
-    const canvas = framed(this.bitmap, this.mask, rows, cols);
+    const { frameRows, frameCols } = this.mask;
+    const canvas = framed(this.bitmap, this.mask);
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `Preview of ${this.files[0]?.name ?? "the frame"}`);
     const count = found?.frames > 1 ? `${found.frames} frames, ` : "";
-    fill(this.picture, canvas, h("p", { class: "help" }, this.files.length > 1 && [h("span", { class: "file" }, this.files[0].name), h("br")], `${count}${rows} × ${cols} px`, found?.note && [h("br"), found.note]));
+    fill(this.picture, canvas, h("p", { class: "help" }, this.files.length > 1 && [h("span", { class: "file" }, this.files[0].name), h("br")], `${count}${frameRows} × ${frameCols} px`, found?.note && [h("br"), found.note]));
     this.#showMask();
   }
 
   #showMask() {
-    const share = this.mask ? this.mask.count / (this.mask.rows * this.mask.cols) : 0;
+    const share = this.mask?.share ?? 0;
     const draw = () => {
       if (!this.bitmap || !this.mask) return;
       editMask(this.bitmap, this.mask);

@@ -9,21 +9,28 @@ const STEPS = 30;
 
 /** @typedef {"brush"|"rectangle"|"erase"} Tool */
 
+/** Pixels of a mask along its longer side at most: those of large frames are masked in squares. */
+const LARGEST = 768;
+
 /** Which pixels of frames are left out. */
 export class Mask extends EventTarget {
-  /** @param {number} rows @param {number} cols */
-  constructor(rows, cols) {
+  /** @param {number} frameRows @param {number} frameCols */
+  constructor(frameRows, frameCols) {
     super();
-    this.rows = rows;
-    this.cols = cols;
+    this.frameRows = frameRows;
+    this.frameCols = frameCols;
+    this.square = Math.max(1, Math.ceil(Math.max(frameRows, frameCols) / LARGEST));
+    this.rows = Math.ceil(frameRows / this.square);
+    this.cols = Math.ceil(frameCols / this.square);
     /** @type {Uint8Array} */
-    this.pixels = new Uint8Array(rows * cols);
+    this.pixels = new Uint8Array(this.rows * this.cols);
     /** @type {Uint8Array[]} */
     this.before = [];
   }
 
-  get count() {
-    return this.pixels.reduce((sum, v) => sum + v, 0);
+  /** Share of the frame that is left out. */
+  get share() {
+    return this.pixels.reduce((sum, v) => sum + v, 0) / this.pixels.length;
   }
 
   keep() {
@@ -79,10 +86,14 @@ export class Mask extends EventTarget {
 
   /** @returns {Promise<Blob|null>} white: left out */
   png() {
-    const canvas = made(this.rows, this.cols, (i, data) => {
+    const small = made(this.rows, this.cols, (i, data) => {
       const v = this.pixels[i] ? 255 : 0;
       data.set([v, v, v, 255], 4 * i);
     });
+    const canvas = h("canvas", { width: this.frameCols, height: this.frameRows });
+    const context = canvas.getContext("2d");
+    context.imageSmoothingEnabled = false;
+    context.drawImage(small, 0, 0, this.cols * this.square, this.rows * this.square);
     return new Promise((give) => canvas.toBlob(give, "image/png"));
   }
 }
@@ -100,13 +111,12 @@ export function shaded(bitmap) {
   return canvas;
 }
 
-/** The frame with its mask, in a canvas of the frame's size. @param {HTMLCanvasElement} bitmap @param {Mask|null} mask @param {number} rows @param {number} cols */
-export function framed(bitmap, mask, rows, cols) {
-  const canvas = h("canvas", { width: cols, height: rows });
+/** The frame with its mask, in a canvas of the mask's size. @param {HTMLCanvasElement} bitmap @param {Mask} mask */
+export function framed(bitmap, mask) {
+  const canvas = h("canvas", { width: mask.cols, height: mask.rows });
   const context = canvas.getContext("2d");
-  context.imageSmoothingEnabled = false;
-  context.drawImage(bitmap, 0, 0, cols, rows);
-  if (mask) context.drawImage(mask.shade(), 0, 0);
+  context.drawImage(bitmap, 0, 0, mask.frameCols / mask.square, mask.frameRows / mask.square);
+  if (mask.pixels.some((v) => v)) context.drawImage(mask.shade(), 0, 0);
   return canvas;
 }
 
@@ -128,8 +138,8 @@ export function editMask(bitmap, mask) {
   const panel = new Panel(view, "The frame, to paint on", { describedBy: help.id, keepCursor: true });
   const state = h("span", { class: "quiet-text", role: "status" });
   const show = () => {
-    panel.show(framed(bitmap, mask, rows, cols));
-    fill(state, mask.count ? `${mask.count} of ${rows * cols} pixels left out` : "Nothing is left out.");
+    panel.show(framed(bitmap, mask));
+    fill(state, mask.share ? `${(100 * mask.share).toFixed(1)} % of the frame left out` : "Nothing is left out.");
     mask.changed();
   };
   const value = () => /** @type {0|1} */ (tool === "erase" ? 0 : 1);

@@ -7,6 +7,7 @@ import io
 
 import matplotlib.image
 import numpy as np
+import pytest
 
 
 def choose(page, *files, angle: str = "13.6") -> None:
@@ -101,7 +102,10 @@ def test_what_is_missing_is_asked_for_where_it_belongs(fake, open_page, frame):
     assert focused == "Convergence semi-angle" and not fake.received
 
 
-def test_a_mask_is_drawn_and_sent_in_the_size_of_the_frame(fake, open_page, frame):
+@pytest.mark.parametrize("rows, cols", [(96, 80), (1701, 1300)])
+def test_a_mask_is_drawn_and_sent_in_the_size_of_the_frame(fake, open_page, tmp_path, rows, cols):
+    frame = tmp_path / "frame.npy"
+    np.save(frame, np.ones((rows, cols), "u1"))
     page = open_page(f"http://127.0.0.1:{fake.port}")
     choose(page, frame)
     page.locator(".preview canvas").wait_for()
@@ -121,9 +125,11 @@ def test_a_mask_is_drawn_and_sent_in_the_size_of_the_frame(fake, open_page, fram
     press_fit(page)
     page.locator(".result").wait_for()
     mask = matplotlib.image.imread(io.BytesIO(fake.received[0]["mask"]))[..., 0]
-    assert mask.shape == (96, 80)
-    assert mask[:48, 40:].mean() > 0.9 and mask[24, 60] == 0  # erased in the middle
-    assert mask[49:].sum() == 0 and mask[:, :40].sum() == 0
+    assert mask.shape == (rows, cols)
+    assert (
+        mask[: rows // 2, cols // 2 + 3 :].mean() > 0.9 and mask[rows // 4, 3 * cols // 4] == 0
+    )  # erased in the middle
+    assert mask[rows // 2 + 3 :].sum() == 0 and mask[:, : cols // 2 - 3].sum() == 0
 
 
 def test_options_travel_as_the_interface_wants_them(fake, open_page, frame):
