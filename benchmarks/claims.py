@@ -1,7 +1,8 @@
-"""The table of README.md: what was measured on which frames, the best and the worst row, and the missed bars.
+"""The tables of docs/measured.md and README.md: what was measured on which frames, best, worst, missed bars.
 
-Everything between two marks of README.md is written from RESULTS.md.  A claim names its quantity, the frames
-and their dose, and all rows of RESULTS.md that measure it; the best and the worst of these rows are shown.
+Everything between two marks of these files is written from RESULTS.md: all claims and missed bars in
+docs/measured.md, a few of the claims in README.md.  A claim names its quantity, the frames and their dose,
+and all rows of RESULTS.md that measure it; the best and the worst of these rows are shown.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from benchmarks.rows import LEAST, MOST, SMALLEST, TIME, Claim, Row, missed, row
 from benchmarks.untuned_claims import UNTUNED
 
 BEGIN, END = "<!-- measured: written by benchmarks.results -->", "<!-- end of measured -->"
+SHORT_BEGIN, SHORT_END = "<!-- measured, in short: written by benchmarks.results -->", "<!-- end of short -->"
 # crystal, thickness and tilt of the frames that several claims share
 SIMULATED = "3–120 nm, tilt to 4.2 mrad"
 NUISANCES = "12–78 nm, tilt to 2 mrad, 10 frames a case"
@@ -317,10 +319,13 @@ def line(claim: Claim, rows: list[Row]) -> str:
     return f"| {claim.what} | {claim.frames} | {claim.dose} | {best.measured} | {last} |"
 
 
+TABLE = ("| what is measured | frames | electrons | best | worst |", "|---|---|---|---:|---|")
+
+
 def block(results: str) -> str:
-    """The lines between the marks; a claim of which there is no row is left out."""
+    """The lines between the marks of docs/measured.md; a claim of which there is no row is left out."""
     rows = rows_of(results)
-    lines = [BEGIN, "", "| what is measured | frames | electrons | best | worst |", "|---|---|---|---:|---|"]
+    lines = [BEGIN, "", *TABLE]
     for claim in CLAIMS:
         if mine := claim.sorted(rows):
             lines.append(line(claim, mine))
@@ -336,9 +341,39 @@ def block(results: str) -> str:
     return "\n".join([*lines, "", END])
 
 
-def written_into(readme: str, results: str) -> str:
-    """A README.md with the block of a RESULTS.md in the place of the one that it has."""
-    begin, end = readme.find(BEGIN), readme.find(END)
-    if begin < 0 or end < 0:
-        return readme
-    return readme[:begin] + block(results) + readme[end + len(END) :]
+# the claims of README.md, each by a study that it has rows of, and its quantity
+SHORT = (
+    ("truth", "thickness error, rms"),
+    ("truth", "error of a tilt component, worst"),
+    ("truth", "95 % intervals of thickness or tilt that hold"),
+    ("hybrid", "measured patterns: thickness outside the range that their authors state"),
+    ("dose", "fits within 0.5 nm and 0.1 mrad of the truth"),
+    ("dose", "fits within 1 nm and 0.25 mrad of the truth"),
+    ("dose", MISLED_FAR),
+    ("hybrid", "one frame, from the network to the error bars, median"),
+    ("startup", "`hybridfit fit` of one file, from start to end"),
+    ("scan_maps", "map of 64 × 64 positions"),
+)
+
+
+def short_claims() -> list[Claim]:
+    """The claims of README.md: of each quantity and study the first in the long table."""
+    return [next(c for c in CLAIMS if c.what == what and study in c.rows) for study, what in SHORT]
+
+
+def short_block(results: str) -> str:
+    """The lines between the marks of README.md."""
+    rows = rows_of(results)
+    lines = [SHORT_BEGIN, "", *TABLE]
+    lines += [line(claim, mine) for claim in short_claims() if (mine := claim.sorted(rows))]
+    bars, late = sum(bool(row.bar) for row in rows), len(missed(rows))
+    return "\n".join([*lines, "", f"{late} of {bars} bars are missed; the page lists them.", "", SHORT_END])
+
+
+def written_into(text: str, results: str) -> str:
+    """A file with the blocks of a RESULTS.md in the places of those that it has."""
+    for begins, ends, made in ((BEGIN, END, block), (SHORT_BEGIN, SHORT_END, short_block)):
+        begin, end = text.find(begins), text.find(ends)
+        if begin >= 0 and end >= 0:
+            text = text[:begin] + made(results) + text[end + len(ends) :]
+    return text

@@ -1,4 +1,4 @@
-"""Write RESULTS.md from the JSON of the studies that were run, and the table of measured values in README.md.
+"""Write RESULTS.md from the JSON of the studies that were run, and the tables of measured values.
 
 A study without JSON keeps its section.
 
@@ -19,7 +19,7 @@ from benchmarks.studies import HERE, ORDER, failure
 from hybridfit.io import atomic_path
 
 REMARKS = HERE / "REMARKS.md"  # written by hand: why bars are missed
-README = HERE.parent / "README.md"
+TABLES = (HERE.parent / "docs" / "measured.md", HERE.parent / "README.md")
 HEAD = """# Results
 
 Generated from the JSON that the studies write (`hybridfit benchmark`, or `python -m benchmarks.NAME` and then
@@ -107,8 +107,9 @@ def main() -> int:
         text = "\n".join(part.rstrip("\n") + "\n" for part in parts)
         temporary.write_text(text, encoding="utf-8")
     if own:
-        with atomic_path(README) as temporary:
-            temporary.write_text(written_into(README.read_text(encoding="utf-8"), text), encoding="utf-8")
+        for file in TABLES:
+            with atomic_path(file) as temporary:
+                temporary.write_text(written_into(file.read_text(encoding="utf-8"), text), encoding="utf-8")
     missed = [
         f"{name}: {row['what'].strip()}"
         for name in names

@@ -1,4 +1,4 @@
-"""Rows of RESULTS.md, and claims of README.md that are made of them."""
+"""Rows of RESULTS.md, and claims of docs/measured.md that are made of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims of README.md on data that nothing was tuned to: answers and error bars."""
+"""Claims of docs/measured.md on data that nothing was tuned to: answers and error bars."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What README.md claims is what RESULTS.md says: definitions, doses, worst rows and missed bars with it."""
+"""What docs/measured.md and README.md claim is what RESULTS.md says: doses, worst rows, missed bars."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ claims = pytest.importorskip("benchmarks.claims")
 rows_module = pytest.importorskip("benchmarks.rows")
 ROOT = Path(__file__).parents[1]
 RESULTS = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
+MEASURED = (ROOT / "docs" / "measured.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ROWS = rows_module.rows_of(RESULTS)
 TIMES = ("ms", "s", "min")
-# rows of these kinds may not be left out of README.md because they look bad
+# rows of these kinds may not be left out of docs/measured.md because they look bad
 KINDS = (
     "confident and wrong",
     "confident wrong",
@@ -76,8 +77,24 @@ def name_of(claim) -> str:
     return f"{claim.what}, {claim.dose}"[:60]
 
 
-def test_the_table_of_the_readme_is_the_one_of_the_results():
-    assert claims.block(RESULTS) in README
+def test_the_table_of_measured_values_is_the_one_of_the_results():
+    assert claims.block(RESULTS) in MEASURED
+
+
+def test_the_short_table_of_the_readme_is_a_part_of_the_long_one():
+    block = claims.short_block(RESULTS)
+    assert block in README and "docs/measured.md" in README
+    lines = [text for text in block.splitlines() if text.startswith("| ")][1:]
+    assert len(lines) == len(claims.SHORT) and set(lines) <= set(MEASURED.splitlines())
+    late = len(rows_module.missed(ROWS))
+    assert f"{late} of {sum(bool(row.bar) for row in ROWS)} bars are missed" in README
+
+
+def test_the_short_table_hides_no_failure():
+    """Errors, intervals that do not hold and answers that mislead are in it, not only what is good."""
+    what = [claim.what for claim in claims.short_claims()]
+    for kind in ("thickness error", "95 % intervals", "converged, but off", "measured patterns", "tilt"):
+        assert any(kind in each for each in what)
 
 
 def test_rows_of_a_study_have_names_of_their_own():
@@ -122,7 +139,7 @@ def test_the_worst_row_stands_beside_the_best(claim):
     else:
         worst = max(rows, key=lambda row: abs(row.value - best))
     start = f"| {claim.what} | {claim.frames} | {claim.dose} |"
-    line = next(text for text in README.splitlines() if text.startswith(start))
+    line = next(text for text in MEASURED.splitlines() if text.startswith(start))
     assert worst.measured in line
     if len({row.measured for row in rows}) > 1:
         assert any(f"`{row.study}`" in line for row in rows if row.measured == worst.measured)
@@ -139,11 +156,11 @@ def test_no_row_of_a_kind_that_is_claimed_is_left_out():
     assert left_out == []
 
 
-def test_every_missed_bar_is_in_the_readme():
+def test_every_missed_bar_is_listed():
     late = [line for line in RESULTS.splitlines() if line.endswith("| **missed** |")]
     assert len(late) == len(rows_module.missed(ROWS)) > 0
     for row in rows_module.missed(ROWS):
-        assert f"| `{row.study}` | {rows_module.tidy(row.what)} | {row.measured} | {row.bar} |" in README
+        assert f"| `{row.study}` | {rows_module.tidy(row.what)} | {row.measured} | {row.bar} |" in MEASURED
 
 
 def test_only_what_is_between_the_marks_is_written():
@@ -155,3 +172,6 @@ def test_only_what_is_between_the_marks_is_written():
     assert "old" not in written and "| 123 ms | (one row) |" in written and "| 123 ms | 120 ms |" in written
     assert claims.written_into(written, results) == written
     assert claims.written_into("without marks", results) == "without marks"
+    short = claims.written_into(f"a\n{claims.SHORT_BEGIN}\nold\n{claims.SHORT_END}\nb\n", results)
+    assert short.startswith("a\n") and short.endswith("b\n") and "old" not in short
+    assert "| 123 ms | (one row) |" in short and "1 of 1 bars are missed" in short

@@ -120,7 +120,7 @@ def new(
         )
     network = None
     if minutes:
-        from hybridfit.network.training import Plan
+        from hybridfit.network.state import Plan
 
         angles = (settings.TRYOUT.trained_from * semi_angle, library.semi_angle_max)
         plan = Plan(minutes=minutes, semi_angle=angles)

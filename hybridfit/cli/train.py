@@ -14,7 +14,8 @@ from hybridfit.errors import InputError
 
 if TYPE_CHECKING:
     from hybridfit.library.library import Library
-    from hybridfit.network.training import Plan, Report
+    from hybridfit.network.state import Plan
+    from hybridfit.network.training import Report
     from hybridfit.network.weights import Network
 
 DEFAULT_MINUTES = 60.0

@@ -50,7 +50,7 @@ from hybridfit.fitting.refine.structural import make_variants, reference_values
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.route import Route
 from hybridfit.fitting.search.cameras import check_bright, check_disc
-from hybridfit.fitting.search.full import Templates
+from hybridfit.fitting.search.templates import Templates
 from hybridfit.fitting.settings import FitOptions, FitSettings
 from hybridfit.frame import Frame
 from hybridfit.io.arrays import frame_of

@@ -10,9 +10,9 @@ Tilts are in the frame of the crystal, not of its mirror image.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
+from hybridfit.deprecation import warn_deprecated
 from hybridfit.fitting.fitter import Fitter
 
 
@@ -20,5 +20,5 @@ class FlippedFitter(Fitter):
     """A `Fitter` with ``flip=True``; use that."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        warnings.warn("FlippedFitter is now Fitter(…, flip=True)", DeprecationWarning, stacklevel=2)
+        warn_deprecated("FlippedFitter(…)", "Fitter(…, flip=True)", goes_in="0.4")
         super().__init__(*args, **options, flip=True)

@@ -247,7 +247,7 @@ class FitResult:
 
     def mirrored(self) -> FitResult:
         """The same answer in the frame of the crystal's mirror image, (x, −y): tilt_y has the other sign."""
-        return mirrored(self)
+        return mirrored(self)  # type: ignore[no-any-return]
 
     def posterior(self, n: int, *, seed: int | None = 0) -> xr.Dataset:
         """n samples of the fitted parameters, by name with CF units: how they go together; see `samples_of`.

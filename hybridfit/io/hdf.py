@@ -144,7 +144,8 @@ def _plane_reader(variable: Any, order: tuple[int, ...]) -> Callable[[int], np.n
             try:
                 kept.update(enumerate(frames(start, min(start + together, count)), start))
             except Exception:  # one damaged frame among them: the others are read on their own
-                return frames(i, i + 1)[0]
+                one: np.ndarray[Any, Any] = frames(i, i + 1)[0]
+                return one
         return kept[i]
 
     return read

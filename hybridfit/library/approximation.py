@@ -14,7 +14,7 @@ The standard deviation of all of them together goes into error bars as `library`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +86,7 @@ def approximation(
     return float(np.sqrt((beams**2).mean() + (np.array(cuts) ** 2).mean()))
 
 
-def _shifts(other: NDArray, known: NDArray, slope: NDArray) -> Array:
+def _shifts(other: NDArray[Any], known: NDArray[Any], slope: NDArray[Any]) -> Array:
     """δt (nm) at every thickness; arrays (thickness, values)."""
     rows = zip(np.asarray(other, float), known, slope, strict=True)
     return np.array([np.linalg.lstsq(np.stack([s, k], 1), o - k, rcond=None)[0][0] for o, k, s in rows])

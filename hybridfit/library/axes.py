@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -164,7 +164,9 @@ def take(dataset: xr.Dataset, values: Mapping[str, float]) -> xr.Dataset:
     return dataset.assign_attrs(checksum=checksum, whole_checksum=whole, at=at, rotation_order=order)
 
 
-def _blended(variable: xr.DataArray, name: str, weights: Array) -> tuple[tuple, NDArray, dict]:
+def _blended(
+    variable: xr.DataArray, name: str, weights: Array
+) -> tuple[tuple[Any, ...], NDArray[Any], dict[str, Any]]:
     """Dimensions, values and attributes of a variable summed over a dimension with weights."""
     nodes = np.moveaxis(variable.values, variable.dims.index(name), 0)
     out = np.zeros(nodes.shape[1:], nodes.dtype)

@@ -13,7 +13,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from hybridfit.errors import RecipeError
 from hybridfit.library.approximation import APPROXIMATION, approximation
 from hybridfit.library.contents import ORDERS
-from hybridfit.library.crystals import StructuralChange, changes_of, checksum_of, crystals_at, order_of
+from hybridfit.library.crystals import StructuralChange as StructuralChange
+from hybridfit.library.crystals import changes_of, checksum_of, crystals_at, order_of
 from hybridfit.library.diffuse import with_diffuse
 from hybridfit.library.grid import HALO, sampling_of, wedge
 from hybridfit.library.recipe import Recipe
@@ -98,7 +99,7 @@ def solve(
     # of the time
     share = 1 / (1 + (3 / BUILD.coarser**2 if slopes else 0) + (DIFFUSE_TIME if diffuse else 0))
 
-    def solved(i: int) -> NDArray:
+    def solved(i: int) -> NDArray[Any]:
         part = None if progress is None else partial(_report, progress, share, i, len(projections))
         q = directions @ (bases[i] / sampling[:, None]) / to_mrad
         if recipe.holz:
@@ -217,7 +218,7 @@ def _size(recipe: Recipe, projections: list[Projection], crystals: int) -> Size:
     return size_of(recipe, cell, operations, crystals, count, wavelength(recipe.energy_kv))
 
 
-def _check_intensities(intensity: NDArray) -> None:
+def _check_intensities(intensity: NDArray[Any]) -> None:
     """Raise a RecipeError where the solve came to nothing; the largest is never above the incident one."""
     largest = max(float(intensity.max()), -float(intensity.min()))
     if not 0 < largest < LARGEST_INTENSITY:
@@ -227,7 +228,7 @@ def _check_intensities(intensity: NDArray) -> None:
         )
 
 
-def _directions(grid_steps: NDArray, symmetry: NDArray, radius: float) -> NDArray[np.int64]:
+def _directions(grid_steps: NDArray[Any], symmetry: NDArray[Any], radius: float) -> NDArray[np.int64]:
     """(d, 2) grid points of the wedge within a radius (mrad), and what interpolation needs, in any cell."""
     parts = []
     for each in grid_steps:
@@ -247,7 +248,7 @@ def _check_rings(inner: float, recipe: Recipe) -> None:
         )
 
 
-def _varying(sizes: Mapping[str, int], bases: NDArray) -> tuple[tuple[str, ...], NDArray]:
+def _varying(sizes: Mapping[str, int], bases: NDArray[Any]) -> tuple[tuple[str, ...], NDArray[Any]]:
     """The structural parameters that a basis depends on, and the bases (value of each, …, 2, 2)."""
     basis = bases.reshape(*sizes.values(), 2, 2)
     moving: list[str] = []
@@ -272,7 +273,7 @@ def _rest(progress: Progress, before: float, share: float, fraction: float) -> N
     progress(before + share * fraction)
 
 
-def _formula(elements: tuple[str, ...], occupancies: NDArray) -> str:
+def _formula(elements: tuple[str, ...], occupancies: NDArray[Any]) -> str:
     counts: dict[str, float] = {}
     for element, occupancy in zip(elements, occupancies, strict=True):
         counts[element] = counts.get(element, 0) + float(occupancy)

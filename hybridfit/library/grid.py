@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -14,19 +16,19 @@ HALO = 4  # grid steps solved beyond the largest direction: interpolation reache
 SAME_LENGTH = 1e-4  # relative
 
 
-def largest_step(bases: NDArray, sampling: NDArray) -> float:
+def largest_step(bases: NDArray[Any], sampling: NDArray[Any]) -> float:
     """The largest distance between neighbouring directions (mrad) on the grids of bases (…, 2, 2) mrad."""
     return float(np.linalg.norm(bases / sampling[:, None], axis=-1).max())
 
 
-def sampling_of(basis: NDArray, symmetry: NDArray, largest: float) -> NDArray[np.int64]:
+def sampling_of(basis: NDArray[Any], symmetry: NDArray[Any], largest: float) -> NDArray[np.int64]:
     """Grid steps per basis vector: at most `largest` apart, and a grid that the symmetry maps to itself."""
     n = np.ceil(np.linalg.norm(basis, axis=1) / largest - 1e-9).astype(np.int64)
     mixes = any(r[0, 1] != 0 or r[1, 0] != 0 for r in symmetry)
     return np.full(2, n.max()) if mixes else n
 
 
-def lattice_order(basis: NDArray) -> int:
+def lattice_order(basis: NDArray[Any]) -> int:
     """n of the n-fold rotation axis of a plane lattice with a reduced basis (rows): 2, 4 or 6."""
     a, b = np.linalg.norm(basis, axis=1)
     cosine = abs(float(basis[0] @ basis[1])) / (a * b)
@@ -35,7 +37,7 @@ def lattice_order(basis: NDArray) -> int:
     return 4 if cosine < SAME_LENGTH else 6 if abs(cosine - 0.5) < SAME_LENGTH else 2
 
 
-def wedge(grid_step: NDArray, symmetry: NDArray, reach: float) -> NDArray[np.int64]:
+def wedge(grid_step: NDArray[Any], symmetry: NDArray[Any], reach: float) -> NDArray[np.int64]:
     """(d, 2) grid points within reach (mrad), one of each set of equivalent ones."""
     span = np.ceil(reach * np.linalg.norm(np.linalg.inv(grid_step), axis=0)).astype(int)
     m1, m2 = np.meshgrid(*(np.arange(-s, s + 1) for s in span), indexing="ij")
@@ -68,7 +70,7 @@ def make_table(data: xr.Dataset, beams: int, *, on_demand: bool = False) -> Tabl
 def layout(
     data: xr.Dataset,
     beams: int,
-    basis: NDArray,
+    basis: NDArray[Any],
     sampling: NDArray[np.int64],
     directions: NDArray[np.int64],
     intensity: Intensity,
@@ -120,7 +122,7 @@ def layout(
     )
 
 
-def _index_map(points: NDArray[np.int64], values: NDArray) -> NDArray[np.int32]:
+def _index_map(points: NDArray[np.int64], values: NDArray[Any]) -> NDArray[np.int32]:
     """2-D array with values[i] at points[i] + half the shape, −1 elsewhere."""
     half = np.abs(points).max(axis=0) + 3
     out = np.full(2 * half + 1, -1, np.int32)

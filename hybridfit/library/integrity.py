@@ -68,7 +68,7 @@ def _weights(seed: int, count: int) -> NDArray[np.uint64]:
 W = _weights(1, WORDS)
 
 
-def digest_of(chunk: NDArray) -> int:
+def digest_of(chunk: NDArray[Any]) -> int:
     """The digest of a chunk."""
     flat = np.ascontiguousarray(chunk, dtype=chunk.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
     rows, rest = divmod(flat.size, 8 * WORDS)
@@ -79,7 +79,7 @@ def digest_of(chunk: NDArray) -> int:
         return int((sums * _weights(2, rows + 1)).sum() + W[0] * np.uint64(flat.nbytes))
 
 
-def digests_of(intensity: NDArray) -> NDArray[np.uint64]:
+def digests_of(intensity: NDArray[Any]) -> NDArray[np.uint64]:
     """Those of all chunks of intensities or slopes (…, beam, direction)."""
     shape = intensity.shape[:-2]
     return np.array([digest_of(intensity[i]) for i in np.ndindex(shape)], np.uint64).reshape(shape)
@@ -183,7 +183,9 @@ class CheckedArray(BackendArray):
         self._digests: xr.Variable | None = digests
         self._path, self._repair = path, repair
         self._lock = threading.Lock()
-        self._kept: NDArray | None = None  # room for all chunks, of which pages without any take no memory
+        self._kept: NDArray[Any] | None = (
+            None  # room for all chunks, of which pages without any take no memory
+        )
         self._there = np.zeros(self.shape[:-2], bool)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -198,14 +200,14 @@ class CheckedArray(BackendArray):
         outer = indexing.IndexingSupport.OUTER
         return indexing.explicit_indexing_adapter(key, self.shape, outer, self._read)
 
-    def _read(self, key: tuple[Any, ...]) -> NDArray:
+    def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
         *outer, beams, directions = key
         with self._lock:
             values = self._chunks(tuple(outer))[..., directions]
         behind = () if isinstance(directions, int | np.integer) else (slice(None),)
         return np.asarray(values[(..., beams, *behind)])
 
-    def _chunks(self, outer: tuple[Any, ...]) -> NDArray:
+    def _chunks(self, outer: tuple[Any, ...]) -> NDArray[Any]:
         """Whole chunks, read if they are not there yet."""
         wanted = np.zeros(self._there.shape, bool)
         wanted[
@@ -221,12 +223,12 @@ class CheckedArray(BackendArray):
         for run in runs_of(wanted & ~self._there):
             self._kept[run] = self._sound(run)
             self._there[run] = True
-        out: NDArray = self._kept
+        out: NDArray[Any] = self._kept
         for axis in reversed(range(len(outer))):  # one by one: arrays among them would be broadcast
             out = out[(slice(None),) * axis + (outer[axis],)]
         return out
 
-    def _sound(self, outer: tuple[Any, ...]) -> NDArray:
+    def _sound(self, outer: tuple[Any, ...]) -> NDArray[Any]:
         """Chunks as they are in the file, or were built again."""
         try:
             return self._checked(outer)
@@ -237,7 +239,7 @@ class CheckedArray(BackendArray):
             self._source, self._digests = self._repair(), None
             return self._checked(outer)
 
-    def _checked(self, outer: tuple[Any, ...]) -> NDArray:
+    def _checked(self, outer: tuple[Any, ...]) -> NDArray[Any]:
         chunks = self._source[(*outer, slice(None), slice(None))]
         needed, free = float(chunks.nbytes), BUILD.memory_share * free_memory()
         if needed > free:

@@ -246,8 +246,8 @@ class Library:
         """The selection within ±half_widths (nm, mrad) of a thickness and a tilt.
 
         Whatever the cubic interpolation at the rim needs is kept too.  With a `semi_angle` (mrad) the
-        directions are cut to it, with a k_max (mrad) the beams to those whose discs reach into |k| ≤ k_max.
-        Structural parameters are cut to NAME=(low, high), and left whole otherwise.
+        directions are cut to it, with a k_max (mrad) the beams to those whose discs reach into
+        ``|k| ≤ k_max``.  Structural parameters are cut to NAME=(low, high), and left whole otherwise.
 
         Raises
         ------
@@ -279,7 +279,7 @@ class Library:
         return Library(part, diffuse=self.diffuse, on_demand=self.on_demand) if structure else self
 
     def _beams_within(self, k_max: float | None, semi_angle: float | None) -> int:
-        """How many of the beams, shortest first, have discs that reach into |k| ≤ k_max (mrad)."""
+        """How many of the beams, shortest first, have discs that reach into ``|k| ≤ k_max`` (mrad)."""
         if k_max is None:
             return self.dataset.sizes["beam"]
         return beams_within(self.dataset, k_max + (semi_angle or self.semi_angle_max) + self.step)
@@ -290,7 +290,7 @@ class Library:
         Parameters
         ----------
         k_max, semi_angle : float, mrad, optional
-            Leave out beams whose disc of this semi-angle does not reach into |k| ≤ k_max.
+            Leave out beams whose disc of this semi-angle does not reach into ``|k| ≤ k_max``.
 
         Raises
         ------

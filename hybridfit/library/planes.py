@@ -31,12 +31,12 @@ class Planes:
     def __init__(self, variable: xr.Variable, unit: NDArray[np.float32] | None = None) -> None:
         self.shape = variable.shape
         self._variable, self._unit = variable, unit
-        self._known: dict[Any, NDArray] = {}
+        self._known: dict[Any, NDArray[Any]] = {}
 
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, key: Any) -> NDArray:
+    def __getitem__(self, key: Any) -> NDArray[Any]:
         name = key.indices(len(self)) if isinstance(key, slice) else key
         values = self._known.pop(name, None)
         if values is None:
@@ -48,25 +48,25 @@ class Planes:
             self._known.pop(old, None)
         return values
 
-    def once(self, i: int) -> NDArray:
+    def once(self, i: int) -> NDArray[Any]:
         """The values of one thickness for a single look: they are not kept in memory, if they were not."""
         known = self._known.get(i)
         return self._read(i) if known is None else known
 
-    def _read(self, i: int) -> NDArray:
+    def _read(self, i: int) -> NDArray[Any]:
         with passing():
             values = self._variable[i].values
         return values if self._unit is None else values * self._unit[i][..., None]
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self[:], dtype)
 
 
-def one_of(planes: Any, i: int) -> NDArray:
+def one_of(planes: Any, i: int) -> NDArray[Any]:
     """The values of one thickness of an array, or of `Planes`, for a single look."""
     return planes.once(i) if isinstance(planes, Planes) else np.asarray(planes[i])
 
 
-def planes_of(variable: xr.Variable, on_demand: bool, dtype: Any = None) -> NDArray | Planes:
+def planes_of(variable: xr.Variable, on_demand: bool, dtype: Any = None) -> NDArray[Any] | Planes:
     """The values of a variable, as an array or on demand."""
     return Planes(variable) if on_demand else np.ascontiguousarray(variable.values, dtype)

@@ -148,9 +148,11 @@ def packed(values: NDArray[np.float32]) -> tuple[NDArray[np.int16], NDArray[np.f
     return np.rint(values / safe).astype(np.int16), unit
 
 
-def blended_slopes(part: xr.Dataset, name: str, weights: Array) -> dict[str, tuple[tuple, NDArray]]:
+def blended_slopes(
+    part: xr.Dataset, name: str, weights: Array
+) -> dict[str, tuple[tuple[Any, ...], NDArray[Any]]]:
     """Variables of the slopes of a dataset, summed over a structural parameter with weights."""
-    out: dict[str, tuple[tuple, NDArray]] = {}
+    out: dict[str, tuple[tuple[Any, ...], NDArray[Any]]] = {}
     for variable in (v for v in SLOPES.values() if v in part):
         numbers, unit = (
             np.moveaxis(part[each].values, part[each].dims.index(name), 0)

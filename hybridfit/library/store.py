@@ -92,7 +92,7 @@ def _looked_at(path: Path) -> None:
             variable[... if whole else (-1,) * variable.ndim]
 
 
-def _chunks(variable: netCDF4.Variable) -> float:
+def _chunks(variable: netCDF4.Variable[Any]) -> float:
     """In how many pieces a variable lies in its file."""
     each = variable.chunking()
     return 1 if each == "contiguous" else float(np.prod(np.ceil(np.divide(variable.shape, each))))

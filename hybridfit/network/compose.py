@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -204,7 +204,7 @@ class TorchTable:
     def __init__(
         self, table: Table, stride: int, half: int, reach: float, outer: float, device: torch.device
     ) -> None:
-        def move(values: NDArray, dtype: torch.dtype) -> Tensor:
+        def move(values: NDArray[Any], dtype: torch.dtype) -> Tensor:
             return torch.as_tensor(np.ascontiguousarray(values), dtype=dtype, device=device)
 
         self.side = 2 * half + 1

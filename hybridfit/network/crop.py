@@ -15,6 +15,8 @@ the edge of the frame, or masked) the crop is 0.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -28,7 +30,7 @@ LEAST_VALID = 0.05  # less of a crop pixel than that counts as nothing
 Single = NDArray[np.float32]
 
 
-def axis() -> NDArray:
+def axis() -> NDArray[Any]:
     """Positions u of the crop's columns, or rows (mrad): (CROP,)."""
     return (np.arange(CROP) - (CROP - 1) / 2) * PIXEL
 
@@ -70,7 +72,9 @@ def crops(image: ArrayLike, valid: ArrayLike, centres: ArrayLike, scales: ArrayL
     return out
 
 
-def _of_frame(image: NDArray, valid: NDArray[np.bool_], centres: NDArray, scales: NDArray) -> Single:
+def _of_frame(
+    image: NDArray[Any], valid: NDArray[np.bool_], centres: NDArray[Any], scales: NDArray[Any]
+) -> Single:
     if image.dtype not in (np.float32, np.float64):
         image = image.astype(np.float32)
     rows, cols = image.shape
@@ -81,7 +85,7 @@ def _of_frame(image: NDArray, valid: NDArray[np.bool_], centres: NDArray, scales
     return out
 
 
-def weights(centre: NDArray, scale: NDArray, size: int) -> tuple[NDArray[np.int64], Single]:
+def weights(centre: NDArray[Any], scale: NDArray[Any], size: int) -> tuple[NDArray[np.int64], Single]:
     """Which pixels of one axis of the frame a crop pixel overlaps, and how much.
 
     Parameters

@@ -59,7 +59,7 @@ class Unusable(ValueError):
 
 
 def write_tensors(
-    path: str | Path, kind: Kind, about: Mapping[str, Any], tensors: Mapping[str, NDArray | Tensor]
+    path: str | Path, kind: Kind, about: Mapping[str, Any], tensors: Mapping[str, NDArray[Any] | Tensor]
 ) -> None:
     """Write a file: whole, or not at all.
 
@@ -93,14 +93,14 @@ def write_tensors(
         temporary.write_bytes(save(plain, metadata={KEY: json.dumps(whole)}))
 
 
-def _as_array(value: NDArray | Tensor) -> NDArray:
+def _as_array(value: NDArray[Any] | Tensor) -> NDArray[Any]:
     """An array, or a tensor wherever it is, as an array in order."""
     if not isinstance(value, np.ndarray):
         value = value.numpy(force=True)
     return np.asarray(value, order="C")
 
 
-def not_finite(tensors: Mapping[str, NDArray]) -> str:
+def not_finite(tensors: Mapping[str, NDArray[Any]]) -> str:
     """The name of the first tensor with a number that is not finite; "" where there is none."""
     for name, value in tensors.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
@@ -168,13 +168,13 @@ class TensorFile:
             raise Unusable("it does not say what it is")
         self.about = about
 
-    def field(self, name: str, kind: TypeAdapter) -> Any:
+    def field(self, name: str, kind: TypeAdapter[Any]) -> Any:
         """A field of the metadata, checked and made into what it describes."""
         if name not in self.about:
             raise Unusable(f"{name} is missing")
         return checked(name, self.about[name], kind)
 
-    def tensors(self, shapes: Mapping[str, Shape]) -> dict[str, NDArray]:
+    def tensors(self, shapes: Mapping[str, Shape]) -> dict[str, NDArray[Any]]:
         """The tensors of the file, once their names, shapes and types are as expected."""
         names = set(self._file.keys())
         for name in sorted(names ^ shapes.keys()):
@@ -194,7 +194,7 @@ class TensorFile:
         return values
 
 
-def checked(name: str, value: Any, kind: TypeAdapter) -> Any:
+def checked(name: str, value: Any, kind: TypeAdapter[Any]) -> Any:
     """A value of the metadata made into a dataclass or a plain type; `Unusable` names what is wrong."""
     try:
         return kind.validate_json(json.dumps(value), strict=True)
@@ -210,7 +210,7 @@ def _short(value: Any) -> str:
     return text[:40]
 
 
-def digest_of(about: Any, tensors: Mapping[str, NDArray]) -> str:
+def digest_of(about: Any, tensors: Mapping[str, NDArray[Any]]) -> str:
     """SHA-256 of all metadata, and of the names, shapes and numbers of all tensors."""
     out = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name in sorted(tensors):

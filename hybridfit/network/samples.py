@@ -9,6 +9,7 @@ depend on the seed alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -125,7 +126,7 @@ class Samples:
         self.filled = 0
 
     @staticmethod
-    def _reach(semi_angle: float | NDArray) -> float | NDArray:
+    def _reach(semi_angle: float | NDArray[Any]) -> float | NDArray[Any]:
         """How far out (mrad) a pattern is composed: as far as the most misplaced crop sees of it."""
         return REACH * (semi_angle + BEYOND_DISC) + SHIFT
 
@@ -170,7 +171,7 @@ class Samples:
         """What the next numbers depend on; the patterns themselves are left out."""
         return {"numpy": self._rng.bit_generator.state, "torch": self._generator.get_state()}
 
-    def restore(self, state: dict) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Go on from a `state`, with an empty pool."""
         self._rng.bit_generator.state = state["numpy"]
         self._generator.set_state(state["torch"].cpu())

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
-from hybridfit.library.build import BEYOND_DISC, HALO
-from hybridfit.library.grid import sampling_of, wedge
+from hybridfit.library.build import BEYOND_DISC
+from hybridfit.library.grid import HALO, sampling_of, wedge
 from hybridfit.new.convergence import (
     Convergence,
     Points,

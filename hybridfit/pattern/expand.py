@@ -374,7 +374,7 @@ def unfold(
     return Unfolded(values, rows, first, total, sums_first, semi_angle, margin)
 
 
-def _as_one(lanes: NDArray[np.float32]) -> NDArray:
+def _as_one(lanes: NDArray[np.float32]) -> NDArray[Any]:
     """(…, lanes) as (…) float32 or complex64, in the same memory."""
     return lanes[..., 0] if lanes.shape[-1] == 1 else lanes.view(np.complex64)[..., 0]
 

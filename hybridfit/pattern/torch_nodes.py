@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ class TorchNodes:
         self._fused, self._checked, self._calls = fused(device), False, 0
         self.made = 0
 
-    def _to(self, array: NDArray) -> Tensor:
+    def _to(self, array: NDArray[Any]) -> Tensor:
         return torch.as_tensor(np.array(array), device=self.device)
 
     def at(self, thickness: Tensor, tilt: Tensor) -> Tensor:
@@ -234,7 +235,7 @@ def fused(device: torch.device) -> Combine | None:
     return torch_kernels.combine if device.type == "cuda" and torch_kernels.triton is not None else None
 
 
-def _alike(kernel: Combine, given: tuple, expected: Tensor) -> bool:
+def _alike(kernel: Combine, given: tuple[Any, ...], expected: Tensor) -> bool:
     """Whether a kernel can be made here, and does what it should."""
     try:
         found = kernel(*given)

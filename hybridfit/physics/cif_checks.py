@@ -17,6 +17,7 @@ import itertools
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import gemmi
 import numpy as np
@@ -206,7 +207,7 @@ def _has_axes_of_lattice(atoms: Atoms) -> bool:
     return all(any(_maps(atoms.positions, s * (atoms.positions @ r), kinds) for s in (1, -1)) for r in main)
 
 
-def _maps(positions: Array, images: Array, kinds: list[tuple]) -> bool:
+def _maps(positions: Array, images: Array, kinds: list[tuple[Any, ...]]) -> bool:
     """Whether a translation takes the images of atoms to atoms of their kind."""
     rarest = min(set(kinds), key=kinds.count)
     start = kinds.index(rarest)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gemmi
 import numpy as np
@@ -148,7 +149,7 @@ class Crystal:
         """(m, 3) array of the fractional translations that map the crystal onto itself, zero included."""
         return translations(self.positions, self.kinds())
 
-    def kinds(self) -> list[tuple]:
+    def kinds(self) -> list[tuple[Any, ...]]:
         """What makes two sites alike: element, occupancy, Debye–Waller factor."""
         return [
             (element, round(float(occ), 6), round(float(b), 6))

@@ -29,6 +29,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import factorial
+from typing import Any
 
 import numpy as np
 from numpy.polynomial.hermite import hermval
@@ -69,7 +70,7 @@ def sites_of(projection: Projection) -> list[Site]:
     # n₁, n₂ of the projected position: its phase with g₁ and g₂
     across = crystal.positions @ projection.basis_hkl.T
     cell = np.linalg.inv(projection.basis).T  # rows: the projected cell (Å)
-    found: dict[tuple, Site] = {}
+    found: dict[tuple[Any, ...], Site] = {}
     for j, element in enumerate(crystal.elements):
         b = float(crystal.debye_waller[j])
         place = (across[j] + 1e-6) % 1 - 1e-6

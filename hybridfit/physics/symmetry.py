@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from hybridfit.physics.settings import CRYSTAL
 
 Array = NDArray[np.float64]
-Kinds = Sequence[tuple]  # what makes two atoms alike: element, occupancy, Debye–Waller factor
+Kinds = Sequence[tuple[Any, ...]]  # what makes two atoms alike: element, occupancy, Debye–Waller factor
 
 
 def translations(positions: Array, kinds: Kinds) -> Array:

@@ -248,7 +248,8 @@ def _panel_title(name: str) -> str:
 def _values(dataset: xr.Dataset, name: str) -> Array:
     if name == "tilt_stderr":
         # of one component, the mean square of both
-        return np.hypot(dataset["tilt_x_stderr"].values, dataset["tilt_y_stderr"].values) / np.sqrt(2)
+        both: Array = np.hypot(dataset["tilt_x_stderr"].values, dataset["tilt_y_stderr"].values)
+        return np.asarray(both / np.sqrt(2))
     values = dataset[name].values.astype(float)
     return 100 * values if name == "residual_fraction" else values
 

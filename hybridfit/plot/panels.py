@@ -159,7 +159,7 @@ def draw_discrete(figure: Figure, place: Place, dataset: xr.Dataset, name: str, 
 
 
 def draw_choices(
-    figure: Figure, place: Place, numbers: NDArray, known: Mapping[Any, tuple[str, Any]], title: str
+    figure: Figure, place: Place, numbers: NDArray[Any], known: Mapping[Any, tuple[str, Any]], title: str
 ) -> Axes:
     """One of a few things at every position, and the share of each that occurs; what is NaN is grey.
 

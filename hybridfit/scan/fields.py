@@ -170,7 +170,7 @@ def projected_field(dataset: xr.Dataset) -> xr.Dataset:
 
 def momentum_times_speed(energy_kv: float) -> float:
     """p v/e (kV) of electrons: twice the voltage at low energies, the voltage at high ones."""
-    return energy_kv * (energy_kv + 2 * REST_ENERGY_KV) / (energy_kv + REST_ENERGY_KV)
+    return float(energy_kv * (energy_kv + 2 * REST_ENERGY_KV) / (energy_kv + REST_ENERGY_KV))
 
 
 def robust_plane(values: Array, used: NDArray[np.bool_], settings: FieldSettings = FIELD) -> Array:
@@ -197,7 +197,8 @@ def robust_plane(values: Array, used: NDArray[np.bool_], settings: FieldSettings
             before, plane = plane, np.linalg.lstsq(a * root[:, None], b * root, rcond=None)[0]
             if np.allclose(plane, before, rtol=0, atol=1e-6 * sigma):
                 break
-    return every @ plane
+    out: Array = every @ plane
+    return out
 
 
 def _huber(x: Array, width: float) -> Array:

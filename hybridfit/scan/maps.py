@@ -115,7 +115,7 @@ def map_scan(
     Returns
     -------
     xarray.Dataset
-        On (scan_y, scan_x), with CF units; see the README for its variables.  Structural parameters of
+        On (scan_y, scan_x), with CF units; see docs/maps.md for its variables.  Structural parameters of
         the library have their own names.
 
     Raises

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from hybridfit.fitting.assumptions import BUDGET_PARTS
 from hybridfit.fitting.candidates import Candidate
-from hybridfit.fitting.result import FitResult, Status
+from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.route import Route
+from hybridfit.fitting.status import Status
 from hybridfit.model import PARAMETERS
 from hybridfit.pattern.binning import from_binned, to_binned
 

@@ -217,7 +217,8 @@ def recorded(grid: FineGrid, fine: NDArray[np.float64], blur: float) -> NDArray[
     fine = ndimage.gaussian_filter(fine, blur * s, truncate=BLUR_REACH)
     blocks = fine.reshape(rows // s, s, cols // s, s)
     binned = blocks.mean(axis=(1, 3))[margin:-margin, margin:-margin]
-    return np.maximum(binned, 0.0)  # interpolation may fall a hair short of zero
+    out: NDArray[np.float64] = np.maximum(binned, 0.0)  # interpolation may fall a hair short of zero
+    return out
 
 
 def diffuse_part(library: Library, frame: FrameSettings) -> NDArray[np.float64]:
@@ -232,7 +233,8 @@ def diffuse_part(library: Library, frame: FrameSettings) -> NDArray[np.float64]:
 def pixel_angles(shape: tuple[int, int], camera: Camera) -> NDArray[np.float64]:
     """k (2, n) of all pixels of a frame (mrad)."""
     cols, rows = np.indices(shape)[::-1]
-    return to_angles(cols.ravel().astype(float), rows.ravel().astype(float), camera)
+    k: NDArray[np.float64] = to_angles(cols.ravel().astype(float), rows.ravel().astype(float), camera)
+    return k
 
 
 def glow_at(semi_angle: float, shape: tuple[int, int], camera: Camera) -> NDArray[np.float64]:

@@ -27,7 +27,7 @@ from hybridfit.simulate.scan_frames import Frames
 from hybridfit.simulate.scan_truth import scan_truth
 from hybridfit.simulate.settings import ScanOptions, ScanSettings
 
-Put = Callable[[int, int, NDArray], None]
+Put = Callable[[int, int, NDArray[Any]], None]
 SUFFIXES = (".nc", ".npy")
 MOST_POSITIONS = 1e7  # their truth takes some 2 GB
 
@@ -154,7 +154,7 @@ def _netcdf(path: Path, truth: xr.Dataset, shape: tuple[int, ...], dtype: np.dty
             )
             frames.setncatts({"units": "1", "long_name": "electrons counted"})
 
-            def put(y: int, x: int, image: NDArray) -> None:
+            def put(y: int, x: int, image: NDArray[Any]) -> None:
                 frames[y, x] = image
 
             yield put
@@ -169,7 +169,7 @@ def _npy(path: Path, truth: xr.Dataset, shape: tuple[int, ...], dtype: np.dtype)
         truth.to_netcdf(beside, engine="netcdf4")
         frames = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
 
-        def put(y: int, x: int, image: NDArray) -> None:
+        def put(y: int, x: int, image: NDArray[Any]) -> None:
             frames[y, x] = image
 
         yield put
@@ -181,7 +181,7 @@ def truth_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.truth.nc")
 
 
-def _stored(image: NDArray[np.int64], dtype: np.dtype) -> NDArray:
+def _stored(image: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype.kind != "f" and image.max() > np.iinfo(dtype).max:
         raise InputError(
             f"a pixel counts {image.max()} electrons, more than {dtype.name} can hold; "

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -39,7 +40,7 @@ from hybridfit.simulate.strips import Optics, strips_of
 
 Array = NDArray[np.float64]
 Positions = list[tuple[int, int]]
-Pattern = Callable[[int], NDArray]
+Pattern = Callable[[int], NDArray[Any]]
 Waiting = list[tuple[tuple[int, int], Future[NDArray[np.int64]]]]
 
 
@@ -112,7 +113,7 @@ class Frames:
         for start in range(0, len(self._empty), several):
             part = [tuple(each) for each in self._empty[start : start + several]]
 
-            def vacuum(i: int, part: Positions = part) -> NDArray:
+            def vacuum(i: int, part: Positions = part) -> NDArray[Any]:
                 assert disc is not None
                 centre = np.array([self._values[name][part[i]] for name in ("centre_x", "centre_y")])
                 return strips.recorded(disc, centre)
@@ -161,7 +162,8 @@ class Frames:
             k = pixel_angles(self._shape, camera)
             found = self._library.diffuse.at(k, t, (tilt[0], tilt[1]), self._semi_angle)
             binned += found.value.reshape(self._shape)
-        return np.maximum(binned, 0.0)  # interpolation may fall a hair short of zero
+        out: Array = np.maximum(binned, 0.0)  # interpolation may fall a hair short of zero
+        return out
 
     def camera(self, y: int, x: int) -> Camera:
         """That of a position."""
@@ -173,7 +175,7 @@ class Frames:
         moved = [np.abs(values - values[0, 0]).max() for values in centres]
         camera = self.camera(0, 0)
         squeezed = 1 - np.hypot(camera.ellipticity_a, camera.ellipticity_b)
-        return grid.k_max + float(np.hypot(*moved)) / camera.scale / squeezed
+        return float(grid.k_max + np.hypot(*moved) / camera.scale / squeezed)
 
     def _crystal(self, grid: FineGrid, y: int, x: int) -> Array:
         table = self._table
@@ -195,7 +197,8 @@ class Frames:
         """A(|k|), as in `hybridfit.pattern.compose`."""
         k = np.hypot(grid.k[0], grid.k[1])
         s = np.clip((self._semi_angle + self._half_edge - k) / (2 * self._half_edge), 0.0, 1.0)
-        return s**3 * (10 - 15 * s + 6 * s**2)
+        step: Array = s**3 * (10 - 15 * s + 6 * s**2)
+        return step
 
 
 def _blur_and_bin(fine: int, grid: FineGrid, sigma: float) -> sparse.csr_array:

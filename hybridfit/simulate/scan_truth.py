@@ -96,7 +96,8 @@ def _thickness(given: float | ArrayLike, direction: float, scan_shape: tuple[int
         v, u = positions(scan_shape)
         along = u * np.cos(phi) + v * np.sin(phi)
         reach = np.abs(along).max() or 1.0
-        return t0 + (t1 - t0) * (along / reach + 1) / 2
+        wedge: Array = t0 + (t1 - t0) * (along / reach + 1) / 2
+        return wedge
     if values.shape != scan_shape:
         raise InputError(
             f"thickness of shape {values.shape} does not fit a scan of {scan_shape[0]} × {scan_shape[1]} "

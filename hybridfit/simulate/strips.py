@@ -198,7 +198,8 @@ class Strips:
         self._fine[0] = disc.reshape(self._fine.shape[1:3])[..., None]
         out = np.empty((LANES, self._bank.shape[1]), np.float32)
         self._thinned(self._fine[0], out)
-        return out[0]
+        first: NDArray[np.float32] = out[0]
+        return first
 
     def _combined(self, group: Group) -> Float32:
         """(f, samples): blurred patterns of a group."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ class BatchCamera:
         widths = np.array(bg.RADIAL_WIDTHS) * alpha if name == "radial" else np.empty(0)
         self._variance = self._to(widths**2)
 
-    def _to(self, array: NDArray) -> Tensor:
+    def _to(self, array: NDArray[Any]) -> Tensor:
         return torch.as_tensor(array, device=self.device)
 
     @property

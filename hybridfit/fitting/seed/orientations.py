@@ -10,6 +10,8 @@ than what it says of one, and their spread is a measure of doubt.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +20,7 @@ from hybridfit.network.weights import Predictions
 Array = NDArray[np.floating]
 
 
-def orientations(crops: NDArray, *, mirrored: bool) -> NDArray:
+def orientations(crops: NDArray[Any], *, mirrored: bool) -> NDArray[Any]:
     """Crops (n, 2, rows, cols) in four orientations, and those of their mirror images: (4n or 8n, …)."""
     seen = [crops, crops[:, :, ::-1]] if mirrored else [crops]
     return np.concatenate([np.rot90(view, k, axes=(2, 3)) for view in seen for k in range(4)])

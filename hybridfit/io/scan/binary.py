@@ -55,7 +55,7 @@ class BinarySource:
         raw = np.zeros(n * self.stride, "u1")
         got = file.readinto(raw)  # type: ignore[attr-defined]
         run.view("u1").reshape(n, size)[:] = raw.reshape(n, self.stride)[:, :size]
-        return min(n, (got + self.stride - size) // self.stride)
+        return int(min(n, (got + self.stride - size) // self.stride))
 
 
 @dataclass(frozen=True)

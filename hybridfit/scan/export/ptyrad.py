@@ -121,7 +121,8 @@ def position_tilts(tilts: Array, good: NDArray[np.bool_], made: Made) -> Array:
         np.minimum(np.arange(n) // made.average, most - 1)
         for n, most in ((bottom - top, filled.shape[0]), (right - left, filled.shape[1]))
     )
-    return filled[np.ix_(rows, cols)]
+    out: Array = filled[np.ix_(rows, cols)]
+    return out
 
 
 def _parameters(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from hybridfit.serve.work.telling import Asked, Say, Work
 
@@ -13,7 +14,7 @@ def make(asked: Asked, say: Say) -> tuple[dict[str, Work], Callable[[], None]]:
     from hybridfit.serve.work.libraries import build, new
     from hybridfit.serve.work.maps import run_map
 
-    def library(payload: dict, say: Say) -> object:
+    def library(payload: dict[str, Any], say: Say) -> object:
         return (new if "cif" in payload else build)(payload, say, asked)
 
     return {"map": partial(run_map, workers=asked.workers), "library": library}, lambda: None
