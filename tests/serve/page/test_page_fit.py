@@ -196,7 +196,7 @@ def test_names_and_notes_are_text_whatever_they_say(fake, open_page, frame, tmp_
 
 def test_from_the_page_to_the_answer_by_keys_alone(fake, open_page, frame):
     page = open_page(f"http://127.0.0.1:{fake.port}")
-    page.locator("#view-fit option").first.wait_for(state="attached")
+    page.locator("#view-fit optgroup option").first.wait_for(state="attached")
 
     def until(words: str) -> None:
         for _ in range(30):
