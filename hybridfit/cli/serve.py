@@ -83,6 +83,7 @@ def serve(
             f"--host {host} lets other machines in; give a --token that they have to show, or leave out "
             "--host and use an SSH tunnel"
         )
+    _check_warm(library, semi_angle)
     from hybridfit.session import default_folder
 
     settings = ServeSettings(
@@ -105,6 +106,17 @@ def serve(
         listening.close()
         raise
     _run(app, settings, listening, browser=not no_browser)
+
+
+def _check_warm(library: str, semi_angle: float) -> None:
+    """Raise an InputError for what no worker can warm up with."""
+    if library != DEFAULT_LIBRARY:
+        from hybridfit.library.recipe import shipped_names
+
+        if library not in shipped_names():
+            raise InputError(f"unknown library {library!r}; shipped ones are {', '.join(shipped_names())}")
+    if not 0 < semi_angle <= 100:
+        raise InputError(f"semi-angle {semi_angle:g} mrad cannot be right; give it in mrad, such as 13.6")
 
 
 def _named(folders: list[Path]) -> dict[str, Path]:

@@ -39,6 +39,7 @@ class Worker:
         paths = [home, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
         environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
         environment["PYTHONUNBUFFERED"] = "1"
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin take cores from a map
         if log.exists() and log.stat().st_size > LOG_BYTES:
             log.replace(log.with_suffix(".old"))
         with log.open("ab") as errors:
@@ -197,8 +198,12 @@ class Lane:
     def _alive(self) -> Worker:
         """The worker; a new one where there is none."""
         if self.worker is None:
-            self.worker = Worker(self._command(), self.settings.session / f"worker-{self.name}.log")
+            self.worker = Worker(self._command(), self._log)
         return self.worker
+
+    @property
+    def _log(self) -> Path:
+        return self.settings.session / f"worker-{self.name}.log"
 
     def _command(self) -> list[str]:
         """How a worker is started."""
@@ -293,12 +298,18 @@ class Lane:
 
     def _died(self, job: Job, worker: Worker) -> None:
         """The worker has ended without a word."""
+        with contextlib.suppress(subprocess.TimeoutExpired):  # else it would be this that ends it
+            worker.process.wait(GRACE)
         code = worker.end(0.0)
         self._bury()
         if self._closing.is_set():
             return
         if job.tries < self.settings.limits.tries:
             self.jobs.again(job)
+            return
+        if not worker.ready and code > 0:
+            log_file = f"{self._log.name} in the folder of the session"
+            self._end(job, "failed", f"the worker does not start (code {code}); {log_file} says why")
             return
         how = f"by signal {-code}" if code < 0 else f"with code {code}"
         self._end(

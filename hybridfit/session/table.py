@@ -21,7 +21,7 @@ from typing import Any
 
 from hybridfit.errors import InputError
 from hybridfit.session.settings import SESSION, SessionSettings
-from hybridfit.session.words import plain_text
+from hybridfit.session.words import plain_json, plain_text
 
 FILE = "session.sqlite"
 APPLICATION, VERSION = 0x68796266, 1  # "hybf"
@@ -137,7 +137,7 @@ class Session:
         """
         if origin not in ORIGINS:
             raise InputError(f"origin {origin!r} is none; give one of {', '.join(ORIGINS)}")
-        text = json.dumps(_plain(answer), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(plain_json(answer), ensure_ascii=False, allow_nan=False)
         if semi_angle is None:
             semi_angle = (answer.get("semi_angle_mrad") or {}).get("value")
         key = key or secrets.token_hex(6)
@@ -341,14 +341,3 @@ def row_of(fit: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
         out[f"{name.rpartition('_')[0]}_stderr"] = known.get("stderr")
     out["residual_fraction"] = answer.get("residual_fraction")
     return out
-
-
-def _plain(value: Any) -> Any:
-    """JSON without NaN and infinities, which it does not have."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, float) and not -1e308 < value < 1e308:
-        return None
-    return value

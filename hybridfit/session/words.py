@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
 LONGEST = 100_000  # characters
 
@@ -22,3 +24,14 @@ def plain_text(text: str, *, lines: bool = False) -> str:
         c if c in kept or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else " "
         for c in text[:LONGEST]
     ).strip()
+
+
+def plain_json(value: Any) -> Any:
+    """JSON without NaN and infinities, which it does not have."""
+    if isinstance(value, Mapping):
+        return {str(key): plain_json(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(each) for each in value]
+    if isinstance(value, float) and not -1e308 < value < 1e308:
+        return None
+    return value

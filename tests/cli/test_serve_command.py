@@ -36,6 +36,8 @@ def test_what_cannot_be_served_is_refused_in_one_line(
     assert "give a --token" in said(capsys, "--host", "192.168.1.2", *session)
     assert "hard to guess" in said(capsys, "--host", "0.0.0.0", "--token", "short", *session)
     assert "letters and digits" in said(capsys, "--token", "with a space; and more", *session)
+    assert "unknown library 'none'" in said(capsys, "--library", "none", *session)
+    assert "cannot be right" in said(capsys, "--semi-angle", "-3", *session)
     assert "is no folder" in said(capsys, "--folder", str(tmp_path / "none"), *session)
     (tmp_path / "session").mkdir()
     (tmp_path / "session" / "session.sqlite").write_bytes(b"rubbish" * 1000)

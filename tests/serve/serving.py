@@ -44,7 +44,12 @@ def started(settings: ServeSettings) -> Served:
 
 
 def streamed(
-    served: Served, method: str, path: str, headers: Mapping[str, str], pieces: Iterator[bytes]
+    served: Served,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    pieces: Iterator[bytes],
+    ends: bool = True,
 ) -> tuple[int, dict[str, Any], int]:
     """Send a body piece by piece, as `TestClient` does not; status, answer, and how many were taken."""
     taken, status, body = 0, 0, b""
@@ -53,6 +58,8 @@ def streamed(
         nonlocal taken
         taken += 1
         piece = next(pieces, None)
+        if piece is None and not ends:
+            await asyncio.sleep(60)
         return {"type": "http.request", "body": piece or b"", "more_body": piece is not None}
 
     async def send(message: Any) -> None:

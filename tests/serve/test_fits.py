@@ -175,6 +175,16 @@ def zipped_bomb(shape: tuple[int, ...]) -> bytes:
     return out.getvalue()
 
 
+def tiff_of(size: int) -> bytes:
+    """A TIFF of size × size px whose only strip unpacks to 50 MB."""
+    data = zlib.compress(bytes(50_000_000), 9)
+    tags = {256: size, 257: size, 258: 8, 259: 8, 262: 1, 273: 8, 277: 1, 278: size, 279: len(data)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return (
+        b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags)) + entries + bytes(4)
+    )
+
+
 def npy_of(shape: tuple[int, ...], descr: Any = "<f8") -> bytes:
     out = io.BytesIO()
     np.lib.format.write_array_header_1_0(out, {"descr": descr, "fortran_order": False, "shape": shape})
@@ -225,6 +235,8 @@ def test_hostile_files_are_answered_in_one_line_and_the_worker_lives(
     files = {
         "bomb.png": png_of(100_000),
         "large.png": png_of(5000),
+        "bomb.tif": tiff_of(100_000),
+        "large.tif": tiff_of(6000),
         "bomb.npz": zipped_bomb((80_000, 80_000)),
         "bomb.npy": npy_of((2**20, 2**20)),
         "negative.npy": npy_of((-1, 96)),

@@ -107,6 +107,21 @@ def test_nonsense_of_a_worker_is_no_harm(lane: Pretended) -> None:
     assert jobs[2].error == "it cannot be"
 
 
+def test_a_worker_that_does_not_start_is_said_with_the_place_of_its_log(tmp_path: Path) -> None:
+    class Broken(Lane):
+        def _command(self) -> list[str]:
+            return [sys.executable, "-c", "import nothing_of_this_name"]
+
+    queue = Queue(tmp_path / "queue.sqlite")
+    lane = Broken(FITS, queue, ServeSettings(tmp_path), lambda _: None, lambda _: None)
+    lane.start()
+    job = lane.jobs.add(Job(new_id(), "fit", "a", {}, FITS))
+    assert "does not start (code 1); worker-fits.log" in str(ended(job).error)
+    assert "nothing_of_this_name" in (tmp_path / "worker-fits.log").read_text()
+    lane.close()
+    queue.close()
+
+
 def test_closing_is_quick_and_the_job_stays_in_the_queue(tmp_path: Path) -> None:
     queue = Queue(tmp_path / "queue.sqlite")
     lane = Pretended(FITS, queue, ServeSettings(tmp_path), lambda _: None, lambda _: None)

@@ -159,6 +159,17 @@ def test_uploads_are_cut_off_while_they_come_not_afterwards(tmp_path: Path) -> N
         served.state.close()
 
 
+def test_an_upload_that_stops_coming_is_given_up(tmp_path: Path) -> None:
+    served = started(ServeSettings(session=tmp_path, limits=replace(LIMITS, silence=0.1)))
+    kind = {"content-type": "application/octet-stream"}
+    try:
+        code, answer, _ = streamed(served, "POST", "/api/fit", kind, iter([b"x" * 100]), ends=False)
+        assert code == 408 and "nothing came for 0.1 s" in answer["error"]
+        assert list((tmp_path / "uploads").iterdir()) == []
+    finally:
+        served.state.close()
+
+
 @pytest.mark.parametrize(
     ("given", "shown", "kept"),
     [

@@ -193,7 +193,7 @@ class Fits:
     ) -> None:
         """Write an answer into the session, or hand it back alone."""
         if not payload["options"].get("session", True):
-            say(result=json.loads(json.dumps(answer, default=str)))
+            say(result=answer)
             return
         self._session.add(
             answer,

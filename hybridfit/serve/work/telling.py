@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from hybridfit.session.words import plain_json
+
 Say = Callable[..., None]
 Work = Callable[[dict[str, Any], Say], Any]
 
@@ -38,7 +40,7 @@ class Channel:
 
     def say(self, **message: Any) -> None:
         """Send a message."""
-        line = json.dumps(message, allow_nan=False) + "\n"
+        line = json.dumps(plain_json(message), allow_nan=False, default=str) + "\n"
         with self._lock:
             self._stream.write(line.encode())
             self._stream.flush()
