@@ -111,6 +111,7 @@ SLOW = {
     "test_nothing_without_structure_converges[blob-1000.0]": "few_electrons",
     "test_nothing_without_structure_converges[disc-10000.0]": "few_electrons",
     "test_the_fewest_electrons_are_ambiguous_or_refused": "few_electrons",
+    "test_a_map_grows_stops_goes_on_and_shows_its_positions": "server",
 }
 
 

@@ -19,7 +19,9 @@ export class Frames extends EventTarget {
     /** @type {HTMLCanvasElement|null} */
     this.bitmap = null;
     this.asked = 0;
-    this.input = h("input", { type: "file", multiple: true, class: "hidden-input", id: unique("files"), on: { change: () => { this.take([...this.input.files]); this.input.value = ""; } } });
+    this.input = h("input", { type: "file", multiple: true, class: "hidden-input", id: unique("files"), on: { change: () => { this.take([...this.input.files]); this.input.value = ""; },
+      // Enter would send the form in some browsers
+      keydown: (/** @type {KeyboardEvent} */ e) => { if (e.key === "Enter") { e.preventDefault(); this.input.click(); } } } });
     this.list = h("ul", { class: "file-list" });
     this.picture = h("div", { class: "preview" });
     this.problem = h("p", { class: "notice bad", role: "alert", hidden: true });

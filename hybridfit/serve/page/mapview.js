@@ -63,6 +63,7 @@ export class MapView {
   }
 
   close() {
+    this.opened?.();
     for (const stop of this.leave) stop();
     this.leave = [];
     this.closed = true;
@@ -292,7 +293,6 @@ export class MapView {
         if (now.fits?.length) showFit(inner, now.fits[0], { heading: "h3" });
         else fail(now.error ?? "This position was not fitted.");
       }, fail);
-      this.leave.push(() => this.opened?.());
     } catch (error) {
       fail(/** @type {Error} */ (error).message);
     }

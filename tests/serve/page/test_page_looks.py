@@ -117,5 +117,5 @@ def test_semi_angle_and_library_are_remembered(fake, open_page, frame):
     page.locator(".result").wait_for()
     page.reload()
     assert form.get_by_label("Convergence semi-angle").input_value() == "9.5"
-    form.locator("option").first.wait_for(state="attached")
+    form.locator("optgroup option").first.wait_for(state="attached")
     assert form.get_by_label("Crystal").input_value() == "Si_110_200kV"

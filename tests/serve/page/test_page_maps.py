@@ -67,10 +67,19 @@ def test_a_position_is_opened_by_a_click_and_by_keys(fake, page):
     assert "row 5, column 3" in page.locator(".map-fit").inner_text()
     fit = next(f for f in fake.fits.values() if f["origin"] == "map")
     assert (fit["y"], fit["x"]) == (5, 3)
+    page.locator(".map .title", has_text="768 of 768").wait_for()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     page.locator(".map-fit h3", has_text="row 5, column 4").wait_for()
     assert page.url.endswith("/5,4")
+
+
+def test_a_position_is_followed_beyond_the_end_of_its_map(fake, page):
+    page.locator(VALUES).click(position={"x": 20, "y": 20})  # takes a second
+    page.locator(".map-fit .progress").wait_for()
+    fake.pace = 0.01
+    page.locator(".map .title", has_text="768 of 768").wait_for()
+    page.locator(".map-fit .result .status").wait_for()
 
 
 def test_the_variable_is_chosen_and_its_value_is_told(fake, page):

@@ -43,7 +43,10 @@ class Process:
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGINT)
-        self.process.wait(30)
+        try:
+            self.process.wait(90)
+        finally:
+            self.process.kill()
 
 
 @pytest.fixture(scope="module")
