@@ -93,7 +93,8 @@ def run_map(payload: dict[str, Any], say: Say, *, workers: int | None) -> dict[s
         nonlocal last, fresh
         clock = "" if math.isnan(state.seconds_left) else f", {state.seconds_left:.0f} s left"
         words = f"{state.stage}: {state.done} of {state.total}{clock}, {100 * state.poor:.0f} % poor"
-        progress(state.done / state.total, words)
+        # other stages are short, and a bar that begins again says nothing
+        progress(state.done / state.total if state.stage == "positions" else None, words)
         if live is None or time.monotonic() - last < PERIOD:
             return
         if fresh := live.update():
