@@ -32,9 +32,11 @@ ALL = [each for settings in CLASSES for each in thresholds_of(settings)]
 # numbers of modules that decide nothing, each with its reason
 TECHNICAL = {
     "fitting/seed/network.py": {"CHUNK": "memory"},
-    "fitting/refine/levenberg.py": dict.fromkeys(
-        ("FIRST", "LEAST", "MOST", "FACTOR", "FAIR", "BAD"), "of a damping"
-    ),
+    "fitting/refine/levenberg.py": {
+        **dict.fromkeys(("FIRST", "LEAST", "MOST", "FACTOR", "FAIR", "BAD"), "of a damping"),
+        "SINGULAR": "rounding of floating-point numbers",
+    },
+    "fitting/search/paraboloid.py": {"FARTHEST": "a step of the lattice"},
     "scan/run.py": {"LEAST_BLUR": "not zero"},
     "fitting/refine/thickness_curve.py": dict.fromkeys(("NODES_NM", "NEAR", "POINTS"), "interpolation"),
     "fitting/refine/spread.py": {"NEAR": "shifts by distance", "FAR": "shifts by distance"},
@@ -69,7 +71,7 @@ TECHNICAL = {
     "fitting/posterior/marginal.py": {"FINE": "points of an integral"},
     "fitting/judge/modes.py": {"ROUNDING": "rounding of floating-point numbers"},
     "fitting/posterior/gain.py": {"GROUPS": "points of a quantile", "SAMPLED": "time"},
-    "fitting/refine/least_squares.py": {"ROUNDING": "rounding of floating-point numbers"},
+    "fitting/refine/problem.py": {"ROUNDING": "rounding of floating-point numbers"},
     "fitting/refine/algebra.py": {"INDEPENDENT": "rounding"},
     "fitting/refine/gram.py": {"CHUNK": "speed alone"},
     "fitting/refine/noise.py": {

@@ -28,9 +28,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridfit.fitting.refine.least_squares import Problem, Refinement, honest_covariance, tied_names
+from hybridfit.fitting.refine.least_squares import Refinement, honest_covariance
 from hybridfit.fitting.refine.noise import Noise, estimate_noise
 from hybridfit.fitting.refine.plain import Parameters
+from hybridfit.fitting.refine.problem import Problem, tied_names
 from hybridfit.fitting.refine.settings import REFINE, RefineSettings
 from hybridfit.fitting.refine.spread import Mask, covariance_of
 

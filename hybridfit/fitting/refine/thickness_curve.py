@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridfit.fitting.refine.least_squares import ROUNDING, Problem
+from hybridfit.fitting.refine.problem import ROUNDING, Problem
 from hybridfit.fitting.refine.refiner import Minimum, Refiner
 from hybridfit.fitting.refine.region import Region
 from hybridfit.frame import Frame

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from hybridfit.fitting.refine.least_squares import Problem, refine
+from hybridfit.fitting.refine.least_squares import refine
+from hybridfit.fitting.refine.problem import Problem
 from hybridfit.fitting.refine.settings import REFINE, Effort
 from hybridfit.model import PARAMETERS, ForwardModel
 from hybridfit.pattern.camera import Camera

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hybridfit import Fitter
-from hybridfit.fitting.refine.least_squares import Problem
+from hybridfit.fitting.refine.problem import Problem
 from hybridfit.library.library import Library
 from hybridfit.library.planes import Planes
 
