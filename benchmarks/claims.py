@@ -294,7 +294,7 @@ CLAIMS = (
         "map of 64 × 64 positions",
         "128 × 128 px",
         TIME,
-        {"scan_maps": r"64 × 64 positions of 128 × 128 px, in all"},
+        {"speed": r"64 × 64 positions, from the command to the maps"},
         LEAST,
     ),
     Claim(
@@ -352,7 +352,7 @@ SHORT = (
     ("dose", MISLED_FAR),
     ("hybrid", "one frame, from the network to the error bars, median"),
     ("startup", "`hybridfit fit` of one file, from start to end"),
-    ("scan_maps", "map of 64 × 64 positions"),
+    ("speed", "map of 64 × 64 positions"),
 )
 
 
