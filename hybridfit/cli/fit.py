@@ -13,10 +13,16 @@ from hybridfit.cli.console import Bars, command_line
 from hybridfit.cli.files import check_outputs, open_all, open_library, pictures, usable, write
 from hybridfit.cli.options import (
     DEFAULT_LIBRARY,
+    Background,
     Dataset,
     Dtype,
     Flip,
     Gain,
+    HintCentre,
+    HintRotation,
+    HintScale,
+    HintThickness,
+    HintTilt,
     LibraryName,
     Mask,
     Offset,
@@ -27,7 +33,6 @@ from hybridfit.cli.options import (
     Shape,
     Sigma,
     assignment,
-    finite,
     pair,
     range_of,
     relative,
@@ -79,9 +84,7 @@ def fit(
         ),
     ] = None,
     sigma: Sigma = None,
-    background: Annotated[
-        str, typer.Option(metavar="NAME", help="radial, uniform, uniform-per-nm or none.")
-    ] = "radial",
+    background: Background = "radial",
     json_path: Annotated[
         Path | None,
         typer.Option(
@@ -95,22 +98,11 @@ def fit(
         ),
     ] = None,
     report_path: Report = None,
-    hint_thickness: Annotated[
-        float | None, typer.Option(parser=finite, metavar="NM", help="Thickness, known within 3 nm.")
-    ] = None,
-    hint_tilt: Annotated[str | None, typer.Option(metavar="X,Y", help="Tilt, known within 1 mrad.")] = None,
-    hint_centre: Annotated[
-        str | None, typer.Option(metavar="COL,ROW", help="Centre of the direct disc.")
-    ] = None,
-    hint_scale: Annotated[
-        float | None, typer.Option(parser=finite, metavar="PX", help="Scale of the camera (px/mrad).")
-    ] = None,
-    hint_rotation: Annotated[
-        float | None,
-        typer.Option(
-            parser=finite, metavar="DEG", help="Angle from the camera's columns to the crystal's x."
-        ),
-    ] = None,
+    hint_thickness: HintThickness = None,
+    hint_tilt: HintTilt = None,
+    hint_centre: HintCentre = None,
+    hint_scale: HintScale = None,
+    hint_rotation: HintRotation = None,
     posterior: Posterior = None,
     gain: Gain = None,
     flip: Flip = False,

@@ -13,6 +13,7 @@ from hybridfit.cli.console import LiveLine, command_line, new_table, print_table
 from hybridfit.cli.files import check_outputs
 from hybridfit.cli.options import (
     DEFAULT_LIBRARY,
+    Background,
     Dataset,
     Dtype,
     Flip,
@@ -97,9 +98,7 @@ def map_command(
         typer.Option(parser=finite, metavar="DEG", help="From the crystal's x to columns, roughly."),
     ] = None,
     sigma: Sigma = None,
-    background: Annotated[
-        str, typer.Option(metavar="NAME", help="radial, uniform, uniform-per-nm or none.")
-    ] = "radial",
+    background: Background = "radial",
     dataset: Dataset = None,
     scan_shape: Annotated[
         str | None, typer.Option(metavar="ROWS,COLS", help="Positions, where the file is a plain stack.")

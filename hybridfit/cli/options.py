@@ -63,6 +63,20 @@ Dtype = Annotated[str | None, typer.Option(metavar="TYPE", help='Raw files: numb
 Flip = Annotated[
     bool, typer.Option("--flip", help="The camera mirrors its frames, left to right or top to bottom.")
 ]
+HintThickness = Annotated[
+    float | None, typer.Option(parser=finite, metavar="NM", help="Thickness, known within 3 nm.")
+]
+HintTilt = Annotated[str | None, typer.Option(metavar="X,Y", help="Tilt, known within 1 mrad.")]
+HintCentre = Annotated[str | None, typer.Option(metavar="COL,ROW", help="Centre of the direct disc.")]
+HintScale = Annotated[
+    float | None, typer.Option(parser=finite, metavar="PX", help="Scale of the camera (px/mrad).")
+]
+HintRotation = Annotated[
+    float | None,
+    typer.Option(parser=finite, metavar="DEG", help="Angle from the camera's columns to the crystal's x."),
+]
+Background = Annotated[str, typer.Option(metavar="NAME", help="radial, uniform, uniform-per-nm or none.")]
+
 Sigma = Annotated[
     list[str] | None,
     typer.Option(

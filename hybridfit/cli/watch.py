@@ -13,10 +13,16 @@ from hybridfit.cli.console import Bars
 from hybridfit.cli.files import open_library
 from hybridfit.cli.options import (
     DEFAULT_LIBRARY,
+    Background,
     Dataset,
     Dtype,
     Flip,
     Gain,
+    HintCentre,
+    HintRotation,
+    HintScale,
+    HintThickness,
+    HintTilt,
     LibraryName,
     Mask,
     Offset,
@@ -25,7 +31,6 @@ from hybridfit.cli.options import (
     Shape,
     Sigma,
     assignment,
-    finite,
     pair,
     range_of,
     relative,
@@ -83,22 +88,12 @@ def watch(
         list[str] | None, typer.Option(metavar="NAME", help="Fit what is held by default, as of fit.")
     ] = None,
     sigma: Sigma = None,
-    background: Annotated[
-        str, typer.Option(metavar="NAME", help="radial, uniform, uniform-per-nm or none.")
-    ] = "radial",
-    hint_thickness: Annotated[
-        float | None, typer.Option(parser=finite, metavar="NM", help="Thickness, known within 3 nm.")
-    ] = None,
-    hint_tilt: Annotated[str | None, typer.Option(metavar="X,Y", help="Tilt, known within 1 mrad.")] = None,
-    hint_centre: Annotated[
-        str | None, typer.Option(metavar="COL,ROW", help="Centre of the direct disc.")
-    ] = None,
-    hint_scale: Annotated[
-        float | None, typer.Option(parser=finite, metavar="PX", help="Scale of the camera (px/mrad).")
-    ] = None,
-    hint_rotation: Annotated[
-        float | None, typer.Option(parser=finite, metavar="DEG", help="From columns to the crystal's x.")
-    ] = None,
+    background: Background = "radial",
+    hint_thickness: HintThickness = None,
+    hint_tilt: HintTilt = None,
+    hint_centre: HintCentre = None,
+    hint_scale: HintScale = None,
+    hint_rotation: HintRotation = None,
     gain: Gain = None,
     flip: Flip = False,
     mask: Mask = None,

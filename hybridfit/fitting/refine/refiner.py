@@ -182,7 +182,7 @@ class Refiner:
         """
         camera, shared = self._camera, self.shared
         assert camera is not None and shared is not None
-        factor = factor or binning(camera.scale, self.semi_angle, self.settings.refining.fine_radius)
+        factor = factor or self._reference.factor
         fine_pixel = min(fine_pixel, max(FINE_PIXEL, shared.blur / MOVED_KERNEL))
         key = factor, divisions(factor / camera.scale, fine_pixel)
         if key not in self._known:
