@@ -17,6 +17,7 @@ from hybridfit.cli.options import (
     Dataset,
     Dtype,
     Flip,
+    HintRotation,
     LibraryName,
     Mask,
     Offset,
@@ -93,10 +94,7 @@ def map_command(
             metavar="NAMES", help="Found once for all positions: names with commas between them, or none."
         ),
     ] = "scale,rotation,ellipticity_a,ellipticity_b",
-    hint_rotation: Annotated[
-        float | None,
-        typer.Option(parser=finite, metavar="DEG", help="From the crystal's x to columns, roughly."),
-    ] = None,
+    hint_rotation: HintRotation = None,
     sigma: Sigma = None,
     background: Background = "radial",
     dataset: Dataset = None,
