@@ -87,7 +87,8 @@ def map_scan(
     common : names of parameters that all positions share, default scale, rotation and ellipticity
         Found in a first pass over a few positions, then held.
     hint_rotation : float, degrees, optional
-        From the camera's columns to the crystal's x, known within some degrees: it decides the sign of a polarity.
+        From the camera's columns to the crystal's x, known within some degrees: it decides the sign of a
+        polarity.
     average : int, default 1
         Fit the mean of average × average positions.
     roi : (top, bottom, left, right), optional
