@@ -19,7 +19,7 @@ tilt       R(φ)·τ, the tilt as the camera sees it, in classes on a square gri
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -34,10 +34,13 @@ from hybridfit.network.shape import (
     ROUNDS,
     SIZE_UNIT,
     Architecture,
+    Trunk,
     last_side,
     stages,
     weight_shapes,
 )
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 class Heads(NamedTuple):
@@ -108,53 +111,59 @@ def convolution(
     return nn.Sequential(*layers)
 
 
-class PatternNet(nn.Module):
-    """Trunk and heads.
+class TrunkNet(nn.Module):
+    """The part that networks have in common, and their heads.
+
+    Parameters
+    ----------
+    shape : Trunk
+    """
+
+    def __init__(self, shape: Trunk) -> None:
+        super().__init__()
+        self.architecture: Trunk = shape
+        self.stem = nn.Sequential(nn.PixelUnshuffle(2), convolution(INPUTS, shape.widths[0], bent=False))
+        # a learnt bias for each position
+        self.place = nn.Parameter(torch.zeros(1, shape.widths[0], CROP // 2, CROP // 2))
+        self.stages = nn.Sequential(
+            *(
+                Block(part.outputs) if part.residual else convolution(part.inputs, part.outputs, stride=2)
+                for part in stages(shape)
+            )
+        )
+        self.squeeze = convolution(shape.widths[-1], shape.squeezed, size=1)
+        flat = shape.squeezed * last_side(shape) ** 2 + shape.told
+        self.features = nn.Sequential(nn.Linear(flat, shape.features), nn.ReLU(inplace=True))
+        for name, outputs in shape.outputs.items():
+            hidden = nn.Linear(shape.features + shape.told, shape.hidden)
+            head = nn.Sequential(hidden, nn.ReLU(inplace=True), nn.Linear(shape.hidden, outputs))
+            self.add_module(name, head)
+
+    def answers(self, channels: Tensor, told: Tensor) -> dict[str, Tensor]:
+        """What every head says of channels (n, 3, CROP, CROP), told (n, ·) numbers beside them."""
+        x = torch.relu(self.stem(channels) + self.place)
+        x = self.squeeze(self.stages(x)).flatten(1)
+        x = self.features(torch.cat([x, told.to(x.dtype)], dim=1))
+        x = torch.cat([x, told.to(x.dtype)], dim=1)
+        return {name: self.get_submodule(name)(x).float() for name in self.architecture.outputs}
+
+
+class PatternNet(TrunkNet):
+    """The network of a library: trunk and five heads.
 
     Parameters
     ----------
     architecture : Architecture
     """
 
-    def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        a = architecture
-        self.architecture = a
-        self.stem = nn.Sequential(nn.PixelUnshuffle(2), convolution(INPUTS, a.widths[0], bent=False))
-        # a learnt bias for each position
-        self.place = nn.Parameter(torch.zeros(1, a.widths[0], CROP // 2, CROP // 2))
-        self.stages = nn.Sequential(
-            *(
-                Block(part.outputs) if part.residual else convolution(part.inputs, part.outputs, stride=2)
-                for part in stages(a)
-            )
-        )
-        self.squeeze = convolution(a.widths[-1], a.squeezed, size=1)
-        flat = a.squeezed * last_side(a) ** 2
-        self.features = nn.Sequential(nn.Linear(flat + 1, a.features), nn.ReLU(inplace=True))
-
-        def head(outputs: int) -> nn.Sequential:
-            return nn.Sequential(
-                nn.Linear(a.features + 1, a.hidden), nn.ReLU(inplace=True), nn.Linear(a.hidden, outputs)
-            )
-
-        self.size, self.centre, self.rotation = head(1), head(2), head(2)
-        self.thickness, self.tilt = head(a.thickness_classes), head(a.tilt_classes**2)
+    architecture: Architecture
 
     def forward(self, channels: Tensor, semi_angle: Tensor) -> Heads:
         """Apply to `represent`'s channels (n, 3, CROP, CROP); semi_angle (n,) in mrad."""
         alpha = (semi_angle / self.architecture.semi_angle_max).to(channels.dtype)[:, None]
-        x = torch.relu(self.stem(channels) + self.place)
-        x = self.squeeze(self.stages(x)).flatten(1)
-        x = self.features(torch.cat([x, alpha.to(x.dtype)], dim=1))
-        x = torch.cat([x, alpha.to(x.dtype)], dim=1)
-        return Heads(
-            size=SIZE_UNIT * self.size(x).float().squeeze(1),
-            centre=self.centre(x).float(),
-            rotation=self.rotation(x).float(),
-            thickness=self.thickness(x).float(),
-            tilt=self.tilt(x).float(),
-        )
+        said = self.answers(channels, alpha)
+        said["size"] = SIZE_UNIT * said["size"].squeeze(1)
+        return Heads(**said)
 
 
 def empty_net(architecture: Architecture) -> PatternNet:
@@ -170,6 +179,6 @@ def empty_net(architecture: Architecture) -> PatternNet:
         return PatternNet(architecture)
 
 
-def channels_last(module: PatternNet, device: torch.device | str) -> PatternNet:
+def channels_last(module: Net, device: torch.device | str) -> Net:
     """The network on a device, its weights in the order in which convolutions are quickest."""
     return module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -20,12 +20,12 @@ from hybridfit.network.convolve import convolve, dense, padded, panels_of
 from hybridfit.network.crop import CROP, PIXEL, axis
 from hybridfit.network.shape import (
     BRIGHTEST,
-    HEADS,
     INPUTS,
     LIGHTEST,
     OUTLIER,
     ROUNDS,
     SIZE_UNIT,
+    Trunk,
     Weights,
     last_side,
     stages,
@@ -73,17 +73,18 @@ class Dense(NamedTuple):
     outputs: int
 
 
-class Forward:
-    """A network that is ready to be applied.  Threads may share it.
+class TrunkForward:
+    """What networks have in common, ready to be applied.  Threads may share it.
 
     Parameters
     ----------
-    weights : Weights
+    shape : Trunk
+    arrays : dict of float32 arrays
+        By the names of `weight_shapes`.
     """
 
-    def __init__(self, weights: Weights) -> None:
-        a, arrays = weights
-        self._scale = np.float32(a.semi_angle_max)
+    def __init__(self, shape: Trunk, arrays: dict[str, Single]) -> None:
+        a = shape
         self._stem = folded(arrays, "stem.1", inputs=INPUTS)
         place = arrays["place"].transpose(0, 2, 3, 1)  # a bias of each position
         self._place = np.zeros((1, CROP // 2 + 2, CROP // 2 + 2, padded(a.widths[0])), np.float32)
@@ -98,40 +99,23 @@ class Forward:
         self._squeeze, self._squeezed = folded(arrays, "squeeze"), a.squeezed
         # torch has the channels of a pixel apart, here they are side by side
         weight, pixels = arrays["features.0.weight"], last_side(a) ** 2
-        flat = weight[:, :-1].reshape(-1, a.squeezed, pixels).transpose(0, 2, 1).reshape(len(weight), -1)
-        self._features = ready(np.hstack([flat, weight[:, -1:]]), arrays["features.0.bias"])
+        maps, told = weight[:, : a.squeezed * pixels], weight[:, a.squeezed * pixels :]
+        flat = maps.reshape(-1, a.squeezed, pixels).transpose(0, 2, 1).reshape(len(weight), -1)
+        self._features = ready(np.hstack([flat, told]), arrays["features.0.bias"])
         # the hidden layers of all heads are one product
         weight, bias = (
-            np.concatenate([arrays[f"{name}.0.{part}"] for name in HEADS]) for part in ("weight", "bias")
+            np.concatenate([arrays[f"{name}.0.{part}"] for name in a.outputs]) for part in ("weight", "bias")
         )
         self._hidden = ready(weight, bias)
-        self._last = [ready(arrays[f"{name}.2.weight"], arrays[f"{name}.2.bias"]) for name in HEADS]
+        self._last = [ready(arrays[f"{name}.2.weight"], arrays[f"{name}.2.bias"]) for name in a.outputs]
 
-    def __call__(self, crops: Single, semi_angles: Single, pool: Pool | None = None) -> Answers:
-        """Answers for crops (n, 2, CROP, CROP), as from `crop.crops`, of semi-angles (n,) in mrad.
+    def empty(self, n: int) -> list[Single]:
+        """Room for the answers of n crops, of each head."""
+        return [np.empty((n, layer.outputs), np.float32) for layer in self._last]
 
-        Parameters
-        ----------
-        pool : Pool, optional
-            Threads that share the crops.
-        """
-        n = len(crops)
-        out = Answers(*(np.empty((n, layer.outputs), np.float32) for layer in self._last))
-
-        def apply(begin: int, end: int) -> None:
-            for i in range(begin, end, GROUP):
-                group = slice(i, min(i + GROUP, end))
-                found = self._group(represent(crops[group], semi_angles[group]), semi_angles[group])
-                for values, answer in zip(out, found, strict=True):
-                    values[group] = answer
-
-        (pool or Pool()).shares(apply, n)
-        return out._replace(size=np.float32(SIZE_UNIT) * out.size[:, 0])
-
-    def _group(self, channels: Single, semi_angles: Single) -> list[Single]:
-        """The answers for the channels (n, 3, CROP, CROP) of a few crops."""
+    def group(self, channels: Single, told: Single) -> list[Single]:
+        """The answers for the channels (n, 3, CROP, CROP) of a few crops, told (n, ·) numbers beside them."""
         n, half = len(channels), CROP // 2
-        angles = (semi_angles / self._scale)[:, None]
         x = np.zeros((n, half + 2, half + 2, INPUTS), np.float32)
         quarters = channels.reshape(n, 3, half, 2, half, 2).transpose(0, 2, 4, 1, 3, 5)
         x[:, 1:-1, 1:-1] = quarters.reshape(n, half, half, INPUTS)
@@ -142,10 +126,44 @@ class Forward:
             else:
                 x = applied(x, part)
         flat = applied(x, self._squeeze)[:, 1:-1, 1:-1, : self._squeezed].reshape(n, -1)
-        features = weighed(np.hstack([flat, angles]), self._features, bends=True)
-        hidden = weighed(np.hstack([features, angles]), self._hidden, bends=True)
-        parts = np.split(hidden, len(HEADS), axis=1)
+        features = weighed(np.hstack([flat, told]), self._features, bends=True)
+        hidden = weighed(np.hstack([features, told]), self._hidden, bends=True)
+        parts = np.split(hidden, len(self._last), axis=1)
         return [weighed(own, layer, bends=False) for layer, own in zip(self._last, parts, strict=True)]
+
+
+class Forward:
+    """The network of a library that is ready to be applied.  Threads may share it.
+
+    Parameters
+    ----------
+    weights : Weights
+    """
+
+    def __init__(self, weights: Weights) -> None:
+        self._scale = np.float32(weights.architecture.semi_angle_max)
+        self._trunk = TrunkForward(weights.architecture, weights.arrays)
+
+    def __call__(self, crops: Single, semi_angles: Single, pool: Pool | None = None) -> Answers:
+        """Answers for crops (n, 2, CROP, CROP), as from `crop.crops`, of semi-angles (n,) in mrad.
+
+        Parameters
+        ----------
+        pool : Pool, optional
+            Threads that share the crops.
+        """
+        n = len(crops)
+        out = Answers(*self._trunk.empty(n))
+
+        def apply(begin: int, end: int) -> None:
+            for i in range(begin, end, GROUP):
+                group = slice(i, min(i + GROUP, end))
+                channels, told = represent(crops[group], semi_angles[group]), semi_angles[group] / self._scale
+                for values, answer in zip(out, self._trunk.group(channels, told[:, None]), strict=True):
+                    values[group] = answer
+
+        (pool or Pool()).shares(apply, n)
+        return out._replace(size=np.float32(SIZE_UNIT) * out.size[:, 0])
 
 
 def folded(

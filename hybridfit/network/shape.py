@@ -28,9 +28,36 @@ Blocks = Annotated[int, Field(ge=0, le=32)]
 Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """Shape of a network: all that is needed to build it again.  Files are checked against these types.
+@dataclass(frozen=True, kw_only=True)
+class Trunk:
+    """Shape of what networks have in common.  Files are checked against these types.
+
+    Attributes
+    ----------
+    widths, blocks : channels and residual blocks at 40², 20², 10² and 5²
+    squeezed, features, hidden : channels that are flattened, width of the shared and of each head's layer
+    """
+
+    widths: Annotated[tuple[Channels, ...], Field(min_length=1, max_length=4)] = (32, 64, 128, 160)
+    blocks: Annotated[tuple[Blocks, ...], Field(min_length=1, max_length=4)] = (0, 1, 1, 1)
+    squeezed: Channels = 96
+    features: Annotated[int, Field(ge=1, le=8192)] = 512
+    hidden: Annotated[int, Field(ge=1, le=8192)] = 192
+
+    @property
+    def told(self) -> int:
+        """How many numbers the network is told beside a crop."""
+        return 0
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        """The heads by their names, and how many numbers each gives."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture(Trunk):
+    """Shape of the network of a library: all that is needed to build it again.
 
     Attributes
     ----------
@@ -41,8 +68,7 @@ class Architecture:
         Along each of the two axes; odd, the middle one is 0.
     tilt_step : float, mrad
     semi_angle_max : float, mrad
-    widths, blocks : channels and residual blocks at 40², 20², 10² and 5²
-    squeezed, features, hidden : channels that are flattened, width of the shared and of each head's layer
+    widths, blocks, squeezed, features, hidden : as of `Trunk`
     """
 
     rotation_order: Annotated[int, Field(ge=1, le=6)]
@@ -52,11 +78,6 @@ class Architecture:
     tilt_classes: Annotated[int, Field(ge=1, le=301)]
     semi_angle_max: Positive
     tilt_step: Positive = TILT_STEP
-    widths: Annotated[tuple[Channels, ...], Field(min_length=1, max_length=4)] = (32, 64, 128, 160)
-    blocks: Annotated[tuple[Blocks, ...], Field(min_length=1, max_length=4)] = (0, 1, 1, 1)
-    squeezed: Channels = 96
-    features: Annotated[int, Field(ge=1, le=8192)] = 512
-    hidden: Annotated[int, Field(ge=1, le=8192)] = 192
 
     @classmethod
     def of(cls, library: Library) -> Architecture:
@@ -77,6 +98,16 @@ class Architecture:
         """Tilt of the first class along either axis (mrad)."""
         return -self.tilt_step * (self.tilt_classes // 2)
 
+    @property
+    def told(self) -> int:
+        """The semi-angle."""
+        return 1
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        """The heads by their names, and how many numbers each gives."""
+        return dict(zip(HEADS, (1, 2, 2, self.thickness_classes, self.tilt_classes**2), strict=True))
+
 
 INPUTS = 12  # channels of 40²: three of 80², of which every second row and column is one
 HEADS = ("size", "centre", "rotation", "thickness", "tilt")
@@ -92,7 +123,7 @@ class Stage(NamedTuple):
     residual: bool
 
 
-def stages(a: Architecture) -> Iterator[Stage]:
+def stages(a: Trunk) -> Iterator[Stage]:
     """The parts of the trunk between the stem and the last convolution, in order."""
     number = 0
     for i, (width, blocks) in enumerate(zip(a.widths, a.blocks, strict=True)):
@@ -104,17 +135,12 @@ def stages(a: Architecture) -> Iterator[Stage]:
             number += 1
 
 
-def outputs_of(a: Architecture) -> dict[str, int]:
-    """How many numbers each head gives."""
-    return dict(zip(HEADS, (1, 2, 2, a.thickness_classes, a.tilt_classes**2), strict=True))
-
-
-def last_side(a: Architecture) -> int:
+def last_side(a: Trunk) -> int:
     """Pixels along a side of the last maps."""
     return CROP // 2 ** len(a.widths)
 
 
-def weight_shapes(a: Architecture) -> dict[str, tuple[int, ...]]:
+def weight_shapes(a: Trunk) -> dict[str, tuple[int, ...]]:
     """Names and shapes of all weights, in the order and by the names that torch gives them.
 
     Raises
@@ -142,9 +168,9 @@ def weight_shapes(a: Architecture) -> dict[str, tuple[int, ...]]:
         else:
             convolution(stage.name, stage.inputs, stage.outputs)
     convolution("squeeze", a.widths[-1], a.squeezed, size=1)
-    dense("features.0", a.squeezed * last_side(a) ** 2 + 1, a.features)
-    for name, count in outputs_of(a).items():
-        dense(f"{name}.0", a.features + 1, a.hidden)
+    dense("features.0", a.squeezed * last_side(a) ** 2 + a.told, a.features)
+    for name, count in a.outputs.items():
+        dense(f"{name}.0", a.features + a.told, a.hidden)
         dense(f"{name}.2", a.hidden, count)
     total = sum(math.prod(shape) for shape in out.values())
     if total > MOST_NUMBERS:
