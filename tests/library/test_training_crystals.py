@@ -22,7 +22,6 @@ SHORTEST_BOND = 0.68  # of the sum of covalent radii: uranium has 0.70, oxygen d
 DENSITIES = {
     "Al2O3": 3.987,
     "Al_fcc": 2.699,
-    "Au_fcc": 19.28,
     "BaSO4": 4.48,
     "BaTiO3": 6.02,
     "CaCO3_aragonite": 2.93,
@@ -36,6 +35,7 @@ DENSITIES = {
     "MoS2_2H": 5.00,
     "NaAlSi3O8_albite": 2.62,
     "NaCl": 2.165,
+    "Pd_fcc": 12.02,
     "SiO2_quartz": 2.648,
     "TiO2_anatase": 3.89,
     "U_alpha": 19.05,
@@ -95,6 +95,12 @@ def test_densities_are_those_of_crystals_that_are_there():
 
 def test_the_training_crystals_are_no_recipes():
     assert not set(shipped_names()) & {"zones", "training"}
+
+
+def test_no_crystal_is_for_training_that_a_study_holds_back():
+    folder = FOLDER.parents[1] / "benchmarks" / "crystals"
+    held_back = {path.stem.split("_")[0] for path in folder.rglob("*.cif")}
+    assert not held_back & {path.stem.split("_")[0] for path in FILES}
 
 
 def split(part: str) -> tuple[str, str]:
