@@ -54,7 +54,7 @@ from hybridfit.fitting.search.match import Matcher
 from hybridfit.fitting.search.settings import SEARCH
 from hybridfit.fitting.seed.disc import bright_edge
 from hybridfit.fitting.seed.network import Seeder
-from hybridfit.fitting.seed.other_crystal import Aligner
+from hybridfit.fitting.seed.alignment import Aligner
 from hybridfit.fitting.seed.settings import OtherCrystalSettings
 from hybridfit.frame import Frame, make_frame
 from hybridfit.network.weights import Network

@@ -38,7 +38,7 @@ STAGES = {
     type(getattr(FITS, name)).__name__: name
     for name in ("routes", "seeding", "searching", "refining", "judging")
 }
-NESTED = {type(getattr(FITS.seeding, name)).__name__: name for name in ("disc", "other_crystal")}
+NESTED = {type(getattr(FITS.seeding, name)).__name__: name for name in ("disc", "alignment")}
 CLASSES = (
     *(type(getattr(FITS, name)) for name in STAGES.values()),
     *(type(getattr(FITS.seeding, name)) for name in NESTED.values()),

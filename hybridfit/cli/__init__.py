@@ -31,6 +31,7 @@ from hybridfit.cli import (
     show,
     simulate,
     train,
+    train_alignment,
     watch,
 )
 from hybridfit.errors import HybridfitError
@@ -55,6 +56,7 @@ app.command()(watch.watch)
 app.command()(demo.demo)
 app.command()(new.new)
 app.command()(train.train)
+app.command("train-alignment")(train_alignment.train_alignment)
 app.command()(benchmark.benchmark)
 app.add_typer(library.app, name="library")
 app.add_typer(simulate.app, name="simulate")

@@ -53,7 +53,7 @@ def train(
     if minutes is None and samples is None:
         minutes = DEFAULT_MINUTES
     angles = _pair(semi_angles)
-    _check_folder(output)
+    check_folder(output)
     let_threads_wait()
 
     from hybridfit.library.library import Library
@@ -85,7 +85,7 @@ def train_and_save(
 
     checkpoint = output.with_suffix(".checkpoint")
     line = LiveLine(quiet, "composing the first patterns")
-    with line, saying(_how_to_go_on(checkpoint)):
+    with line, saying(how_to_go_on(checkpoint)):
         network = train(
             library,
             plan,
@@ -120,7 +120,7 @@ def _pair(text: str | None) -> tuple[float, float] | None:
     return low, high
 
 
-def _check_folder(output: Path) -> None:
+def check_folder(output: Path) -> None:
     """Raise an InputError now for a file that could not be written at the end."""
     from hybridfit.io import atomic_path
 
@@ -134,7 +134,7 @@ def _check_folder(output: Path) -> None:
         return
 
 
-def _how_to_go_on(checkpoint: Path) -> Callable[[], str]:
+def how_to_go_on(checkpoint: Path) -> Callable[[], str]:
     before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else None
 
     def words() -> str:

@@ -40,7 +40,7 @@ from hybridfit.network.shape import (
     weight_shapes,
 )
 
-Net = TypeVar("Net", bound=nn.Module)
+Net = TypeVar("Net", bound="TrunkNet")
 
 
 class Heads(NamedTuple):

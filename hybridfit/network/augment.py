@@ -71,7 +71,7 @@ def render(patterns: Patterns, view: View, mirror: Tensor) -> Tensor:
     """
     u, to_k, reading = geometry(view, mirror)
     half = (patterns.image.shape[1] - 1) / 2
-    to_grid = patterns.to_image.flip(0) @ reading / half  # (column, row) from −1 to 1
+    to_grid = patterns.to_image.flip(-2) @ reading / half  # (column, row) from −1 to 1
     shift = patterns.shift.flip(1) / half
     along_row, along_col = to_grid[:, :, :1] * u[:, :1], to_grid[:, :, 1:] * u[:, 1:] + shift[:, :, None]
     grid = torch.stack([along_row[:, i, None, :] + along_col[:, i, :, None] for i in range(2)], dim=3)

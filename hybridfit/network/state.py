@@ -7,10 +7,11 @@ optimiser and the state of the random numbers.  The pool of composed patterns is
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 import torch
 from pydantic import Field, TypeAdapter
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from hybridfit.errors import InputError
 from hybridfit.library.library import Library
-from hybridfit.network.architecture import PatternNet, channels_last, empty_net
+from hybridfit.network.architecture import PatternNet, TrunkNet, channels_last
 from hybridfit.network.conversion import fill, stored_tensors
 from hybridfit.network.files import Kind, Shape, TensorFile, write_tensors
 from hybridfit.network.samples import POOL, Samples
@@ -29,6 +30,7 @@ from hybridfit.network.weights import ARCHITECTURE, shapes_of
 CHECKPOINT = Kind("hybridfit training", 2, "a checkpoint", "start anew without --resume")
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of a parameter
 MOST_BATCH, MOST_POOL, MOST_SEED = 1 << 14, 1 << 18, (1 << 63) - 1
+Net = TypeVar("Net", bound=TrunkNet)
 Count = Annotated[int, Field(ge=0, le=MOST_SEED)]
 
 
@@ -81,16 +83,23 @@ class Plan:
         return self.learning_rate * (0.5 + 0.5 * math.cos(math.pi * (fraction - warm_up) / (1 - warm_up)))
 
 
+class Restorable(Protocol):
+    """Samples that go on from a state."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+
+
 @dataclass
-class State:
+class State(Generic[Net]):
     """Everything a training goes on from.
 
     samples counts crops, steps those that changed the weights, skipped those that would have spoilt them;
     in_a_row is how many were skipped since the last step.
     """
 
-    module: PatternNet
-    average: PatternNet
+    module: Net
+    average: Net
     optimiser: torch.optim.AdamW
     seconds: float = 0.0
     samples: int = 0
@@ -140,14 +149,17 @@ HISTORY, VALUES, WORDS, NUMBER = (
 
 
 def begin(
-    shape: Architecture,
+    make: Callable[[], Net],
     plan: Plan,
     device: torch.device,
     settings: TrainingSettings = TrainingSettings(),  # noqa: B008  (it is frozen)
-) -> State:
-    """New weights, their average, and an optimiser; biases and scales do not decay."""
-    module = channels_last(PatternNet(shape), device)
-    average = channels_last(PatternNet(shape), device)
+) -> State[Net]:
+    """New weights, their average, and an optimiser; biases and scales do not decay.
+
+    make gives a network with new weights.
+    """
+    module = channels_last(make(), device)
+    average = channels_last(make(), device)
     average.load_state_dict(module.state_dict())
     average.eval().requires_grad_(False)
     matrices = [p for p in module.parameters() if p.ndim > 1 and p is not module.place]
@@ -161,7 +173,9 @@ def begin(
     )
 
 
-def write_checkpoint(path: Path, state: State, samples: Samples, plan: Plan, library: Library) -> None:
+def write_checkpoint(
+    path: Path, state: State[PatternNet], samples: Samples, plan: Plan, library: Library
+) -> None:
     """Write everything that the training goes on from, but the pool of patterns.
 
     Raises
@@ -169,10 +183,30 @@ def write_checkpoint(path: Path, state: State, samples: Samples, plan: Plan, lib
     InputError
         A number is not finite; what was at the path before stays there.
     """
-    random = samples.state()
     about = {
         "library_version": int(library.dataset.attrs["version"]),
         "checksum": str(library.dataset.attrs["checksum"]),
+    }
+    write_state(path, CHECKPOINT, about, state, samples.state(), plan)
+
+
+def write_state(
+    path: Path,
+    kind: Kind,
+    of: Mapping[str, Any],
+    state: State[Net],
+    random: Mapping[str, Any],
+    plan: Plan,
+) -> None:
+    """Write a checkpoint of any network; `of` says what it is trained on, `random` is a state of samples.
+
+    Raises
+    ------
+    InputError
+        A number is not finite; what was at the path before stays there.
+    """
+    about = {
+        **of,
         "architecture": asdict(state.module.architecture),
         "plan": asdict(plan),
         "progress": asdict(Progress(state.seconds, state.samples, state.steps, state.skipped)),
@@ -186,7 +220,7 @@ def write_checkpoint(path: Path, state: State, samples: Samples, plan: Plan, lib
         **{f"{m}.{n}": kept[p][m] for n, p in state.moments() for m in MOMENTS},
         "generator": random["torch"],
     }
-    write_tensors(path, CHECKPOINT, about, tensors)
+    write_tensors(path, kind, about, tensors)
 
 
 def read_checkpoint(path: Path, library: Library, shape: Architecture) -> Checkpoint:
@@ -211,14 +245,19 @@ def read_checkpoint(path: Path, library: Library, shape: Architecture) -> Checkp
             )
         if file.field("architecture", ARCHITECTURE) != shape:
             raise InputError(f"{path} belongs to a network of another shape; start anew")
-        return Checkpoint(
-            path,
-            file.field("plan", PLAN),
-            file.field("progress", PROGRESS),
-            file.field("history", HISTORY),
-            file.field("numpy_generator", VALUES),
-            {name: torch.from_numpy(value) for name, value in file.tensors(_shapes(shape)).items()},
-        )
+        return read_state(file, partial(PatternNet, shape))
+
+
+def read_state(file: TensorFile, make: Callable[[], TrunkNet]) -> Checkpoint:
+    """What `write_state` has written; make gives a network of the shape of what is in the file."""
+    return Checkpoint(
+        file.path,
+        file.field("plan", PLAN),
+        file.field("progress", PROGRESS),
+        file.field("history", HISTORY),
+        file.field("numpy_generator", VALUES),
+        {name: torch.from_numpy(value) for name, value in file.tensors(_shapes(make)).items()},
+    )
 
 
 def check_checkpoint(path: Path) -> None:
@@ -230,17 +269,19 @@ def check_checkpoint(path: Path) -> None:
             file.field(name, kind)
 
 
-def _shapes(architecture: Architecture) -> dict[str, Shape]:
+def _shapes(make: Callable[[], TrunkNet]) -> dict[str, Shape]:
     """What the tensors of a checkpoint have to be."""
-    shapes = shapes_of(architecture)
+    with torch.device("meta"):
+        empty = make()
+    shapes = shapes_of(empty.architecture)
     out = {f"{part}.{n}": shape for part in ("module", "average") for n, shape in shapes.items()}
-    for name, parameter in empty_net(architecture).named_parameters():
+    for name, parameter in empty.named_parameters():
         for moment in MOMENTS:
             out[f"{moment}.{name}"] = Shape(() if moment == "step" else tuple(parameter.shape))
     return out | {"generator": Shape((-1,), "U8")}
 
 
-def restore(state: State, samples: Samples, stored: Checkpoint) -> None:
+def restore(state: State[Net], samples: Restorable, stored: Checkpoint) -> None:
     """Put a checkpoint's values in place.
 
     Raises

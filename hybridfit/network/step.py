@@ -7,20 +7,39 @@ and where there are many the training is stopped.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from hybridfit.errors import InputError
-from hybridfit.network.architecture import represent
+from hybridfit.network.architecture import Net, PatternNet, represent
 from hybridfit.network.settings import TrainingSettings
 from hybridfit.network.state import State
 from hybridfit.network.targets import Truth, loss
 
 
 def step(
-    state: State,
+    state: State[PatternNet],
     crops: Tensor,
     truth: Truth,
+    settings: TrainingSettings = TrainingSettings(),  # noqa: B008  (it is frozen)
+) -> float:
+    """One step of the network of a library on crops (n, 2, CROP, CROP); see `step_by`."""
+
+    def cost(module: PatternNet) -> Tensor:
+        channels = represent(crops, truth.semi_angle).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(crops.device.type, torch.bfloat16, enabled=half_precision(crops.device)):
+            heads = module(channels, truth.semi_angle)
+        return loss(heads, truth, module.architecture)
+
+    return step_by(state, cost, len(crops), settings)
+
+
+def step_by(
+    state: State[Net],
+    cost: Callable[[Net], Tensor],
+    count: int,
     settings: TrainingSettings = TrainingSettings(),  # noqa: B008  (it is frozen)
 ) -> float:
     """One step on one batch.
@@ -29,8 +48,10 @@ def step(
     ----------
     state : State
         Changed in place.
-    crops : (n, 2, CROP, CROP)
-    truth : Truth
+    cost : callable
+        The loss of the batch by the network that it is given.
+    count : int
+        Crops in the batch.
     settings : TrainingSettings
 
     Returns
@@ -46,14 +67,11 @@ def step(
     module = state.module.train()
     statistics = [b for b in module.buffers() if b.is_floating_point()]
     before = torch._foreach_mul(statistics, 1.0)
-    channels = represent(crops, truth.semi_angle).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(crops.device.type, torch.bfloat16, enabled=half_precision(crops.device)):
-        heads = module(channels, truth.semi_angle)
-    value = loss(heads, truth, module.architecture)
+    value = cost(module)
     state.optimiser.zero_grad(set_to_none=True)
     value.backward()
     norm = nn.utils.clip_grad_norm_(module.parameters(), settings.clip)
-    state.samples += len(crops)
+    state.samples += count
     if not bool(torch.isfinite(value.detach()) & torch.isfinite(norm)):
         torch._foreach_copy_(statistics, before)
         _skip(state, settings)
@@ -69,7 +87,7 @@ def step(
     return float(value.detach())
 
 
-def _skip(state: State, settings: TrainingSettings) -> None:
+def _skip(state: State[Net], settings: TrainingSettings) -> None:
     """Count a step that was skipped; an InputError where there are too many."""
     state.skipped += 1
     state.in_a_row += 1

@@ -14,6 +14,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from hybridfit.library.library import Library
+from hybridfit.network.architecture import PatternNet
 from hybridfit.network.conversion import torch_device
 from hybridfit.network.evaluation import evaluate, temperature
 from hybridfit.network.origin import Origin
@@ -100,7 +102,7 @@ def train(
         plan = replace(plan, seed=went.seed, batch=went.batch, semi_angle=went.semi_angle, pool=went.pool)
     ranges = Ranges.of(library, plan.semi_angle)
     torch.manual_seed(plan.seed)
-    state = begin(shape, plan, place)
+    state = begin(partial(PatternNet, shape), plan, place)
     samples = Samples(library, ranges, device=place, seed=[plan.seed, 0], pool=plan.pool)
     held = Samples(library, ranges, device=place, seed=[plan.seed, 1], pool=HELD_BACK // VIEWS)
     held.compose(HELD_BACK // VIEWS)
@@ -140,7 +142,7 @@ def train(
 
 
 def _run(
-    state: State,
+    state: State[PatternNet],
     samples: Samples,
     validation: tuple[Tensor, Truth],
     plan: Plan,

@@ -14,16 +14,16 @@ class Patterns(NamedTuple):
     """n patterns P(k) as composed, and what they are of.
 
     image : (n, side, side)
-    to_image : (2, 2), shift : (n, 2)
+    to_image : (2, 2) or (n, 2, 2), shift : (n, 2)
         k (mrad) is at the point (row, column) = to_image · k + shift, counted from the middle.
-    half_edge : float, mrad, of the aperture
+    half_edge : float or (n,), mrad, of the aperture
     thickness (n,) nm · tilt (n, 2) mrad, crystal frame · semi_angle (n,) mrad
     """
 
     image: Tensor
     to_image: Tensor
     shift: Tensor
-    half_edge: float
+    half_edge: float | Tensor
     thickness: Tensor
     tilt: Tensor
     semi_angle: Tensor

@@ -6,6 +6,7 @@ import copy
 import json
 import struct
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from hybridfit.errors import InputError, LibraryError
 from hybridfit.library.build import VERSION
 from hybridfit.library.library import Library
+from hybridfit.network.architecture import PatternNet
 from hybridfit.network.conversion import stored_tensors
 from hybridfit.network.files import write_tensors
 from hybridfit.network.samples import Ranges, Samples
@@ -136,7 +138,7 @@ def weights(untrained, tmp_path_factory) -> Path:
 def checkpoint(small_library, little, tmp_path_factory) -> Path:
     plan = Plan(samples=100, batch=4, pool=8, seed=4)
     samples = Samples(small_library, Ranges.of(small_library), device=CPU, seed=3, pool=8)
-    state = begin(little, plan, CPU)
+    state = begin(partial(PatternNet, little), plan, CPU)
     step(state, *samples.batch(4))
     path = tmp_path_factory.mktemp("checkpoint") / "net.checkpoint"
     write_checkpoint(path, state, samples, plan, small_library)
@@ -244,7 +246,7 @@ def test_absurd_fields_of_checkpoints_are_refused_or_harmless(
     try:
         stored = read_checkpoint(path, small_library, little)
         samples = Samples(small_library, Ranges.of(small_library), device=CPU, seed=3, pool=8)
-        restore(begin(little, stored.plan, CPU), samples, stored)
+        restore(begin(partial(PatternNet, little), stored.plan, CPU), samples, stored)
     except InputError as error:
         assert "\n" not in str(error)
 
@@ -276,7 +278,7 @@ def test_random_numbers_of_another_device_are_named(checkpoint, small_library, l
     stored = read_checkpoint(path, small_library, little)
     samples = Samples(small_library, Ranges.of(small_library), device=CPU, seed=3, pool=8)
     with pytest.raises(InputError, match="random numbers are those of another kind of device"):
-        restore(begin(little, stored.plan, CPU), samples, stored)
+        restore(begin(partial(PatternNet, little), stored.plan, CPU), samples, stored)
 
 
 def test_checkpoints_of_another_physics_are_refused(checkpoint, small_library, little):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -68,13 +69,13 @@ def test_checkpoint_gives_back_the_state(trained, small_library, little, tmp_pat
     plan, cpu = Plan(samples=100, batch=16, pool=32, seed=4), torch.device("cpu")
     ranges = Ranges.of(small_library)
     samples = [Samples(small_library, ranges, device=cpu, seed=s, pool=32) for s in (3, 0)]
-    first = begin(little, plan, cpu)
+    first = begin(partial(PatternNet, little), plan, cpu)
     for _ in range(3):
         step(first, *samples[0].batch(16))
     first.seconds, first.history = 4.5, [{"loss": 1.5, "samples": 48}]
     path = tmp_path / "net.checkpoint"
     write_checkpoint(path, first, samples[0], plan, small_library)
-    second = begin(little, plan, cpu)
+    second = begin(partial(PatternNet, little), plan, cpu)
     restore(second, samples[1], read_checkpoint(path, small_library, little))
     assert (second.samples, second.steps, second.seconds, second.history) == (48, 3, 4.5, first.history)
     samples[0]._oldest = samples[0].filled = 0  # the pool is left out of checkpoints

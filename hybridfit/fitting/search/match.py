@@ -31,7 +31,7 @@ from hybridfit.fitting.seed.settings import SEED, SeedSettings
 from hybridfit.frame import Frame
 
 if TYPE_CHECKING:
-    from hybridfit.fitting.seed.other_crystal import Aligner
+    from hybridfit.fitting.seed.alignment import Aligner
 
 Array = NDArray[np.float64]
 
@@ -52,8 +52,8 @@ class Matcher:
 
     @classmethod
     def aligned(cls, searcher: Searcher, seeding: SeedSettings = SEED) -> Matcher:
-        """With the shipped network for the alignment, under the settings of the seed."""
-        from hybridfit.fitting.seed.other_crystal import Aligner
+        """With the alignment network, under the settings of the seed."""
+        from hybridfit.fitting.seed.alignment import Aligner
 
         return cls(searcher, Aligner.shipped(searcher.semi_angle, hints=searcher.hints, settings=seeding))
 
@@ -68,12 +68,11 @@ class Matcher:
         return self.searcher.hints.centre is not None and self.searcher.hints.scale is not None
 
     def aligned_cameras(self, frame: Frame) -> list[tuple[float, float, float]]:
-        """The camera that hints or, if it is sure, the network say; none otherwise."""
+        """The camera that hints or the network say, or the few that it wavers between; none without it."""
         hints = self.searcher.hints
         if hints.centre is not None and hints.scale is not None:
             return [(*hints.centre, hints.scale)]
-        alignment = None if self.aligner is None else self.aligner.align(frame)
-        return [alignment.camera] if alignment is not None and alignment.sure else []
+        return [] if self.aligner is None else [each.camera for each in self.aligner.discs(frame)]
 
     def rims(self, frame: Frame) -> list[tuple[float, float, float]]:
         """The cameras of the sharpest rims; none where there are no rims, or hints know the camera."""

@@ -1,4 +1,4 @@
-"""What the two users of a network share: starts from discs and hints, and cameras that move.
+"""What a network's alignment moves: starts from discs and hints, and cameras.
 
 A camera is (centre_x, centre_y, scale): px, px, px/mrad.  With d and s what a network says of a crop (the
 move of the centre in mrad of the scale, and the logarithm of the change of the scale),

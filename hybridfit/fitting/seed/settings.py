@@ -89,29 +89,24 @@ class DiscSettings:
 
 
 @dataclass(frozen=True)
-class OtherCrystalSettings:
-    """How a network of another crystal finds the disc (`other_crystal`)."""
+class AlignmentSettings:
+    """How the alignment network finds the disc (`alignment`)."""
 
-    shown: float = threshold(
-        17.0,
-        "mrad",
-        "frames are scaled to this semi-angle, the middle of those that the network was trained on",
-        "design",
-    )
     passes: int = threshold(
-        5, "passes", "a network aligns a frame in so many passes at most; crops settle in three", "design"
+        5, "passes", "a disc is followed in so many passes at most; crops settle in two or three", "design"
     )
     still: float = threshold(
-        0.01, "of the radius", "alignment ends with a pass that moves and scales by less", "design"
+        0.01, "of the radius", "a disc is followed until a pass moves and scales it by less", "design"
     )
+    least_odds: float = threshold(
+        0.05, "probability", "discs of the whole frame that are less likely are not followed", "design"
+    )
+    apart: float = threshold(0.05, "of the radius", "discs that differ by less are one", "design")
     doubtful: float = threshold(
         0.03,
         "of the radius",
-        "a disc is not sure where the eight orientations of a crop differ by more",
+        "a disc is not sure where the network's σ and the spread over eight orientations are more",
         "design",
-    )
-    other_starts: int = threshold(
-        4, "discs", "so many rims are tried as starts where the first alignment is in doubt", "design"
     )
 
 
@@ -178,7 +173,7 @@ class SeedSettings:
         "design",
     )
     disc: DiscSettings = DiscSettings()
-    other_crystal: OtherCrystalSettings = OtherCrystalSettings()
+    alignment: AlignmentSettings = AlignmentSettings()
 
 
 SEED = SeedSettings()

@@ -2,8 +2,8 @@
 
     −log p(d, s) = −log Σ_k π_k t₂(d; d_k, σ_k) t₁(s; s_k, ς_k)
 
-over the discs k that it names, d the centre and s the logarithm of the size.  t₂ and t₁ are t-distributions in
-two and one dimensions: errors have long tails, because sometimes the network takes another disc.
+over the discs k that it names, d the centre and s the logarithm of the size.  t₂ and t₁ are t-distributions
+in two and one dimensions: errors have long tails, because sometimes the network takes another disc.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from hybridfit.network.shape import BRIGHTEST, LIGHTEST, OUTLIER
 
 
 def represent(crops: Tensor) -> Tensor:
-    """The channels (n, 3, CROP, CROP) of crops (n, 2, CROP, CROP): √ and asinh of intensity/level, valid share.
+    """The channels (n, 3, CROP, CROP) of crops (n, 2, CROP, CROP).
 
-    The level is the mean intensity that an electron meets, ⟨I²⟩/⟨I⟩, with hot pixels capped.
+    √ and asinh of intensity/level, and the valid share.  The level is the mean intensity that an electron
+    meets, ⟨I²⟩/⟨I⟩, with hot pixels capped.
     """
     image, valid = crops[:, 0], crops[:, 1]
     tiny = torch.finfo(crops.dtype).tiny

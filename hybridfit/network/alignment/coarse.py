@@ -1,8 +1,8 @@
 """Coarse libraries for the training of the alignment network: seconds to make, and thrown away.
 
-A coarse library holds I_g(q; t) of one crystal, zone axis and energy at a few thicknesses, for directions q on
-a square grid that reaches over the semi-angle and the tilt.  Where a disc ends does not depend on how finely
-what is inside it is known.
+A coarse library holds I_g(q; t) of one crystal, zone axis and energy at a few thicknesses, for directions q
+on a square grid that reaches over the semi-angle and the tilt.  Where a disc ends does not depend on how
+finely what is inside it is known.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridfit.errors import InputError
 from hybridfit.io import atomic_path
 
 ENERGIES = 60.0, 80.0, 100.0, 120.0, 200.0, 300.0  # kV
@@ -60,11 +61,28 @@ class Coarse:
 
 
 def materials(folder: Path) -> list[Material]:
-    """The crystals of a folder along the axes that its zones.toml names."""
-    table = tomllib.loads((folder / "zones.toml").read_text())
-    found = []
-    for name in sorted(table):
-        found += [Material(folder / f"{name}.cif", tuple(zone)) for zone in table[name]["zones"]]
+    """The crystals of a folder along the axes that its zones.toml names.
+
+    Raises
+    ------
+    InputError
+        There is no zones.toml, it cannot be read, or a CIF that it names is missing.
+    """
+    path = folder / "zones.toml"
+    try:
+        table = tomllib.loads(path.read_text())
+        found = [
+            Material(folder / f"{name}.cif", (int(u), int(v), int(w)))
+            for name in sorted(table)
+            for u, v, w in table[name]["zones"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} names no crystals ({error}); write [NAME] and zones = [[u, v, w], …] for each NAME.cif"
+        ) from None
+    missing = [each.cif.name for each in found if not each.cif.is_file()]
+    if missing:
+        raise InputError(f"{path} names {missing[0]}, which is not there; add it or take its name out")
     return found
 
 

@@ -41,7 +41,7 @@ class AlignmentShape(Trunk):
 
     discs: Annotated[int, Field(ge=1, le=16)] = 3
     widths: Annotated[tuple[Channels, ...], Field(min_length=1, max_length=4)] = (24, 48, 96, 128)
-    blocks: Annotated[tuple[Blocks, ...], Field(min_length=1, max_length=4)] = (1, 1, 2, 1)
+    blocks: Annotated[tuple[Blocks, ...], Field(min_length=1, max_length=4)] = (0, 1, 2, 1)
     squeezed: Channels = 64
     features: Annotated[int, Field(ge=1, le=8192)] = 256
     hidden: Annotated[int, Field(ge=1, le=8192)] = 96

@@ -1,0 +1,103 @@
+"""The command `train-alignment`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hybridfit.cli.console import LiveLine, saying
+from hybridfit.cli.train import check_folder, how_to_go_on, let_threads_wait
+from hybridfit.errors import InputError
+
+if TYPE_CHECKING:
+    from hybridfit.network.alignment.training import Report
+
+DEFAULT_MINUTES = 480.0
+
+
+def train_alignment(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Weights to write (.safetensors).")
+    ],
+    crystals: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="CIFs and their zones.toml; by default those that are shipped."),
+    ] = None,
+    each: Annotated[
+        int, typer.Option(min=1, max=100, metavar="N", help="Coarse libraries of each crystal and zone axis.")
+    ] = 2,
+    minutes: Annotated[
+        float | None, typer.Option(metavar="M", help=f"How long; {DEFAULT_MINUTES:g} by default.")
+    ] = None,
+    samples: Annotated[int | None, typer.Option(metavar="N", help="How much, instead of how long.")] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
+    resume: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Go on from a checkpoint, FILE.checkpoint.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+) -> None:
+    """Train the network that finds the direct disc of any crystal.
+
+    Coarse libraries are made first, seconds each, and kept in the cache. A checkpoint is kept beside the
+    weights while the training runs. One night on two cores, or some minutes on a GPU.
+    """
+    if output.suffix != ".safetensors":
+        raise InputError(f"{output} cannot hold weights; give a name that ends in .safetensors")
+    if minutes is not None and samples is not None:
+        raise InputError("--minutes and --samples are both a budget; give one of them")
+    if minutes is None and samples is None:
+        minutes = DEFAULT_MINUTES
+    check_folder(output)
+    let_threads_wait()
+
+    from hybridfit.library.library import cache_folder
+    from hybridfit.library.recipe import shipped_folder
+    from hybridfit.network.alignment.coarse import materials
+    from hybridfit.network.alignment.network import AlignmentNetwork
+    from hybridfit.network.alignment.training import libraries, train, weights_of
+    from hybridfit.network.state import Plan
+
+    found = materials(crystals or shipped_folder() / "training")
+    checkpoint = output.with_suffix(".checkpoint")
+    started = time.monotonic()
+    line = LiveLine(quiet, "coarse libraries")
+    with line, saying(lambda: "the coarse libraries made so far are kept in the cache"):
+        to_train, held_back = libraries(
+            found,
+            cache_folder() / "alignment",
+            each=each,
+            progress=lambda share, name: line.show(share, f"library of {name}", time.monotonic() - started),
+        )
+    line = LiveLine(quiet, "composing the first patterns")
+    with line, saying(how_to_go_on(checkpoint)):
+        module, record = train(
+            to_train,
+            held_back,
+            Plan(minutes=minutes, samples=samples, seed=seed),
+            device=device,
+            checkpoint=checkpoint,
+            resume=resume,
+            progress=lambda report: line.show(report.fraction, _line(report), report.seconds),
+        )
+        AlignmentNetwork(module.architecture, weights_of(module), record).save(output)
+    if not quiet:
+        numbers = record["held_back"]
+        typer.echo(
+            f"{output}: {record['samples']} samples in {record['minutes']:.1f} minutes; of crystals held "
+            f"back, {100 * numbers['found']:.1f} % of the discs found within 15 % of the radius, and "
+            f"{100 * numbers['right_last']:.1f} % of those nearly aligned within 2 %"
+        )
+
+
+def _line(report: Report) -> str:
+    parts = [f"{report.samples} samples, {report.samples_per_second:.0f}/s", f"loss {report.loss:.2f}"]
+    v = report.validation
+    if v:
+        parts.append(
+            f"held back: {100 * v['found']:.1f} % found, {100 * v['right_last']:.1f} % of last crops in 2 %"
+        )
+    return " · ".join(parts)

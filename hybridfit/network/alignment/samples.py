@@ -1,0 +1,148 @@
+"""Training samples of the alignment network: patterns of coarse libraries, each rendered several times.
+
+Patterns are kept in pools by how far they reach.  For each batch views are drawn first; each takes a pattern
+that reaches as far as the view sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hybridfit.network.alignment.coarse import TILT_MAX, Coarse
+from hybridfit.network.alignment.compose import add_discs
+from hybridfit.network.alignment.shape import SHOWN
+from hybridfit.network.alignment.views import (
+    covered,
+    draw_bars,
+    draw_framing,
+    draw_recording,
+    draw_view,
+    patterns_in_radii,
+    seen,
+)
+from hybridfit.network.augment import record, render, to_crops
+from hybridfit.network.crop import CROP, PIXEL
+from hybridfit.network.views import Draw
+
+SIDE = 129  # points of a pattern along either side
+REACHES = 2.7, 4.5, 9.0  # radii of the disc
+POOL = 1536  # patterns of each reach
+REUSE = 8
+VACUUM = 0.03  # of the patterns: nothing but the direct disc
+EDGE = 0.5  # steps: half-width of the aperture's soft edge
+TILTED = 0.6  # of the patterns: tilts uniform over the disc of all tilts; others nearer to the axis
+
+
+class Truth(NamedTuple):
+    """The truth about n crops: centre (n, 2) and size (n,), see `shape`."""
+
+    centre: Tensor
+    size: Tensor
+
+
+class Samples:
+    """Pools of patterns and the crops made of them.
+
+    Parameters
+    ----------
+    libraries : sequence of Coarse
+    seed : int, or a sequence of them
+    device : torch.device
+    pool : int
+        Patterns kept of each reach.
+    """
+
+    def __init__(
+        self, libraries: Sequence[Coarse], *, seed: int | list[int], device: torch.device, pool: int = POOL
+    ) -> None:
+        self.libraries, self.device, self.size = libraries, device, pool
+        self._rng = np.random.default_rng(seed)
+        self._generator = torch.Generator(device).manual_seed(int(self._rng.integers(1 << 62)))
+        self._images = torch.zeros(len(REACHES), pool, SIDE, SIDE, dtype=torch.float16, device=device)
+        self._oldest, self.filled = [0] * len(REACHES), [0] * len(REACHES)
+        self._mirror = torch.diag(torch.tensor([1.0, -1.0], device=device))
+
+    def compose(self, kind: int, count: int) -> None:
+        """Replace the oldest patterns of a pool by new ones."""
+        reach = REACHES[kind]
+        images = np.stack([self._pattern(reach) for _ in range(count)])
+        where = (torch.arange(count, device=self.device) + self._oldest[kind]) % self.size
+        self._images[kind, where] = torch.from_numpy(images).to(self.device).half()
+        self._oldest[kind] = (self._oldest[kind] + count) % self.size
+        self.filled[kind] = min(self.filled[kind] + count, self.size)
+
+    def _pattern(self, reach: float) -> np.ndarray[Any, Any]:
+        """One pattern (SIDE, SIDE) of any library, at any of its thicknesses."""
+        rng = self._rng
+        out = np.zeros((SIDE, SIDE), np.float32)
+        library = self.libraries[int(rng.integers(len(self.libraries)))]
+        alpha = float(rng.uniform(*library.semi_angles))
+        tilt = TILT_MAX * (np.sqrt(rng.random()) if rng.random() < TILTED else rng.random() ** 2)
+        angle = rng.uniform(0, 2 * np.pi)
+        spacing = reach * alpha / (SIDE // 2)
+        at = int(rng.integers(len(library.thickness)))
+        intensity, beams = library.intensity[at], library.beams
+        if rng.random() < VACUUM:
+            intensity, beams = np.full((1, *intensity.shape[1:]), 65535, np.uint16), np.zeros((1, 2))
+        add_discs(
+            intensity,
+            beams,
+            library.step,
+            np.array([tilt * np.cos(angle), tilt * np.sin(angle)]),
+            alpha,
+            EDGE * spacing,
+            spacing,
+            out,
+        )
+        return out / max(float(out.max()), 1e-6)
+
+    def batch(self, n: int) -> tuple[Tensor, Truth]:
+        """Crops (n, 2, CROP, CROP), and the truth about them; a few patterns are composed for it."""
+        draw = Draw(n, self._generator)
+        framing = draw_framing(draw)
+        asked = seen(framing)
+        kind = torch.stack([asked > reach for reach in REACHES[:-1]]).sum(dim=0)
+        index = torch.empty(n, dtype=torch.long, device=self.device)
+        for i in range(len(REACHES)):
+            mine = torch.nonzero(kind == i)[:, 0]
+            if not len(mine):
+                continue
+            full = self.filled[i] == self.size
+            self.compose(i, max(1, len(mine) // REUSE) if full else max(1, len(mine) // 2))
+            index[mine] = torch.randint(
+                self.filled[i], (len(mine),), generator=self._generator, device=self.device
+            )
+        reach = torch.tensor(REACHES, device=self.device)[kind]
+        nothing = torch.zeros(n, device=self.device)
+        patterns = patterns_in_radii(
+            self._images[kind, index], reach, EDGE, nothing, torch.zeros(n, 2, device=self.device)
+        )
+        view = draw_view(framing, draw)
+        recording = draw_recording(framing, draw)
+        bars = draw_bars(framing, draw)
+        image = render(patterns, view, self._mirror)
+        pixel = view.frame_pixel.clamp_min(PIXEL)
+        side = image.shape[1]
+        place = torch.arange(side, device=self.device) - (side - 1) / 2
+        some, through, _ = covered(bars, pixel[:, None] * place, view.centre)
+        image[some] *= through
+        crops = to_crops(record(image, recording, draw), view, recording.edges, recording.blocked)
+        u = ((torch.arange(CROP, device=self.device) - (CROP - 1) / 2) * PIXEL).expand(n, CROP)
+        some, _, valid = covered(bars, u, view.centre)
+        crops[some] *= valid[:, None]
+        return crops, Truth(view.centre / SHOWN, view.size)
+
+    def state(self) -> dict[str, object]:
+        """What the next numbers depend on; the patterns themselves are left out."""
+        return {"numpy": self._rng.bit_generator.state, "torch": self._generator.get_state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`, with empty pools."""
+        self._rng.bit_generator.state = state["numpy"]
+        self._generator.set_state(state["torch"].cpu())
+        self._oldest, self.filled = [0] * len(REACHES), [0] * len(REACHES)

@@ -1,0 +1,243 @@
+"""Training of the alignment network: one command, which can be stopped and gone on with.
+
+    coarse libraries (`coarse`) → samples (`samples`) → steps → validation → checkpoint → weights
+
+Validation uses crystals that the training does not see: every `HELD_BACK`th of the list.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from hybridfit.errors import InputError
+from hybridfit.network.alignment.architecture import AlignmentNet, loss, read, represent
+from hybridfit.network.alignment.coarse import Coarse, Material, kept
+from hybridfit.network.alignment.samples import POOL, Samples, Truth
+from hybridfit.network.alignment.shape import AlignmentShape
+from hybridfit.network.conversion import stored_tensors, torch_device
+from hybridfit.network.files import Kind, TensorFile
+from hybridfit.network.settings import TrainingSettings
+from hybridfit.network.shape import weight_shapes
+from hybridfit.network.state import Plan, State, begin, read_state, restore, write_state
+from hybridfit.network.step import half_precision, step_by
+
+CHECKPOINT = Kind("hybridfit alignment training", 1, "a checkpoint", "start anew without --resume")
+SHAPE = TypeAdapter(AlignmentShape)
+HELD_BACK = 12  # every so-manieth crystal is kept for the validation
+VALIDATION = 1024  # crops
+CHECKPOINT_EVERY, CHECK_EVERY = 60.0, 120.0  # s
+RIGHT = 0.02  # of the radius
+
+
+class Report(NamedTuple):
+    """How a training stands: fraction 0 … 1, seconds, crops seen, their speed, and the latest validation."""
+
+    fraction: float
+    seconds: float
+    samples: int
+    samples_per_second: float
+    loss: float
+    validation: dict[str, float]
+
+
+def libraries(
+    found: Sequence[Material],
+    folder: Path,
+    *,
+    each: int = 1,
+    progress: Callable[[float, str], None] | None = None,
+) -> tuple[list[Coarse], list[Coarse]]:
+    """Coarse libraries of materials, made or read from a folder: those to train on, and those held back.
+
+    Parameters
+    ----------
+    found : sequence of Material
+    folder : path
+    each : int
+        Libraries of each material, of other energies, semi-angles and thicknesses.
+    progress : callable(fraction, name), optional
+    """
+    names = sorted({material.cif.stem for material in found})
+    held = set(names[HELD_BACK // 2 :: HELD_BACK])
+    train: list[Coarse] = []
+    other: list[Coarse] = []
+    jobs = [(1000 * seed + i, material) for seed in range(each) for i, material in enumerate(found)]
+    for done, (seed, material) in enumerate(jobs):
+        if progress is not None:
+            progress(done / len(jobs), f"{material.cif.stem} {material.zone}")
+        (other if material.cif.stem in held else train).append(kept(material, seed, folder))
+    return train, other
+
+
+def train(
+    to_train: Sequence[Coarse],
+    held_back: Sequence[Coarse],
+    plan: Plan,
+    *,
+    device: str = "auto",
+    checkpoint: Path | None = None,
+    resume: Path | None = None,
+    shape: AlignmentShape | None = None,
+    progress: Callable[[Report], None] | None = None,
+) -> tuple[AlignmentNet, dict[str, Any]]:
+    """Train the alignment network.
+
+    Parameters
+    ----------
+    to_train, held_back : sequences of Coarse
+    plan : Plan
+    device : str
+    checkpoint : path, optional
+        Written every minute and at the end.
+    resume : path, optional
+        A checkpoint to go on from.
+    shape : AlignmentShape, optional
+    progress : callable, optional
+
+    Returns
+    -------
+    network, record
+        The record says how it was trained.
+
+    Raises
+    ------
+    InputError
+        A checkpoint that cannot be used, or too many steps that gave numbers that are not finite.
+    """
+    place, shape = torch_device(device), shape or AlignmentShape()
+    stored = None
+    if resume is not None:
+        if not resume.is_file():
+            raise InputError(f"there is no checkpoint {resume}; leave --resume out to start anew")
+        with TensorFile(resume, CHECKPOINT) as file:
+            if file.field("architecture", SHAPE) != shape:
+                raise InputError(f"{resume} belongs to a network of another shape; start anew")
+            stored = read_state(file, partial(AlignmentNet, shape))
+        plan = replace(plan, seed=stored.plan.seed, batch=stored.plan.batch)
+    torch.manual_seed(plan.seed)
+    state = begin(partial(AlignmentNet, shape), plan, place)
+    samples = Samples(to_train, seed=[plan.seed, 0], device=place, pool=min(plan.pool, POOL))
+    if stored is not None:
+        restore(state, samples, stored)
+    validation = _batches(held_back, plan.seed, place)
+    of = {"libraries": digest(to_train)}
+    _run(state, samples, validation, plan, checkpoint, of, progress)
+    record = {
+        "plan": asdict(plan),
+        "device": place.type,
+        "samples": state.samples,
+        "minutes": state.seconds / 60,
+        "steps": state.steps,
+        "held_back": measured(state.average, validation),
+        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        "history": state.history,
+        **of,
+    }
+    return state.average, record
+
+
+def weights_of(module: AlignmentNet) -> dict[str, NDArray[np.float32]]:
+    """The numbers of a network by the names of `weight_shapes`."""
+    arrays = {name: value.numpy(force=True) for name, value in stored_tensors(module).items()}
+    return {name: arrays[name] for name in weight_shapes(module.architecture)}
+
+
+def digest(found: Sequence[Coarse]) -> str:
+    """What was trained on, as a checksum."""
+    out = hashlib.sha256()
+    for each in found:
+        out.update(each.intensity[:, 0].tobytes())
+    return out.hexdigest()
+
+
+def _batches(held_back: Sequence[Coarse], seed: int, place: torch.device) -> list[tuple[Tensor, Truth]]:
+    made = Samples(held_back, seed=[seed, 1], device=place, pool=VALIDATION // 4)
+    return [made.batch(128) for _ in range(VALIDATION // 128)]
+
+
+def _run(
+    state: State[AlignmentNet],
+    samples: Samples,
+    validation: list[tuple[Tensor, Truth]],
+    plan: Plan,
+    checkpoint: Path | None,
+    of: dict[str, str],
+    progress: Callable[[Report], None] | None,
+) -> None:
+    """Take steps until the budget is used up."""
+    before, started, samples_before = state.seconds, time.monotonic(), state.samples
+    saved, checked = started, started
+    running, settings = float("nan"), TrainingSettings()
+    while (fraction := plan.spent(state.seconds, state.samples)) < 1:
+        for group in state.optimiser.param_groups:
+            group["lr"] = plan.rate(fraction, settings.warm_up)
+        crops, truth = samples.batch(plan.batch)
+        value = step_by(state, partial(_cost, crops, truth), len(crops), settings)
+        if not math.isnan(value):
+            running = value if math.isnan(running) else running + 0.02 * (value - running)
+        now = time.monotonic()
+        state.seconds = before + now - started
+        done = plan.spent(state.seconds, state.samples)
+        if now - checked >= CHECK_EVERY or done >= 1:
+            numbers = measured(state.average, validation)
+            state.history.append(
+                {"samples": state.samples, "seconds": state.seconds, "loss": running, **numbers}
+            )
+            checked = time.monotonic()
+        if checkpoint is not None and state.steps and (now - saved >= CHECKPOINT_EVERY or done >= 1):
+            write_state(checkpoint, CHECKPOINT, of, state, samples.state(), plan)
+            saved = time.monotonic()
+        if progress is not None:
+            speed = (state.samples - samples_before) / max(now - started, 1e-9)
+            latest = state.history[-1] if state.history else {}
+            progress(Report(done, state.seconds, state.samples, speed, running, latest))
+
+
+def _cost(crops: Tensor, truth: Truth, module: AlignmentNet) -> Tensor:
+    channels = represent(crops).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(crops.device.type, torch.bfloat16, enabled=half_precision(crops.device)):
+        said = module(channels)
+    return loss(said, truth.centre, truth.size).mean()
+
+
+@torch.inference_mode()
+def measured(module: AlignmentNet, batches: list[tuple[Tensor, Truth]]) -> dict[str, float]:
+    """How good a network is on crops held back: by all of them, and by those that are nearly aligned."""
+    module.eval()
+    centre, size, cost, last = [], [], [], []
+    for crops, truth in batches:
+        said = module(represent(crops).contiguous(memory_format=torch.channels_last))
+        cost.append(loss(said, truth.centre, truth.size))
+        odds, centres, sizes, _, _ = read(said)
+        best = odds.argmax(dim=1)
+        rows = torch.arange(len(best))
+        scale = truth.size.exp()  # errors count in radii of the disc
+        centre.append((centres[rows, best] - truth.centre).norm(dim=1) / scale)
+        size.append((sizes[rows, best] - truth.size).abs())
+        last.append((truth.size.abs() < 0.1) & (truth.centre.norm(dim=1) < 0.1))
+    c, s, near = (torch.cat(each).cpu().numpy() for each in (centre, size, last))
+    right = (c < RIGHT) & (s < RIGHT)
+    return {
+        "validation_loss": float(torch.cat(cost).mean()),
+        "right": float(right.mean()),
+        "right_last": float(right[near].mean()) if near.any() else float("nan"),
+        "found": float(((c < 0.15) & (s < 0.15)).mean()),
+        "centre_median": float(np.median(c)),
+        "size_median": float(np.median(s)),
+        "centre_median_last": float(np.median(c[near])) if near.any() else float("nan"),
+        "size_median_last": float(np.median(s[near])) if near.any() else float("nan"),
+    }

@@ -1,0 +1,196 @@
+"""Random views for the training of the alignment network: how frames are cut, and how cameras record them.
+
+Three kinds of crops, as alignment meets them:
+
+    whole   the whole frame, in which the disc has any size and lies anywhere
+    near    a guess up to 55 % off in size, and up to half a radius in position
+    last    what the passes before have aligned
+
+Angles are in units of `SHOWN`, one radius of the guess; see `hybridfit.network.views`, whose words are used.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hybridfit.network.alignment.shape import HALF_WIDTH, SHOWN
+from hybridfit.network.views import Draw, Patterns, Recording, View
+
+KINDS = 0.35, 0.3, 0.35  # of the samples: whole, near, last
+SMALLEST, LARGEST = 1.15, 7.0  # radii of the disc in half a frame
+NEAR_SIZE, NEAR_SHIFT = 0.45, 0.5  # log, radii
+LAST_SIZE, LAST_SHIFT = 0.03, 0.08
+
+
+class Bars(NamedTuple):
+    """Gaps and stops that cross n crops, two each.
+
+    angle (n, 2) · place (n, 2) of the line from the middle · width (n, 2), 0: none, in units of SHOWN ·
+    starts (n, 2): a bar reaches from there on only · dark (n, 2): what it lets through, −1: it is masked
+    """
+
+    angle: Tensor
+    place: Tensor
+    width: Tensor
+    starts: Tensor
+    dark: Tensor
+
+
+class Framing(NamedTuple):
+    """Size, centre and edges of n frames, in radii of the disc, and how their crops are cut.
+
+    size (n,) log(true radius/guess) · centre (n, 2) and edges (n, 4) in radii of the guess ·
+    frame_pixel (n,) in radii of the guess · reach (n,) radii of the disc that are asked for
+    """
+
+    size: Tensor
+    centre: Tensor
+    edges: Tensor
+    frame_pixel: Tensor
+
+
+def draw_framing(draw: Draw) -> Framing:
+    """Frames, and how they are cut."""
+    half = draw.log_uniform(SMALLEST, LARGEST, 2)
+    square = draw.happens(0.8)
+    half[square, 1] = half[square, 0]
+    room = (0.45 * half).minimum((half - 0.9).clamp_min(0))
+    off = room * draw.uniform(-1, 1, 2)  # of the disc from the middle of the frame, in its radii
+    kind = draw.uniform(0, 1)
+    whole, near = kind < KINDS[0], kind < KINDS[0] + KINDS[1]
+    # whole: the longer side fills the crop
+    filled = half.amax(dim=1) * draw.uniform(0.95, 1.1)
+    size_whole = torch.log(HALF_WIDTH / filled)
+    centre_whole = off * size_whole.exp()[:, None]
+    size_near = NEAR_SIZE * draw.uniform(-1, 1)
+    size_last = LAST_SIZE * draw.normal()
+    size = torch.where(whole, size_whole, torch.where(near, size_near, size_last))
+    shift = draw.in_disc(torch.where(near, NEAR_SHIFT, LAST_SHIFT))
+    centre = torch.where(whole[:, None], centre_whole, shift)
+    scale = size.exp()[:, None]
+    edges = torch.stack(
+        [
+            centre[:, 0] - (off[:, 0] + half[:, 0]) * scale[:, 0],
+            centre[:, 0] - (off[:, 0] - half[:, 0]) * scale[:, 0],
+            centre[:, 1] - (off[:, 1] + half[:, 1]) * scale[:, 0],
+            centre[:, 1] - (off[:, 1] - half[:, 1]) * scale[:, 0],
+        ],
+        dim=1,
+    )
+    pixels = draw.log_uniform(32, 640)  # along the longer side
+    frame_pixel = 2 * half.amax(dim=1) / pixels.clamp_min(8) * size.exp()
+    # a disc has at least three pixels in its radius
+    return Framing(size, centre, edges, frame_pixel.minimum(size.exp() / 3))
+
+
+def seen(framing: Framing) -> Tensor:
+    """How far from the disc's centre (n,), in its radii, crops and frames both reach."""
+    crop = (HALF_WIDTH + framing.centre.abs()).amax(dim=1)
+    frame = (framing.edges - framing.centre.repeat_interleave(2, dim=1)).abs().amax(dim=1)
+    return 1.2 * torch.minimum(crop, frame) * torch.exp(-framing.size)
+
+
+def draw_view(framing: Framing, draw: Draw) -> View:
+    """The rest of the views."""
+    return View(
+        size=framing.size,
+        centre=SHOWN * framing.centre,
+        rotation=draw.uniform(-180, 180),
+        ellipticity=draw.in_disc(0.02 * draw.uniform(0, 1)),
+        mirrored=draw.happens(0.5),
+        frame_pixel=SHOWN * framing.frame_pixel,
+        phase=draw.uniform(-0.5, 0.5, 2),
+        blur=0.1 * SHOWN * draw.uniform(0, 1) ** 1.5,
+        background=torch.where(draw.happens(0.1), 0.0, 0.7 * draw.uniform(0, 1) ** 1.3),
+        heights=torch.stack([draw.uniform(0, 0.5), draw.uniform(0, 1), draw.uniform(0, 1)], dim=1),
+        widths=torch.tensor([0.75, 1.5], device=draw.device) * draw.log_uniform(0.6, 1.6, 2),
+    )
+
+
+def draw_recording(framing: Framing, draw: Draw) -> Recording:
+    """What the camera does."""
+    zero = torch.zeros(draw.n, device=draw.device)
+
+    def sometimes(share: float, values: Tensor) -> Tensor:
+        return torch.where(draw.happens(share), values, zero)
+
+    blocked = sometimes(0.06, draw.uniform(0.05, 0.4))  # of the radius
+    place = draw.in_disc(1.5 * framing.size.exp())
+    # electrons in the crop's field: fewer where the frame is seen from near
+    share = torch.exp(2 * framing.size).clamp(0.3, 2.0)
+    return Recording(
+        electrons=draw.log_uniform(10**4.7, 1e8) / share,
+        readout=sometimes(0.3, draw.uniform(0, 0.02)),
+        offset=sometimes(0.3, draw.uniform(-0.03, 0.15)),
+        hot=sometimes(0.2, draw.log_uniform(1e-4, 2e-3)),
+        dead=sometimes(0.2, draw.log_uniform(1e-4, 2e-3)),
+        hot_height=draw.log_uniform(1, 30),
+        gamma=torch.where(draw.happens(0.2), draw.uniform(0.8, 1.2), 1.0),
+        levels=sometimes(0.15, zero + 255),
+        edges=SHOWN * framing.edges,
+        blocked=SHOWN * torch.cat([framing.centre + place, blocked[:, None]], dim=1),
+    )
+
+
+def draw_bars(framing: Framing, draw: Draw) -> Bars:
+    """Gaps between chips, which are masked, and beam stops, which are masked or dark."""
+    n, scale = draw.n, framing.size.exp()[:, None]
+    gap, stop = draw.happens(0.1), draw.happens(0.06)
+    both = draw.happens(0.6)
+    angle = torch.zeros(n, 2, device=draw.device)
+    angle[:, 1] = torch.pi / 2
+    place = scale * draw.uniform(-1.2, 1.2, 2)
+    width = scale * draw.log_uniform(0.02, 0.15)[:, None].expand(n, 2)
+    width = torch.where(gap[:, None], width, 0.0)
+    width[:, 1] = torch.where(both, width[:, 1], 0.0)
+    starts = torch.full((n, 2), -1e6, device=draw.device)
+    dark = torch.full((n, 2), -1.0, device=draw.device)
+    # a stop comes from one side and ends near the disc's middle
+    angle[stop, 0] = draw.uniform(0, 2 * torch.pi)[stop]
+    place[stop, 0] = (scale[:, 0] * draw.uniform(-0.3, 0.3))[stop]
+    width[stop, 0] = (scale[:, 0] * draw.log_uniform(0.1, 0.5))[stop]
+    width[stop, 1] = 0.0
+    starts[stop, 0] = (scale[:, 0] * draw.uniform(-0.4, 0.8))[stop]
+    dark[stop, 0] = torch.where(draw.happens(0.5), 0.05 * draw.uniform(0, 1), -1.0)[stop]
+    return Bars(angle, SHOWN * place, SHOWN * width, SHOWN * starts, dark)
+
+
+def covered(bars: Bars, u: Tensor, centre: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What bars do at positions u (n, side) along rows and columns: which crops have any, and in those
+
+    what is let through, and what is valid: two tensors (m, side, side).
+    """
+    some = torch.nonzero((bars.width > 0).any(dim=1))[:, 0]
+    bars, u, centre = Bars(*(each[some] for each in bars)), u[some], centre[some]
+    x = u[:, None, :] - centre[:, 0, None, None]
+    y = u[:, :, None] - centre[:, 1, None, None]
+    through, valid = torch.ones_like(x + y), torch.ones_like(x + y)
+    for i in range(2):
+        c, s = torch.cos(bars.angle[:, i, None, None]), torch.sin(bars.angle[:, i, None, None])
+        across, along = -s * x + c * y - bars.place[:, i, None, None], c * x + s * y
+        inside = (across.abs() < bars.width[:, i, None, None] / 2) & (along > bars.starts[:, i, None, None])
+        dark = bars.dark[:, i, None, None]
+        through = torch.where(inside & (dark >= 0), dark, through)
+        valid = torch.where(inside & (dark < 0), 0.0, valid)
+    return some, through, valid
+
+
+def patterns_in_radii(
+    image: Tensor, reach: Tensor, half_edge: float, thickness: Tensor, tilt: Tensor
+) -> Patterns:
+    """Patterns (n, side, side) that reach so many radii to every side, with SHOWN for their radius."""
+    n, half = len(image), (image.shape[1] - 1) / 2
+    to_image = torch.zeros(n, 2, 2, device=image.device)
+    to_image[:, 0, 1] = to_image[:, 1, 0] = half / (reach * SHOWN)
+    return Patterns(
+        image=image,
+        to_image=to_image,
+        shift=torch.zeros(n, 2, device=image.device),
+        half_edge=half_edge * reach * SHOWN / half,
+        thickness=thickness,
+        tilt=tilt,
+        semi_angle=torch.full((n,), SHOWN, device=image.device),
+    )
