@@ -1,8 +1,8 @@
-"""Crystals without a network: alignment by the shipped network, and the fits that follow.
+"""Crystals without a network of their own: alignment, and the fits that follow.
 
-The frames are drawn as in `benchmarks.frames`, of four crystals that the shipped network was not trained
-on, at semi-angles from 13 to 25 mrad.  The direct disc is found by the network, by the sharpest rim
-in the frame, and by both.  A library match starts from each.
+The frames are drawn as in `benchmarks.frames`, of four crystals at semi-angles from 13 to 25 mrad.  The
+direct disc is found by the alignment network, by the sharpest rim in the frame, and by both.  A library
+match starts from each.
 
 Run with: python -m benchmarks.alignment [--frames N] [--full N] [--quick]
 """
@@ -24,12 +24,12 @@ from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate, tilt_distance
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.search.match import Matcher
+from hybridfit.fitting.seed.alignment import Aligner
 from hybridfit.fitting.seed.disc import rough_discs
-from hybridfit.fitting.seed.other_crystal import Aligner
 from hybridfit.frame import Frame, make_frame
 from hybridfit.library.build import VERSION as library_version
 from hybridfit.library.library import cache_folder
-from hybridfit.network.weights import Network
+from hybridfit.network.alignment.network import AlignmentNetwork
 
 # space group, cell edges (Å), atoms (element, x, y, z, B in Å²); rounded room-temperature values
 CRYSTALS: dict[str, tuple[str, tuple[float, float, float], list[tuple[str, float, float, float, float]]]] = {
@@ -106,9 +106,9 @@ def disc_error(disc: tuple[float, float, float], truth: dict[str, Any]) -> float
     return float(max(off, abs(disc[2] / truth["scale"] - 1)))
 
 
-def aligned(network: Network, library: Library, frame: Frame, truth: dict[str, Any]) -> dict[str, Any]:
-    """The disc from the network and from rims, and the rotation from the network."""
-    order, semi_angle = library.rotation_order, truth["semi_angle"]
+def aligned(network: AlignmentNetwork, frame: Frame, truth: dict[str, Any]) -> dict[str, Any]:
+    """The disc from the network and from rims."""
+    semi_angle = truth["semi_angle"]
     start = time.perf_counter()
     alignment = Aligner(network, semi_angle).align(frame)
     row: dict[str, Any] = {"network_seconds": time.perf_counter() - start, "doubt": alignment.doubt}
@@ -124,21 +124,7 @@ def aligned(network: Network, library: Library, frame: Frame, truth: dict[str, A
     row["rim"] = disc_error(rims[0], truth) if rims else 1.0
     row["any rim"] = min((disc_error(rim, truth) for rim in rims), default=1.0)
     row["starts"] = {"network": [alignment.camera], "rim": rims[:1], "both": [alignment.camera, *rims[:1]]}
-    row["rotation"] = _rotation(network, frame, alignment.camera, truth, order)
     return row
-
-
-def _rotation(
-    network: Network, frame: Frame, camera: tuple[float, float, float], truth: dict[str, Any], order: int
-) -> float:
-    """Error (degrees) of the network's rotation, up to symmetry."""
-    from hybridfit.network.crop import crops
-
-    cut = crops(frame.image, frame.valid, np.array([camera[:2]]), np.array([camera[2]]))
-    said = network.predict(cut, float(np.clip(truth["semi_angle"], *network.origin.semi_angle)))
-    sector = 360 / np.lcm(network.architecture.rotation_order, order)
-    away = said.rotation_deg[0] - truth["rotation"]
-    return float(abs((away + sector / 2) % sector - sector / 2))
 
 
 def reaches(found: list[Candidate], truth: dict[str, Any], order: int) -> int | None:
@@ -168,20 +154,20 @@ def answer(result: FitResult, truth: dict[str, Any], order: int) -> dict[str, An
     }
 
 
-def one_case(case: str, network: Network, n: int, full: int) -> list[dict[str, Any]]:
+def one_case(case: str, network: AlignmentNetwork, n: int, full: int) -> list[dict[str, Any]]:
     """Every frame of one crystal, in every way."""
     library, rows = library_of(case), []
     order = library.rotation_order
     for i, (image, truth) in enumerate(frames_of(library, n)):
         frame = make_frame(image)
         row = {"case": case} | {k: truth[k] for k in ("semi_angle", "thickness", "electrons")}
-        row |= aligned(network, library, frame, truth)
+        row |= aligned(network, frame, truth)
         fitter = Fitter(library, truth["semi_angle"])
         fitter.templates()
         row["match"] = {}
         for name, starts in row.pop("starts").items():
             start = time.perf_counter()
-            found = Matcher(fitter.searcher.searchers[0]).match(frame, starts)[0] if starts else []
+            found = Matcher(fitter.attempts.searcher.searchers[0]).match(frame, starts)[0] if starts else []
             place = reaches(found, truth, order)
             row["match"][name] = {"place": place, "seconds": time.perf_counter() - start}
             row["match"][name]["chi2"] = [c.chi2 for c in found]
@@ -206,9 +192,6 @@ def report(study: Study, case: str, rows: list[dict[str, Any]]) -> None:
     for near in NEAR:
         for name in ("network", "rim", "any rim"):
             share(f"disc within {near:.0%} of the radius, {name}", [row[name] <= near for row in rows])
-    study.add(
-        f"{case}: rotation by the network, median error", float(np.median([r["rotation"] for r in rows])), "°"
-    )
     thick = [row for row in rows if row["thickness"] >= THIN]
     for name in ("network", "rim", "both"):
         hits = [row["match"][name]["place"] is not None for row in thick]
@@ -259,7 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cases, frames, full = (QUICK_CASES, 3, 0) if options.quick else (tuple(CASES), FRAMES, FULL)
     frames = options.frames or frames
     full = full if options.full is None else options.full
-    network = Network.shipped("SrTiO3_001_200kV")
+    network = AlignmentNetwork.shipped()
     study = Study("alignment", quick=options.quick)
     rows = []
     for case in cases:

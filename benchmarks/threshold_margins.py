@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.threshold_frames import REFUSED
 from hybridfit.fitting.judge.settings import JudgeSettings
 from hybridfit.fitting.search.settings import SearchSettings
-from hybridfit.fitting.seed.settings import OtherCrystalSettings, SeedSettings
+from hybridfit.fitting.seed.settings import AlignmentSettings, SeedSettings
 from hybridfit.fitting.settings import RouteSettings
 from hybridfit.scan.settings import FirstPassSettings
 
@@ -102,7 +102,7 @@ OBSERVED = (
     Observed(SEARCHING, "disc_outside", True, ("cut",), ("touching",)),
     Observed(SEEDING, "sure", False, ("seed wrong",), ("seed right",)),
     Observed(SEEDING, "other_starts_below", False, ("misaligned",), ("seed right",)),
-    Observed(OtherCrystalSettings, "doubtful", True, ("misaligned",), ("aligned",)),
+    Observed(AlignmentSettings, "doubtful", True, ("misaligned",), ("aligned",)),
     *(Observed(FirstPassSettings, name, True, (), ("one camera",)) for name in SCATTERS),
 )
 # what refuses a frame; each by itself is enough, but another semi-angle takes three together

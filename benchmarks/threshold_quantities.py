@@ -52,10 +52,10 @@ from hybridfit.fitting.refine.noise import electrons_in
 from hybridfit.fitting.search.cameras import beside, disc_outside
 from hybridfit.fitting.search.match import Matcher
 from hybridfit.fitting.search.settings import SEARCH
+from hybridfit.fitting.seed.alignment import Aligner
 from hybridfit.fitting.seed.disc import bright_edge
 from hybridfit.fitting.seed.network import Seeder
-from hybridfit.fitting.seed.alignment import Aligner
-from hybridfit.fitting.seed.settings import OtherCrystalSettings
+from hybridfit.fitting.seed.settings import AlignmentSettings
 from hybridfit.frame import Frame, make_frame
 from hybridfit.network.weights import Network
 from hybridfit.scan.settings import FirstPassSettings
@@ -213,7 +213,7 @@ def _aligned(aligner: Aligner | None, shown: Shown) -> list[Row]:
     if ALIGNED < off < MISALIGNED:
         return []
     kind = "aligned" if off <= ALIGNED else "misaligned"
-    return [{"kind": kind} | quantities(OtherCrystalSettings, doubtful=alignment.doubt)]
+    return [{"kind": kind} | quantities(AlignmentSettings, doubtful=alignment.doubt)]
 
 
 def _edge(fitter: Fitter, shown: Shown, rng: np.random.Generator) -> Row:

@@ -48,7 +48,7 @@ WAY = {
     "RouteSettings": "seeded",
     "SeedSettings": "network",
     "DiscSettings": "search",
-    "OtherCrystalSettings": "match",
+    "AlignmentSettings": "match",
     "SearchSettings": "search",
     "RefineSettings": "seeded",
     "JudgeSettings": "seeded",

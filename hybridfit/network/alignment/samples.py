@@ -35,7 +35,8 @@ POOL = 1536  # patterns of each reach
 REUSE = 8
 VACUUM = 0.03  # of the patterns: nothing but the direct disc
 EDGE = 0.5  # steps: half-width of the aperture's soft edge
-TILTED = 0.6  # of the patterns: tilts uniform over the disc of all tilts; others nearer to the axis
+THICKER = 0.6  # a thickness t is taken in proportion to this power of it: thick crystals are harder
+TILTED = 0.5  # of the patterns: tilts uniform over the disc of all tilts; others nearer to the axis
 
 
 class Truth(NamedTuple):
@@ -85,7 +86,8 @@ class Samples:
         tilt = TILT_MAX * (np.sqrt(rng.random()) if rng.random() < TILTED else rng.random() ** 2)
         angle = rng.uniform(0, 2 * np.pi)
         spacing = reach * alpha / (SIDE // 2)
-        at = int(rng.integers(len(library.thickness)))
+        odds = library.thickness**THICKER
+        at = int(rng.choice(len(odds), p=odds / odds.sum()))
         intensity, beams = library.intensity[at], library.beams
         if rng.random() < VACUUM:
             intensity, beams = np.full((1, *intensity.shape[1:]), 65535, np.uint16), np.zeros((1, 2))
