@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +31,9 @@ from hybridfit.library.build import VERSION
 from hybridfit.new.design import design
 from hybridfit.physics.projection import project
 from hybridfit.physics.scattering import wavelength
+
+if TYPE_CHECKING:
+    from hybridfit.physics.crystal import Crystal
 
 FOLDER = Path(__file__).parent / "crystals" / "unseen"
 DATA = Path(__file__).parent / "data"
@@ -73,7 +76,7 @@ class Case:
         """
         reach = max(self.semi_angles) + FAR_TILT
         needed = ROOM * reach / (1e3 * wavelength(self.energy_kv))
-        area = abs(float(np.linalg.det(project(self.recipe_crystal(), self.zone, None).basis)))
+        area = abs(float(np.linalg.det(project(self.crystal(), self.zone, None).basis)))
         affordable = math.sqrt(DRAWN_BEAMS * area / math.pi)
         return Recipe(
             cif=self.cif,
@@ -86,7 +89,7 @@ class Case:
             thickness=DRAWN_THICKNESS,
         )
 
-    def recipe_crystal(self) -> Any:
+    def crystal(self) -> Crystal:
         """The crystal of the file."""
         from hybridfit.physics.crystal import Crystal
 
