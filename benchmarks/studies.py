@@ -30,6 +30,7 @@ ORDER = (
     "hybrid",
     "rivals",
     "alignment",
+    "any_crystal",
     "polarity",
     "structure",
     "structure_cost",
