@@ -14,7 +14,7 @@ from benchmarks.unseen import Case, cases, library_of
 from benchmarks.unseen_frames import Drawn, frames
 from hybridfit import Fitter, Library
 from hybridfit.errors import HybridfitError, InputError
-from hybridfit.fitting.seed.other_crystal import Aligner
+from hybridfit.fitting.seed.alignment import Aligner
 from hybridfit.frame import make_frame
 from hybridfit.model import FITTED_BEYOND_DISC, ForwardModel
 from hybridfit.pattern.camera import Camera
