@@ -16,6 +16,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -159,23 +160,33 @@ def rows_of(
 
 
 def draw(study: Study, found: dict[str, list[Row]]) -> None:
-    """Errors against the dose, and of the fits against their bounds."""
-    with study.figure(columns=2) as (_, axes):
-        for sure, colour, label in ((True, "C0", "sure"), (False, "C3", "in doubt")):
-            rows = [row for row in found[ALIGNMENT] if row["sure"] is sure]
-            error = [max(row["size_error"], row["centre_error"], 1e-4) for row in rows]
-            axes[0].loglog([row["electrons"] for row in rows], error, ".", color=colour, label=label)
-        axes[0].axhline(NEAR, color="0.5", linestyle=":", linewidth=1)
-        axes[0].set(xlabel="electrons in the frame", ylabel="error of the disc (of its radius)")
-        axes[0].legend()
-        rows = [row for row in found[FIT] if "thickness_stderr" in row]
-        axes[1].loglog(
-            [row["bounds"]["thickness"] for row in rows],
-            [max(abs(row["thickness"]), 1e-4) for row in rows],
-            ".",
-        )
-        axes[1].axhline(RIGHT["thickness"], color="0.5", linestyle=":", linewidth=1)
-        axes[1].set(xlabel="Cramér–Rao bound of thickness (nm)", ylabel="error of thickness (nm)")
+    """Errors against the dose, and of the fits against their bounds; of the parts that were run."""
+    drawn = [part for part in (ALIGNMENT, FIT) if found[part]]
+    with study.figure(columns=max(len(drawn), 1)) as (_, axes):
+        for axis, part in zip(axes, drawn, strict=False):
+            (_draw_discs if part == ALIGNMENT else _draw_fits)(axis, found[part])
+
+
+def _draw_discs(axis: Any, rows: list[Row]) -> None:
+    for sure, colour, label in ((True, "C0", "sure"), (False, "C3", "in doubt")):
+        some = [row for row in rows if row["sure"] is sure]
+        error = [max(row["size_error"], row["centre_error"], 1e-4) for row in some]
+        axis.loglog([row["electrons"] for row in some], error, ".", color=colour, label=label)
+    axis.axhline(NEAR, color="0.5", linestyle=":", linewidth=1)
+    axis.set(xlabel="electrons in the frame", ylabel="error of the disc (of its radius)")
+    axis.legend()
+
+
+def _draw_fits(axis: Any, rows: list[Row]) -> None:
+    for sure, colour in ((True, "C0"), (False, "C3")):
+        some = [r for r in rows if "thickness_stderr" in r and (r["status"] == "converged") is sure]
+        bound = np.array([row["bounds"]["thickness"] for row in some])
+        error = [max(abs(row["thickness"]), 1e-4) for row in some]
+        axis.loglog(bound, error, ".", color=colour, label="converged" if sure else "not converged")
+    line = np.array(axis.get_xlim())
+    axis.loglog(line, np.maximum(BOUNDS * line, RIGHT["thickness"]), color="0.5", linestyle=":", linewidth=1)
+    axis.set(xlabel="Cramér–Rao bound of thickness (nm)", ylabel="error of thickness (nm)")
+    axis.legend()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
