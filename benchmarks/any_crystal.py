@@ -185,6 +185,7 @@ def _draw_fits(axis: Any, rows: list[Row]) -> None:
         axis.loglog(bound, error, ".", color=colour, label="converged" if sure else "not converged")
     line = np.array(axis.get_xlim())
     axis.loglog(line, np.maximum(BOUNDS * line, RIGHT["thickness"]), color="0.5", linestyle=":", linewidth=1)
+    axis.xaxis.set_minor_formatter("")
     axis.set(xlabel="Cramér–Rao bound of thickness (nm)", ylabel="error of thickness (nm)")
     axis.legend()
 
