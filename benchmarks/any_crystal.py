@@ -13,9 +13,11 @@ Run with: python -m benchmarks.any_crystal [--part NAME] [--crystals NAME…] [-
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -123,6 +125,17 @@ def report_alignment(study: Study, rows: list[Row]) -> None:
     shares(study, what, ALIGNMENT, rows, near)
 
 
+def report_before(study: Study, path: Path, rows: list[Row]) -> None:
+    """How often an earlier run found the disc, in the frames that both have."""
+    known = {(row["crystal"], row["electrons"]) for row in rows}
+    earlier: list[Row] = json.loads(path.read_text(encoding="utf-8"))["frames"][ALIGNMENT]
+    same = [row for row in earlier if (row["crystal"], row["electrons"]) in known]
+    what = f"before: disc within 2 % in size and centre, {len(same)} of these frames"
+    study.add(what, share(sum(map(near, same)), len(same)), "%")
+    sure = [row for row in same if row["sure"]]
+    study.add("before: where the aligner was sure", share(sum(map(near, sure)), len(sure)), "%")
+
+
 def report_fits(study: Study, rows: list[Row]) -> None:
     """How often the fit is right, how long it takes, and whether it misleads."""
     bright = [row for row in rows if row["electrons"] >= BRIGHT]
@@ -199,6 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=np.inf, help="no crystal is begun later")
     parser.add_argument("--workers", type=int, default=1, help="processes; times are true with one")
     parser.add_argument("--resume", action="store_true", help="go on with the rows of a run that was stopped")
+    parser.add_argument("--before", type=Path, help="JSON of an earlier run, for the disc: it is compared")
     options = parser.parse_args(arguments)
     names = options.crystals or (QUICK if options.quick else tuple(cases()))
     count = options.frames or (QUICK_FRAMES if options.quick else FRAMES)
@@ -226,6 +240,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if found[part]:
             report = report_alignment if part == ALIGNMENT else report_fits
             report(study, found[part])
+            if options.before and part == ALIGNMENT:
+                report_before(study, options.before, found[part])
     draw(study, found)
     return 0 if study.finish(frames=found) else 1
 
