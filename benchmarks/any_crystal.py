@@ -13,9 +13,12 @@ Run with: python -m benchmarks.any_crystal [--part NAME] [--crystals NAME…] [-
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -122,6 +125,17 @@ def report_alignment(study: Study, rows: list[Row]) -> None:
     shares(study, what, ALIGNMENT, rows, near)
 
 
+def report_before(study: Study, path: Path, rows: list[Row]) -> None:
+    """How often an earlier run found the disc, in the frames that both have."""
+    known = {(row["crystal"], row["electrons"]) for row in rows}
+    earlier: list[Row] = json.loads(path.read_text(encoding="utf-8"))["frames"][ALIGNMENT]
+    same = [row for row in earlier if (row["crystal"], row["electrons"]) in known]
+    what = f"before: disc within 2 % in size and centre, {len(same)} of these frames"
+    study.add(what, share(sum(map(near, same)), len(same)), "%")
+    sure = [row for row in same if row["sure"]]
+    study.add("before: where the aligner was sure", share(sum(map(near, sure)), len(sure)), "%")
+
+
 def report_fits(study: Study, rows: list[Row]) -> None:
     """How often the fit is right, how long it takes, and whether it misleads."""
     bright = [row for row in rows if row["electrons"] >= BRIGHT]
@@ -159,23 +173,34 @@ def rows_of(
 
 
 def draw(study: Study, found: dict[str, list[Row]]) -> None:
-    """Errors against the dose, and of the fits against their bounds."""
-    with study.figure(columns=2) as (_, axes):
-        for sure, colour, label in ((True, "C0", "sure"), (False, "C3", "in doubt")):
-            rows = [row for row in found[ALIGNMENT] if row["sure"] is sure]
-            error = [max(row["size_error"], row["centre_error"], 1e-4) for row in rows]
-            axes[0].loglog([row["electrons"] for row in rows], error, ".", color=colour, label=label)
-        axes[0].axhline(NEAR, color="0.5", linestyle=":", linewidth=1)
-        axes[0].set(xlabel="electrons in the frame", ylabel="error of the disc (of its radius)")
-        axes[0].legend()
-        rows = [row for row in found[FIT] if "thickness_stderr" in row]
-        axes[1].loglog(
-            [row["bounds"]["thickness"] for row in rows],
-            [max(abs(row["thickness"]), 1e-4) for row in rows],
-            ".",
-        )
-        axes[1].axhline(RIGHT["thickness"], color="0.5", linestyle=":", linewidth=1)
-        axes[1].set(xlabel="Cramér–Rao bound of thickness (nm)", ylabel="error of thickness (nm)")
+    """Errors against the dose, and of the fits against their bounds; of the parts that were run."""
+    drawn = [part for part in (ALIGNMENT, FIT) if found[part]]
+    with study.figure(columns=max(len(drawn), 1)) as (_, axes):
+        for axis, part in zip(axes, drawn, strict=False):
+            (_draw_discs if part == ALIGNMENT else _draw_fits)(axis, found[part])
+
+
+def _draw_discs(axis: Any, rows: list[Row]) -> None:
+    for sure, colour, label in ((True, "C0", "sure"), (False, "C3", "in doubt")):
+        some = [row for row in rows if row["sure"] is sure]
+        error = [max(row["size_error"], row["centre_error"], 1e-4) for row in some]
+        axis.loglog([row["electrons"] for row in some], error, ".", color=colour, label=label)
+    axis.axhline(NEAR, color="0.5", linestyle=":", linewidth=1)
+    axis.set(xlabel="electrons in the frame", ylabel="error of the disc (of its radius)")
+    axis.legend()
+
+
+def _draw_fits(axis: Any, rows: list[Row]) -> None:
+    for sure, colour in ((True, "C0"), (False, "C3")):
+        some = [r for r in rows if "thickness_stderr" in r and (r["status"] == "converged") is sure]
+        bound = np.array([row["bounds"]["thickness"] for row in some])
+        error = [max(abs(row["thickness"]), 1e-4) for row in some]
+        axis.loglog(bound, error, ".", color=colour, label="converged" if sure else "not converged")
+    line = np.array(axis.get_xlim())
+    axis.loglog(line, np.maximum(BOUNDS * line, RIGHT["thickness"]), color="0.5", linestyle=":", linewidth=1)
+    axis.xaxis.set_minor_formatter("")
+    axis.set(xlabel="Cramér–Rao bound of thickness (nm)", ylabel="error of thickness (nm)")
+    axis.legend()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -187,6 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=np.inf, help="no crystal is begun later")
     parser.add_argument("--workers", type=int, default=1, help="processes; times are true with one")
     parser.add_argument("--resume", action="store_true", help="go on with the rows of a run that was stopped")
+    parser.add_argument("--before", type=Path, help="JSON of an earlier run, for the disc: it is compared")
     options = parser.parse_args(arguments)
     names = options.crystals or (QUICK if options.quick else tuple(cases()))
     count = options.frames or (QUICK_FRAMES if options.quick else FRAMES)
@@ -214,6 +240,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if found[part]:
             report = report_alignment if part == ALIGNMENT else report_fits
             report(study, found[part])
+            if options.before and part == ALIGNMENT:
+                report_before(study, options.before, found[part])
     draw(study, found)
     return 0 if study.finish(frames=found) else 1
 

@@ -216,3 +216,17 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
     assert len(rows) == len(found["rows"])
     any_crystal.main([*run, "--crystals", "UO2", "--minutes", "0", "--resume"])
     assert len(asked) == 4
+
+
+def test_an_earlier_run_is_compared_on_the_same_frames(tmp_path, monkeypatch):
+    monkeypatch.setenv("HYBRIDFIT_BENCHMARK_OUT", str(tmp_path))
+    right = {"crystal": "UO2", "electrons": 3e5, "size_error": 0.0, "centre_error": 0.01, "sure": True}
+    wrong = right | {"electrons": 4e5, "centre_error": 0.03, "sure": False}
+    path = tmp_path / "before.json"
+    path.write_text(json.dumps({"frames": {"alignment": [right, wrong, wrong | {"crystal": "Te"}]}}))
+    study = any_crystal.Study("any_crystal")
+    any_crystal.report_before(study, path, [right, wrong])
+    assert [(row.what.split(", ")[-1], row.measured) for row in study.rows] == [
+        ("2 of these frames", 50),
+        ("before: where the aligner was sure", 100),
+    ]
