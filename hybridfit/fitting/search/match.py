@@ -137,7 +137,7 @@ class Matcher:
         parents = list(range(len(starts)))
         for _ in range(self.settings.rounds):
             ends = [
-                self._downhill(
+                self.downhill(
                     trials.of(templates.part(np.argsort(trials.squares[i])[: self.settings.downhill_points])),
                     trials.cameras[i],
                 )
@@ -159,7 +159,7 @@ class Matcher:
         wide = wide_cameras(frame, s.hints, s.semi_angle, settings, s.finding)
         return trials.roughly(wide, settings.wide_most)
 
-    def _downhill(self, few: Trials, camera: Array) -> Array:
+    def downhill(self, few: Trials, camera: Array) -> Array:
         """The camera that a few library points lead to; nothing is tried with them yet."""
         hints = self.searcher.hints
         for shift, size in self.settings.downhill_steps:
