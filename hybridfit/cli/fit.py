@@ -12,6 +12,7 @@ import typer
 from hybridfit.cli.console import Bars, command_line
 from hybridfit.cli.files import check_outputs, open_all, open_library, pictures, usable, write
 from hybridfit.cli.options import (
+    AUTO,
     DEFAULT_LIBRARY,
     Background,
     Dataset,
@@ -23,7 +24,7 @@ from hybridfit.cli.options import (
     HintScale,
     HintThickness,
     HintTilt,
-    LibraryName,
+    LibraryOrAuto,
     Mask,
     Offset,
     Posterior,
@@ -54,7 +55,7 @@ WITHOUT = ("failed", "unusable", "unreadable")  # statuses without an answer
 def fit(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Frames, or stacks of frames.")],
     semi_angle: SemiAngle = None,
-    library: LibraryName = DEFAULT_LIBRARY,
+    library: LibraryOrAuto = DEFAULT_LIBRARY,
     method: Annotated[
         str,
         typer.Option(
@@ -146,7 +147,9 @@ def fit(
             raise InputError("--posterior writes into the file of --json; give one, such as --json out.json")
         checked_sigma(sigmas)
         backgrounds.check(background)
-        check_parameters((*fixed, *bounds, *(free or ())), (*PARAMETERS, *AVERAGING), library, fixed)
+        asked = (*fixed, *bounds, *(free or ()))
+        if library != AUTO:
+            check_parameters(asked, (*PARAMETERS, *AVERAGING), library, fixed)
         hints = Hints(
             thickness=hint_thickness, tilt=tilt, centre=centre, scale=hint_scale, rotation=hint_rotation
         )
@@ -171,6 +174,11 @@ def fit(
         inputs=[*files, mask, library, weights],
         json=json_path,
     )
+    if library == AUTO:
+        first = usable(next(frames))
+        frames = chain([first], frames)
+        library = identified(first, semi_angle, quiet, background=background, hints=hints, flip=flip)
+        check_parameters(asked, (*PARAMETERS, *AVERAGING), library, fixed)
     answers, fitter = _fit_all(
         frames,
         count,
@@ -202,6 +210,31 @@ def fit(
         raise typer.Exit(1)
 
 
+def identified(frame: Frame, semi_angle: float, quiet: bool, **options: Any) -> str:
+    """The library that a frame shows, of those that are built; it is said on stderr.
+
+    Raises
+    ------
+    InputError
+        The frame shows none of them, or no library is built.
+    """
+    with Bars(quiet) as bars:
+        bars.start("identify")
+        from hybridfit.identification.identifier import Identifier
+
+        found = Identifier(semi_angle, progress=bars.show, mirror=False, **options).identify(frame)
+    if found.answer is None:
+        raise InputError(f"{found.source}: {found.message} Name a library (--library), or build one")
+    if not quiet:
+        typer.echo(f"hybridfit: library {found.answer}. {found.message}", err=True)
+    return found.answer
+
+
+def _about(options: dict[str, Any]) -> dict[str, Any]:
+    """What other libraries take of the options of a fit."""
+    return {name: options[name] for name in ("background", "hints", "flip") if name in options}
+
+
 def _report(answers: list[FitResult | dict[str, Any]], fitter: Fitter, weights: Path | None) -> str:
     """The report of all answers."""
     from hybridfit.report import Origin, fit_report
@@ -229,10 +262,13 @@ def _fit_all(
     with Bars(quiet) as bars:
         with quick_start():
             from hybridfit.fitting.fitter import Fitter
+            from hybridfit.fitting.status import Status
+            from hybridfit.identification.suggest import Others, with_suggestion
             from hybridfit.io import BadFrame
 
             opened = open_library(library, bars)
             fitter = Fitter(opened, progress=bars.show, **options)
+        said = False  # of the first poor match alone: other libraries take seconds
         for i, frame in enumerate(frames):
             bars.start(f"[{i + 1}/{count}] {Path(frame.source).name}" if count > 1 else "")
             try:
@@ -249,6 +285,10 @@ def _fit_all(
                     "status": status,
                     "message": str(error),
                 }
+            if not isinstance(answer, dict) and answer.status is Status.poor_match and not said:
+                said = True
+                others = Others(opened, fitter.semi_angle, progress=bars.show, **_about(options))
+                answer = with_suggestion(answer, others.sentence(frame))
             answers.append(answer)
             bars.clear()
             if isinstance(answer, dict):

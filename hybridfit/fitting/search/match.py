@@ -25,6 +25,7 @@ from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.search.cameras import beside, possible, wide_cameras
 from hybridfit.fitting.search.full import Searcher
+from hybridfit.fitting.search.odds import weighed
 from hybridfit.fitting.search.trials import Trials
 from hybridfit.fitting.seed.disc import rough_discs
 from hybridfit.fitting.seed.settings import SEED, SeedSettings
@@ -91,7 +92,7 @@ class Matcher:
         starts: Sequence[tuple[float, float, float]],
         others: Callable[[], Sequence[tuple[float, float, float]]] = tuple,
     ) -> tuple[list[Candidate], Array]:
-        """Candidates, best first, and the least χ² found at every thickness (2, n), nm.
+        """Candidates with their odds, best first, and the least χ² found at every thickness (2, n), nm.
 
         There are no candidates where no start can be a camera of the frame, or nothing resembles it.
 
@@ -122,7 +123,10 @@ class Matcher:
                 self._settle(wide, best)
                 trials.join(wide)
         chi2 = trials.chi2()
-        found = trials.candidates(chi2, s.library.rotation_order, settings.most_candidates)
+        order = s.library.rotation_order
+        found = trials.candidates(chi2, order, settings.most_candidates)
+        if found:
+            found = weighed(found, chi2.min(axis=0), trials.templates, order, settings)
         return found, trials.least_by_thickness(chi2)
 
     def _possible(self, frame: Frame, starts: Sequence[tuple[float, float, float]]) -> Array:

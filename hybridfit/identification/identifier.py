@@ -20,13 +20,13 @@ from hybridfit.fitting.search.full import Searcher
 from hybridfit.fitting.search.match import Matcher
 from hybridfit.fitting.settings import FitSettings
 from hybridfit.frame import Frame
-from hybridfit.identify.answer import Identification, Match
-from hybridfit.identify.compare import Compared, compare
-from hybridfit.identify.hypotheses import Hypothesis, hypotheses_of
-from hybridfit.identify.known import Known, Left, comparable, open_known
-from hybridfit.identify.odds import none_of, odds_of
-from hybridfit.identify.screen import Screen
-from hybridfit.identify.settings import IDENTIFY, IdentifySettings
+from hybridfit.identification.answer import Identification, Match
+from hybridfit.identification.compare import Compared, compare
+from hybridfit.identification.hypotheses import Hypothesis, hypotheses_of
+from hybridfit.identification.known import Known, Left, comparable, open_known
+from hybridfit.identification.odds import none_of, odds_of
+from hybridfit.identification.screen import Screen
+from hybridfit.identification.settings import IDENTIFY, IdentifySettings
 from hybridfit.io.arrays import frame_of
 from hybridfit.library.library import Library
 
@@ -227,7 +227,9 @@ def identify(
 
         frames = read_frames(frame)
         if len(frames) != 1:
-            raise InputError(f"{frame} holds {len(frames)} frames; give one of them, from hybridfit.read_frames")
+            raise InputError(
+                f"{frame} holds {len(frames)} frames; give one of them, from hybridfit.read_frames"
+            )
         frame = frames[0]
     frame = frame_of(frame)
     if semi_angle is None:

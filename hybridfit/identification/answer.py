@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridfit.fitting.result import Thumbnail
-from hybridfit.identify.known import Left
+from hybridfit.identification.known import Left
 
 SURE, LIKELY = 0.95, 0.7  # from where on words say so
 NONE = "none of these"
@@ -140,7 +140,9 @@ class Identification:
         of_these = f"the {many} libraries" if many > 1 else "the only library"
         odds = _percent(self.probability)
         if self.answer is None:
-            nearest = f"{self.best.title} comes nearest and leaves {self.best.structure_left:.0%} of its structure"
+            nearest = (
+                f"{self.best.title} comes nearest and leaves {self.best.structure_left:.0%} of its structure"
+            )
             said = f"The frame shows none of {of_these} that it was compared with ({odds}); {nearest}."
             if self.probability < LIKELY:
                 said = f"The frame shows {self.best.title}, or none of {of_these} (none: {odds})."
@@ -150,6 +152,8 @@ class Identification:
             said = f"The frame probably shows {self.best.title} ({odds}){self._rival}."
         else:
             said = f"The frame may show {self.best.title} ({odds}){self._rival}."
+        if self.answer is not None and self.best.mirrored > LIKELY:
+            said += f" The camera mirrors its frames ({self.best.mirrored:.0%}): fit them with --flip."
         return " ".join((said, *self.remarks))
 
     @property

@@ -20,8 +20,8 @@ from hybridfit.fitting.search.match import Matcher
 from hybridfit.fitting.search.trials import BinnedFrame, Trials
 from hybridfit.fitting.settings import FitSettings
 from hybridfit.frame import Frame
-from hybridfit.identify.hypotheses import Hypothesis
-from hybridfit.identify.settings import IdentifySettings
+from hybridfit.identification.hypotheses import Hypothesis
+from hybridfit.identification.settings import IdentifySettings
 
 Array = NDArray[np.float64]
 ROUNDS = 2
@@ -108,9 +108,7 @@ class Screen:
                 trials = self.trials[h]
                 best = trials.best_camera()
                 points = np.argsort(trials.squares[best])[: self.fit.searching.downhill_points]
-                end = self.matcher.downhill(
-                    trials.of(trials.templates.part(points)), trials.cameras[best]
-                )
+                end = self.matcher.downhill(trials.of(trials.templates.part(points)), trials.cameras[best])
                 tried = np.concatenate([trials.cameras, *(each[None] for each in ends)])
                 if not np.isclose(tried, end, rtol=1e-9).all(axis=1).any():
                     ends.append(end)
@@ -125,9 +123,7 @@ class Screen:
     def _wide(self) -> Array:
         """Cameras all around what is bright."""
         hints: Hints = self.fit.hints
-        return wide_cameras(
-            self.frame, hints, self.fit.semi_angle, self.fit.searching, self.fit.seeding.disc
-        )
+        return wide_cameras(self.frame, hints, self.fit.semi_angle, self.fit.searching, self.fit.seeding.disc)
 
     def _best_roughly(self, cameras: Array) -> Array:
         """The best of many cameras, by a share of the library points of all hypotheses."""

@@ -19,7 +19,7 @@ from hybridfit.fitting.refine.structural import reference_values
 from hybridfit.fitting.search.full import Searcher
 from hybridfit.fitting.search.templates import Templates
 from hybridfit.fitting.settings import FitSettings
-from hybridfit.identify.known import Known
+from hybridfit.identification.known import Known
 from hybridfit.library.library import Library
 from hybridfit.library.mirror import mirror_of, mirrored
 from hybridfit.pattern.pool import Pool
@@ -88,12 +88,16 @@ def hypotheses_of(
     progress : callable(stage, fraction)
     mirror : bool
         Whether frames may be mirrored by the camera; of a projection with a mirror that changes nothing.
+        With `settings.flip` they are.
     """
     library = Library(known.library.dataset, on_demand=True)
     reference = reference_values(library, {})
     axes = {name: axis for name, axis in library.structure.items() if not axis.continuous}
+    inside = replace(settings, flip=False)
     out: list[Hypothesis] = []
-    for values in itertools.product(*(_reference_first(axis.values, reference[n]) for n, axis in axes.items())):
+    for values in itertools.product(
+        *(_reference_first(axis.values, reference[n]) for n, axis in axes.items())
+    ):
         discrete = dict(zip(axes, values, strict=True))
         searcher = Searcher(
             library.at(**{**reference, **discrete}),
@@ -106,10 +110,12 @@ def hypotheses_of(
         )
         crystal = library.at(**discrete)
         plain = searcher.templates()
-        make = [(False, plain)]
-        if mirror and mirror_of(searcher.library) is None:
-            make.append((True, conjugated(plain)))
-        out += [Hypothesis(known, discrete, flip, crystal, t, settings, workers) for flip, t in make]
+        flips = [settings.flip]
+        if mirror and not settings.flip and mirror_of(searcher.library) is None:
+            flips.append(True)
+        for flip in flips:
+            templates = conjugated(plain) if flip else plain
+            out.append(Hypothesis(known, discrete, flip, crystal, templates, inside, workers))
     return sorted(out, key=lambda h: h.flipped)
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.fitting.judge.settings import JUDGE, JudgeSettings
-from hybridfit.identify.settings import IDENTIFY, IdentifySettings
+from hybridfit.identification.settings import IDENTIFY, IdentifySettings
 
 Array = NDArray[np.float64]
 

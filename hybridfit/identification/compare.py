@@ -18,10 +18,10 @@ from hybridfit.fitting.judge.status import crystal_share, structure_of
 from hybridfit.fitting.refine.refiner import Minimum
 from hybridfit.fitting.refine.settings import Effort
 from hybridfit.frame import Frame
-from hybridfit.identify.hypotheses import Hypothesis
-from hybridfit.identify.odds import Left
-from hybridfit.identify.screen import Screen
-from hybridfit.identify.settings import IdentifySettings
+from hybridfit.identification.hypotheses import Hypothesis
+from hybridfit.identification.odds import Left
+from hybridfit.identification.screen import Screen
+from hybridfit.identification.settings import IdentifySettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,18 +118,14 @@ def _coarsely(
         new = h.refiner.follow(frame, seed, region, roughly, weights=weights, start=h.start)
         own = best.get(h)
         if own is None or new.answer.chi2 < limits.nowhere * own.answer.chi2:
-            new = h.refiner.follow(
-                frame, new.answer, region, effort, weights=weights, start=new.fit.values
-            )
+            new = h.refiner.follow(frame, new.answer, region, effort, weights=weights, start=new.fit.values)
         if own is None or new.answer.chi2 < own.answer.chi2:
             best[h] = new
         progress("refine", i / len(starts))
     return sorted(best.items(), key=lambda each: each[1].answer.chi2)
 
 
-def _finely(
-    frame: Frame, coarse: list[tuple[Hypothesis, Minimum]]
-) -> list[tuple[Hypothesis, Minimum]]:
+def _finely(frame: Frame, coarse: list[tuple[Hypothesis, Minimum]]) -> list[tuple[Hypothesis, Minimum]]:
     """Minima on the pixels of the frame about the best one, under the weights of the best, best first."""
     first, best = coarse[0]
     limits = first.settings.refining

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hybridfit.errors import InputError, LibraryError
-from hybridfit.identify.settings import IDENTIFY, IdentifySettings
+from hybridfit.identification.settings import IDENTIFY, IdentifySettings
 from hybridfit.library.library import Library, Progress, cache_folder
 from hybridfit.library.recipe import shipped_names
 
