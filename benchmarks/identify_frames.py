@@ -1,9 +1,9 @@
 """Small libraries of many crystals, and frames of them and of others, for the study of identification.
 
-A library is coarse and small, so that dozens are built in a minute: beams to 1.4 1/Å, a semi-angle of 12 mrad,
-tilts to 2 mrad, 6–50 nm.  A frame is not what its library says: it is made of another one, with more beams,
-other Debye–Waller factors and another energy; thickness and tilt spread over the averaged area, the semi-angle is
-off by 1 %, the projector distorts.  Libraries are kept in `benchmarks/data`.
+A library is coarse and small, so that dozens are built in a minute: beams to 1.4 1/Å, a semi-angle of
+11.5 mrad, tilts to 2 mrad, 6–50 nm.  A frame is not what its library says: it is made of another one, with
+more beams, other Debye–Waller factors and another energy; thickness and tilt spread over the averaged area,
+the semi-angle is off by 1 %, the projector distorts.  Libraries are kept in `benchmarks/data`.
 
 Run with: python -m benchmarks.identify_frames [--crystals SET]
 """

@@ -44,7 +44,8 @@ def identify(
         list[str] | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="Compare with this library, built if need be; several times for several. All built ones by default.",
+            help="Compare with this library, built if need be; may be given several times. By default all "
+            "that are built.",
         ),
     ] = None,
     all_: Annotated[
@@ -66,7 +67,7 @@ def identify(
         typer.Option(
             "--plot",
             metavar="FILE",
-            help="Draw the frame and the likeliest three fits: .png, .pdf or .svg; several pictures are numbered.",
+            help="Draw the frame and the likeliest three fits: .png, .pdf or .svg; several are numbered.",
         ),
     ] = None,
     hint_centre: HintCentre = None,

@@ -36,8 +36,8 @@ class Match:
     structure_left : float
         Of what varies along rings in the frame.
     mirrored : float
-        Probability that the camera has mirrored the frame, if it is this crystal; NaN where the projection has
-        a mirror.
+        Probability that the camera has mirrored the frame, if it is this crystal; NaN where the projection
+        has a mirror.
     structure : mapping of name to (mapping of value to probability)
         Of discrete structural parameters, such as a polarity.
     picture : Thumbnail or None
@@ -136,16 +136,9 @@ class Identification:
     @property
     def message(self) -> str:
         """The answer in a sentence, and what else there is to say."""
-        many = len(self.matches)
-        of_these = f"the {many} libraries" if many > 1 else "the only library"
         odds = _percent(self.probability)
         if self.answer is None:
-            nearest = (
-                f"{self.best.title} comes nearest and leaves {self.best.structure_left:.0%} of its structure"
-            )
-            said = f"The frame shows none of {of_these} that it was compared with ({odds}); {nearest}."
-            if self.probability < LIKELY:
-                said = f"The frame shows {self.best.title}, or none of {of_these} (none: {odds})."
+            said = self._none_said(odds)
         elif self.probability >= SURE:
             said = f"The frame shows {self.best.title} ({odds})."
         elif self.probability >= LIKELY:
@@ -155,6 +148,19 @@ class Identification:
         if self.answer is not None and self.best.mirrored > LIKELY:
             said += f" The camera mirrors its frames ({self.best.mirrored:.0%}): fit them with --flip."
         return " ".join((said, *self.remarks))
+
+    def _none_said(self, odds: str) -> str:
+        """What is said where none of them is the likeliest."""
+        best, many = self.best, len(self.matches)
+        if self.probability < LIKELY:
+            other = f"none of these {many} libraries" if many > 1 else "something else"
+            return f"The frame shows {best.title}, or {other} ({odds})."
+        if many == 1:
+            return (
+                f"The frame does not show {best.title}, the only library that it was compared with ({odds})."
+            )
+        left = f"{best.title} comes nearest and leaves {best.structure_left:.0%} of its structure"
+        return f"The frame shows none of the {many} libraries that it was compared with ({odds}); {left}."
 
     @property
     def _rival(self) -> str:

@@ -2,7 +2,8 @@
 
     candidates of all hypotheses → refined on one coarse frame → the best on the frame itself
 
-All are weighted as the residual of the best one asks for, so that a difference of χ² is one of log-likelihood.
+All are weighted as the residual of the best one asks for, so that a difference of χ² is one of
+log-likelihood.
 """
 
 from __future__ import annotations

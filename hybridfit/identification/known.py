@@ -90,8 +90,8 @@ def open_known(
             known.append(Known(_name(given, library), library))
     if not known:
         raise InputError(
-            "no library is built yet; build some (`hybridfit library build NAME`), or name them (--among), or "
-            "build all that are shipped (--all)"
+            "no library is built yet; build some (`hybridfit library build NAME`), or name them (--among), "
+            "or build all that are shipped (--all)"
         )
     return known, left
 

@@ -1,7 +1,7 @@
 """Odds: what residuals say of every hypothesis, and of none of them.
 
-Hypotheses.  With χ² under the weights of the best refinement, N_eff the independent pixels of its residual, and
-C the covariance of thickness and tilt, of which the library holds a volume V,
+Hypotheses.  With χ² under the weights of the best refinement, N_eff the independent pixels of its residual,
+and C the covariance of thickness and tilt, of which the library holds a volume V,
 
     p(h) ∝ exp(−β Δχ²_h/2) √det C_h / V_h,        Δχ²_h = (χ²_h/χ²_best − 1) · N_eff.
 

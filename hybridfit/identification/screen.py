@@ -65,8 +65,8 @@ class Screen:
             cameras = self._wide()
         if not len(cameras):
             raise InputError(
-                f"{frame.source}: no direct disc that could be that of {self.fit.semi_angle:g} mrad; check the "
-                "semi-angle and the frame"
+                f"{frame.source}: no direct disc that could be that of {self.fit.semi_angle:g} mrad; check "
+                "the semi-angle and the frame"
             )
         searching = self.fit.searching
         reach = float(np.median(cameras[:, 2])) * searching.reach(self.fit.semi_angle)

@@ -1,7 +1,7 @@
-"""What else a frame may show that a library fits poorly: the other built libraries, where they are quickly tried.
+"""What else a frame may show that a library fits poorly: other built libraries that are quickly tried.
 
-Templates of a library take seconds at a semi-angle that it is new to.  Only libraries whose templates are kept
-are tried, and what is said names how many these were.
+Templates of a library take seconds at a semi-angle that it is new to.  Only libraries whose templates are
+kept are tried, and what is said names how many these were.
 """
 
 from __future__ import annotations
