@@ -5,13 +5,14 @@ A library is coarse and small, so that dozens are built in a minute: beams to 1.
 more beams, other Debye–Waller factors and another energy; thickness and tilt spread over the averaged area,
 the semi-angle is off by 1 %, the projector distorts.  Libraries are kept in `benchmarks/data`.
 
-Run with: python -m benchmarks.identify_frames [--crystals SET]
+Run with: python -m benchmarks.identify_frames [--set]
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from scipy import ndimage
 from hybridfit import Library, Recipe, simulate_frame
 from hybridfit.library.build import VERSION as library_version
 from hybridfit.library.recipe import ThicknessRange, shipped_folder
+from hybridfit.physics.projection import project
 
 HERE = Path(__file__).parent
 DATA = HERE / "data" / "identify"
@@ -43,6 +45,7 @@ SOLVED: dict[str, Any] = {
 }
 TRUE = {"g_max": 1.7, "sampling": 0.4, "semi_angle_max": 11.5, "tilt_max": TILT_MAX + 0.5}
 VIBRATION, ENERGY = 0.15, 0.003  # relative standard deviations of what is taken for granted
+FLIPPED = 0.3  # of the frames, as a camera that mirrors
 NONE = ("vacuum", "amorphous", "blob")  # frames that show no crystal, beside those of other crystals
 
 Array = NDArray[np.float64]
@@ -71,6 +74,9 @@ class Shown(NamedTuple):
 
 
 TRAINING, SHIPPED = shipped_folder() / "training", shipped_folder()
+UNSEEN = HERE / "crystals" / "unseen"
+EVERY = 4  # of the crystals that set nothing, one of so many is none of the libraries
+MOST_BEAMS = 220  # of a library: of large cells fewer are solved
 
 
 def _cases(folder: Path, names: dict[str, tuple[Zone, ...]]) -> list[Case]:
@@ -120,9 +126,24 @@ OTHERS = _cases(
 )
 
 
+def reported() -> tuple[list[Case], list[Case]]:
+    """Thirty libraries of crystals that set nothing, and ten crystals that none of them is of."""
+    zones = tomllib.loads((UNSEEN / "zones.toml").read_text(encoding="utf-8"))
+    cases = [Case(UNSEEN / f"{name}.cif", tuple(zones[name]["zones"][0])) for name in sorted(zones)]
+    others = cases[EVERY - 1 :: EVERY]
+    return [case for case in cases if case not in others], others
+
+
+def longest(recipe: Recipe, g_max: float) -> float:
+    """g_max (1/Å), or less where that were more than MOST_BEAMS beams."""
+    area = abs(float(np.linalg.det(project(recipe.crystal(), recipe.zone, None).basis)))
+    return round(min(g_max, float(np.sqrt(MOST_BEAMS * area / np.pi))), 3)
+
+
 def library_of(case: Case, true: bool = False) -> Path:
     """The file of the library of a case, or of what its frames are made of; built where there is none."""
     recipe = Recipe(cif=case.cif, zone=case.zone, **SOLVED)
+    recipe = recipe.model_copy(update={"g_max": longest(recipe, SOLVED["g_max"])})
     if true:
         rng = np.random.default_rng(sum(case.name.encode()))
         crystal, vibration = recipe.crystal(), 1 + VIBRATION * float(np.clip(rng.normal(), -2, 2))
@@ -130,7 +151,9 @@ def library_of(case: Case, true: bool = False) -> Path:
             e: float(b) * vibration for e, b in zip(crystal.elements, crystal.debye_waller, strict=True)
         }
         energy = recipe.energy_kv * (1 + ENERGY * float(rng.normal()))
-        recipe = recipe.model_copy(update={**TRUE, "debye_waller": factors, "energy_kv": energy})
+        more = TRUE["g_max"] / SOLVED["g_max"] * recipe.g_max
+        changes = {**TRUE, "g_max": more, "debye_waller": factors, "energy_kv": energy}
+        recipe = recipe.model_copy(update=changes)
     path = DATA / f"{case.name}{'-true' if true else ''}-{recipe.checksum()[:8]}-v{library_version}.nc"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +176,8 @@ def frames(libraries: list[Case], others: list[Case], right: int, none: int, see
     for i in range(right):
         case = libraries[order[i % len(libraries)]]
         image, truth = _crystal(library(case), rng)
-        yield Shown(image, case.name, "library", truth)
+        flipped = bool(rng.random() < FLIPPED)
+        yield Shown(image[:, ::-1] if flipped else image, case.name, "library", {**truth, "flipped": flipped})
     shapeless = none // 5
     for i in range(none - shapeless):
         case = others[i % len(others)]
@@ -212,9 +236,11 @@ def _without_crystal(kind: str, rng: np.random.Generator) -> Array:
 
 def main() -> None:
     """Build the libraries."""
-    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--set", action="store_true", help="those by which thresholds are set")
+    libraries, others = (SETTING, OTHERS) if parser.parse_args().set else reported()
     for true in (False, True):
-        for case in [*SETTING, *OTHERS]:
+        for case in [*libraries, *others]:
             start = time.perf_counter()
             path = library_of(case, true)
             print(f"{case.name}: {path.name}, {time.perf_counter() - start:.1f} s", flush=True)

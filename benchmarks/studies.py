@@ -31,6 +31,7 @@ ORDER = (
     "rivals",
     "alignment",
     "polarity",
+    "identify",
     "structure",
     "structure_cost",
     "speed",
