@@ -32,6 +32,7 @@ ORDER = (
     "alignment",
     "polarity",
     "identify",
+    "match_odds",
     "structure",
     "structure_cost",
     "speed",

@@ -95,6 +95,26 @@ class Matcher:
         """Candidates with their odds, best first, and the least χ² found at every thickness (2, n), nm.
 
         There are no candidates where no start can be a camera of the frame, or nothing resembles it.
+        Parameters are as of `trials`.
+        """
+        trials = self.trials(frame, starts, others)
+        if trials is None:
+            return [], self.searcher.templates().unexplained_curve()
+        return self.weighed(trials), trials.least_by_thickness(trials.chi2())
+
+    def weighed(self, trials: Trials) -> list[Candidate]:
+        """The best library points of trials with their odds, best first."""
+        order, chi2 = self.searcher.library.rotation_order, trials.chi2()
+        found = trials.candidates(chi2, order, self.settings.most_candidates)
+        return weighed(found, chi2.min(axis=0), trials.templates, order, self.settings)
+
+    def trials(
+        self,
+        frame: Frame,
+        starts: Sequence[tuple[float, float, float]],
+        others: Callable[[], Sequence[tuple[float, float, float]]] = tuple,
+    ) -> Trials | None:
+        """All library points with the cameras that the starts lead to; None where none can be the frame's.
 
         Parameters
         ----------
@@ -109,7 +129,7 @@ class Matcher:
         if not len(cameras):
             cameras, others = self._possible(frame, others()), tuple
         if not len(cameras):
-            return [], s.templates().unexplained_curve()
+            return None
         trials = s.trials(frame, float(np.median(cameras[:, 2])))
         self._settle(trials, cameras)
         if trials.chi2().min() > settings.misled and len(more := self._possible(frame, others())):
@@ -122,12 +142,7 @@ class Matcher:
                 wide = trials.of(trials.templates)
                 self._settle(wide, best)
                 trials.join(wide)
-        chi2 = trials.chi2()
-        order = s.library.rotation_order
-        found = trials.candidates(chi2, order, settings.most_candidates)
-        if found:
-            found = weighed(found, chi2.min(axis=0), trials.templates, order, settings)
-        return found, trials.least_by_thickness(chi2)
+        return trials
 
     def _possible(self, frame: Frame, starts: Sequence[tuple[float, float, float]]) -> Array:
         """Those of the starts (c, 3) that can be cameras of the frame."""

@@ -54,6 +54,8 @@ def weighed(
         n of the n-fold axis of the projection.
     settings : SearchSettings
     """
+    if not found:
+        return []
     odds = point_odds(score, settings)
     tilts = templates.tilt_x + 1j * templates.tilt_y
     turns = np.exp(2j * np.pi * np.arange(order) / order)
