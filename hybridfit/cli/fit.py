@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -177,7 +178,8 @@ def fit(
     if library == AUTO:
         first = usable(next(frames))
         frames = chain([first], frames)
-        library = identified(first, semi_angle, quiet, background=background, hints=hints, flip=flip)
+        about = _about({"background": background, "hints": hints, "flip": flip})
+        library = identified(first, semi_angle, quiet, **about)
         check_parameters(asked, (*PARAMETERS, *AVERAGING), library, fixed)
     answers, fitter = _fit_all(
         frames,
@@ -231,8 +233,9 @@ def identified(frame: Frame, semi_angle: float, quiet: bool, **options: Any) -> 
 
 
 def _about(options: dict[str, Any]) -> dict[str, Any]:
-    """What other libraries take of the options of a fit."""
-    return {name: options[name] for name in ("background", "hints", "flip") if name in options}
+    """What other libraries take of the options of a fit: all that is not of its crystal."""
+    hints = replace(options["hints"], thickness=None, tilt=None)
+    return {"background": options["background"], "flip": options["flip"], "hints": hints}
 
 
 def _report(answers: list[FitResult | dict[str, Any]], fitter: Fitter, weights: Path | None) -> str:

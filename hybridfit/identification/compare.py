@@ -76,30 +76,21 @@ def compare(
     InputError
         Nothing resembles the frame, or too few pixels are usable.
     """
-    ranked = screen.ranked()
-    most = _share_left(screen, ranked[0]) + settings.screened_near
-    chosen = [h for h in ranked[: settings.screened] if _share_left(screen, h) <= most]
-    starts = [(h, c) for h in chosen for c in screen.candidates(h)]
+    starts = [(h, c) for h in screen.near_the_best() for c in screen.candidates(h)]
     if not starts:
         raise InputError(
             f"{frame.source}: nothing in any library resembles it; check the semi-angle and the frame"
         )
     coarse = _coarsely(frame, starts, progress)
-    fine = _finely(frame, coarse[: settings.finely])
-    least, coarse_least = fine[0][1].answer.chi2, coarse[0][1].answer.chi2
+    coarse_least = coarse[0][1].answer.chi2
+    near = [each for each in coarse if each[1].answer.chi2 <= (1 + settings.finely_near) * coarse_least]
+    fine = _finely(frame, near[: settings.finely])
+    least = fine[0][1].answer.chi2
     out = [Compared(h, m, m.answer.chi2 / least - 1, True) for h, m in fine]
     worst = out[-1].excess
-    for h, m in coarse[settings.finely :]:  # no better than the last that was refined further
+    for h, m in coarse[len(fine) :]:  # no better than the last that was refined further
         out.append(Compared(h, m, max(m.answer.chi2 / coarse_least - 1, worst), False))
     return out
-
-
-def _share_left(screen: Screen, hypothesis: Hypothesis) -> float:
-    """What the best match of a hypothesis leaves, on the scale of the best of all."""
-    first = screen.ranked()[0]
-    trials, best = screen.trials[hypothesis], screen.trials[first]
-    power = float(best.squares.min()) / max(float(best.chi2().min()), 1e-12)
-    return float(trials.squares.min()) / power
 
 
 def _coarsely(

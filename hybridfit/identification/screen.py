@@ -88,7 +88,17 @@ class Screen:
 
     def ranked(self) -> list[Hypothesis]:
         """The hypotheses by what their best match leaves, the best first."""
-        return sorted(self.trials, key=lambda h: float(self.trials[h].squares.min()))
+        squares = {h: float(trials.squares.min()) for h, trials in self.trials.items()}
+        return sorted(squares, key=lambda h: squares[h])
+
+    def near_the_best(self) -> list[Hypothesis]:
+        """Those that are worth a refinement, the best first."""
+        ranked = self.ranked()
+        best = self.trials[ranked[0]]
+        least = float(best.squares.min())
+        variance = least / max(float(best.chi2().min()), 1e-12)  # in the unit of the sums of squares
+        most = least + self.settings.screened_near * variance
+        return [h for h in ranked[: self.settings.screened] if self.trials[h].squares.min() <= most]
 
     def candidates(self, hypothesis: Hypothesis) -> list[Candidate]:
         """The best library points of a hypothesis, best first."""

@@ -46,7 +46,13 @@ class IdentifySettings:
         "library points that leave so much more than the best one of their hypothesis are not refined",
         "design",
     )
-    finely: int = threshold(4, "hypotheses", "so many are refined on the frame itself", "design")
+    finely: int = threshold(4, "hypotheses", "so many at most are refined on the frame itself", "design")
+    finely_near: float = threshold(
+        1.0,
+        "relative",
+        "a hypothesis whose χ² on the coarse frame is higher than the best by more is decided there",
+        "design",
+    )
 
     # ---- odds
     temper: float = threshold(

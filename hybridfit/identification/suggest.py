@@ -19,8 +19,8 @@ from hybridfit.identification.identifier import Identifier
 from hybridfit.identification.known import Known, built_names, comparable, open_known
 from hybridfit.library.library import Library
 
-BETTER = "Of {tried} that were tried, {name} fits it{odds}: try --library {name}."
-NEITHER = "Nor does it show any of {tried} that were tried."
+BETTER = "{tried} tried: {name} fits it ({odds}), --library {name}."
+NEITHER = "{tried} tried, and none fits it."
 UNTRIED = "`hybridfit identify` says whether another library that is built fits it."
 
 
@@ -71,10 +71,11 @@ class Others:
             found = identifier.identify(frame)
         except HybridfitError:
             return ""
-        tried = f"{len(quick)} other built {'libraries' if len(quick) > 1 else 'library'}"
+        many = len(quick)
+        tried = f"{many} other built libraries were" if many > 1 else "One other built library was"
         if found.answer is None:
             return NEITHER.format(tried=tried)
-        return BETTER.format(tried=tried, name=found.answer, odds=f" ({found.probability:.0%})")
+        return BETTER.format(tried=tried, name=found.answer, odds=f"{found.probability:.0%}")
 
     def _kept(self, known: Known) -> bool:
         """Whether its templates are in the cache."""
