@@ -53,6 +53,14 @@ class Compared:
         return Left(structure.frame, structure.left, structure.deviation, share, error)
 
     @property
+    def unlikely(self) -> float:
+        """How far the semi-angle is from what was given, in standard deviations, squared."""
+        settings = self.hypothesis.settings
+        known = settings.sigma["semi_angle"]
+        off = self.minimum.fit.values["semi_angle"] / settings.semi_angle - 1
+        return (off / max(known, 1e-4)) ** 2
+
+    @property
     def log_width(self) -> float:
         """ln of the share of the library, in thickness and tilt, that is within the error of this minimum."""
         fit, library = self.minimum.fit, self.hypothesis.library
@@ -127,7 +135,9 @@ def _finely(frame: Frame, coarse: list[tuple[Hypothesis, Minimum]]) -> list[tupl
     for h, minimum in coarse:
         noise = minimum.fit.noise.on_pixels((region.factor / minimum.region.factor) ** 2)
         start, follow = minimum.fit.values, h.refiner.follow
-        out.append((h, follow(frame, minimum.answer, region, effort, noise=noise, start=start)))
+        free = ("semi_angle",)  # which is known to a per cent: what is wrong by it tells no crystals apart
+        new = follow(frame, minimum.answer, region, effort, noise=noise, start=start, free=free)
+        out.append((h, new))
     model = min(out, key=lambda each: each[1].fit.sum_of_squares)[1].fit
     weights = 1 / model.noise.variance(model.model)
     return sorted(((h, m.weighed(weights)) for h, m in out), key=lambda each: each[1].answer.chi2)

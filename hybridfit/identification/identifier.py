@@ -145,7 +145,7 @@ def _matches(
 ) -> tuple[Match, ...]:
     """Every library with its odds, the likeliest first; those that were not refined by their templates."""
     count = {each.name: sum(h.known is each for h in screen.trials) for each in known}
-    widths = [c.log_width - np.log(count[c.hypothesis.known.name]) for c in found]
+    widths = [c.log_width - c.unlikely / 2 - np.log(count[c.hypothesis.known.name]) for c in found]
     shares = odds_of([c.excess for c in found], found[0].minimum.fit.n_effective, widths, settings)
     shares *= 1 - none
     place = {h.known.name: i for i, h in reversed(list(enumerate(screen.ranked())))}

@@ -3,9 +3,11 @@
 Hypotheses.  With χ² under the weights of the best refinement, N_eff the independent pixels of its residual,
 and C the covariance of thickness and tilt, of which the library holds a volume V,
 
-    p(h) ∝ exp(−β Δχ²_h/2) √det C_h / V_h,        Δχ²_h = (χ²_h/χ²_best − 1) · N_eff.
+    p(h) ∝ exp(−β Δχ²_h/2 − a_h²/2) √det C_h / V_h,        Δχ²_h = (χ²_h/χ²_best − 1) · N_eff.
 
-β (`temper`) is less than 1: the right library has a misfit, too, and wrong ones may imitate it.
+β (`temper`) is less than 1: the right library has a misfit, too, and wrong ones may imitate it.  The semi-angle is
+fitted, and a is how far it is from what was given, in standard deviations: a lattice that is too wide by some per
+cent would want another one.
 
 None.  A wrong library leaves much of what varies along rings (`judge.crystallinity`), a right one little, but
 never nothing: vibration, energy and bonding are not quite those of the recipe.  The share u that is left is
@@ -75,7 +77,7 @@ def odds_of(
     n_effective : float
         Independent pixels of the residual of the best.
     log_widths : (h,)
-        ln(√det C/V) of each.
+        ln(√det C/V) of each, less a²/2.
     settings : IdentifySettings
     """
     logs = np.asarray(log_widths) - 0.5 * settings.temper * n_effective * np.asarray(excess)
