@@ -5,9 +5,9 @@ and C the covariance of thickness and tilt, of which the library holds a volume 
 
     p(h) ∝ exp(−β Δχ²_h/2 − a_h²/2) √det C_h / V_h,        Δχ²_h = (χ²_h/χ²_best − 1) · N_eff.
 
-β (`temper`) is less than 1: the right library has a misfit, too, and wrong ones may imitate it.  The semi-angle is
-fitted, and a is how far it is from what was given, in standard deviations: a lattice that is too wide by some per
-cent would want another one.
+β (`temper`) is less than 1: the right library has a misfit, too, and wrong ones may imitate it.  The
+semi-angle is fitted, and a is how far it is from what was given, in standard deviations: a lattice that is
+too wide by some per cent would want another one.
 
 None.  A wrong library leaves much of what varies along rings (`judge.crystallinity`), a right one little, but
 never nothing: vibration, energy and bonding are not quite those of the recipe.  The share u that is left is
