@@ -7,6 +7,7 @@ of squares are over the whole frame, so that hypotheses and cameras compare.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate
-from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.search.cameras import possible, wide_cameras
 from hybridfit.fitting.search.match import Matcher
 from hybridfit.fitting.search.trials import BinnedFrame, Trials
+from hybridfit.fitting.seed.disc import rough_discs
 from hybridfit.fitting.settings import FitSettings
 from hybridfit.frame import Frame
 from hybridfit.identification.hypotheses import Hypothesis
@@ -113,27 +114,47 @@ class Screen:
             for i, trials in enumerate(self.trials.values()):
                 trials.add(cameras)
                 self.progress("match", (turn + (i + 1) / len(self.trials)) / (ROUNDS + 1))
+            if turn == ROUNDS:
+                break
             ends: list[Array] = []
-            for h in self.ranked()[: self.settings.starts]:
+            for h, i in self._leading(len(cameras)):
                 trials = self.trials[h]
-                best = trials.best_camera()
-                points = np.argsort(trials.squares[best])[: self.fit.searching.downhill_points]
-                end = self.matcher.downhill(trials.of(trials.templates.part(points)), trials.cameras[best])
+                points = np.argsort(trials.squares[i])[: self.fit.searching.downhill_points]
+                end = self.matcher.downhill(trials.of(trials.templates.part(points)), trials.cameras[i])
                 tried = np.concatenate([trials.cameras, *(each[None] for each in ends)])
                 if not np.isclose(tried, end, rtol=1e-9).all(axis=1).any():
                     ends.append(end)
-            if not ends or turn == ROUNDS:
+            if not ends:
                 break
             cameras = np.array(ends)
+
+    def _leading(self, fresh: int) -> list[tuple[Hypothesis, int]]:
+        """Hypotheses and cameras that lead downhill: the best ones, and the best with each fresh camera."""
+        ranked = self.ranked()
+        out = [(h, self.trials[h].best_camera()) for h in ranked[: self.settings.starts]]
+        count = len(self.trials[ranked[0]].cameras)
+        out += [(self._best_with(i), i) for i in range(count - fresh, count)]
+        return list(dict.fromkeys(out))
+
+    def _best_with(self, camera: int) -> Hypothesis:
+        """The hypothesis that leaves least with a camera."""
+        return min(self.trials, key=lambda h: float(self.trials[h].squares[camera].min()))
 
     def _possible(self, cameras: Sequence[tuple[float, float, float]]) -> Array:
         given = np.array(cameras, dtype=float).reshape(-1, 3)
         return given[possible(self.frame, given, self.fit.semi_angle, self.fit.searching)]
 
     def _wide(self) -> Array:
-        """Cameras all around what is bright."""
-        hints: Hints = self.fit.hints
-        return wide_cameras(self.frame, hints, self.fit.semi_angle, self.fit.searching, self.fit.seeding.disc)
+        """Cameras all around what is bright, and those of all rims."""
+        hints, fit = self.fit.hints, self.fit
+        around = wide_cameras(self.frame, hints, fit.semi_angle, fit.searching, fit.seeding.disc)
+        if hints.centre is not None or hints.scale is not None:
+            return around
+        with contextlib.suppress(InputError):  # there are no rims
+            discs = rough_discs(self.frame.image, self.frame.valid, settings=fit.seeding.disc)
+            rims = [(disc.centre_x, disc.centre_y, disc.radius / fit.semi_angle) for disc in discs]
+            around = np.concatenate([self._possible(rims), around])
+        return around
 
     def _best_roughly(self, cameras: Array) -> Array:
         """The best of many cameras, by a share of the library points of all hypotheses."""
