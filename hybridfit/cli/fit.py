@@ -288,7 +288,8 @@ def _fit_all(
                     "status": status,
                     "message": str(error),
                 }
-            if not isinstance(answer, dict) and answer.status is Status.poor_match and not said:
+            poor = not isinstance(answer, dict | BadFrame) and answer.status is Status.poor_match
+            if poor and not said and not isinstance(answer, dict) and not isinstance(frame, BadFrame):
                 said = True
                 others = Others(opened, fitter.semi_angle, progress=bars.show, **_about(options))
                 answer = with_suggestion(answer, others.sentence(frame))

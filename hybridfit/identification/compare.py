@@ -53,12 +53,12 @@ class Compared:
         return Left(structure.frame, structure.left, structure.deviation, share, error)
 
     @property
-    def unlikely(self) -> float:
-        """How far the semi-angle is from what was given, in standard deviations, squared."""
+    def off_angle(self) -> float:
+        """How far the semi-angle is from what was given, in standard deviations."""
         settings = self.hypothesis.settings
         known = settings.sigma["semi_angle"]
         off = self.minimum.fit.values["semi_angle"] / settings.semi_angle - 1
-        return (off / max(known, 1e-4)) ** 2
+        return float(off / max(known, 1e-4))
 
     @property
     def log_width(self) -> float:

@@ -24,7 +24,7 @@ from hybridfit.identification.answer import Identification, Match
 from hybridfit.identification.compare import Compared, compare
 from hybridfit.identification.hypotheses import Hypothesis, hypotheses_of
 from hybridfit.identification.known import Known, Left, comparable, open_known
-from hybridfit.identification.odds import none_of, odds_of
+from hybridfit.identification.odds import log_angle, none_of, odds_of
 from hybridfit.identification.screen import Screen
 from hybridfit.identification.settings import IDENTIFY, IdentifySettings
 from hybridfit.io.arrays import frame_of
@@ -100,7 +100,7 @@ class Identifier:
             clock.lap("search")
             found = compare(frame, screen, self.settings, self.progress)
             clock.lap("refine")
-            none = none_of(found[0].left, self.settings)
+            none = none_of(found[0].left, found[0].off_angle, self.settings)
             few = electrons_in(frame.image, frame.valid) < self.fit_settings.posterior.few
             return Identification(
                 source=frame.source,
@@ -145,7 +145,9 @@ def _matches(
 ) -> tuple[Match, ...]:
     """Every library with its odds, the likeliest first; those that were not refined by their templates."""
     count = {each.name: sum(h.known is each for h in screen.trials) for each in known}
-    widths = [c.log_width - c.unlikely / 2 - np.log(count[c.hypothesis.known.name]) for c in found]
+    widths = [
+        c.log_width + log_angle(c.off_angle, settings) - np.log(count[c.hypothesis.known.name]) for c in found
+    ]
     shares = odds_of([c.excess for c in found], found[0].minimum.fit.n_effective, widths, settings)
     shares *= 1 - none
     place = {h.known.name: i for i, h in reversed(list(enumerate(screen.ranked())))}

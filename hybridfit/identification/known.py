@@ -8,7 +8,8 @@ from pathlib import Path
 
 from hybridfit.errors import InputError, LibraryError
 from hybridfit.identification.settings import IDENTIFY, IdentifySettings
-from hybridfit.library.library import Library, Progress, cache_folder
+from hybridfit.library.build import Progress
+from hybridfit.library.library import Library, cache_folder
 from hybridfit.library.recipe import shipped_names
 
 

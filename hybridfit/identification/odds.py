@@ -3,11 +3,11 @@
 Hypotheses.  With χ² under the weights of the best refinement, N_eff the independent pixels of its residual,
 and C the covariance of thickness and tilt, of which the library holds a volume V,
 
-    p(h) ∝ exp(−β Δχ²_h/2 − a_h²/2) √det C_h / V_h,        Δχ²_h = (χ²_h/χ²_best − 1) · N_eff.
+    p(h) ∝ exp(−β Δχ²_h/2) t(a_h) √det C_h / V_h,        Δχ²_h = (χ²_h/χ²_best − 1) · N_eff.
 
 β (`temper`) is less than 1: the right library has a misfit, too, and wrong ones may imitate it.  The
-semi-angle is fitted, and a is how far it is from what was given, in standard deviations: a lattice that is
-too wide by some per cent would want another one.
+semi-angle is fitted, and a is how far it is from what was given, in standard deviations, t its density: a
+lattice that is too wide by some per cent would want another semi-angle.
 
 None.  A wrong library leaves much of what varies along rings (`judge.crystallinity`), a right one little, but
 never nothing: vibration, energy and bonding are not quite those of the recipe.  The share u that is left is
@@ -15,7 +15,8 @@ log-normal for either.  With L = u S measured within δ, the standard deviation 
 
     p(L | right) = ∫ N(L; u S, δ) p(u | right) du,        p(L | none) likewise,
 
-and the prior of none they give its probability.  Where noise hides what is left, the prior stays.
+and the prior of none they give its probability.  Where noise hides what is left, the prior stays.  The
+semi-angle counts as well: t(a) for the right library, any value for a wrong one.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student
 
 from hybridfit.fitting.judge.settings import JUDGE, JudgeSettings
 from hybridfit.identification.settings import IDENTIFY, IdentifySettings
@@ -77,7 +79,7 @@ def odds_of(
     n_effective : float
         Independent pixels of the residual of the best.
     log_widths : (h,)
-        ln(√det C/V) of each, less a²/2.
+        ln(t √det C/V) of each.
     settings : IdentifySettings
     """
     logs = np.asarray(log_widths) - 0.5 * settings.temper * n_effective * np.asarray(excess)
@@ -85,11 +87,26 @@ def odds_of(
     return np.asarray(weights / weights.sum())
 
 
-def none_of(left: Left, settings: IdentifySettings = IDENTIFY) -> float:
-    """The probability that a frame shows none of the libraries, by what the best one leaves of it."""
+def log_angle(off: float, settings: IdentifySettings = IDENTIFY) -> float:
+    """ln t of a semi-angle that is off by so many standard deviations."""
+    return float(student.logpdf(off, settings.semi_angle_freedom))
+
+
+def none_of(left: Left, off_angle: float = 0.0, settings: IdentifySettings = IDENTIFY) -> float:
+    """The probability that a frame shows none of the libraries.
+
+    Parameters
+    ----------
+    left : Left
+        What the best one leaves of the frame.
+    off_angle : float
+        How far the semi-angle that it wants is from what was given, in standard deviations.
+    settings : IdentifySettings
+    """
     if left.shapeless():
         return settings.shapeless
     right, none = (_likelihood(left, each) for each in (settings.right_left, settings.none_left))
+    right, none = right * np.exp(log_angle(off_angle, settings)), none / (2 * settings.none_angles)
     prior = settings.none_prior
     return float(prior * none / max(prior * none + (1 - prior) * right, 1e-300))
 

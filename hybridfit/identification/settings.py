@@ -74,6 +74,18 @@ class IdentifySettings:
         "the best of wrong libraries leaves so much of the structure: median and spread",
         "benchmarks.identify",
     )
+    semi_angle_freedom: float = threshold(
+        3.0,
+        "degrees of freedom",
+        "of Student's t, by which a semi-angle is off from what was given: some are off by far more",
+        "design",
+    )
+    none_angles: float = threshold(
+        5.0,
+        "standard deviations",
+        "a wrong library wants a semi-angle that is off by anything up to this",
+        "design",
+    )
     none_prior: float = threshold(
         0.2, "probability", "that a frame shows none of the libraries, before it is looked at", "design"
     )

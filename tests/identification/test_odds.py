@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hybridfit.identification.odds import Left, none_of, odds_of
+from hybridfit.identification.odds import Left, log_angle, none_of, odds_of
 from hybridfit.identification.settings import IDENTIFY
 
 
@@ -39,8 +39,14 @@ def test_none_is_likelier_the_more_is_left():
     assert found[0] < 0.02 and found[1] < 0.1 and found[-1] > 0.97
 
 
+def test_a_library_that_wants_another_semi_angle_is_less_likely():
+    assert none_of(left(0.02), 5.0) > 10 * none_of(left(0.02), 0.0)
+    assert log_angle(0.0) > log_angle(1.0) > log_angle(-4.0) == pytest.approx(log_angle(4.0))
+
+
 def test_where_noise_hides_what_is_left_the_prior_stays():
-    assert none_of(left(0.1, deviation=30.0)) == pytest.approx(IDENTIFY.none_prior, abs=0.02)
+    settings = replace(IDENTIFY, none_angles=0.5 / np.exp(log_angle(0.0)))  # the angle says nothing, too
+    assert none_of(left(0.1, deviation=30.0), 0.0, settings) == pytest.approx(IDENTIFY.none_prior, abs=0.02)
 
 
 @pytest.mark.parametrize("crystal, error", [(0.02, 0.1), (0.1, 0.05)])
