@@ -63,19 +63,19 @@ class IdentifySettings:
         "benchmarks.identify",
     )
     right_left: tuple[float, float] = threshold(
-        (0.03, 0.8),
+        (0.02, 1.0),
         "of the frame's structure, ln",
         "the right library leaves so much of the structure: median and spread",
         "benchmarks.identify",
     )
     none_left: tuple[float, float] = threshold(
-        (0.45, 0.5),
+        (0.4, 0.8),
         "of the frame's structure, ln",
         "the best of wrong libraries leaves so much of the structure: median and spread",
         "benchmarks.identify",
     )
     semi_angle_freedom: float = threshold(
-        3.0,
+        4.0,
         "degrees of freedom",
         "of Student's t, by which a semi-angle is off from what was given: some are off by far more",
         "design",
