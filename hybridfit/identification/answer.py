@@ -136,7 +136,7 @@ class Identification:
     @property
     def message(self) -> str:
         """The answer in a sentence, and what else there is to say."""
-        odds = _percent(self.probability)
+        odds = percent(self.probability)
         if self.answer is None:
             said = self._none_said(odds)
         elif self.probability >= SURE:
@@ -167,7 +167,7 @@ class Identification:
         """What else it may show."""
         others = [(m.probability, m.title) for m in self.matches[1:2]]
         share, title = max([*others, (self.none, NONE)])
-        return f", or {title} ({_percent(share)})"
+        return f", or {title} ({percent(share)})"
 
     def to_json(self) -> dict[str, Any]:
         """The contract of `hybridfit identify --json`."""
@@ -194,5 +194,6 @@ def _number(value: float) -> float | None:
     return None if value != value else value
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """A probability for a sentence."""
     return "over 99.9 %" if share > 0.999 else f"{100 * share:.3g} %"

@@ -15,11 +15,12 @@ from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.search.full import Searcher
 from hybridfit.fitting.settings import FitSettings
 from hybridfit.frame import Frame
+from hybridfit.identification.answer import percent
 from hybridfit.identification.identifier import Identifier
 from hybridfit.identification.known import Known, built_names, comparable, open_known
 from hybridfit.library.library import Library
 
-BETTER = "{tried} tried: {name} fits it ({odds}), --library {name}."
+BETTER = "{tried} tried: {name} fits it ({odds}); give --library {name}."
 NEITHER = "{tried} tried, and none fits it."
 UNTRIED = "`hybridfit identify` says whether another library that is built fits it."
 
@@ -75,7 +76,7 @@ class Others:
         tried = f"{many} other built libraries were" if many > 1 else "One other built library was"
         if found.answer is None:
             return NEITHER.format(tried=tried)
-        return BETTER.format(tried=tried, name=found.answer, odds=f"{found.probability:.0%}")
+        return BETTER.format(tried=tried, name=found.answer, odds=percent(found.probability))
 
     def _kept(self, known: Known) -> bool:
         """Whether its templates are in the cache."""

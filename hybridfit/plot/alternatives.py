@@ -81,7 +81,7 @@ def plot_alternatives(found: Alternatives, path: str | Path | None = None) -> Fi
         check_suffix(path)
     drawn = [match for match in found.matches if match.picture is not None][:SHOWN]
     width = LEFT + (1 + len(drawn)) * (SIDE + GAP)
-    height = HEAD + 2 * (SIDE + TITLE) + FOOT
+    height = HEAD + 2 * SIDE + TITLE + FOOT
     with styled_figure((width, height)) as figure:
         _draw(figure, found, drawn)
     if path is not None:
@@ -139,7 +139,7 @@ def _draw(figure: Figure, found: Alternatives, drawn: list[Alternative]) -> None
 def _image(figure: Figure, column: int, row: int, image: Array, picture: Images, **colours: Any) -> Axes:
     """An image in a place of the page, without ticks."""
     w, h = figure.get_size_inches()
-    left, top = LEFT + column * (SIDE + GAP), HEAD + TITLE * (row + 1) - TITLE + row * SIDE + 0.1
+    left, top = LEFT + column * (SIDE + GAP), HEAD + row * (SIDE + TITLE) + 0.1
     axis = figure.add_axes((left / w, 1 - (top + SIDE) / h, SIDE / w, SIDE / h))
     axis.imshow(image, extent=picture.extent, interpolation="nearest", **colours)
     axis.set_xticks([])
@@ -152,4 +152,4 @@ def _percent(share: float) -> str:
     """A probability for people."""
     if share > 0.999:
         return "over 99.9 %"
-    return "under 0.1 %" if share < 0.001 else f"{100 * share:.3g} %"
+    return "under 0.1 %" if share < 0.001 else f"{100 * share:.1f} %"
