@@ -27,8 +27,8 @@ class IdentifySettings:
     screened: int = threshold(
         10,
         "hypotheses",
-        "so many of the best matches are refined: where the camera was found, the right one of thirty was first "
-        "or second",
+        "so many of the best matches are refined: where the camera was found, the right one of thirty was "
+        "first or second",
         "benchmarks.identify",
     )
     screened_near: float = threshold(
