@@ -32,6 +32,8 @@ ORDER = (
     "alignment",
     "any_crystal",
     "polarity",
+    "identify",
+    "match_odds",
     "structure",
     "structure_cost",
     "speed",

@@ -54,7 +54,10 @@ WAY = {
     "JudgeSettings": "seeded",
 }
 OTHER_WAY = {
-    "RouteSettings": {"match": ("matched_most", "matched_near"), "search": ("searched_least",)},
+    "RouteSettings": {
+        "match": ("matched_most", "matched_near", "matched_sure"),
+        "search": ("searched_least",),
+    },
     "SeedSettings": {"seeded": ("in_doubt", "no_doubt")},
     "DiscSettings": {"network": ("quick_size", "bright_percentile", "half_bright")},
     "SearchSettings": {
@@ -75,6 +78,8 @@ OTHER_WAY = {
             "sparse_thickness",
             "sparse_tilt",
             "wide_most",
+            "odds_floor",
+            "odds_pixels",
         ),
     },
 }

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from hybridfit.fitting.status import Status as Status
     from hybridfit.frame import Frame as Frame
     from hybridfit.frame import make_frame as make_frame
+    from hybridfit.identification.answer import Identification as Identification
+    from hybridfit.identification.identifier import Identifier as Identifier
+    from hybridfit.identification.identifier import identify as identify
     from hybridfit.io import open_scan as open_scan
     from hybridfit.io import read_frames as read_frames
     from hybridfit.library.library import Library as Library
@@ -44,11 +47,14 @@ _HOME = {
     "FlippedFitter": "hybridfit.fitting.flipped",
     "Frame": "hybridfit.frame",
     "ProgressBar": "hybridfit.progress",
+    "Identification": "hybridfit.identification.answer",
+    "Identifier": "hybridfit.identification.identifier",
     "Hints": "hybridfit.fitting.hints",
     "Library": "hybridfit.library.library",
     "Recipe": "hybridfit.library.recipe",
     "Status": "hybridfit.fitting.status",
     "fit": "hybridfit.fitting.single",
+    "identify": "hybridfit.identification.identifier",
     "make_frame": "hybridfit.frame",
     "map_scan": "hybridfit.scan.maps",
     "open_scan": "hybridfit.io",
@@ -71,6 +77,9 @@ __all__ = [  # noqa: RUF022 - lazily imported; in the order in which one meets t
     "FitResult",
     "Status",
     "Candidate",
+    "identify",
+    "Identification",
+    "Identifier",
     "read_frames",
     "make_frame",
     "Frame",

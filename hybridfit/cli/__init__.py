@@ -24,6 +24,7 @@ from hybridfit.cli import (
     demo,
     export,
     fit,
+    identify,
     library,
     map,
     new,
@@ -48,6 +49,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(fit.fit)
+app.command()(identify.identify)
 app.command("map")(map.map_command)
 app.command()(show.show)
 app.command()(export.export)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hybridfit.cli.console import Bars
     from hybridfit.fitting.result import FitResult
     from hybridfit.frame import Frame
+    from hybridfit.identification.answer import Identification
     from hybridfit.io import BadFrame, FrameFile
     from hybridfit.library.library import Library
 
@@ -130,6 +131,19 @@ def write(
             stack.enter_context(atomic_path(report[0])).write_text(report[1], encoding="utf-8")
         if image is not None:
             write_tiff_atomic(stack.enter_context(atomic_path(image[0])), image[1])
+
+
+def write_identified(
+    plots: Sequence[tuple[Path, Identification]], json: tuple[Path, Any] | None = None
+) -> None:
+    """Write pictures and the JSON of identifications as `write` does: all or nothing."""
+    from hybridfit.io import atomic_path, write_json_atomic
+
+    with contextlib.ExitStack() as stack:
+        for path, found in plots:
+            found.plot(stack.enter_context(atomic_path(path)))
+        if json is not None:
+            write_json_atomic(stack.enter_context(atomic_path(json[0])), json[1])
 
 
 def pictures(path: Path, count: int) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ import typer
 from hybridfit.cli.console import Bars, command_line
 from hybridfit.cli.files import check_outputs, open_all, open_library, pictures, usable, write
 from hybridfit.cli.options import (
+    AUTO,
     DEFAULT_LIBRARY,
     Background,
     Dataset,
@@ -23,7 +25,7 @@ from hybridfit.cli.options import (
     HintScale,
     HintThickness,
     HintTilt,
-    LibraryName,
+    LibraryOrAuto,
     Mask,
     Offset,
     Posterior,
@@ -54,7 +56,7 @@ WITHOUT = ("failed", "unusable", "unreadable")  # statuses without an answer
 def fit(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Frames, or stacks of frames.")],
     semi_angle: SemiAngle = None,
-    library: LibraryName = DEFAULT_LIBRARY,
+    library: LibraryOrAuto = DEFAULT_LIBRARY,
     method: Annotated[
         str,
         typer.Option(
@@ -146,7 +148,9 @@ def fit(
             raise InputError("--posterior writes into the file of --json; give one, such as --json out.json")
         checked_sigma(sigmas)
         backgrounds.check(background)
-        check_parameters((*fixed, *bounds, *(free or ())), (*PARAMETERS, *AVERAGING), library, fixed)
+        asked = (*fixed, *bounds, *(free or ()))
+        if library != AUTO:
+            check_parameters(asked, (*PARAMETERS, *AVERAGING), library, fixed)
         hints = Hints(
             thickness=hint_thickness, tilt=tilt, centre=centre, scale=hint_scale, rotation=hint_rotation
         )
@@ -171,6 +175,12 @@ def fit(
         inputs=[*files, mask, library, weights],
         json=json_path,
     )
+    if library == AUTO:
+        first = usable(next(frames))
+        frames = chain([first], frames)
+        about = _about({"background": background, "hints": hints, "flip": flip})
+        library = identified(first, semi_angle, quiet, **about)
+        check_parameters(asked, (*PARAMETERS, *AVERAGING), library, fixed)
     answers, fitter = _fit_all(
         frames,
         count,
@@ -202,6 +212,32 @@ def fit(
         raise typer.Exit(1)
 
 
+def identified(frame: Frame, semi_angle: float, quiet: bool, **options: Any) -> str:
+    """The library that a frame shows, of those that are built; it is said on stderr.
+
+    Raises
+    ------
+    InputError
+        The frame shows none of them, or no library is built.
+    """
+    with Bars(quiet) as bars:
+        bars.start("identify")
+        from hybridfit.identification.identifier import Identifier
+
+        found = Identifier(semi_angle, progress=bars.show, mirror=False, **options).identify(frame)
+    if found.answer is None:
+        raise InputError(f"{found.source}: {found.message} Name a library (--library), or build one")
+    if not quiet:
+        typer.echo(f"hybridfit: library {found.answer}. {found.message}", err=True)
+    return found.answer
+
+
+def _about(options: dict[str, Any]) -> dict[str, Any]:
+    """What other libraries take of the options of a fit: all that is not of its crystal."""
+    hints = replace(options["hints"], thickness=None, tilt=None)
+    return {"background": options["background"], "flip": options["flip"], "hints": hints}
+
+
 def _report(answers: list[FitResult | dict[str, Any]], fitter: Fitter, weights: Path | None) -> str:
     """The report of all answers."""
     from hybridfit.report import Origin, fit_report
@@ -229,10 +265,13 @@ def _fit_all(
     with Bars(quiet) as bars:
         with quick_start():
             from hybridfit.fitting.fitter import Fitter
+            from hybridfit.fitting.status import Status
+            from hybridfit.identification.suggest import Others, with_suggestion
             from hybridfit.io import BadFrame
 
             opened = open_library(library, bars)
             fitter = Fitter(opened, progress=bars.show, **options)
+        said = False  # of the first poor match alone: other libraries take seconds
         for i, frame in enumerate(frames):
             bars.start(f"[{i + 1}/{count}] {Path(frame.source).name}" if count > 1 else "")
             try:
@@ -249,6 +288,11 @@ def _fit_all(
                     "status": status,
                     "message": str(error),
                 }
+            poor = not isinstance(answer, dict | BadFrame) and answer.status is Status.poor_match
+            if poor and not said and not isinstance(answer, dict) and not isinstance(frame, BadFrame):
+                said = True
+                others = Others(opened, fitter.semi_angle, progress=bars.show, **_about(options))
+                answer = with_suggestion(answer, others.sentence(frame))
             answers.append(answer)
             bars.clear()
             if isinstance(answer, dict):

@@ -1,4 +1,4 @@
-"""`hybridfit new`: from a CIF to a recipe, a library, a network, and a test of them."""
+"""`hybridfit new`: from a CIF to a recipe, a library, a network if asked for, and a test of them."""
 
 from __future__ import annotations
 
@@ -48,8 +48,9 @@ def new(
         str | None, typer.Option(metavar="NAME", help="Data block of a CIF that holds several structures.")
     ] = None,
     minutes: Annotated[
-        float, typer.Option(parser=finite, metavar="M", help="Training of the network; 0 for none.")
-    ] = 20.0,
+        float,
+        typer.Option(parser=finite, metavar="M", help="Train a network of its own for so long; 0 for none."),
+    ] = 0.0,
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Of the files; by default crystal_zone_energy.")
     ] = None,
@@ -60,10 +61,11 @@ def new(
     force: Annotated[bool, typer.Option("--force", help="Overwrite files of that name.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a recipe, a library and a network for a crystal, and test them.
+    """Make a recipe and a library for a crystal, and test them.
 
-    g_max, sampling and the thickness step are chosen by convergence; the recipe says why. The network
-    lies beside the recipe, where `hybridfit fit` and `hybridfit map` find it.
+    g_max, sampling and the thickness step are chosen by convergence; the recipe says why. Fits match the
+    library with the frame. A network of its own, which --minutes trains, lies beside the recipe, where
+    `hybridfit fit` and `hybridfit map` find it.
     """
     given = indices(zone, "zone", "U,V,W, such as 1,1,0, or U,V,T,W, such as 0,0,0,1")
     given_in_plane = None if in_plane is None else indices(in_plane, "in-plane", "H,K,L, such as 0,0,2")

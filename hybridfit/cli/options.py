@@ -27,6 +27,14 @@ def finite(text: str) -> float:
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 LibraryName = Annotated[str, typer.Option(metavar="NAME|FILE", help=LIBRARY_HELP)]
+AUTO = "auto"
+LibraryOrAuto = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|FILE|auto",
+        help=f"{LIBRARY_HELP[:-1]}; auto: the built library that the first frame shows.",
+    ),
+]
 SemiAngle = Annotated[
     float | None,
     typer.Option(parser=finite, metavar="MRAD", help="Convergence semi-angle (mrad); by default the file's."),

@@ -227,7 +227,9 @@ class Attempts:
         clock.lap("search")
         if not given or given[0].chi2 > routes.no_match:
             return
-        given = self._near_the_best(given, routes.matched_near, routes.matched_most)
+        sure = len(self.matchers) == 1 and (given[0].probability or 0.0) >= routes.matched_sure
+        most = 1 if sure else routes.matched_most
+        given = self._near_the_best(given, routes.matched_near, most)
         found = self.all_turns(given)
         yield Attempt(Route.library_match, found, curve, given, WINDOW, everywhere=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -161,6 +161,29 @@ def tilt_distance(a: tuple[float, float], b: tuple[float, float], order: int) ->
     """Smallest distance (mrad) between two tilts under rotations of the n-fold axis."""
     turns = np.exp(2j * np.pi * np.arange(order) / order)
     return float(np.abs(complex(*a) * turns - complex(*b)).min())
+
+
+def with_probabilities(
+    refined: Sequence[Candidate], found: Sequence[Candidate], order: int
+) -> tuple[Candidate, ...]:
+    """Refined candidates with the odds of what they were found as, within the window that all stages share.
+
+    Parameters
+    ----------
+    refined : sequence of Candidate
+        Those that have a probability keep it.
+    found : sequence of Candidate
+        Of a search; each counts for the first of the refined ones that it is near, the likeliest alone.
+    order : int
+        n of the n-fold axis of the projection.
+    """
+    shares: list[float | None] = [candidate.probability for candidate in refined]
+    own = [share is None for share in shares]
+    for each in found:
+        near = (i for i, r in enumerate(refined) if own[i] and r.same_as(each, order, WINDOW))
+        if each.probability is not None and (i := next(near, None)) is not None:
+            shares[i] = max(shares[i] or 0.0, each.probability)
+    return tuple(replace(r, probability=share) for r, share in zip(refined, shares, strict=True))
 
 
 def obeying(candidate: Candidate, fix: Mapping[str, float | None]) -> Candidate:

@@ -32,7 +32,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.attempts import Attempt, Attempts
-from hybridfit.fitting.candidates import Candidate, Seed
+from hybridfit.fitting.candidates import Candidate, Seed, with_probabilities
 from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.judge.answer import Origin, make_result
@@ -369,7 +369,8 @@ class Fitter:
         clock.lap("refine")
         origin = Origin(route, self.method, found[0], curve, self._remark)
         result = make_result(frame, self._seen, minima, beside, origin, clock.seconds())
-        return replace(result, modes=modes_of_minima(result, minima))
+        odds = with_probabilities(result.candidates, found, self.reference.rotation_order)
+        return replace(result, modes=modes_of_minima(result, minima), candidates=odds)
 
     def _check_bright(self, frame: Frame) -> None:
         """Raise an InputError when what is bright in the frame is cut by its edge."""

@@ -105,8 +105,9 @@ class FitResult:
     seed : Candidate
         Where the refinement started.
     candidates : tuple of Candidate
-        The answer, then the other minima that the search led to, refined, best first.  Where the frame has
-        few electrons their probabilities are known.
+        The answer, then the other minima that the search led to, refined, best first.  Their probabilities
+        are those that the network or the library match gave what led there, or of the posterior where the
+        frame has few electrons; None where a search has none.
     modes : tuple of Mode
         Maxima of the posterior and their odds, the answer first; see `posterior`.
     noise : CameraNoise or None

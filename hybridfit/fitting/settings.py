@@ -53,6 +53,12 @@ class RouteSettings:
     matched_most: int = threshold(
         5, "candidates", "so many candidates of a library match are refined at most", "design"
     )
+    matched_sure: float = threshold(
+        0.97,
+        "probability",
+        "where a library match is surer of its best candidate, it is refined alone",
+        "benchmarks.match_odds",
+    )
     matched_near: float = threshold(
         0.15,
         "of the frame's variance",

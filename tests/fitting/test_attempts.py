@@ -84,6 +84,18 @@ def test_a_match_that_is_none_is_not_refined(small_library, frame):
         assert len(list(fitter.attempts.matched(image, Clock()))) == attempts
 
 
+def test_a_sure_match_is_refined_alone(small_library, frame):
+    image, truth = make_frame(frame[0]), frame[1]
+    for sure, alone in ((RouteSettings().matched_sure, True), (1.1, False)):
+        routes = RouteSettings(matched_sure=sure, matched_near=0.9)
+        fitter = Fitter(small_library, SEMI_ANGLE, workers=2, routes=routes)
+        (attempt,) = fitter.attempts.matched(image, Clock())
+        assert (len(attempt.found) == 1) is alone
+        assert attempt.found[0].probability >= RouteSettings().matched_sure
+    result = Fitter(small_library, SEMI_ANGLE, workers=2).fit(image)
+    assert is_true(result, truth) and result.candidates[0].probability > 0.97
+
+
 def test_what_is_fixed_stays(small_library, frame):
     image, truth = frame
     result = Fitter(small_library, SEMI_ANGLE, fix={"blur": 0.3}, workers=2).fit(image)

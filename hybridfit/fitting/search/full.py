@@ -220,6 +220,12 @@ class Searcher:
         return Templates.of(series, thickness, tilts, self.semi_angle, self.settings.beyond_disc)
 
     @property
+    def kept(self) -> bool:
+        """Whether the templates need not be made: they are in memory, or in the cache."""
+        on_disk = self._whole and (cache_folder() / self._file_name("rings")).is_file()
+        return self._templates is not None or on_disk
+
+    @property
     def _whole(self) -> bool:
         """Whether neither hints nor bounds leave anything of the library out."""
         return self.hints.thickness is None and self.hints.tilt is None and not self.bounds

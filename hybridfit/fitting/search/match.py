@@ -25,6 +25,7 @@ from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.search.cameras import beside, possible, wide_cameras
 from hybridfit.fitting.search.full import Searcher
+from hybridfit.fitting.search.odds import weighed
 from hybridfit.fitting.search.trials import Trials
 from hybridfit.fitting.seed.disc import rough_discs
 from hybridfit.fitting.seed.settings import SEED, SeedSettings
@@ -90,9 +91,29 @@ class Matcher:
         starts: Sequence[tuple[float, float, float]],
         others: Callable[[], Sequence[tuple[float, float, float]]] = tuple,
     ) -> tuple[list[Candidate], Array]:
-        """Candidates, best first, and the least χ² found at every thickness (2, n), nm.
+        """Candidates with their odds, best first, and the least χ² found at every thickness (2, n), nm.
 
         There are no candidates where no start can be a camera of the frame, or nothing resembles it.
+        Parameters are as of `trials`.
+        """
+        trials = self.trials(frame, starts, others)
+        if trials is None:
+            return [], self.searcher.templates().unexplained_curve()
+        return self.weighed(trials), trials.least_by_thickness(trials.chi2())
+
+    def weighed(self, trials: Trials) -> list[Candidate]:
+        """The best library points of trials with their odds, best first."""
+        order, chi2 = self.searcher.library.rotation_order, trials.chi2()
+        found = trials.candidates(chi2, order, self.settings.most_candidates)
+        return weighed(found, chi2.min(axis=0), trials.templates, order, self.settings)
+
+    def trials(
+        self,
+        frame: Frame,
+        starts: Sequence[tuple[float, float, float]],
+        others: Callable[[], Sequence[tuple[float, float, float]]] = tuple,
+    ) -> Trials | None:
+        """All library points with the cameras that the starts lead to; None where none can be the frame's.
 
         Parameters
         ----------
@@ -107,7 +128,7 @@ class Matcher:
         if not len(cameras):
             cameras, others = self._possible(frame, others()), tuple
         if not len(cameras):
-            return [], s.templates().unexplained_curve()
+            return None
         trials = s.trials(frame, float(np.median(cameras[:, 2])))
         self._settle(trials, cameras)
         if trials.chi2().min() > settings.misled and len(more := self._possible(frame, others())):
@@ -120,9 +141,7 @@ class Matcher:
                 wide = trials.of(trials.templates)
                 self._settle(wide, best)
                 trials.join(wide)
-        chi2 = trials.chi2()
-        found = trials.candidates(chi2, s.library.rotation_order, settings.most_candidates)
-        return found, trials.least_by_thickness(chi2)
+        return trials
 
     def _possible(self, frame: Frame, starts: Sequence[tuple[float, float, float]]) -> Array:
         """Those of the starts (c, 3) that can be cameras of the frame."""
@@ -136,7 +155,7 @@ class Matcher:
         parents = list(range(len(starts)))
         for _ in range(self.settings.rounds):
             ends = [
-                self._downhill(
+                self.downhill(
                     trials.of(templates.part(np.argsort(trials.squares[i])[: self.settings.downhill_points])),
                     trials.cameras[i],
                 )
@@ -158,7 +177,7 @@ class Matcher:
         wide = wide_cameras(frame, s.hints, s.semi_angle, settings, s.finding)
         return trials.roughly(wide, settings.wide_most)
 
-    def _downhill(self, few: Trials, camera: Array) -> Array:
+    def downhill(self, few: Trials, camera: Array) -> Array:
         """The camera that a few library points lead to; nothing is tried with them yet."""
         hints = self.searcher.hints
         for shift, size in self.settings.downhill_steps:

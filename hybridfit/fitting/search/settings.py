@@ -145,6 +145,18 @@ class SearchSettings:
         "design",
     )
     most_candidates: int = threshold(12, "candidates", "one search has so many candidates at most", "design")
+    odds_floor: float = threshold(
+        0.01,
+        "of the frame's variance",
+        "library points whose χ² differs by less are about as likely: what even the right one leaves",
+        "benchmarks.match_odds",
+    )
+    odds_pixels: float = threshold(
+        60.0,
+        "independent pixels",
+        "the residual of a match amounts to so many, because templates are coarse",
+        "benchmarks.match_odds",
+    )
     hinted_rotation: float = threshold(
         5.0, "degrees", "rotations within this of a known one are searched", "design"
     )

@@ -1,0 +1,185 @@
+"""Which of thirty libraries a frame shows, or none of them: how often it is right, and whether the odds hold.
+
+The crystals are in `benchmarks/crystals/unseen`, which set nothing: thirty are libraries, ten are none of
+them.  Frames differ from the libraries as real ones do (`benchmarks.identify_frames`).  With `--set` the
+crystals are those that set the thresholds of identification, and the study prints what would suit them best.
+
+Run with: python -m benchmarks.identify [--frames N] [--none N] [--set] [--quick]
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from benchmarks.common import Study, cores, new_parser
+from benchmarks.identify_frames import (
+    ELECTRONS,
+    OTHERS,
+    SEMI_ANGLE,
+    SETTING,
+    THICKNESS,
+    TILT,
+    Case,
+    frames,
+    library_of,
+    reported,
+)
+from hybridfit.errors import HybridfitError
+from hybridfit.identification.identifier import Identifier
+
+FRAMES, QUICK_FRAMES = (240, 60), (6, 3)  # of a library, and of none
+QUICK_LIBRARIES, QUICK_OTHERS = 4, 2
+SEED, SETTING_SEED = 1, 2
+BINS = 10
+CLOSE = 1.0  # nm
+
+Row = dict[str, Any]
+
+
+def identified(libraries: list[Case], others: list[Case], counts: tuple[int, int], seed: int) -> list[Row]:
+    """Every frame, identified: shares of them at the same time."""
+    for case in [*libraries, *others]:
+        library_of(case), library_of(case, true=True)
+    many = cores()
+    parts = Parallel(n_jobs=many)(
+        delayed(_share)(libraries, others, counts, seed, first, many) for first in range(many)
+    )
+    return [row for part in parts for row in part]
+
+
+def _share(
+    libraries: list[Case], others: list[Case], counts: tuple[int, int], seed: int, first: int, step: int
+) -> list[Row]:
+    names = {str(library_of(case)): case.name for case in libraries}
+    identifier = Identifier(SEMI_ANGLE, names, workers=1)
+    identifier.prepare()
+    rows = []
+    for shown in islice(frames(libraries, others, *counts, seed), first, None, step):
+        row: Row = {"shown": shown.name, "kind": shown.kind, "electrons": float(shown.image.sum())}
+        try:
+            found = identifier.identify(shown.image)
+        except HybridfitError as error:  # nothing resembles it: as good as "none", said without odds
+            rows.append(row | {"answer": None, "refused": str(error), "right": shown.name is None})
+            continue
+        answer = None if found.answer is None else names[found.answer]
+        best = found.best
+        rows.append(
+            row
+            | {
+                "answer": answer,
+                "right": answer == shown.name,
+                "probability": found.probability,
+                "none": found.none,
+                "left": best.structure_left,
+                "nearest": names[best.name],
+                "mirrored": best.mirrored,
+                "flipped": shown.truth.get("flipped"),
+                "thickness_error": best.thickness - shown.truth.get("thickness", np.nan),
+                "seconds": dict(found.seconds),
+            }
+        )
+    return rows
+
+
+def calibration(rows: list[Row]) -> float:
+    """Mean |probability − share of right answers| over bins of probability."""
+    said = [row for row in rows if "probability" in row]
+    odds, right = (np.array([row[name] for row in said], float) for name in ("probability", "right"))
+    parts = [part for part in np.array_split(np.argsort(odds), BINS) if len(part)]
+    return float(sum(abs(odds[part].mean() - right[part].mean()) * len(part) for part in parts) / len(odds))
+
+
+def report(study: Study, rows: list[Row], many: int) -> None:
+    """The rows of the study."""
+    of_some, of_none = ([r for r in rows if (r["shown"] is None) is none] for none in (False, True))
+    study.add(f"right of {many} libraries", 100 * _mean(of_some, "right"), "%", at_least=97)
+    study.add("frames of none: said to be none", 100 * _mean(of_none, "right"), "%", at_least=95)
+    study.add("expected calibration error of the odds", calibration(rows), "", at_most=0.03)
+    study.add(
+        "frames of a library: said to be none", 100 * np.mean([r["answer"] is None for r in of_some]), "%"
+    )
+    wrong = [r for r in of_some if r["answer"] not in (None, r["shown"])]
+    study.add("frames of a library: another one named", 100 * len(wrong) / max(len(of_some), 1), "%")
+    right = [r for r in of_some if r["right"]]
+    close = [abs(r["thickness_error"]) <= CLOSE for r in right]
+    study.add(f"thickness within {CLOSE:g} nm where right", 100 * float(np.mean(close)), "%")
+    shown = [r for r in right if np.isfinite(r["mirrored"])]
+    if shown:
+        good = np.mean([(r["mirrored"] > 0.5) == r["flipped"] for r in shown])
+        study.add("mirror right, of projections without one", 100 * float(good), "%")
+    timed = [r["seconds"]["total"] for r in rows if "seconds" in r]
+    study.add(f"one frame and {many} libraries, median", float(np.median(timed)), "s", at_most=5)
+    for row in rows:
+        if not row["right"]:
+            nearest = row["answer"] or f"none, {row.get('nearest', 'refused')} nearest"
+            odds = f"{row['probability']:.1%}" if "probability" in row else row["refused"]
+            study.note(
+                f"{row['shown'] or row['kind']} taken for {nearest} ({odds}), {row['electrons']:.0e} e"
+            )
+
+
+def _mean(rows: list[Row], name: str) -> float:
+    return float(np.mean([row[name] for row in rows])) if rows else float("nan")
+
+
+def suited(study: Study, rows: list[Row]) -> None:
+    """What the thresholds of odds would be, were they set by these frames."""
+    left = [(r["left"], r["shown"] is not None) for r in rows if np.isfinite(r.get("left", np.nan))]
+    for right, what in ((True, "right_left"), (False, "none_left")):
+        logs = np.log([max(each, 1e-3) for each, is_right in left if is_right is right])
+        if len(logs):
+            study.add(f"{what}, median", float(np.exp(np.median(logs))), "")
+            study.add(f"{what}, spread of its logarithm", float(logs.std()), "")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the study."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--frames", type=int, help=f"of a library; {FRAMES[0]}, quick: {QUICK_FRAMES[0]}")
+    parser.add_argument("--none", type=int, help=f"of none; {FRAMES[1]}, quick: {QUICK_FRAMES[1]}")
+    parser.add_argument("--set", action="store_true", help="with the crystals that thresholds are set by")
+    options = parser.parse_args(arguments)
+    libraries, others = (SETTING, OTHERS) if options.set else reported()
+    counts = QUICK_FRAMES if options.quick else FRAMES
+    if options.quick:
+        libraries, others = libraries[:QUICK_LIBRARIES], others[:QUICK_OTHERS]
+    counts = options.frames or counts[0], options.none or counts[1]
+    study = Study("identify-set" if options.set else "identify", quick=options.quick)
+    rows = identified(libraries, others, counts, SETTING_SEED if options.set else SEED)
+    report(study, rows, len(libraries))
+    if options.set:
+        suited(study, rows)
+    study.note(
+        f"identify: {counts[0]} frames of {len(libraries)} libraries, {counts[1]} of none, a fifth of which "
+        f"show no crystal; {THICKNESS[0]:g}–{THICKNESS[1]:g} nm, tilt to {TILT:g} mrad, {ELECTRONS[0]:.0e}–"
+        f"{ELECTRONS[1]:.0e} electrons, {SEMI_ANGLE:g} mrad, 200 kV"
+    )
+    draw(study, rows)
+    return 0 if study.finish(frames=rows) else 1
+
+
+def draw(study: Study, rows: list[Row]) -> None:
+    """What is left of the structure, and what the odds are worth."""
+    said = [row for row in rows if "probability" in row]
+    with study.figure(columns=2) as (_, axes):
+        for none, name, colour in ((False, "of a library", "C0"), (True, "of none", "C1")):
+            mine = [r for r in said if (r["shown"] is None) is none]
+            left = [max(r["left"], 1e-3) for r in mine]
+            axes[0].loglog([r["electrons"] for r in mine], left, ".", color=colour, label=f"frames {name}")
+        axes[0].set(xlabel="electrons", ylabel="structure left by the best library")
+        axes[0].legend()
+        odds, right = (np.array([r[name] for r in said], float) for name in ("probability", "right"))
+        parts = [part for part in np.array_split(np.argsort(odds), BINS) if len(part)]
+        axes[1].plot([odds[p].mean() for p in parts], [right[p].mean() for p in parts], "o")
+        axes[1].plot([0, 1], [0, 1], color="0.6", linewidth=1)
+        axes[1].set(xlabel="probability that is said", ylabel="share that is right")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""Odds: what residuals say of every hypothesis, and of none of them.
+
+Hypotheses.  With χ² under the weights of the best refinement, N_eff the independent pixels of its residual,
+and C the covariance of thickness and tilt, of which the library holds a volume V,
+
+    p(h) ∝ exp(−β Δχ²_h/2) t(a_h) √det C_h / V_h,        Δχ²_h = (χ²_h/χ²_best − 1) · N_eff.
+
+β (`temper`) is less than 1: the right library has a misfit, too, and wrong ones may imitate it.  The
+semi-angle is fitted, and a is how far it is from what was given, in standard deviations, t its density: a
+lattice that is too wide by some per cent would want another semi-angle.
+
+None.  A wrong library leaves much of what varies along rings (`judge.crystallinity`), a right one little, but
+never nothing: vibration, energy and bonding are not quite those of the recipe.  The share u that is left is
+log-normal for either.  With L = u S measured within δ, the standard deviation of noise alone,
+
+    p(L | right) = ∫ N(L; u S, δ) p(u | right) du,        p(L | none) likewise,
+
+and the prior of none they give its probability.  Where noise hides what is left, the prior stays.  The
+semi-angle counts as well: t(a) for the right library, any value for a wrong one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from hybridfit.fitting.judge.settings import JUDGE, JudgeSettings
+from hybridfit.identification.settings import IDENTIFY, IdentifySettings
+
+Array = NDArray[np.float64]
+
+POINTS = 400  # of an integral over ln u
+RANGE = (-9.0, 1.0)  # of ln u
+
+
+class Left(NamedTuple):
+    """What the best refinement leaves of the structure of a frame.
+
+    frame, left, deviation : float
+        As of `judge.crystallinity.Structure`.
+    crystal, error : float
+        The share of the fitted crystal's structure that the frame has, and its standard error.
+    """
+
+    frame: float
+    left: float
+    deviation: float
+    crystal: float
+    error: float
+
+    @property
+    def share(self) -> float:
+        """L/S; NaN where the frame has no structure."""
+        return self.left / self.frame if self.frame > 0 else float("nan")
+
+    def shapeless(self, limits: JudgeSettings = JUDGE) -> bool:
+        """Whether the frame lacks the structure that the fitted crystal has."""
+        if self.crystal < limits.seen * self.error:
+            return True
+        return self.crystal + limits.seen * self.error < limits.crystalline
+
+
+def odds_of(
+    excess: Sequence[float],
+    n_effective: float,
+    log_widths: Sequence[float],
+    settings: IdentifySettings = IDENTIFY,
+) -> Array:
+    """Probabilities (h,) of hypotheses, which add up to 1.
+
+    Parameters
+    ----------
+    excess : (h,)
+        Of χ² over that of the best, relative.
+    n_effective : float
+        Independent pixels of the residual of the best.
+    log_widths : (h,)
+        ln(t √det C/V) of each.
+    settings : IdentifySettings
+    """
+    logs = np.asarray(log_widths) - 0.5 * settings.temper * n_effective * np.asarray(excess)
+    weights = np.exp(logs - logs.max())
+    return np.asarray(weights / weights.sum())
+
+
+def log_angle(off: float, settings: IdentifySettings = IDENTIFY) -> float:
+    """ln t of a semi-angle that is off by so many standard deviations."""
+    return float(student.logpdf(off, settings.semi_angle_freedom))
+
+
+def none_of(left: Left, off_angle: float = 0.0, settings: IdentifySettings = IDENTIFY) -> float:
+    """The probability that a frame shows none of the libraries.
+
+    Parameters
+    ----------
+    left : Left
+        What the best one leaves of the frame.
+    off_angle : float
+        How far the semi-angle that it wants is from what was given, in standard deviations.
+    settings : IdentifySettings
+    """
+    if left.shapeless():
+        return settings.shapeless
+    right, none = (_likelihood(left, each) for each in (settings.right_left, settings.none_left))
+    right, none = right * np.exp(log_angle(off_angle, settings)), none / (2 * settings.none_angles)
+    prior = settings.none_prior
+    return float(prior * none / max(prior * none + (1 - prior) * right, 1e-300))
+
+
+def _likelihood(left: Left, about: tuple[float, float]) -> float:
+    """p(L) where the share that is left is log-normal: median, and spread of its logarithm."""
+    logs = np.linspace(*RANGE, POINTS)
+    median, spread = about
+    prior = np.exp(-0.5 * ((logs - np.log(median)) / spread) ** 2) / spread
+    error = np.hypot(left.deviation, 0.01 * left.frame * np.exp(logs))
+    seen = np.exp(-0.5 * ((left.left - np.exp(logs) * left.frame) / error) ** 2) / error
+    return float(np.mean(prior * seen)) + 1e-12

@@ -1,0 +1,100 @@
+"""Thresholds of identification: which hypotheses are refined, and what their residuals are worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hybridfit.thresholds import threshold
+
+
+@dataclass(frozen=True)
+class IdentifySettings:
+    """Settings of identification; the defaults are those that the studies were made with."""
+
+    # ---- what is compared
+    energy: float = threshold(
+        0.01,
+        "relative",
+        "a library of another voltage than the file states is ruled out; high tensions are stated to a tenth "
+        "of this",
+        "design",
+    )
+
+    # ---- which hypotheses are refined
+    starts: int = threshold(
+        3, "hypotheses", "so many of the best ones lead downhill to the camera that all share", "design"
+    )
+    screened: int = threshold(
+        10,
+        "hypotheses",
+        "so many of the best matches are refined: where the camera was found, the right one of thirty was "
+        "first or second",
+        "benchmarks.identify",
+    )
+    screened_near: float = threshold(
+        0.3,
+        "of the frame's variance",
+        "a hypothesis whose best match leaves so much more than the best one is not refined",
+        "design",
+    )
+    candidates: int = threshold(
+        3, "candidates", "so many library points of a hypothesis are refined at most", "design"
+    )
+    candidates_near: float = threshold(
+        0.1,
+        "of the frame's variance",
+        "library points that leave so much more than the best one of their hypothesis are not refined",
+        "design",
+    )
+    finely: int = threshold(4, "hypotheses", "so many at most are refined on the frame itself", "design")
+    finely_near: float = threshold(
+        1.0,
+        "relative",
+        "a hypothesis whose χ² on the coarse frame is higher than the best by more is decided there",
+        "design",
+    )
+
+    # ---- odds
+    temper: float = threshold(
+        0.5,
+        "1",
+        "a difference of χ² counts so much of what noise alone would make of it, because the right library "
+        "has a misfit, too",
+        "benchmarks.identify",
+    )
+    right_left: tuple[float, float] = threshold(
+        (0.02, 1.0),
+        "of the frame's structure, ln",
+        "the right library leaves so much of the structure: median and spread",
+        "benchmarks.identify",
+    )
+    none_left: tuple[float, float] = threshold(
+        (0.4, 0.8),
+        "of the frame's structure, ln",
+        "the best of wrong libraries leaves so much of the structure: median and spread",
+        "benchmarks.identify",
+    )
+    semi_angle_freedom: float = threshold(
+        4.0,
+        "degrees of freedom",
+        "of Student's t, by which a semi-angle is off from what was given: some are off by far more",
+        "design",
+    )
+    none_angles: float = threshold(
+        5.0,
+        "standard deviations",
+        "a wrong library wants a semi-angle that is off by anything up to this",
+        "design",
+    )
+    none_prior: float = threshold(
+        0.2, "probability", "that a frame shows none of the libraries, before it is looked at", "design"
+    )
+    shapeless: float = threshold(
+        0.98,
+        "probability",
+        "of none where the frame shows no structure of a crystal, which says nothing for any of them",
+        "design",
+    )
+
+
+IDENTIFY = IdentifySettings()

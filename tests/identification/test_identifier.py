@@ -1,0 +1,103 @@
+"""Frames of small libraries are told apart, and from what is none of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import hybridfit
+from hybridfit.errors import InputError
+from hybridfit.fitting.candidates import tilt_distance
+from hybridfit.frame import make_frame
+from hybridfit.identification.identifier import FEW, Identifier
+
+SEMI_ANGLE = 8.0
+
+
+@pytest.fixture(scope="module")
+def identifier(libraries) -> Identifier:
+    return Identifier(SEMI_ANGLE, libraries.values(), workers=1)
+
+
+@pytest.mark.parametrize("name", ["SrTiO3", "rutile", "fourfold"])
+def test_the_library_that_is_shown_is_named(name, identifier, libraries, shown):
+    image, truth = shown(name)
+    found = identifier.identify(image)
+    assert found.answer == str(libraries[name]) and found.probability > 0.95
+    assert sum(m.probability for m in found.matches) + found.none == pytest.approx(1)
+    best, order = found.best, hybridfit.Library.open(libraries[name]).rotation_order
+    assert best.thickness == pytest.approx(truth["thickness"], abs=0.3)
+    assert tilt_distance((best.tilt_x, best.tilt_y), (truth["tilt_x"], truth["tilt_y"]), order) < 0.1
+    assert best.residual_fraction < 0.05 and best.structure_left < 0.05
+    assert found.message.startswith(f"The frame shows {name}")
+
+
+def test_a_mirrored_frame_of_a_crystal_without_a_mirror(identifier, libraries, shown):
+    image, truth = shown("fourfold")
+    plain, mirror = (identifier.identify(each) for each in (image, image[:, ::-1]))
+    assert plain.answer == mirror.answer == str(libraries["fourfold"])
+    assert plain.best.mirrored < 0.05 and mirror.best.mirrored > 0.95
+    assert "fit them with --flip" in mirror.message and "--flip" not in plain.message
+    tilt = mirror.best.tilt_x, mirror.best.tilt_y
+    assert tilt_distance(tilt, (truth["tilt_x"], truth["tilt_y"]), 4) < 0.1
+
+
+def test_another_crystal_is_none_of_them(libraries, shown):
+    image, _ = shown("fourfold")
+    found = hybridfit.identify(image, SEMI_ANGLE, among=[libraries["SrTiO3"], libraries["rutile"]], workers=1)
+    assert found.answer is None and found.none > 0.7
+    assert "none of the 2 libraries" in found.message and "comes nearest" in found.message
+
+
+def test_vacuum_is_none_of_them(identifier, vacuum):
+    found = identifier.identify(vacuum)
+    assert found.answer is None and found.none > 0.9
+
+
+def test_the_energy_of_a_file_rules_libraries_out(identifier, shown):
+    frame = replace(make_frame(shown("rutile")[0]), calibration={"energy_kv": 80.0})
+    with pytest.raises(InputError, match="no library can be compared with the frame"):
+        identifier.identify(frame)
+
+
+def test_a_frame_of_few_electrons_says_so(identifier, shown):
+    assert FEW in identifier.identify(shown("rutile", electrons=1e4)[0]).remarks
+
+
+def test_answers_are_plain_and_repeat(identifier, shown):
+    image, _ = shown("rutile")
+    first, second = identifier.identify(image), identifier.identify(image)
+    assert [m.name for m in first.matches] == [m.name for m in second.matches]
+    assert first.probability == pytest.approx(second.probability) and first.none == pytest.approx(second.none)
+    out = first.to_json()
+    assert set(out) == {
+        "file", "semi_angle_mrad", "answer", "probability", "message", "none", "matches", "not_compared",
+        "seconds",
+    }  # fmt: skip
+    assert set(out["matches"][0]) == {
+        "library", "title", "probability", "thickness_nm", "tilt_x_mrad", "tilt_y_mrad", "rotation_deg",
+        "scale_px_per_mrad", "residual_fraction", "structure_left", "mirrored", "structure",
+    }  # fmt: skip
+
+
+def test_a_frame_without_a_semi_angle(shown):
+    with pytest.raises(InputError, match="does not say its semi-angle"):
+        hybridfit.identify(shown("rutile")[0])
+
+
+def test_a_semi_angle_beyond_all(libraries):
+    with pytest.raises(InputError, match=r"no library can be compared .*it reaches 8\.5 mrad"):
+        Identifier(12.0, libraries.values())
+
+
+def test_a_picture_shows_frame_and_fits(identifier, shown, tmp_path):
+    found = identifier.identify(shown("rutile")[0])
+    figure = found.plot(tmp_path / "found.png")
+    assert (tmp_path / "found.png").read_bytes().startswith(b"\x89PNG")
+    drawn = sum(match.picture is not None for match in found.matches[:3])
+    assert len(figure.axes) == 1 + 2 * drawn
+    assert np.isfinite(figure.axes[0].images[0].get_array().compressed()).all()
+    with pytest.raises(InputError, match=r"pictures are written as \.png, \.pdf, \.svg"):
+        found.plot(tmp_path / "found.gif")

@@ -1,0 +1,54 @@
+"""Which libraries are compared, and what is said of the others."""
+
+from __future__ import annotations
+
+import pytest
+
+from hybridfit import Library
+from hybridfit.errors import InputError, LibraryError
+from hybridfit.identification.known import built_names, comparable, open_known
+
+
+def test_a_library_is_compared_once(libraries):
+    one = libraries["rutile"]
+    known, left = open_known([one, one, Library.open(one)])
+    assert [each.name for each in known] == [str(one)] and not left
+    assert known[0].title == "rutile [0 0 1] 200 kV"
+
+
+def test_a_library_that_is_named_must_be_usable(tmp_path):
+    with pytest.raises(LibraryError, match="there is no library file"):
+        open_known([tmp_path / "none.nc"])
+
+
+def test_built_libraries_are_those_of_the_cache(cache, small_recipe, small_library):
+    path = Library.cached_path(small_recipe)
+    assert str(path) in built_names()
+    known, _ = open_known(None)
+    assert str(path) in [each.name for each in known]
+
+
+def test_damaged_files_of_the_cache_are_named_and_left_out(cache, libraries, small_library):
+    (cache / "broken-0123-v5.4.nc").write_bytes(b"nothing")
+    try:
+        known, left = open_known(None)
+    finally:
+        (cache / "broken-0123-v5.4.nc").unlink()
+    assert known and [each.name for each in left] == ["broken-0123-v5.4.nc"]
+    assert left[0].why.startswith("it cannot be used")
+
+
+def test_no_library_at_all(monkeypatch, tmp_path):
+    monkeypatch.setenv("HYBRIDFIT_CACHE", str(tmp_path))
+    with pytest.raises(InputError, match="no library is built yet; build some"):
+        open_known(None)
+
+
+def test_semi_angle_and_energy_leave_libraries_out(libraries, small_library):
+    known, _ = open_known([*libraries.values(), small_library])
+    kept, left = comparable(known, 12.0, {})
+    assert [each.library for each in kept] == [small_library] and len(left) == 3
+    assert left[0].why == "it reaches 8.5 mrad, and the semi-angle is 12"
+    assert len(comparable(known, 8.0, {"energy_kv": 200.4})[0]) == 4
+    with pytest.raises(InputError, match=r"no library can be compared .*of 200 kV, and the file says 300 kV"):
+        comparable(known, 8.0, {"energy_kv": 300.0})

@@ -1,0 +1,54 @@
+"""Odds of hypotheses and of none of them, from numbers alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hybridfit.identification.odds import Left, log_angle, none_of, odds_of
+from hybridfit.identification.settings import IDENTIFY
+
+
+def left(share: float, deviation: float = 1e-4, crystal: float = 1.0, error: float = 0.01) -> Left:
+    """A frame with a structure of 1, of which so much is left."""
+    return Left(1.0, share, deviation, crystal, error)
+
+
+def test_odds_are_those_of_the_likelihood():
+    found = odds_of([0.0, 0.02, 0.5], 300.0, [0.0, 0.0, 0.0], replace(IDENTIFY, temper=1.0))
+    expected = np.exp(-0.5 * 300 * np.array([0.0, 0.02, 0.5]))
+    assert found == pytest.approx(expected / expected.sum())
+    assert found.sum() == pytest.approx(1)
+
+
+def test_a_temper_makes_odds_more_even():
+    sharp, even = (odds_of([0.0, 0.02], 300.0, [0.0, 0.0], replace(IDENTIFY, temper=t)) for t in (1, 0.2))
+    assert sharp[0] > even[0] > 0.5
+
+
+def test_a_minimum_that_holds_more_of_its_library_is_likelier():
+    narrow, wide = odds_of([0.0, 0.0], 300.0, [-9.0, -8.0])
+    assert wide / narrow == pytest.approx(np.e)
+
+
+def test_none_is_likelier_the_more_is_left():
+    found = [none_of(left(share)) for share in (0.005, 0.05, 0.2, 0.5, 0.9)]
+    assert found == sorted(found)
+    assert found[0] < 0.02 and found[1] < 0.1 and found[-1] > 0.97
+
+
+def test_a_library_that_wants_another_semi_angle_is_less_likely():
+    assert none_of(left(0.02), 5.0) > 10 * none_of(left(0.02), 0.0)
+    assert log_angle(0.0) > log_angle(1.0) > log_angle(-4.0) == pytest.approx(log_angle(4.0))
+
+
+def test_where_noise_hides_what_is_left_the_prior_stays():
+    settings = replace(IDENTIFY, none_angles=0.5 / np.exp(log_angle(0.0)))  # the angle says nothing, too
+    assert none_of(left(0.1, deviation=30.0), 0.0, settings) == pytest.approx(IDENTIFY.none_prior, abs=0.02)
+
+
+@pytest.mark.parametrize("crystal, error", [(0.02, 0.1), (0.1, 0.05)])
+def test_a_frame_without_the_structure_of_a_crystal_shows_none(crystal, error):
+    assert none_of(left(0.01, crystal=crystal, error=error)) == IDENTIFY.shapeless
