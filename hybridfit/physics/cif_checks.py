@@ -34,7 +34,7 @@ _REMEDY = "check coordinates, cell, and the setting of the space group"
 class Atoms:
     """Atoms of a unit cell: a, b, c (Å) and α, β, γ (°); fractional positions (n, 3); occupancies (n,).
 
-    operations are those of the space group, (W, w) with Wr + w for a fractional position r, the identity first.
+    operations are those of the space group: (W, w) takes a fractional position r to Wr + w; identity first.
     """
 
     cell: tuple[float, float, float, float, float, float]

@@ -1,12 +1,12 @@
 """How beam intensities depend on the potential: first-order perturbation of the same propagation.
 
-With ψ(t) = exp(iHt) ψ(0), H = πM/K_n (`hybridfit.physics.bloch`), a structural number θ that changes the matrix
-by ∂M/∂θ changes the amplitudes by
+With ψ(t) = exp(iHt) ψ(0), H = πM/K_n (`hybridfit.physics.bloch`), a structural number θ that changes the
+matrix by ∂M/∂θ changes the amplitudes by
 
     ∂ψ(t) = i ∫₀ᵗ e^{iH(t−t′)} ∂H e^{iHt′} ψ(0) dt′,        ∂I_g = 2 Re(ψ_g* ∂ψ_g).
 
-In the eigenbasis of H, with levels E_a, that is the divided difference (e^{iE_a t} − e^{iE_b t})/(E_a − E_b) of
-each pair of levels.  The Chebyshev series of the solve gives the same without a basis: the derivative of
+In the eigenbasis of H, with levels E_a, that is the divided difference (e^{iE_a t} − e^{iE_b t})/(E_a − E_b)
+of each pair of levels.  The Chebyshev series of the solve gives the same without a basis: the derivative of
 T_{k+1} = 2X T_k − T_{k−1}, X = (H − c)/r, is
 
     ∂T_{k+1} = 2X ∂T_k + 2 ∂X T_k − ∂T_{k−1},        ∂X = ∂H/r,
@@ -18,8 +18,8 @@ folded beams: it is a difference of two matrices (`potential_slope`), which are 
 and the geometry of the beams stay; U_0, on which K_n depends, changes it by 1e-6.
 
 Symbols: M (Å⁻²), ψ, K_n, t as in `hybridfit.physics.bloch`; c and r the middle and half the width of the
-spectrum.  Source: the derivative of an exponential, Wilcox, J. Math. Phys. 8 (1967) 962; eigenbasis: Najfeld &
-Havel, Adv. Appl. Math. 16 (1995) 321.
+spectrum.  Sources: the derivative of an exponential, Wilcox, J. Math. Phys. 8 (1967) 962; eigenbasis,
+Najfeld & Havel, Adv. Appl. Math. 16 (1995) 321.
 """
 
 from __future__ import annotations

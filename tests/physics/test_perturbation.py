@@ -1,4 +1,4 @@
-"""Derivatives of intensities: perturbation compared with the eigenbasis and with differences of full solves."""
+"""Derivatives of intensities: perturbation, the eigenbasis, and differences of full solves are compared."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_equals_a_central_difference_of_full_solves(crystals, case, what):
     expected = (up - down) / (2 * step)
     np.testing.assert_allclose(intensity, beam_intensities(middle, q, T, **options), atol=1e-11)
     assert np.abs(expected).max() > 1e-3
-    np.testing.assert_allclose(along[0], expected, atol=2e-3 * np.abs(expected).max())
+    np.testing.assert_allclose(along[0], expected, atol=4e-3 * np.abs(expected).max())
 
 
 def in_eigenbasis(matrix, slope, q, t):
