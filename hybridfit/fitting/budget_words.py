@@ -37,6 +37,18 @@ def budget_lines(budget: Budget, assumed: Mapping[str, Assumed], lacking: tuple[
     return lines
 
 
+def correlation_words(correlations: Mapping[str, Mapping[str, float]]) -> str:
+    """Each pair once: "B:Sr–B:O −0.41, B:Sr–thickness +0.10"."""
+    seen: set[frozenset[str]] = set()
+    out = []
+    for one, others in correlations.items():
+        for other, value in others.items():
+            if frozenset((one, other)) not in seen:
+                seen.add(frozenset((one, other)))
+                out.append(f"{one}–{other} {value:+.2f}".replace("-", "−"))
+    return ", ".join(out)
+
+
 def in_per_cent(a: Assumed) -> str:
     """What a pattern says of something that was taken for granted: "+12.3 ± 1.2 % of the library's"."""
     digits = max(0, 1 - math.floor(math.log10(100 * a.stderr))) if a.stderr > 0 else 1

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.assumptions import Assumed
-from hybridfit.fitting.budget_words import budget_lines
+from hybridfit.fitting.budget_words import budget_lines, correlation_words
 from hybridfit.fitting.camera_noise import CameraNoise
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.equality import equal
@@ -227,6 +227,22 @@ class FitResult:
             return 0.0
         return float(self.covariance[self.varied.index(first), self.varied.index(second)])
 
+    @property
+    def correlations(self) -> dict[str, dict[str, float]]:
+        """Of each fitted structural parameter with the others, and with thickness and tilt."""
+        if self.covariance is None:
+            return {}
+        names = [name for name in self.structure if name in self.varied]
+        out: dict[str, dict[str, float]] = {}
+        for one in names:
+            others = [n for n in (*names, "thickness", "tilt_x", "tilt_y") if n != one and n in self.varied]
+            spread = [np.sqrt(max(self.covariance_of(n, n), 1e-300)) for n in (one, *others)]
+            out[one] = {
+                other: float(self.covariance_of(one, other) / (spread[0] * s))
+                for other, s in zip(others, spread[1:], strict=True)
+            }
+        return out
+
     @cached_property
     def whole_curve(self) -> Array | None:
         """(2, n): thickness (nm) and χ² over the whole library, for pictures; relative to the variance.
@@ -298,6 +314,8 @@ class FitResult:
                 4 if p.stderr is None else int(np.clip(1 - math.floor(math.log10(p.stderr + 1e-30)), 0, 6))
             )
             lines.append(f"  {name:14s} {p.value:10.{digits}f}{error} {unit}{interval}")
+        if told := correlation_words(self.correlations):
+            lines.append(f"  correlations   {told}")
         lines += budget_lines(self.budget, self.assumed, self.budget_lacks)
         lines += [self.noise.words] if self.noise else []
         lines.append(
@@ -325,6 +343,8 @@ class FitResult:
             list(self.thickness_range10) if self.thickness_range10 else None
         )
         out["structure"] = {name: _parameter_json(p) for name, p in self.structure.items()}
+        if found := self.correlations:
+            out["correlations"] = found
         out |= {
             "intensity_factor": self.intensity_factor,
             "background": list(self.background),

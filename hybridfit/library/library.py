@@ -57,6 +57,8 @@ class Library:
         The file or the recipe that it was opened by: its network may lie beside it.
     on_demand : bool
         Whether its tables read the thicknesses of a file when they are asked for.
+    recipe : Recipe or None
+        What it was built from, where it was built here.
     """
 
     def __init__(
@@ -66,8 +68,9 @@ class Library:
         path: Path | None = None,
         diffuse: DiffuseTable | None = None,
         on_demand: bool = False,
+        recipe: Recipe | None = None,
     ) -> None:
-        self.dataset, self.path, self.on_demand = dataset, path, on_demand
+        self.dataset, self.path, self.on_demand, self.recipe = dataset, path, on_demand, recipe
         self._known_diffuse = diffuse  # of a part of a library, which shares the table of the whole
         self._tables: dict[int, Table] = {}
         self._stacks: dict[int, Stack] = {}
@@ -109,7 +112,8 @@ class Library:
             parameter does not go with the crystal.
         """
         return cls(
-            solve(recipe, parameters, device=device, slopes=slopes, diffuse=diffuse, progress=progress)
+            solve(recipe, parameters, device=device, slopes=slopes, diffuse=diffuse, progress=progress),
+            recipe=recipe,
         )
 
     @classmethod
