@@ -159,7 +159,9 @@ class Again:
         """Derivatives along all numbers, and along the B of the other atoms, for each of the windows."""
         dataset = self.library.dataset
         basis, symmetry = dataset.basis.values, dataset.symmetry.values
-        coarse = sampling_of(basis, symmetry, BUILD.coarser * self.structure.recipe.sampling)
+        sampling = self.structure.recipe.sampling
+        apart = max(sampling, min(BUILD.coarser * sampling, self.settings.slope_sampling))
+        coarse = sampling_of(basis, symmetry, apart)
         step = basis / coarse[:, None]
         reach = self.radius + self._farthest(windows) + HALO * float(np.linalg.norm(step, axis=1).max())
         directions = wedge(step, symmetry, reach)
@@ -198,8 +200,7 @@ class Again:
             table = layout(own, beams, basis, coarse, directions, placeholder)
             ones = np.ones((len(rows), beams), np.float32)
             numbers = {name: (found[i][rows], ones) for i, name in enumerate(slopes)}
-            sampling = coarse / dataset.sampling.values
-            out.append(Along(Slopes(table, sampling, numbers, {}), diffuse))
+            out.append(Along(Slopes(table, coarse / dataset.sampling.values, numbers, {}), diffuse))
         return out
 
     @property

@@ -40,6 +40,13 @@ class VarySettings:
         "design",
     )
 
+    slope_sampling: float = threshold(
+        0.55,
+        "mrad",
+        "directions of derivatives are no farther apart, nor closer than those of the library",
+        "design",
+    )
+
     # ---- how far numbers may go
     least_b: float = threshold(0.02, "Å²", "no atom vibrates less: zero-point motion is more", "design")
     most_b: float = threshold(8.0, "Å²", "atoms that vibrate more are hardly seen", "design")
@@ -75,9 +82,10 @@ class VarySettings:
         "design",
     )
     far: float = threshold(
-        1.5,
+        0.3,
         "of the trusted step",
-        "derivatives are made again where numbers have moved by more since they were made",
+        "derivatives are made again where numbers have moved by more since they were made: along what frames"
+        " hardly tell, errors of some per cent in them decide where a step leads",
         "design",
     )
     passes: int = threshold(3, "rounds", "fitting and weighting alternate for so many rounds", "design")
