@@ -1,10 +1,10 @@
-"""Structure from patterns: B of SrTiO3 and a coordinate of PbTiO3 by solving the crystal again, frames together.
+"""Structure from patterns: B of SrTiO3 and coordinates of PbTiO3, four frames of a crystal together.
 
-Frames are of crystals with other values than the CIF that the fits start from: B drawn within ±25 %, the shift of
-oxygen in PbTiO3 within ±0.06 Å.  Four frames of different thickness and tilt are one fit.  Frames of one draw are
-of a library of that draw, built for it, with the beams and directions of the library of the fit: what the model
-of the fit lacks beside a real crystal is not in them.  It is in the part `multislice`: exact potentials, phonons
-(files of `benchmarks.references`), which is skipped without its files.
+Frames are of crystals with other values than the CIF that the fits start from: B drawn within ±25 %, the
+shift of oxygen in PbTiO3 within ±0.06 Å.  Four frames of different thickness and tilt are one fit.  Frames
+of a draw are of a library that is built for it, with the beams and directions of the library of the fit:
+what the model of the fit lacks beside a real crystal is not in them.  It is in the part `multislice`: exact
+potentials and phonons (files of `benchmarks.references`), which is left out without its files.
 
 Run with: python -m benchmarks.vary [--draws N] [--only PART,…] [--device NAME] [--quick]
 """
@@ -62,7 +62,9 @@ def recipe_of(name: str, quick: bool) -> Recipe:
 
 def changed(crystal: Crystal, values: Row) -> Crystal:
     """A crystal with other B of elements, and another z of the oxygens of PbTiO3 (all of them together)."""
-    b = np.array([values.get(f"B:{e}", old) for e, old in zip(crystal.elements, crystal.debye_waller, strict=True)])
+    b = np.array(
+        [values.get(f"B:{e}", old) for e, old in zip(crystal.elements, crystal.debye_waller, strict=True)]
+    )
     positions = crystal.positions.copy()
     for label in ("O1", "O2"):
         if f"z:{label}" in values:
@@ -74,13 +76,19 @@ def changed(crystal: Crystal, values: Row) -> Crystal:
 def library_at(recipe: Recipe, values: Row, device: str) -> Library:
     """A library of the changed crystal."""
     # a parameter of two values, of which one is the crystal: a library cannot have a single one
-    change = StructuralChange((0.0, 1.0), lambda crystal, value: changed(crystal, values) if value else crystal)
-    built = Library.build(recipe, parameters={"other": replace(change, kind="discrete")}, device=device, slopes=False)
+    change = StructuralChange(
+        (0.0, 1.0), lambda crystal, value: changed(crystal, values) if value else crystal
+    )
+    built = Library.build(
+        recipe, parameters={"other": replace(change, kind="discrete")}, device=device, slopes=False
+    )
     return built.at(other=1.0)
 
 
-def frames_of(library: Library, semi_angle: float, rng: np.random.Generator) -> tuple[list[Any], list[Candidate]]:
-    """Four frames of a library, of thicknesses a quarter of the range apart, and seeds such as a network gives."""
+def frames_of(
+    library: Library, semi_angle: float, rng: np.random.Generator
+) -> tuple[list[Any], list[Candidate]]:
+    """Four frames of a library, in the quarters of the range of thicknesses, and seeds near the truth."""
     frames, seeds = [], []
     low, high = THICKNESS
     for i in range(FRAMES):
@@ -138,7 +146,9 @@ def vibration(study: Study, draws: int, quick: bool, device: str) -> list[Row]:
     recipe = recipe_of(SRTIO3, quick)
     library = Library.build(recipe, device=device)
     names = ("B:Sr", "B:Ti", "B:O")
-    fitter = StructureFitter(library, names, SEMI_ANGLES[SRTIO3], method="lsf", sigma=dict.fromkeys(("energy", "semi_angle"), 0.0))
+    fitter = StructureFitter(
+        library, names, SEMI_ANGLES[SRTIO3], method="lsf", sigma=dict.fromkeys(("energy", "semi_angle"), 0.0)
+    )
     rng = np.random.default_rng(SEED)
     rows: list[Row] = []
     for _ in range(draws):
@@ -148,7 +158,9 @@ def vibration(study: Study, draws: int, quick: bool, device: str) -> list[Row]:
     for name in names:
         mine = [row for row in rows if row["name"] == name]
         off = [100 * abs(row["error"]) / row["true"] for row in mine]
-        study.add(f"SrTiO3 {name}, four frames together, 1e8 electrons: error, largest", max(off), "%", at_most=5.0)
+        study.add(
+            f"SrTiO3 {name}, four frames together, 1e8 electrons: error, largest", max(off), "%", at_most=5.0
+        )
     pulls_of(study, "SrTiO3 B, four frames together, 1e8 electrons", rows, quick)
     return rows
 
@@ -158,7 +170,9 @@ def position(study: Study, draws: int, quick: bool, device: str) -> list[Row]:
     recipe = recipe_of(PBTIO3, quick)
     library = Library.build(recipe, device=device)
     names = ("z:O1", "z:O2")
-    fitter = StructureFitter(library, names, SEMI_ANGLES[PBTIO3], method="lsf", sigma=dict.fromkeys(("energy", "semi_angle"), 0.0))
+    fitter = StructureFitter(
+        library, names, SEMI_ANGLES[PBTIO3], method="lsf", sigma=dict.fromkeys(("energy", "semi_angle"), 0.0)
+    )
     rng = np.random.default_rng(SEED + 1)
     rows: list[Row] = []
     for _ in range(draws):
@@ -167,7 +181,9 @@ def position(study: Study, draws: int, quick: bool, device: str) -> list[Row]:
         rows += fitted(fitter, frames, seeds, truth)
     for name in names:
         worst = max(EDGE * abs(row["error"]) for row in rows if row["name"] == name)
-        study.add(f"PbTiO3 {name}, four frames together, 1e8 electrons: error, largest", worst, "Å", at_most=0.005)
+        study.add(
+            f"PbTiO3 {name}, four frames together, 1e8 electrons: error, largest", worst, "Å", at_most=0.005
+        )
     pulls_of(study, "PbTiO3 z(O), four frames together, 1e8 electrons", rows, quick)
     return rows
 
@@ -177,14 +193,16 @@ def pulls_of(study: Study, what: str, rows: list[Row], quick: bool) -> None:
     pulls = np.array([row["error"] / row["stderr"] for row in rows])
     size = float(np.sqrt(np.mean(pulls**2)))
     study.add(f"{what}: rms of error over standard error, at most", size, "", at_most=None if quick else 1.2)
-    study.add(f"{what}: rms of error over standard error, at least", size, "", at_least=None if quick else 0.8)
+    study.add(
+        f"{what}: rms of error over standard error, at least", size, "", at_least=None if quick else 0.8
+    )
     study.add(f"{what}: mean of error over standard error", float(pulls.mean()), "")
     study.add(f"{what}: seconds a fit, median", float(np.median([row["seconds"] for row in rows])), "s")
 
 
 def multislice(study: Study, draws: int, quick: bool, device: str) -> list[Row]:
     """The three B of SrTiO3 from exact multislice with phonons."""
-    from benchmarks.reference_patterns import reference
+    from benchmarks.references import reference
     from benchmarks.truth import Shot, library_of
     from hybridfit.pattern.camera import Camera
 

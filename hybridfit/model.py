@@ -260,6 +260,7 @@ class ForwardModel:
             return out
         out |= self.recorded_slopes(found, values)
         if self.diffuse is not None and "debye_waller" in out:
+            camera = Camera(*(values[name] for name in CAMERA))
             pixels = to_angles(self.raster.pixel_col, self.raster.pixel_row, camera)
             out["debye_waller"] += MODEL.diffuse_growth * self._diffuse_at(pixels, values).value
         if "energy" in out:
@@ -267,7 +268,7 @@ class ForwardModel:
         return out
 
     def recorded_slopes(self, found: Slopes, values: Mapping[str, float]) -> dict[str, Array]:
-        """Derivatives (n,) of the pattern's column along everything that slopes are of; none of diffuse parts.
+        """Derivatives (n,) of the pattern's column along all that slopes are of, without diffuse parts.
 
         Slopes are known to a few per cent: undivided pixels will do.
         """

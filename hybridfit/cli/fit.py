@@ -93,7 +93,9 @@ def fit(
     ] = None,
     together: Annotated[
         bool,
-        typer.Option("--together", help="With --vary: all patterns are of one crystal, and share its structure."),
+        typer.Option(
+            "--together", help="With --vary: all patterns are of one crystal, and share its structure."
+        ),
     ] = False,
     background: Background = "radial",
     json_path: Annotated[
@@ -132,8 +134,8 @@ def fit(
     semi_angle, vacuum, thickness_spread, tilt_spread.
     Of several patterns, one that cannot be fitted does not stop the others: its status is unusable, or
     unreadable.
-    With --vary, B (Å²), coordinates (fractions of the cell) and occupancies of the CIF are fitted; patterns of
-    different thickness and tilt, fitted --together, determine them best.
+    With --vary, B (Å²), coordinates (fractions of the cell) and occupancies of the CIF are fitted, too;
+    patterns of different thickness and tilt, fitted --together, determine them best.
     The exit code is 0 when every pattern has an answer, whatever its status; 1 when one has none.
     """
     fixed = dict(assignment(text) for text in fix or ())
@@ -156,7 +158,9 @@ def fit(
 
             parsed(vary)
         elif together:
-            raise InputError("--together goes with --vary, such as --vary B:Sr,B:O: frames share nothing else")
+            raise InputError(
+                "--together goes with --vary, such as --vary B:Sr,B:O: frames share nothing else"
+            )
         check_method(method)
         if semi_angle is not None:
             check_semi_angle(semi_angle)

@@ -66,7 +66,9 @@ def fit_structure(
                 raise
             status = frame.status if isinstance(frame, BadFrame) else "unusable"
             bars.clear()
-            answers.append({"file": frame.source, "method": "hybrid", "status": status, "message": str(error)})
+            answers.append(
+                {"file": frame.source, "method": "hybrid", "status": status, "message": str(error)}
+            )
             typer.echo(f"{status}: {error}", err=True)
             continue
         bars.clear()

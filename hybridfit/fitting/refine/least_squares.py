@@ -247,7 +247,9 @@ def honest_covariance(
     p = len(fitted_names(params)) + more
     j, mask = problem.sensitivity(params), problem.model.mask
     inverse = problem.inverse(params)
-    excess, n_effective = excess_of(problem.root_weights * residual, problem.root_weights, mask, noise, p, settings)
+    excess, n_effective = excess_of(
+        problem.root_weights * residual, problem.root_weights, mask, noise, p, settings
+    )
     covariance = np.asarray(inverse * (1 + excess), float)
     if noise.correlation:
         shared = np.sqrt(noise.share(image))

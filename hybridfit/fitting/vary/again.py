@@ -1,12 +1,13 @@
 """The crystal solved again about the present answers: intensities, diffuse part, and their derivatives.
 
-All frames share one crystal, and with it the directions that the symmetry of the projection leaves: those under
-the discs of all frames are solved together, at the thicknesses about each frame's.  Derivatives (`hybridfit.
-physics.perturbation`) are made on a grid of directions that is twice as coarse and with fewer beams, as those of
-libraries: a step along them leads to a crystal that is solved anew, as finely as the library.
+All frames share one crystal, and with it the directions that the symmetry of the projection leaves: those
+under the discs of all frames are solved together, at the thicknesses about each frame's.  Derivatives
+(`hybridfit. physics.perturbation`) are made on a grid of directions that is twice as coarse and with fewer
+beams, as those of libraries: a step along them leads to a crystal that is solved anew, as finely as the
+library.
 
-The diffuse part depends on every B, directly and by the waves that reach the atoms: it is made anew, too, and its
-derivatives are differences.
+The diffuse part depends on every B, directly and by the waves that reach the atoms: it is made anew, too,
+and its derivatives are differences.
 """
 
 from __future__ import annotations
@@ -332,7 +333,9 @@ def _within(n: NDArray[np.int64], step: Array, reach: float) -> NDArray[np.int64
     return n[np.linalg.norm(n @ step, axis=1) <= reach]
 
 
-def _grid(table: DiffuseTable) -> tuple[float, NDArray[np.int64], NDArray[np.int64], Array, Array, NDArray[np.int64]]:
+def _grid(
+    table: DiffuseTable,
+) -> tuple[float, NDArray[np.int64], NDArray[np.int64], Array, Array, NDArray[np.int64]]:
     return (
         table.step_nm,
         table.incident_n,

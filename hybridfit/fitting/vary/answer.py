@@ -163,9 +163,7 @@ def _result_of(
     by_id = dict(zip(ended.joint.shared, found, strict=False))  # structural numbers come first
     user = {name: by_id.get(name, name) for name in own}
     shown = ("thickness", "tilt_x", "tilt_y", *by_id)
-    budget = {
-        user[name]: marginal.parts(name) for name in shown if name in own and user[name] not in bounded
-    }
+    budget = {user[name]: marginal.parts(name) for name in shown if name in own and user[name] not in bounded}
     status, detail = result.status, result.detail
     if status is Status.converged and bounded:
         status, detail = Status.at_bound, ", ".join(bounded)
@@ -204,7 +202,9 @@ def _refinement(
 ) -> Refinement:
     """A frame's part of the joint fit, as a refinement of its own would be."""
     assert marginal.covariance is not None and state.noise is not None
-    values = {name: float(params[name].value) for name in (*state.values, *ended.joint.shared[: len(ended.values)])}
+    values = {
+        name: float(params[name].value) for name in (*state.values, *ended.joint.shared[: len(ended.values)])
+    }
     if SEMI_ANGLE in ended.joint.priors:
         values[SEMI_ANGLE] = settings.semi_angle
     face = lmfit.Parameters()
@@ -215,7 +215,9 @@ def _refinement(
     names = [name for name in values if name in own]
     order = [own.index(name) for name in names]
     # what the library approximates is added to the covariance of every result
-    covariance = (marginal.covariance - (0 if marginal.library is None else marginal.library))[np.ix_(order, order)]
+    covariance = (marginal.covariance - (0 if marginal.library is None else marginal.library))[
+        np.ix_(order, order)
+    ]
     weights = 1 / state.noise.variance(state.image)
     standardised = np.sqrt(weights / state.scale) * state.residual
     result, _ = lmfit_face(_Known(standardised), Solved(face, ended.solves, ended.settled, {}), 1)

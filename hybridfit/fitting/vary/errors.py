@@ -1,14 +1,15 @@
 """Covariance of a joint fit, and what it contains.
 
-With M the normal matrix without priors, P the fitted parameters and S what is taken for granted, in units of its
-prior standard deviations,
+With M the normal matrix without priors, P the fitted parameters and S what is taken for granted, in units
+of its prior standard deviations,
 
     N = M_PP,    B = N⁻¹ M_PS,    V = (M_SS + 1 − M_SP B)⁻¹,
     cov = N⁻¹ (N + E) N⁻¹ + B V Bᵀ,
 
-E what noise that neighbouring pixels share has beyond independent noise.  The weights contain the inflation by
-misfit (`joint`).  Counting alone makes N⁻¹ C N⁻¹ of it, C = Σ_f S_f R_f S_fᵀ/λ_f, R_f the share of counting.
-As of one frame (`hybridfit.fitting.refine.budget`), the library's own approximation is a part of the thickness.
+E what noise that neighbouring pixels share has beyond independent noise.  The weights contain the inflation
+by misfit (`joint`).  Counting alone makes N⁻¹ C N⁻¹ of it, C = Σ_f S_f R_f S_fᵀ/λ_f, R_f the share of
+counting. As of one frame (`hybridfit.fitting.refine.budget`), the library's own approximation is a part of
+the thickness.
 """
 
 from __future__ import annotations

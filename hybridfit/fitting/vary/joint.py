@@ -1,8 +1,8 @@
 """Frames together: one set of normal equations for what they share and for what each has of its own.
 
-With S_f the projected, weighted sensitivity of frame f to its own parameters and to the shared ones, r_f its
-residual, λ_f the inflation that makes its naive variances honest, and priors x_i = μ_i ± σ_i of what is taken for
-granted, the log-posterior is −½ of
+With S_f the projected, weighted sensitivity of frame f to its own parameters and to the shared ones, r_f
+its residual, λ_f the inflation that makes its naive variances honest, and priors x_i = μ_i ± σ_i of what is
+taken for granted, the log-posterior is −½ of
 
     Σ_f |r_f|²/λ_f + Σ_i (x_i − μ_i)²/σ_i²,
 

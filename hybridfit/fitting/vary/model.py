@@ -2,9 +2,9 @@
 
     column(φ, θ) = column(φ; θ₀) + Σ_j (θ_j − θ_j⁰) ∂column/∂θ_j,
 
-φ the parameters of a `ForwardModel`, θ structural numbers, and what is taken for granted (vibration of other
-atoms, energy).  The images ∂column/∂θ_j are made once, at the φ where the fit is: what changes in them on the way
-to the answer is of second order, and gone where the crystal has been solved at the answer.
+φ the parameters of a `ForwardModel`, θ structural numbers, and what is taken for granted (vibration of
+other atoms, energy).  The images ∂column/∂θ_j are made once, at the φ where the fit is: what changes in
+them on the way to the answer is of second order, and gone where the crystal has been solved at the answer.
 """
 
 from __future__ import annotations

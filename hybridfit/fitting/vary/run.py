@@ -2,13 +2,13 @@
 
     fit      every frame by itself, with the crystal as the CIF has it: thickness, tilt, camera
     solve    the crystal again about these answers, and its derivatives once
-    step     all frames together, linear in the structure: B, coordinates, occupancies; thickness, tilt, camera
+    step     all frames together, linear in the structure; thickness, tilt and camera of each
     again    until the step from a crystal that was solved is next to nothing
 
-A step is bounded (`VarySettings.trust_b`, …), so that the linear model holds.  The last crystal is solved within
-a fraction of a standard error of the answer: derivatives, which are less exact, do not decide where that is.  Each
-solve corrects them, too [1]: with a step s (in units of w, what is trusted) after which the image differs by y
-from what was expected,
+A step is bounded (`VarySettings.trust_b`, …), so that the linear model holds.  The last crystal is solved
+within a fraction of a standard error of the answer: derivatives, which are less exact, do not decide where
+that is.  Each solve corrects them, too [1]: with a step s (in units of w, what is trusted) after which the
+image differs by y from what was expected,
 
     ∂image/∂θ_j → ∂image/∂θ_j + y s_j / (w_j² Σ_k s_k²/w_k²).
 
@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from hybridfit.fitting.assumptions import LIBRARY, POINT_SPREAD, sigma_of
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.lmfit_copy import identifier
-from hybridfit.fitting.refine.algebra import inverse_of
 from hybridfit.fitting.refine.least_squares import excess_of
 from hybridfit.fitting.refine.levenberg import solve
 from hybridfit.fitting.refine.noise import Noise, estimate_noise
@@ -164,17 +163,16 @@ class Run:
         settled, most = False, self.varying.solves
         for turn in range(most):
             windows = about(self.again, [state.place for state in states])
-            show = self._showing(turn)
             if turn or not self._as_in_the_file(values):
-                windows = self.again.solved(values, windows, lambda f: show(0.7 * f))
+                windows = self.again.solved(values, windows, self._showing(turn, 0.0, 0.7))
             if not along or self._far(values, made_at):
-                along = self.again.along(values, windows, lambda f: show(0.7 + 0.2 * f))
+                along = self.again.along(values, windows, self._showing(turn, 0.7, 0.9))
                 made_at = dict(values)
                 for state in states:
                     state.corrections = {}
                     state.model = None
             joint, errors = self._step(states, windows, along, values)
-            show(1.0)
+            self._showing(turn, 0.9, 1.0)(1.0)
             new = {name: joint.params[i].value for name, i in self.ids.items()}
             deviations = dict(zip(errors.names, np.sqrt(np.diag(errors.covariance)), strict=True))
             solved, before = values, values
@@ -287,7 +285,9 @@ class Run:
             filled = 1 - at.get("vacuum", 0.0)
             for name, table in along.diffuse.items():
                 tilt = at["tilt_x"], at["tilt_y"]
-                images[name] = images[name] + filled * table.at(k, at["thickness"], tilt, at[SEMI_ANGLE]).value
+                images[name] = (
+                    images[name] + filled * table.at(k, at["thickness"], tilt, at[SEMI_ANGLE]).value
+                )
         taken = inner.assumption_slopes(at)
         for name in (ENERGY, REST):
             if name in self.sigma and name in taken and name not in images:
@@ -388,11 +388,11 @@ class Run:
         bright = electrons is None or electrons > refining.bright
         return OneFrame(frame, start, region, FINE_PIXEL if bright else refining.coarse_pixel, values)
 
-    def _showing(self, turn: int) -> Callable[[float], None]:
-        """Show the progress of a turn: each takes half of what is left."""
+    def _showing(self, turn: int, begin: float, end: float) -> Callable[[float], None]:
+        """Show the progress of a part of a turn: each turn takes half of what is left."""
         done = 1 - 0.5**turn
 
         def show(fraction: float) -> None:
-            self.progress(STAGE, done + 0.5 ** (turn + 1) * fraction)
+            self.progress(STAGE, done + 0.5 ** (turn + 1) * (begin + (end - begin) * fraction))
 
         return show

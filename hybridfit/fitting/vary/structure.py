@@ -6,8 +6,8 @@ the invariant subspace of the operations that leave r where it is,
 
     P e = e,        P = mean of W over Wr + w ≡ r,
 
-and coordinate a can be varied where (P e_a)_a is not 0.  Others that symmetry ties to it follow: on (x, x, z),
-y goes with x.
+and coordinate a can be varied where (P e_a)_a is not 0.  Others that symmetry ties to it follow: on (x, x,
+z), y goes with x.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ class Structure:
             same = np.array_equal(common.basis_hkl, own.basis_hkl)
             if not same or len(common.symmetry) < len(own.symmetry):
                 raise InputError(
-                    f"{each.name} would make atoms different that are alike in this projection, and the library "
-                    "holds only one of each; vary all of them together, by their element"
+                    f"{each.name} would make atoms different that are alike in this projection, and the "
+                    "library holds only one of each; vary all of them together, by their element"
                 )
 
     def off(self, varied: Varied) -> float:
@@ -206,8 +206,8 @@ def recipe_of(library: Library) -> Recipe:
     if recipe is None:
         where = "" if library.path is None else f" {Path(library.path).name}"
         raise InputError(
-            f"the library file{where} does not hold its crystal, which vary solves again; give the recipe (.toml) "
-            "or the name of a shipped library"
+            f"the library file{where} does not hold its crystal, which vary solves again; give the recipe "
+            "(.toml) or the name of a shipped library"
         )
     if recipe.checksum() != library.dataset.attrs["checksum"]:
         raise InputError("the recipe has changed since this library was built; open the recipe anew")

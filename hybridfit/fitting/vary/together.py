@@ -104,7 +104,8 @@ class Together:
     def report(self) -> str:
         """The structure as text for people; the frames have reports of their own."""
         many = len(self.frames)
-        lines = [f"Structure from {many} frame{'s' if many > 1 else ''}, {self.solves} solves, {self.seconds:.1f} s"]
+        of = "1 frame" if many == 1 else f"{many} frames"
+        lines = [f"Structure from {of}: {self.solves} solves, {self.seconds:.1f} s"]
         for name, p in self.structure.items():
             digits = decimals(p.stderr, 6) if p.stderr else 4
             error = f" ± {p.stderr:.2g}" if p.stderr is not None else "   (on its bound)"

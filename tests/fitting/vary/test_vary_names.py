@@ -112,7 +112,7 @@ def test_a_number_that_breaks_the_symmetry_of_the_library_is_refused(tmp_path):
     )
     own = recipe(cif, (0, 0, 1))
     Structure.of(own, parsed("B:O"))
-    with pytest.raises(InputError, match="makes? atoms different|would make atoms different"):
+    with pytest.raises(InputError, match="would make atoms different"):
         Structure.of(own, parsed("B:O1"))
 
 
@@ -120,7 +120,7 @@ def test_a_library_without_its_crystal_is_refused(build_library, tmp_path):
     library = build_library("SrTiO3", (0, 0, 1))
     assert recipe_of(library) is library.recipe
     stranger = Library(library.dataset, path=tmp_path / "somewhere.nc")
-    with pytest.raises(InputError, match="somewhere.nc does not hold its crystal"):
+    with pytest.raises(InputError, match="does not hold its crystal"):
         recipe_of(stranger)
     other = library.recipe.model_copy(update={"energy_kv": 199.0})
     with pytest.raises(InputError, match="has changed since"):
