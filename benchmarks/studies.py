@@ -33,6 +33,7 @@ ORDER = (
     "polarity",
     "structure",
     "structure_cost",
+    "vary",
     "speed",
     "scan_maps",
     "scan_sizes",

@@ -31,7 +31,6 @@ from hybridfit.fitting.vary.together import Together
 from hybridfit.library.library import Library
 
 Array = NDArray[np.float64]
-BOUND = 1e-3  # of the range
 
 
 def together_of(ended: Ended, structure: Structure, library: Library, settings: FitSettings) -> Together:
@@ -66,11 +65,11 @@ def _id(ended: Ended, place: int) -> str:
     return ended.joint.shared[place]
 
 
-def bounded_names(ended: Ended, structure: Structure) -> list[str]:
+def bounded_names(ended: Ended, structure: Structure, settings: VarySettings = VARY) -> list[str]:
     """Structural numbers that ended on a bound: no error is known of them."""
     out = []
     for name, (low, high) in structure.bounds.items():
-        if min(ended.values[name] - low, high - ended.values[name]) < BOUND * (high - low):
+        if min(ended.values[name] - low, high - ended.values[name]) < settings.on_bound * (high - low):
             out.append(name)
     return out
 

@@ -91,6 +91,12 @@ class VarySettings:
     passes: int = threshold(3, "rounds", "fitting and weighting alternate for so many rounds", "design")
 
     # ---- what is said
+    on_bound: float = threshold(
+        1e-3,
+        "of the range",
+        "a number that is so near to its bound is on it, and its error not known",
+        "design",
+    )
     alike: float = threshold(
         0.95, "1", "numbers with a larger correlation cannot be told apart, which is said", "design"
     )

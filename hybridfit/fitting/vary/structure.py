@@ -132,7 +132,7 @@ class Structure:
             return settings.least_b, settings.most_b
         mine = self.atoms[varied.name]
         if varied.kind == "occ":
-            return 0.0, min(1.0, *(1.0 - self._others(j, mine) for j in np.flatnonzero(mine)))
+            return 0.0, min(1.0, *(1.0 - self._others(int(j), mine) for j in np.flatnonzero(mine)))
         start, reach = self.start[varied.name], settings.coordinate_room / self.edge(varied)
         return start - reach, start + reach
 
