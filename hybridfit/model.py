@@ -260,18 +260,16 @@ class ForwardModel:
             return out
         out |= self.recorded_slopes(found, values)
         if self.diffuse is not None and "debye_waller" in out:
-            camera = Camera(*(values[name] for name in CAMERA))
-            pixels = to_angles(self.raster.pixel_col, self.raster.pixel_row, camera)
+            at = Camera(*(values[name] for name in CAMERA))
+            pixels = to_angles(self.raster.pixel_col, self.raster.pixel_row, at)
             out["debye_waller"] += MODEL.diffuse_growth * self._diffuse_at(pixels, values).value
         if "energy" in out:
             out["energy"] += by_angles(self._energy_kv, along.values())
         return out
 
     def recorded_slopes(self, found: Slopes, values: Mapping[str, float]) -> dict[str, Array]:
-        """Derivatives (n,) of the pattern's column along all that slopes are of, without diffuse parts.
-
-        Slopes are known to a few per cent: undivided pixels will do.
-        """
+        """Derivatives (n,) of the pattern's column along what slopes are of, without diffuse parts."""
+        # slopes are known to a few per cent: undivided pixels will do
         raster = self.raster if self.oversampling == 1 else self.undivided(oversampling=1)
         camera = Camera(*(values[name] for name in CAMERA))
         k = to_angles(raster.col, raster.row, camera)

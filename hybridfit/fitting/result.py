@@ -17,6 +17,7 @@ from hybridfit.fitting.assumptions import Assumed
 from hybridfit.fitting.budget_words import budget_lines, correlation_words
 from hybridfit.fitting.camera_noise import CameraNoise
 from hybridfit.fitting.candidates import Candidate
+from hybridfit.fitting.correlations import correlations_of
 from hybridfit.fitting.equality import equal
 from hybridfit.fitting.lmfit_copy import lmfit_copy, profiled
 from hybridfit.fitting.mirroring import mirrored
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Array = NDArray[np.float64]
+SHOWN = ("thickness", "tilt_x", "tilt_y")  # beside the structure
 
 
 @dataclass(frozen=True)
@@ -230,18 +232,7 @@ class FitResult:
     @property
     def correlations(self) -> dict[str, dict[str, float]]:
         """Of each fitted structural parameter with the others, and with thickness and tilt."""
-        if self.covariance is None:
-            return {}
-        names = [name for name in self.structure if name in self.varied]
-        out: dict[str, dict[str, float]] = {}
-        for one in names:
-            others = [n for n in (*names, "thickness", "tilt_x", "tilt_y") if n != one and n in self.varied]
-            spread = [np.sqrt(max(self.covariance_of(n, n), 1e-300)) for n in (one, *others)]
-            out[one] = {
-                other: float(self.covariance_of(one, other) / (spread[0] * s))
-                for other, s in zip(others, spread[1:], strict=True)
-            }
-        return out
+        return correlations_of(self.varied, self.covariance, self.structure, SHOWN)
 
     @cached_property
     def whole_curve(self) -> Array | None:

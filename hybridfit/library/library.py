@@ -57,8 +57,7 @@ class Library:
         The file or the recipe that it was opened by: its network may lie beside it.
     on_demand : bool
         Whether its tables read the thicknesses of a file when they are asked for.
-    recipe : Recipe or None
-        What it was built from, where it was built here.
+    recipe : Recipe or None, of a library that was built here
     """
 
     def __init__(
@@ -111,10 +110,8 @@ class Library:
             The CIF or the zone axis cannot be used, g_max leaves no diffracted beam, or a structural
             parameter does not go with the crystal.
         """
-        return cls(
-            solve(recipe, parameters, device=device, slopes=slopes, diffuse=diffuse, progress=progress),
-            recipe=recipe,
-        )
+        found = solve(recipe, parameters, device=device, slopes=slopes, diffuse=diffuse, progress=progress)
+        return cls(found, recipe=recipe)
 
     @classmethod
     def open(cls, name: str | Path, *, progress: Progress | None = None) -> Library:

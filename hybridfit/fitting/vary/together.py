@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hybridfit.fitting.assumptions import Assumed
 from hybridfit.fitting.budget_words import budget_lines, correlation_words
+from hybridfit.fitting.correlations import correlations_of
 from hybridfit.fitting.lmfit_copy import identifier
 from hybridfit.fitting.parameter import Parameter
 from hybridfit.fitting.result import FitResult
@@ -127,13 +128,3 @@ class Together:
     def plot(self, path: str | Path | None = None, frame: int = 0) -> Any:
         """The picture of a frame, by its number: see `FitResult.plot`."""
         return self.frames[frame].plot(path)
-
-
-def correlations_of(names: tuple[str, ...], covariance: Array) -> dict[str, dict[str, float]]:
-    """Correlations of each of the names with the others."""
-    errors = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
-    matrix = covariance / np.outer(errors, errors)
-    return {
-        one: {other: float(matrix[i, k]) for k, other in enumerate(names) if k != i}
-        for i, one in enumerate(names)
-    }
