@@ -38,7 +38,7 @@ SEED = 7041
 SRTIO3, PBTIO3 = "SrTiO3_001_200kV", "PbTiO3_100_200kV"
 SEMI_ANGLES = {SRTIO3: 13.6, PBTIO3: 12.0}
 # a recipe of fewer beams and directions: frames and fits use the same ones
-LIGHT: dict[str, Any] = {"g_max": 1.7, "sampling": 0.4}
+LIGHT: dict[str, Any] = {"g_max": 1.7, "sampling": 0.26}
 QUICK: dict[str, Any] = {"g_max": 1.1, "sampling": 0.7}
 EDGE = 4.156  # Å, c of PbTiO3
 MULTISLICE = ((12.0, (0.9, 0.45)), (20.0, (-1.6, 1.2)), (28.0, (0.15, -0.1)), (38.0, (-0.35, 0.2)))

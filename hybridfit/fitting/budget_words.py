@@ -39,7 +39,7 @@ def budget_lines(budget: Budget, assumed: Mapping[str, Assumed], lacking: tuple[
 
 
 def correlation_words(correlations: Mapping[str, Mapping[str, float]]) -> str:
-    """Each pair once: "B:Sr–B:O −0.41, B:Sr–thickness +0.30"; with what is no structure where it is marked."""
+    """Each pair once: "B:Sr–B:O −0.41, B:Sr–thickness +0.30"; others where they are marked."""
     seen: set[frozenset[str]] = set()
     out = []
     for one, others in correlations.items():
