@@ -98,6 +98,10 @@ class Again:
         self.fewer = len(common_beams([projection], enough))
         self.radius = semi_angle * (1 + SEMI_ANGLE_ROOM) + library.step
         self.solves = 0
+        self.diffuse_of: Mapping[str, float] = structure.start
+        self.diffuse_slopes_of: Mapping[str, float] = {}
+        self._table = library.diffuse
+        self._slopes: dict[str, DiffuseTable] = {}
 
     def window(self, place: Place) -> Library:
         """The part of the library about a place: of the crystal that the CIF has."""
@@ -112,9 +116,14 @@ class Again:
     # ---------------------------------------------------------------- intensities
 
     def solved(
-        self, values: Mapping[str, float], windows: Sequence[Library], progress: Progress | None = None
+        self,
+        values: Mapping[str, float],
+        windows: Sequence[Library],
+        *,
+        anew: bool = True,
+        progress: Progress | None = None,
     ) -> list[Library]:
-        """The windows of the crystal at values of its numbers."""
+        """The windows of the crystal at values of its numbers; the diffuse part is the last, or made anew."""
         self.solves += 1
         every = _All.of([window.dataset for window in windows])
         beams = int(windows[0].dataset.sizes["beam"])
@@ -135,15 +144,15 @@ class Again:
                 device=self.device,
                 progress=progress,
             )
-        diffuse = None
-        if self.library.diffuse is not None:
-            diffuse = self._diffuse(values, windows, coarse=False)
+        if anew and self.library.diffuse is not None:
+            self._table = self._diffuse(values, windows, coarse=False)
+            self.diffuse_of = dict(values)
         out = []
         for window, rows, columns in zip(windows, every.rows, every.columns, strict=True):
             intensity = np.ascontiguousarray(found[rows][:, :, columns], np.float32)
             variable = window.dataset.intensity
             dataset = window.dataset.assign(intensity=(variable.dims, intensity, variable.attrs))
-            out.append(Library(dataset, diffuse=diffuse))
+            out.append(Library(dataset, diffuse=self._table))
         return out
 
     @cached_property
@@ -155,9 +164,17 @@ class Again:
     # ---------------------------------------------------------------- derivatives
 
     def along(
-        self, values: Mapping[str, float], windows: Sequence[Library], progress: Progress | None = None
+        self,
+        values: Mapping[str, float],
+        windows: Sequence[Library],
+        *,
+        anew: bool = True,
+        progress: Progress | None = None,
     ) -> list[Along]:
-        """Derivatives along all numbers, and along the B of the other atoms, for each of the windows."""
+        """Derivatives along all numbers, and along the B of the other atoms, for each of the windows.
+
+        Those of the diffuse part are the last ones, or made anew.
+        """
         dataset = self.library.dataset
         basis, symmetry = dataset.basis.values, dataset.symmetry.values
         sampling = self.structure.recipe.sampling
@@ -192,7 +209,8 @@ class Again:
             device=self.device,
             progress=progress,
         )
-        diffuse = {} if self.library.diffuse is None else self._diffuse_along(values, windows)
+        if anew and self.library.diffuse is not None:
+            self._slopes, self.diffuse_slopes_of = self._diffuse_along(values, windows), dict(values)
         out = []
         for window in windows:
             own = window.dataset
@@ -201,7 +219,7 @@ class Again:
             table = layout(own, beams, basis, coarse, directions, placeholder)
             ones = np.ones((len(rows), beams), np.float32)
             numbers = {name: (found[i][rows], ones) for i, name in enumerate(slopes)}
-            out.append(Along(Slopes(table, coarse / dataset.sampling.values, numbers, {}), diffuse))
+            out.append(Along(Slopes(table, coarse / dataset.sampling.values, numbers, {}), self._slopes))
         return out
 
     @property

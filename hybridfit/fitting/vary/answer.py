@@ -24,8 +24,9 @@ from hybridfit.fitting.settings import FitSettings
 from hybridfit.fitting.status import Status
 from hybridfit.fitting.vary.again import REST
 from hybridfit.fitting.vary.names import Varied
-from hybridfit.fitting.vary.run import SEMI_ANGLE, Ended, OneFrame
+from hybridfit.fitting.vary.run import SEMI_ANGLE
 from hybridfit.fitting.vary.settings import VARY, VarySettings
+from hybridfit.fitting.vary.state import Ended, OneFrame
 from hybridfit.fitting.vary.structure import Structure
 from hybridfit.fitting.vary.together import Together
 from hybridfit.library.library import Library

@@ -32,11 +32,14 @@ class VariedModel:
     images : mapping of name to (n,) array
         Derivatives of the pattern's column.
     solved : mapping of the same names to where the crystal was solved
+    offset : (n,) array
+        What the column has beside that of inner: where its diffuse part is of a crystal solved before.
     """
 
     inner: ForwardModel
     images: Mapping[str, Array]
     solved: Mapping[str, float]
+    offset: Array
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -59,6 +62,7 @@ class VariedModel:
         known = {name: value for name, value in values.items() if name not in self.images}
         found = self.inner.evaluate(known, own)
         columns = found.columns.copy()
+        columns[0] += self.offset
         for name, image in self.images.items():
             columns[0] += (values[name] - self.solved[name]) * image
         if found.pattern_slopes is None:

@@ -19,28 +19,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.fitting.assumptions import LIBRARY, POINT_SPREAD, sigma_of
-from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.lmfit_copy import identifier
 from hybridfit.fitting.refine.least_squares import excess_of
 from hybridfit.fitting.refine.levenberg import solve
-from hybridfit.fitting.refine.noise import Noise, estimate_noise
+from hybridfit.fitting.refine.noise import estimate_noise
 from hybridfit.fitting.refine.plain import PlainParameter, PlainParameters
 from hybridfit.fitting.refine.problem import Problem
 from hybridfit.fitting.refine.refiner import Refiner
 from hybridfit.fitting.refine.region import Region
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.settings import FitSettings
-from hybridfit.fitting.vary.again import REST, Again, Along, Place, about
+from hybridfit.fitting.vary.again import REST, Again, Along, about
 from hybridfit.fitting.vary.errors import Errors, errors_of
 from hybridfit.fitting.vary.joint import Joint, Part, Prior
 from hybridfit.fitting.vary.model import VariedModel
 from hybridfit.fitting.vary.settings import VARY, VarySettings
+from hybridfit.fitting.vary.state import Ended, OneFrame
 from hybridfit.fitting.vary.structure import Structure
 from hybridfit.frame import Frame
 from hybridfit.library.library import Library
@@ -53,65 +52,6 @@ Progress = Callable[[str, float], None]
 SEMI_ANGLE, ENERGY = "semi_angle", "energy"
 LEAST_SCALE = 0.1  # of naive variances
 STAGE = "structure"
-
-
-@dataclass(eq=False)
-class OneFrame:
-    """A frame on its way to an answer.
-
-    frame, start : Frame, and the fit of it without structure
-    region : Region, its compared pixels
-    values : of the parameters of the forward model
-    noise, scale : what the last round said of noise and misfit
-    residual, image, coefficients : of the last round
-    model, corrections : of the last crystal that was solved, and what solves have added to its derivatives
-    """
-
-    frame: Frame
-    start: FitResult
-    region: Region
-    fine_pixel: float
-    values: dict[str, float]
-    noise: Noise | None = None
-    scale: float = 1.0
-    model: VariedModel | None = None
-    corrections: dict[str, Array] = field(default_factory=dict)
-    n_effective: float = 0.0
-    residual: Array = field(default_factory=lambda: np.zeros(0))
-    image: Array = field(default_factory=lambda: np.zeros(0))
-    coefficients: Array = field(default_factory=lambda: np.zeros(0))
-
-    @property
-    def place(self) -> Place:
-        """Its thickness and tilt."""
-        return Place(self.values["thickness"], (self.values["tilt_x"], self.values["tilt_y"]))
-
-    @property
-    def candidate(self) -> Candidate:
-        """Where it is."""
-        names = ("thickness", "tilt_x", "tilt_y", "centre_x", "centre_y", "scale", "rotation")
-        return Candidate(**{name: self.values[name] for name in names})
-
-
-@dataclass(frozen=True, eq=False)
-class Ended:
-    """Where a fit with structure has ended.
-
-    values, solved : structural numbers by name: the answer, and the crystal that was solved last
-    settled : bool
-    solves, seconds : int and float
-    lacking : what is taken for granted without being known to the library
-    """
-
-    frames: list[OneFrame]
-    joint: Joint
-    errors: Errors
-    values: Mapping[str, float]
-    solved: Mapping[str, float]
-    settled: bool
-    solves: int
-    seconds: float
-    lacking: tuple[str, ...]
 
 
 class Run:
@@ -161,12 +101,18 @@ class Run:
         along: list[Along] = []
         made_at: Mapping[str, float] = {}
         settled, most = False, self.varying.solves
+        if not self._as_in_the_file(values):
+            self.again.diffuse_of = {}
         for turn in range(most):
             windows = about(self.again, [state.place for state in states])
             if turn or not self._as_in_the_file(values):
-                windows = self.again.solved(values, windows, self._showing(turn, 0.0, 0.7))
-            if not along or self._far(values, made_at):
-                along = self.again.along(values, windows, self._showing(turn, 0.7, 0.9))
+                anew = self._far(values, self.again.diffuse_of, self.varying.far)
+                show = self._showing(turn, 0.0, 0.7)
+                windows = self.again.solved(values, windows, anew=anew, progress=show)
+            if not along or self._far(values, made_at, self.varying.far):
+                anew = self._far(values, self.again.diffuse_slopes_of, self.varying.diffuse_far)
+                show = self._showing(turn, 0.7, 0.9)
+                along = self.again.along(values, windows, anew=anew, progress=show)
                 made_at = dict(values)
                 for state in states:
                     state.corrections = {}
@@ -278,6 +224,7 @@ class Run:
         assert isinstance(inner, ForwardModel)
         at = state.values
         images = inner.recorded_slopes(along.slopes, at)
+        offset = np.zeros(inner.n_pixels)
         if along.diffuse:
             k = to_angles(
                 inner.raster.pixel_col, inner.raster.pixel_row, Camera(*(at[name] for name in CAMERA))
@@ -300,13 +247,18 @@ class Run:
         }
         solved = {self.ids[name]: value for name, value in values.items()}
         if state.model is not None:
-            self._correct(state, state.model, inner, solved)
+            self._correct(state, state.model, inner, solved, offset)
         for name, image in state.corrections.items():
             images[name] = images[name] + image
-        return VariedModel(inner, images, {**dict.fromkeys((REST, ENERGY), 0.0), **solved})
+        return VariedModel(inner, images, {**dict.fromkeys((REST, ENERGY), 0.0), **solved}, offset)
 
     def _correct(
-        self, state: OneFrame, before: VariedModel, inner: ForwardModel, solved: Mapping[str, float]
+        self,
+        state: OneFrame,
+        before: VariedModel,
+        inner: ForwardModel,
+        solved: Mapping[str, float],
+        offset: Array,
     ) -> None:
         """Correct derivatives by what the last step has led to, beside what was expected of it."""
         names = {i: name for name, i in self.ids.items()}
@@ -316,7 +268,7 @@ class Run:
         if size <= 0:
             return
         expected = before.evaluate({**state.values, REST: 0.0, ENERGY: 0.0, **solved}).columns[0]
-        off = inner.evaluate(state.values).columns[0] - expected
+        off = inner.evaluate(state.values).columns[0] + offset - expected
         for i, s in step.items():
             state.corrections[i] = state.corrections.get(i, 0.0) + off * (s / size)
 
@@ -361,11 +313,10 @@ class Run:
             return self.varying.trust_occupancy
         return self.varying.trust_coordinate / self.structure.edge(each)
 
-    def _far(self, values: Mapping[str, float], made_at: Mapping[str, float]) -> bool:
-        """Whether numbers have moved so far that derivatives are made again."""
-        return any(
-            abs(values[name] - made_at[name]) > self.varying.far * self._trust(name, made_at)
-            for name in values
+    def _far(self, values: Mapping[str, float], made_at: Mapping[str, float], far: float) -> bool:
+        """Whether numbers have moved by more than so many trusted steps, or nothing has been made yet."""
+        return not made_at or any(
+            abs(values[name] - made_at[name]) > far * self._trust(name, made_at) for name in values
         )
 
     def _as_in_the_file(self, values: Mapping[str, float]) -> bool:

@@ -88,6 +88,12 @@ class VarySettings:
         " hardly tell, errors of some per cent in them decide where a step leads",
         "design",
     )
+    diffuse_far: float = threshold(
+        1.2,
+        "of the trusted step",
+        "derivatives of the diffuse part, a tenth of the pattern and nearly linear, are made again beyond",
+        "design",
+    )
     passes: int = threshold(3, "rounds", "fitting and weighting alternate for so many rounds", "design")
 
     # ---- what is said
