@@ -36,6 +36,7 @@ ORDER = (
     "match_odds",
     "structure",
     "structure_cost",
+    "vary",
     "speed",
     "scan_maps",
     "scan_sizes",

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from hybridfit.fitting.settings import FitSettings as FitSettings
     from hybridfit.fitting.single import fit as fit
     from hybridfit.fitting.status import Status as Status
+    from hybridfit.fitting.vary.fit import StructureFitter as StructureFitter
+    from hybridfit.fitting.vary.fit import fit_together as fit_together
+    from hybridfit.fitting.vary.together import Together as Together
     from hybridfit.frame import Frame as Frame
     from hybridfit.frame import make_frame as make_frame
     from hybridfit.identification.answer import Identification as Identification
@@ -53,8 +56,11 @@ _HOME = {
     "Library": "hybridfit.library.library",
     "Recipe": "hybridfit.library.recipe",
     "Status": "hybridfit.fitting.status",
+    "StructureFitter": "hybridfit.fitting.vary.fit",
+    "Together": "hybridfit.fitting.vary.together",
     "fit": "hybridfit.fitting.single",
     "identify": "hybridfit.identification.identifier",
+    "fit_together": "hybridfit.fitting.vary.fit",
     "make_frame": "hybridfit.frame",
     "map_scan": "hybridfit.scan.maps",
     "open_scan": "hybridfit.io",
@@ -74,7 +80,10 @@ __all__ = [  # noqa: RUF022 - lazily imported; in the order in which one meets t
     "FlippedFitter",
     "Hints",
     "fit",
+    "fit_together",
+    "StructureFitter",
     "FitResult",
+    "Together",
     "Status",
     "Candidate",
     "identify",

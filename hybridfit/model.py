@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from hybridfit.library.library import BEYOND_DISC, Library
 from hybridfit.library.planes import one_of
+from hybridfit.library.slopes import Slopes
 from hybridfit.pattern import background as bg
 from hybridfit.pattern.averaging import SPREADS, bare_disc, over_thickness, over_tilt
 from hybridfit.pattern.blend import Stack
@@ -257,25 +258,33 @@ class ForwardModel:
         found = self.slopes()
         if found is None:
             return out
-        # these slopes are known to a few per cent: undivided pixels will do
-        raster = self.raster if self.oversampling == 1 else self.undivided(oversampling=1)
-        camera = Camera(*(values[name] for name in CAMERA))
-        k = to_angles(raster.col, raster.row, camera)
-        own = [*found.values]
-        table = found.at(self.table if self._stack is None else self._stack.at(values))
-
-        def both(t: float) -> Float32:
-            return np.stack([found.blend(name, t, values) for name in (own * 2)[:2]], axis=-1)
-
-        rows = self._composed(k, table, self._over_thickness(both, values)[0], values)[0]
-        sigma, _ = self.kernel_of(values["blur"], camera.scale, self.pixel / raster.oversampling)
-        for name, row in zip(own, (0, 5), strict=False):  # the second lane is where ∂I/∂t is otherwise
-            out[name] = raster.record(rows[row], sigma)
+        out |= self.recorded_slopes(found, values)
         if self.diffuse is not None and "debye_waller" in out:
-            pixels = to_angles(self.raster.pixel_col, self.raster.pixel_row, camera)
+            at = Camera(*(values[name] for name in CAMERA))
+            pixels = to_angles(self.raster.pixel_col, self.raster.pixel_row, at)
             out["debye_waller"] += MODEL.diffuse_growth * self._diffuse_at(pixels, values).value
         if "energy" in out:
             out["energy"] += by_angles(self._energy_kv, along.values())
+        return out
+
+    def recorded_slopes(self, found: Slopes, values: Mapping[str, float]) -> dict[str, Array]:
+        """Derivatives (n,) of the pattern's column along what slopes are of, without diffuse parts."""
+        # slopes are known to a few per cent: undivided pixels will do
+        raster = self.raster if self.oversampling == 1 else self.undivided(oversampling=1)
+        camera = Camera(*(values[name] for name in CAMERA))
+        k = to_angles(raster.col, raster.row, camera)
+        table = found.at(self.table if self._stack is None else self._stack.at(values))
+        sigma, _ = self.kernel_of(values["blur"], camera.scale, self.pixel / raster.oversampling)
+        names, out = [*found.values], {}
+        for first in range(0, len(names), 2):
+            pair = names[first : first + 2]
+
+            def both(t: float, pair: list[str] = pair) -> Float32:
+                return np.stack([found.blend(name, t, values) for name in (pair * 2)[:2]], axis=-1)
+
+            rows = self._composed(k, table, self._over_thickness(both, values)[0], values)[0]
+            for name, row in zip(pair, (0, 5), strict=False):  # the second lane is where ∂I/∂t is otherwise
+                out[name] = raster.record(rows[row], sigma)
         return out
 
     def _composed_at(self, values: Mapping[str, float], lanes: int, blend: Float32 | None = None) -> Composed:

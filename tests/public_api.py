@@ -37,6 +37,18 @@ def fits(library: hybridfit.Library, image: NDArray[np.float64]) -> hybridfit.Fi
     return fitter.fit(hybridfit.make_frame(image, mask=image < 0))
 
 
+def structures(library: hybridfit.Library, images: list[NDArray[np.float64]]) -> hybridfit.Together:
+    """A structure of one frame, and of several."""
+    one = hybridfit.fit(images[0], library, semi_angle=13.6, vary="B:Sr")
+    assert_type(one.structure["B:Sr"].value, float)
+    assert_type(one.correlations, dict[str, dict[str, float]])
+    found = hybridfit.fit_together(images, library, vary=["B:Sr", "z:O1"], semi_angle=13.6)
+    assert_type(found, hybridfit.Together)
+    assert_type(found["B:Sr"].stderr, float | None)
+    assert_type(found.frames, tuple[hybridfit.FitResult, ...])
+    return hybridfit.StructureFitter(library, "B:Sr", 13.6).fit(images)
+
+
 def frames(path: Path) -> list[hybridfit.FitResult]:
     """Frames of a file; one that cannot be used."""
     fitter = hybridfit.Fitter("SrTiO3_001_200kV", 13.6, method="lsf")

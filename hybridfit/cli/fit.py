@@ -86,6 +86,19 @@ def fit(
         ),
     ] = None,
     sigma: Sigma = None,
+    vary: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Fit numbers of the crystal, too, by solving it again: B:Sr,B:O,z:O1,occ:La.",
+        ),
+    ] = None,
+    together: Annotated[
+        bool,
+        typer.Option(
+            "--together", help="With --vary: all patterns are of one crystal, and share its structure."
+        ),
+    ] = False,
     background: Background = "radial",
     json_path: Annotated[
         Path | None,
@@ -123,6 +136,8 @@ def fit(
     semi_angle, vacuum, thickness_spread, tilt_spread.
     Of several patterns, one that cannot be fitted does not stop the others: its status is unusable, or
     unreadable.
+    With --vary, B (Å²), coordinates (fractions of the cell) and occupancies of the CIF are fitted, too;
+    patterns of different thickness and tilt, fitted --together, determine them best.
     The exit code is 0 when every pattern has an answer, whatever its status; 1 when one has none.
     """
     fixed = dict(assignment(text) for text in fix or ())
@@ -140,6 +155,14 @@ def fit(
         from hybridfit.model import AVERAGING, PARAMETERS
         from hybridfit.pattern import background as backgrounds
 
+        if vary is not None:
+            from hybridfit.fitting.vary.names import parsed
+
+            parsed(vary)
+        elif together:
+            raise InputError(
+                "--together goes with --vary, such as --vary B:Sr,B:O: frames share nothing else"
+            )
         check_method(method)
         if semi_angle is not None:
             check_semi_angle(semi_angle)
@@ -198,11 +221,16 @@ def fit(
         gain=gain,
         sigma=sigmas,
         whole_curve=bool(plots) or report_path is not None,
+        vary=vary,
+        together=together,
     )
     found = [
         (path, answer) for path, answer in zip(plots, answers, strict=False) if not isinstance(answer, dict)
     ]
     objects = [answer if isinstance(answer, dict) else _object(answer, posterior) for answer in answers]
+    if together:
+        for each in objects:
+            each["together"] = [other["file"] for other in objects]
     report = None if report_path is None else (report_path, _report(answers, fitter, weights))
     write(found, json=None if json_path is None else (json_path, objects), report=report)
     if not quiet and (found or json_path or report_path):
@@ -258,7 +286,14 @@ def _object(answer: FitResult, posterior: int | None) -> dict[str, Any]:
 
 
 def _fit_all(
-    frames: Iterator[Frame | BadFrame], count: int, library: str, quiet: bool, **options: Any
+    frames: Iterator[Frame | BadFrame],
+    count: int,
+    library: str,
+    quiet: bool,
+    *,
+    vary: str | None = None,
+    together: bool = False,
+    **options: Any,
 ) -> tuple[list[FitResult | dict[str, Any]], Fitter]:
     """Fit every frame, and print each report at once; without an answer, the JSON that says why."""
     answers: list[FitResult | dict[str, Any]] = []
@@ -270,6 +305,10 @@ def _fit_all(
             from hybridfit.io import BadFrame
 
             opened = open_library(library, bars)
+            if vary is not None:
+                from hybridfit.cli.structure import fit_structure
+
+                return fit_structure(frames, count, opened, vary, together, bars, quiet, **options)
             fitter = Fitter(opened, progress=bars.show, **options)
         said = False  # of the first poor match alone: other libraries take seconds
         for i, frame in enumerate(frames):

@@ -9,6 +9,7 @@ from typing import Any
 from hybridfit.fitting.assumptions import BUDGET_PARTS, Assumed
 from hybridfit.quantities import quantity
 
+MARKED = 0.3  # of a correlation
 Budget = Mapping[str, Mapping[str, float]]
 WORDS = {
     "debye_waller": "Debye–Waller factors",
@@ -35,6 +36,18 @@ def budget_lines(budget: Budget, assumed: Mapping[str, Assumed], lacking: tuple[
         words = " and ".join(lacking)
         lines.append(f"  not in the errors: {words}; the library does not know how patterns depend on it")
     return lines
+
+
+def correlation_words(correlations: Mapping[str, Mapping[str, float]]) -> str:
+    """Each pair once: "B:Sr–B:O −0.41, B:Sr–thickness +0.30"; others where they are marked."""
+    seen: set[frozenset[str]] = set()
+    out = []
+    for one, others in correlations.items():
+        for other, value in others.items():
+            if frozenset((one, other)) not in seen and (other in correlations or abs(value) >= MARKED):
+                seen.add(frozenset((one, other)))
+                out.append(f"{one}–{other} {value:+.2f}".replace("-", "−"))
+    return ", ".join(out)
 
 
 def in_per_cent(a: Assumed) -> str:

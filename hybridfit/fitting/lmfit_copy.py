@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,11 @@ from hybridfit.fitting.parameter import Parameter
 from hybridfit.fitting.refine.settings import REFINE
 
 Array = NDArray[np.float64]
+
+
+def identifier(name: str) -> str:
+    """A name as lmfit takes it: "B:Sr" is B_Sr there; names that it takes already stay."""
+    return re.sub(r"\W", "_", name)
 
 
 def lmfit_copy(
@@ -37,6 +43,9 @@ def lmfit_copy(
     """
     if original is None:
         return None
+    values = {identifier(name): value for name, value in values.items()}
+    bounds = {identifier(name): pair for name, pair in bounds.items()}
+    varied = [identifier(name) for name in varied]
     out = copy.copy(original)
     out.params = copy.deepcopy(original.params)
     out.var_names, out.covar, out.errorbars = list(varied), covariance, covariance is not None

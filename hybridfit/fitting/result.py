@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.assumptions import Assumed
-from hybridfit.fitting.budget_words import budget_lines
+from hybridfit.fitting.budget_words import budget_lines, correlation_words
 from hybridfit.fitting.camera_noise import CameraNoise
 from hybridfit.fitting.candidates import Candidate
+from hybridfit.fitting.correlations import correlations_of
 from hybridfit.fitting.equality import equal
 from hybridfit.fitting.lmfit_copy import lmfit_copy, profiled
 from hybridfit.fitting.mirroring import mirrored
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Array = NDArray[np.float64]
+SHOWN = ("thickness", "tilt_x", "tilt_y")  # beside the structure
 
 
 @dataclass(frozen=True)
@@ -228,6 +230,11 @@ class FitResult:
             return 0.0
         return float(self.covariance[self.varied.index(first), self.varied.index(second)])
 
+    @property
+    def correlations(self) -> dict[str, dict[str, float]]:
+        """Of each fitted structural parameter with the others, and with thickness and tilt."""
+        return correlations_of(self.varied, self.covariance, self.structure, SHOWN)
+
     @cached_property
     def whole_curve(self) -> Array | None:
         """(2, n): thickness (nm) and χ² over the whole library, for pictures; relative to the variance.
@@ -299,6 +306,8 @@ class FitResult:
                 4 if p.stderr is None else int(np.clip(1 - math.floor(math.log10(p.stderr + 1e-30)), 0, 6))
             )
             lines.append(f"  {name:14s} {p.value:10.{digits}f}{error} {unit}{interval}")
+        if told := correlation_words(self.correlations):
+            lines.append(f"  correlations   {told}")
         lines += budget_lines(self.budget, self.assumed, self.budget_lacks)
         lines += [self.noise.words] if self.noise else []
         lines.append(
@@ -326,6 +335,8 @@ class FitResult:
             list(self.thickness_range10) if self.thickness_range10 else None
         )
         out["structure"] = {name: _parameter_json(p) for name, p in self.structure.items()}
+        if found := self.correlations:
+            out["correlations"] = found
         out |= {
             "intensity_factor": self.intensity_factor,
             "background": list(self.background),

@@ -286,3 +286,17 @@ def one_line(error: BaseException) -> str:
 
 def _refuse_empty(path: Path) -> AbstractContextManager[Stack]:
     raise InputError(f"{path} is empty (0 bytes); copy or save it again")
+
+
+def read_one(path: str | Path) -> Frame:
+    """The only frame of a file.
+
+    Raises
+    ------
+    InputError
+        It holds several; and as of `read_frames`.
+    """
+    frames = read_frames(path)
+    if len(frames) != 1:
+        raise InputError(f"{path} holds {len(frames)} frames; give one of them, from hybridfit.read_frames")
+    return frames[0]

@@ -57,6 +57,7 @@ class Library:
         The file or the recipe that it was opened by: its network may lie beside it.
     on_demand : bool
         Whether its tables read the thicknesses of a file when they are asked for.
+    recipe : Recipe or None, of a library that was built here
     """
 
     def __init__(
@@ -66,8 +67,9 @@ class Library:
         path: Path | None = None,
         diffuse: DiffuseTable | None = None,
         on_demand: bool = False,
+        recipe: Recipe | None = None,
     ) -> None:
-        self.dataset, self.path, self.on_demand = dataset, path, on_demand
+        self.dataset, self.path, self.on_demand, self.recipe = dataset, path, on_demand, recipe
         self._known_diffuse = diffuse  # of a part of a library, which shares the table of the whole
         self._tables: dict[int, Table] = {}
         self._stacks: dict[int, Stack] = {}
@@ -108,9 +110,8 @@ class Library:
             The CIF or the zone axis cannot be used, g_max leaves no diffracted beam, or a structural
             parameter does not go with the crystal.
         """
-        return cls(
-            solve(recipe, parameters, device=device, slopes=slopes, diffuse=diffuse, progress=progress)
-        )
+        found = solve(recipe, parameters, device=device, slopes=slopes, diffuse=diffuse, progress=progress)
+        return cls(found, recipe=recipe)
 
     @classmethod
     def open(cls, name: str | Path, *, progress: Progress | None = None) -> Library:

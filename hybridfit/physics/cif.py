@@ -250,6 +250,10 @@ def _atoms(small: gemmi.SmallStructure) -> tuple[Atoms, Array]:
         positions=np.array([[site.fract.x, site.fract.y, site.fract.z] for site in sites]),
         occupancies=np.array([site.occ for site in sites]),
         labels=tuple(site.label for site in sites),
+        operations=(
+            (np.eye(3), np.zeros(3)),
+            *((np.array(op.mat.tolist()), np.array(op.vec.tolist())) for op in cell.images),
+        ),
     )
     return atoms, np.array([site.u_iso for site in sites])
 

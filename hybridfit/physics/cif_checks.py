@@ -32,13 +32,17 @@ _REMEDY = "check coordinates, cell, and the setting of the space group"
 
 @dataclass(frozen=True)
 class Atoms:
-    """Atoms of a unit cell: a, b, c (Å) and α, β, γ (°); fractional positions (n, 3); occupancies (n,)."""
+    """Atoms of a unit cell: a, b, c (Å) and α, β, γ (°); fractional positions (n, 3); occupancies (n,).
+
+    operations are those of the space group: (W, w) takes a fractional position r to Wr + w; identity first.
+    """
 
     cell: tuple[float, float, float, float, float, float]
     elements: tuple[str, ...]
     positions: Array
     occupancies: Array
     labels: tuple[str, ...]
+    operations: tuple[tuple[Array, Array], ...] = ()
 
     @cached_property
     def distances(self) -> Array:

@@ -244,24 +244,53 @@ def honest_covariance(
 
     residual and image are (n,); more is the number of parameters that have been fitted besides.
     """
-    n, p = problem.model.n_pixels, len(fitted_names(params)) + more
+    p = len(fitted_names(params)) + more
     j, mask = problem.sensitivity(params), problem.model.mask
     inverse = problem.inverse(params)
-    standardised = problem.root_weights * residual
-    scale = float((standardised**2).mean())
-    share = float(np.clip(noise.misfit * (problem.root_weights**2).mean() / max(scale, 1e-300), 0, 1))
-    n_effective = max(effective_pixels(standardised, mask, share, settings, noise.correlation), p + 2.0)
-    # the fit has swallowed as much of the residual as it has parameters
-    excess = scale * n / (n_effective - min(p, n_effective - 1)) - 1
-    excess = settings.misfit_along**2 * excess if excess > 0 else excess
+    excess, n_effective = excess_of(
+        problem.root_weights * residual, problem.root_weights, mask, noise, p, settings
+    )
     covariance = np.asarray(inverse * (1 + excess), float)
     if noise.correlation:
         shared = np.sqrt(noise.share(image))
         more_than_white = [covariance_of(j * shared, mask, rho) for rho in (noise.correlation, ())]
         covariance += inverse @ (more_than_white[0] - more_than_white[1]) @ inverse
-        n_effective = n / (n / n_effective + (1 - share) * (noise.spread - 1))
     inflation = float(np.sqrt(covariance[0, 0] / inverse[0, 0])) if inverse[0, 0] > 0 else 1.0
     return covariance, inflation, n_effective
+
+
+def excess_of(
+    standardised: Array,
+    root_weights: Array,
+    mask: NDArray[np.bool_],
+    noise: Noise,
+    p: int,
+    settings: RefineSettings = REFINE,
+) -> tuple[float, float]:
+    """By how much honest variances exceed naive ones, relatively, and N_eff.
+
+    Parameters
+    ----------
+    standardised : (n,) array
+        Residual times the square root of its weights.
+    root_weights : (n,) array
+    mask : (rows, cols) bool array
+        The n pixels.
+    noise : Noise
+    p : int
+        How many parameters have been fitted.
+    settings : RefineSettings
+    """
+    n = len(standardised)
+    scale = float((standardised**2).mean())
+    share = float(np.clip(noise.misfit * (root_weights**2).mean() / max(scale, 1e-300), 0, 1))
+    n_effective = max(effective_pixels(standardised, mask, share, settings, noise.correlation), p + 2.0)
+    # the fit has swallowed as much of the residual as it has parameters
+    excess = scale * n / (n_effective - min(p, n_effective - 1)) - 1
+    excess = settings.misfit_along**2 * excess if excess > 0 else excess
+    if noise.correlation:
+        n_effective = n / (n / n_effective + (1 - share) * (noise.spread - 1))
+    return excess, n_effective
 
 
 def errors_of(params: Parameters, covariance: Array | None) -> dict[str, float]:

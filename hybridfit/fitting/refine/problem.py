@@ -6,7 +6,8 @@ Variable projection, and Kaufman's approximation of its Jacobian; `least_squares
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,6 @@ from numpy.typing import NDArray
 from hybridfit.fitting.refine.algebra import inverse_of, orthonormal
 from hybridfit.fitting.refine.gram import Normal, among, normal_of
 from hybridfit.fitting.refine.plain import Parameters
-from hybridfit.known_camera import Model
 from hybridfit.pattern.columns import Columns
 
 Array = NDArray[np.float64]
@@ -22,10 +22,27 @@ Array = NDArray[np.float64]
 ROUNDING = 1e-12
 
 
+class Imaged(Protocol):
+    """What is compared with data: a `ForwardModel`, or what does the same."""
+
+    @property
+    def mask(self) -> NDArray[np.bool_]: ...
+
+    @property
+    def n_pixels(self) -> int: ...
+
+    @property
+    def pixel(self) -> Any: ...
+
+    def evaluate(self, values: Mapping[str, float], names: Sequence[str] = ()) -> Columns: ...
+
+    def assumption_slopes(self, values: Mapping[str, float]) -> dict[str, Array]: ...
+
+
 class Problem:
     """Weighted residuals and Jacobian of a forward model against data, as lmfit wants them."""
 
-    def __init__(self, model: Model, data: Array, weights: Array) -> None:
+    def __init__(self, model: Imaged, data: Array, weights: Array) -> None:
         self.model = model
         self.data = data
         self.root_weights = np.sqrt(weights)
