@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -213,7 +214,7 @@ def tested(frame: Frame, minima: Minima, *, few: bool = False) -> list[Extension
     fit, limits = best.fit, refiner.settings.judging
     if fit.problem is None or fit.covariance is None or fit.coefficients[0] <= 0:
         return []
-    model: Model = fit.problem.model
+    model = cast(Model, fit.problem.model)  # of a single frame
     if model.oversampling > 1:  # differences of patterns need no finely divided pixels
         model = refiner.model(frame, best.answer, best.region, refiner.settings.refining.coarse_pixel)
     found = extensions(model, fit, refiner.library.rotation_order, limits, few=few)
