@@ -157,8 +157,9 @@ def fit(
 
         if vary is not None:
             from hybridfit.fitting.vary.names import parsed
+            from hybridfit.fitting.vary.structure import check_vary
 
-            parsed(vary)
+            check_vary(parsed(vary), library)
         elif together:
             raise InputError(
                 "--together goes with --vary, such as --vary B:Sr,B:O: frames share nothing else"

@@ -12,7 +12,7 @@ z), y goes with x.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -191,18 +191,10 @@ def recipe_of(library: Library) -> Recipe:
         It is not known, or the library has structural parameters.
     """
     if library.structure or "at" in library.dataset.attrs:
-        names = ", ".join(library.structure) or "its own"
-        raise InputError(
-            f"this library has structural parameters ({names}), and vary takes a library of one crystal; "
-            "leave them out of the recipe"
-        )
+        raise _of_several(library.structure)
     recipe = library.recipe
     if recipe is None and library.path is not None:
-        name = str(library.path)
-        if library.path.suffix == ".toml":
-            recipe = Recipe.read(library.path)
-        elif name in shipped_names():
-            recipe = Recipe.shipped(name)
+        recipe = recipe_named(str(library.path))
     if recipe is None:
         where = "" if library.path is None else f" {Path(library.path).name}"
         raise InputError(
@@ -212,6 +204,31 @@ def recipe_of(library: Library) -> Recipe:
     if recipe.checksum() != library.dataset.attrs["checksum"]:
         raise InputError("the recipe has changed since this library was built; open the recipe anew")
     return recipe
+
+
+def recipe_named(name: str) -> Recipe | None:
+    """The recipe of a file or a shipped name; None where that is no recipe."""
+    if Path(name).suffix == ".toml":
+        return Recipe.read(name)
+    return Recipe.shipped(name) if name in shipped_names() else None
+
+
+def check_vary(varied: Sequence[Varied], library: str) -> None:
+    """Raise an InputError for what a library by its name or file cannot vary; nothing is built for that."""
+    recipe = recipe_named(library)
+    if recipe is None:
+        return
+    if recipe.parameters:
+        raise _of_several(recipe.parameters)
+    Structure.of(recipe, varied)
+
+
+def _of_several(names: Iterable[str]) -> InputError:
+    listed = ", ".join(names) or "taken at a value"
+    return InputError(
+        f"this library has structural parameters ({listed}), and vary takes a library of one crystal; "
+        "leave them out of the recipe"
+    )
 
 
 def _atoms_of(crystal: Crystal, varied: Varied) -> NDArray[np.bool_]:
