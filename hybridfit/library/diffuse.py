@@ -70,8 +70,7 @@ def with_diffuse(
     discrete = [name for name, axis in axes.items() if not axis.continuous]
     matrices = [
         DynamicalMatrix.of(projections[int(i)], every, recipe.energy_kv, higher_zones=True)
-        .folded(strong)
-        .at(np.zeros(2))
+        .folded(strong, BUILD.folded * recipe.g_max, weak=0.0)
         for i in at.ravel()
     ]
     grids = _Grids.of(recipe, projections[int(at.flat[0])], projections[0].symmetry, matrices)

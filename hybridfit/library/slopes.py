@@ -208,9 +208,9 @@ def solve_slopes(
         if progress is not None:
             before = done
             part = lambda fraction: progress((before + fraction) / (3 * len(projections)))  # noqa: E731
-        matrix = bloch.DynamicalMatrix.of(projection, every, energy, higher_zones=True).folded(strong)
-        matrix = matrix.at(np.zeros(2))  # on the axis: a difference of two solves forgives it
-        out = bloch.beam_intensities(matrix, where, thickness, keep=stored, device=device, progress=part)
+        matrix = bloch.DynamicalMatrix.of(projection, every, energy, higher_zones=True)
+        matrix = matrix.folded(strong, weak=0.0)
+        out = bloch.beam_intensities(matrix, where, thickness, keep=stored, device=device, tile=BUILD.slope_tile, progress=part)
         done += 1
         return np.asarray(out, np.float32)
 
