@@ -185,6 +185,7 @@ def solve(
         recipe.energy_kv,
         [where @ (each / coarse[:, None]) / to_mrad for each in bases],
         thickness,
+        outer=outer,
         device=device,
         progress=None if progress is None else partial(_rest, progress, 1 - rest, rest),
     )

@@ -175,6 +175,7 @@ def solve_slopes(
     q: Sequence[Array],
     thickness: Array,
     *,
+    outer: float,
     device: str,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, tuple[NDArray[np.int16], NDArray[np.float32]]]:
@@ -190,6 +191,8 @@ def solve_slopes(
     energy_kv : float
     q : (d, 2) array of each crystal, Å⁻¹
     thickness : (m,) array, nm
+    outer : float, Å⁻¹
+        Beams with 2K s_g < −outer² are left out.
     device : str
     progress : callable, optional
 
@@ -209,7 +212,7 @@ def solve_slopes(
             before = done
             part = lambda fraction: progress((before + fraction) / (3 * len(projections)))  # noqa: E731
         matrix = bloch.DynamicalMatrix.of(projection, every, energy, higher_zones=True)
-        matrix = matrix.folded(strong, weak=0.0)
+        matrix = matrix.folded(strong, outer, share=1.0, weak=0.0)
         out = bloch.beam_intensities(matrix, where, thickness, keep=stored, device=device, tile=BUILD.slope_tile, progress=part)
         done += 1
         return np.asarray(out, np.float32)

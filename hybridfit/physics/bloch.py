@@ -156,15 +156,20 @@ class DynamicalMatrix:
         return (zero - 2 * g_z * normal - g_z**2) / (1 + g_z / self.k_n)
 
     def levels(self) -> NDArray[np.complex128]:
-        """Eigenvalues of M on the zone axis (Å⁻²), of the beams of the zero-order zone that are strong."""
-        zero = np.ones(len(self.g), bool) if self.g_z is None else self.g_z == 0
-        excitation = -(self.g**2).sum(axis=1)
-        if self.radii is not None:
-            found = self.fold(np.zeros(2), torch.as_tensor(self.potential), 1)
-            m = found.potential.numpy() + np.diag(excitation[found.strong])
-        else:
-            m = (self.potential + np.diag(excitation))[zero][:, zero]
+        """Eigenvalues of M on the zone axis (Å⁻²), of the beams of the zero-order zone."""
+        zero = slice(None) if self.g_z is None else np.flatnonzero(self.g_z == 0)
+        m = (self.potential - np.diag((self.g**2).sum(axis=1)))[zero][:, zero]
         return np.asarray(np.linalg.eigvals(m), np.complex128)
+
+    def on_axis(self) -> DynamicalMatrix:
+        """The matrix of the first beams with the others folded at q = 0, once and for all, without overlap."""
+        length2 = (self.g**2).sum(axis=1)
+        outer = np.inf if self.radii is None else self.radii[1] + 1e-9
+        strong, weak = slice(self.count), np.flatnonzero(length2[self.count :] <= outer**2) + self.count
+        m_ww = self.potential[weak][:, weak] - np.diag(length2[weak])
+        through = np.linalg.solve(m_ww, self.potential[weak, strong])
+        potential = self.potential[strong, strong] - self.potential[strong, weak] @ through
+        return DynamicalMatrix(potential, self.g[strong], self.k_n)
 
     def fold(
         self, middle: Array, potential: torch.Tensor, wanted: int | float, to_own: Array | None = None

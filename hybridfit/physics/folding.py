@@ -47,6 +47,8 @@ class Fold(NamedTuple):
         Amplitudes of beams from the state at the exit surface.
     beams : (n,) int array
         Which beams these are.
+    overlap : float
+        The size of S − 1 (Frobenius).
     """
 
     strong: NDArray[np.intp]
@@ -54,6 +56,7 @@ class Fold(NamedTuple):
     enter: torch.Tensor
     leave: torch.Tensor
     beams: NDArray[np.intp]
+    overlap: float
 
 
 def reach_of(outer: float, q: float) -> float:
@@ -94,12 +97,14 @@ def fold(
     inner, across = potential[s][:, s], potential[s][:, w]
     root = torch.eye(len(strong), dtype=dtype, device=of)
     x = torch.zeros((len(weak), len(strong)), dtype=dtype, device=of)
+    size = 0.0
     if len(weak):
         factors = torch.linalg.lu_factor(potential[w][:, w] + torch.diag(levels[w]))
         x = torch.linalg.lu_solve(*factors, potential[w][:, s])
         # with a centre of symmetry the matrix is its own transpose, and one solve is saved
         same = torch.equal(potential, potential.mT)
         overlap = x.mT @ x if same else across @ torch.linalg.lu_solve(*factors, x)
+        size = float(torch.linalg.matrix_norm(overlap))
         # S^{−½}, S − 1 being small
         square = overlap @ overlap
         root = root - overlap / 2 + 3 / 8 * square - 5 / 16 * (square @ overlap)
@@ -114,4 +119,4 @@ def fold(
     every = torch.zeros((len(near), len(strong)), dtype=dtype, device=of)
     every[s], every[w] = root, -x @ root
     leave = every[torch.as_tensor(beams).to(of)]
-    return Fold(strong, inner, root[:, :1].contiguous(), leave, beams)
+    return Fold(strong, inner, root[:, :1].contiguous(), leave, beams, size)

@@ -125,6 +125,13 @@ class SolveSettings:
         "between tiles visible",
         "design",
     )
+    most_overlap: float = threshold(
+        0.1,
+        "1",
+        "weak beams that overlap more with the strong ones are not weak: all are folded on the axis then, as "
+        "well as that can be",
+        "design",
+    )
     tile: float = threshold(
         0.06,
         "Å⁻¹",

@@ -80,12 +80,20 @@ class Solver:
         levels: NDArray[np.complex128] | None = None,
         tile: float = SOLVE.tile,
     ) -> None:
-        self.matrix, self.dtype, self.keep, self.tile = matrix, dtype, keep, tile
+        self.dtype, self.keep, self.tile = dtype, keep, tile
         self._wanted = handed if keep is None else keep
         self.thickness = np.asarray(thickness_nm, dtype=float)
         self.where = resolve_device(device)
         self.surface: NDArray[np.complex128] | None = None
         self._rate = np.pi / matrix.k_n * 10  # Å⁻² → rad/nm
+        if matrix.radii is not None:
+            on_axis = matrix.fold(np.zeros(2), torch.as_tensor(matrix.potential), 1)
+            if on_axis.overlap > SOLVE.most_overlap:
+                matrix = matrix.on_axis()
+            elif levels is None:
+                own = torch.as_tensor(matrix.excitation(np.zeros((1, 2)))[on_axis.strong, 0])
+                levels = torch.linalg.eigvals(on_axis.potential + torch.diag(own)).numpy()
+        self.matrix = matrix
         self._levels = matrix.levels() if levels is None else levels
         self._potential = torch.as_tensor(matrix.potential).to(self.where, dtype)
         self._expansions: dict[tuple[float, float], Expansion] = {}
