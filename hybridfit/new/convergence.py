@@ -165,7 +165,9 @@ class Points(NamedTuple):
         else:
             farthest = float(np.linalg.norm(where, axis=1).max(initial=0.0))
             every = self.projection.beams(reach_of(outer, farthest))
-            matrix = bloch.DynamicalMatrix.of(self.projection, every, self.energy_kv).folded(len(beams), outer)
+            matrix = bloch.DynamicalMatrix.of(self.projection, every, self.energy_kv).folded(
+                len(beams), outer
+            )
             tile = SOLVE.tile if follow else DESIGN.tile
             solved = bloch.beam_intensities(matrix, where, thickness, keep=keep, tile=tile)
         table = np.asarray(solved, float).reshape(len(thickness), keep, len(q), len(nodes))

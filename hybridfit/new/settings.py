@@ -48,7 +48,7 @@ class DesignSettings:
     tile: float = threshold(
         0.12,
         "Å⁻¹",
-        "directions of a tile of this width share what weak beams are folded into, where samplings are compared",
+        "directions of such a tile share what weak beams are folded into, where samplings are compared",
         "design",
     )
     samplings: tuple[float, ...] = threshold(

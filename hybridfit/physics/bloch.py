@@ -102,13 +102,14 @@ class DynamicalMatrix:
         where = tuple(np.moveaxis(differences + span, -1, 0))
         used = np.zeros(unique.shape[:2], bool)
         used[where] = True
-        factors = np.zeros((2, *used.shape), np.complex128)
+        factors: NDArray[np.complex128] = np.zeros((2, *used.shape), np.complex128)
         hkl = unique[used] @ projection.basis_hkl
         factors[:, used] = structure_factors(projection.crystal, hkl, energy_kv)
         if higher_zones:
             factors[0, used] += higher_zone_potential(projection, unique[used], energy_kv)
-        elastic, absorptive = (each[where] for each in factors)
-        u_0 = structure_factors(projection.crystal, np.zeros(3, np.int64), energy_kv)[0].real
+        elastic, absorptive = factors[0][where], factors[1][where]
+        zero, _ = structure_factors(projection.crystal, np.zeros((1, 3), np.int64), energy_kv)
+        u_0 = float(zero.real.sum())
         np.fill_diagonal(elastic, 0)
         if not np.isfinite([elastic, absorptive]).all():
             raise RecipeError("the potential is not finite; check occupancies and B in the CIF")
@@ -162,7 +163,7 @@ class DynamicalMatrix:
         return np.asarray(np.linalg.eigvals(m), np.complex128)
 
     def on_axis(self) -> DynamicalMatrix:
-        """The matrix of the first beams with the others folded at q = 0, once and for all, without overlap."""
+        """The matrix of the first beams with the others folded at q = 0 for every direction, without S."""
         length2 = (self.g**2).sum(axis=1)
         outer = np.inf if self.radii is None else self.radii[1] + 1e-9
         strong, weak = slice(self.count), np.flatnonzero(length2[self.count :] <= outer**2) + self.count
@@ -271,7 +272,9 @@ def beam_amplitudes(
     def fill(rows: slice, batch: NDArray[np.intp], beams: NDArray[np.intp], psi: torch.Tensor) -> None:
         out[rows, :, batch] = psi.cpu().numpy()
 
-    Solver(matrix, thickness_nm, device=device, dtype=dtype, keep=matrix.count).solve(fill, q, progress=progress)
+    Solver(matrix, thickness_nm, device=device, dtype=dtype, keep=matrix.count).solve(
+        fill, q, progress=progress
+    )
     return out
 
 

@@ -174,9 +174,17 @@ class _Waves(NamedTuple):
 
     @classmethod
     def of(
-        cls, matrix: DynamicalMatrix, q: Array, thickness_nm: Array, longest: float, device: str, progress: Any
+        cls,
+        matrix: DynamicalMatrix,
+        q: Array,
+        thickness_nm: Array,
+        longest: float,
+        device: str,
+        progress: Any,
     ) -> _Waves:
-        solver = Solver(matrix, thickness_nm, device=device, dtype=torch.complex64, tile=DIFFUSE.tile, handed=longest)
+        solver = Solver(
+            matrix, thickness_nm, device=device, dtype=torch.complex64, tile=DIFFUSE.tile, handed=longest
+        )
         known: dict[int, tuple[NDArray[np.intp], Array, torch.Tensor]] = {}
 
         def fill(rows: slice, batch: Any, beams: Any, psi: torch.Tensor) -> None:
@@ -190,8 +198,8 @@ class _Waves(NamedTuple):
         return cls(*(list(each) for each in zip(*(known[i] for i in sorted(known)), strict=True)))
 
     @property
-    def count(self) -> int:
-        """How many directions."""
+    def number(self) -> int:
+        """How many directions there are."""
         return sum(map(len, self.directions))
 
 
@@ -209,7 +217,9 @@ class _Near(NamedTuple):
 
     @classmethod
     def of(cls, site: Site, energy_kv: float, longest: float, waves: Sequence[_Waves]) -> _Near:
-        orders = [(n, m) for total in range(1, DIFFUSE.orders + 1) for n in range(total + 1) for m in [total - n]]
+        orders = [
+            (n, m) for total in range(1, DIFFUSE.orders + 1) for n in range(total + 1) for m in [total - n]
+        ]
         points = _points()
         kernels = phase_derivatives(site, energy_kv, orders, points)
         weight = np.sqrt((kernels**2).sum(axis=0)) ** 0.5
@@ -219,7 +229,9 @@ class _Near(NamedTuple):
         # directions and beams are on common grids: many have the same κ
         every = [each for wave in waves for each in wave.kappa]
         keys = np.concatenate([np.rint(each / SAME).astype(np.int64).reshape(-1, 2) for each in every])
-        _, first, inverse = np.unique(keys[:, 0] * (1 << 32) + keys[:, 1], return_index=True, return_inverse=True)
+        _, first, inverse = np.unique(
+            keys[:, 0] * (1 << 32) + keys[:, 1], return_index=True, return_inverse=True
+        )
         kappa = np.concatenate([each.reshape(-1, 2) for each in every])[first]
         table = np.empty((len(kappa), len(functions)), np.complex64)
         back = np.ascontiguousarray((functions * weight).T, np.complex64)
@@ -232,15 +244,21 @@ class _Near(NamedTuple):
             for part, each in zip(np.split(inverse.ravel(), ends[:-1]), every, strict=True)
         ]
         counts = len(waves[0].kappa)
-        return cls([rows[:counts], rows[counts:]], torch.as_tensor(table), torch.as_tensor(between.astype(np.float32)))
+        return cls(
+            [rows[:counts], rows[counts:]],
+            torch.as_tensor(table),
+            torch.as_tensor(between.astype(np.float32)),
+        )
 
     def projected(self, which: int, wave: _Waves, site: Site) -> torch.Tensor:
         """(direction, depth, f) components of waves near an atom."""
         depths = wave.amplitudes[0].shape[1]
-        out = torch.empty((wave.count, depths, self.table.shape[1]), dtype=torch.complex64)
+        out = torch.empty((wave.number, depths, self.table.shape[1]), dtype=torch.complex64)
         for batch, kappa, amplitudes, rows in zip(*wave, self.places[which], strict=True):
             turn = torch.as_tensor(np.exp(2j * np.pi * (kappa @ site.at)).astype(np.complex64))
-            out[torch.as_tensor(batch)] = torch.bmm(amplitudes, turn[..., None] * self.table[torch.as_tensor(rows)])
+            out[torch.as_tensor(batch)] = torch.bmm(
+                amplitudes, turn[..., None] * self.table[torch.as_tensor(rows)]
+            )
         return out
 
 
@@ -282,14 +300,14 @@ def _pairs_of(near: _Near, site: Site, waves: Sequence[_Waves], scale: float) ->
     ways = _pairs(some[..., None] * some.conj()[..., None, :], 2.0)
     flat = [each.reshape(-1, each.shape[-1]) for each in (source, ways)]
     of_source, of_way = _balanced(flat[0].mT @ flat[0], flat[1].mT @ flat[1], DIFFUSE.pairs_lost)
-    source = (scale * (source @ of_source.mT)).transpose(0, 1).numpy().copy()
+    given_off = (scale * (source @ of_source.mT)).transpose(0, 1).numpy().copy()
     # the trapezoidal rule: half weight at the entrance, and at the exit
-    source[0] *= 0.5
-    return _Pairs(source, chi, _whole(of_way, chi.shape[-1], 2.0))
+    given_off[0] *= 0.5
+    return _Pairs(given_off, chi, _whole(of_way, chi.shape[-1], 2.0))
 
 
 def _balanced(given: torch.Tensor, taken: torch.Tensor, lost: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """What of x†v is to be kept, v with the covariance `given` and x with `taken`: T (r, f) v and x† Q (f, r).
+    """What of x†v is to be kept: T (r, f) v and x† Q (f, r); v has the covariance `given` and x has `taken`.
 
     lost : share of the square of x†v that may be lost
     """
@@ -314,7 +332,8 @@ def _pairs(products: torch.Tensor, off: float) -> torch.Tensor:
 
     Of two such arrays, one of them conjugated and with off = 2, Σ products = Re Σ_aa' c_a c*_a' d*_a d_a'.
     """
-    a, b = torch.triu_indices(*products.shape[-2:], 1)
+    count = products.shape[-1]
+    a, b = torch.triu_indices(count, count, 1)
     upper = products[..., a, b] * off
     return torch.cat([products.diagonal(dim1=-2, dim2=-1).real, upper.real, upper.imag], dim=-1)
 

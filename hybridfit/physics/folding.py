@@ -14,8 +14,8 @@ as S^{−½} ψ_s(0) and leaves the crystal as
 
     ψ_s = S^{−½} (…),        ψ_w = −X ψ_s.
 
-Without S (Bethe's second approximation [2]) four times as many beams are needed for the same error.  Directions
-of a tile about q_c share all of this but for 2K s_g(q) − 2K s_g(q_c) on the diagonal.
+Without S (Bethe's second approximation [2]) many more beams are needed for the same error.  Directions of a
+tile about q_c share all of this but for 2K s_g(q) − 2K s_g(q_c) on the diagonal.
 
 .. [1] Löwdin, J. Chem. Phys. 19 (1951) 1396.
 .. [2] Bethe, Ann. Phys. 392 (1928) 55; Ichimiya, Jpn. J. Appl. Phys. 22 (1983) 176.
@@ -85,7 +85,7 @@ def fold(
         2K s_g there.
     radii : R and F (Å⁻¹)
     wanted : int or float
-        Amplitudes are wanted of so many beams, the first ones; or of those with 2K s_g ≥ −wanted² (Å⁻¹).
+        Amplitudes are wanted of so many beams, or of those with 2K s_g ≥ −wanted² (Å⁻¹).
     near : (b,) array, Å⁻²
         2K s_g by which beams are told apart: `excitation`, or that of a crystal that this is a strained one of.
     """

@@ -114,15 +114,15 @@ class SolveSettings:
     strong: float = threshold(
         0.85,
         "times g_max",
-        "beams are strong up to this on the axis, and as near to the Ewald sphere off it: with the overlap of "
-        "weak beams that is as good as all of them",
+        "beams are strong up to this on the axis, and as near to the Ewald sphere off it: with the "
+        "overlap of weak beams that is as good as all of them",
         "design",
     )
     weak: float = threshold(
         60.0,
         "times the largest |U|",
-        "weak beams are no nearer to the Ewald sphere than that, where g_max allows: nearer ones make the steps "
-        "between tiles visible",
+        "weak beams are no nearer to the Ewald sphere than that, where g_max allows: nearer ones make "
+        "the steps between tiles visible",
         "design",
     )
     most_overlap: float = threshold(

@@ -11,17 +11,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from hybridfit.physics.chebyshev import Expansion, expansion, propagate
+from hybridfit.physics.folding import Fold
 from hybridfit.physics.settings import SOLVE
-
-if TYPE_CHECKING:
-    from hybridfit.physics.bloch import DynamicalMatrix
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -30,6 +28,25 @@ Fill = Callable[[slice, Indices, Indices, torch.Tensor], None]
 EDGE = 1e-5  # tiles: so far off the middle between them are their edges
 AMPLITUDES_PER_BATCH = 14_000  # beams × directions in flight: what stays in a CPU's cache
 ROUNDED = 0.25  # Å⁻²: bounds of spectra, so that neighbouring tiles share their expansion
+
+
+class Matrix(Protocol):
+    """What is solved: a `bloch.DynamicalMatrix`."""
+
+    @property
+    def potential(self) -> NDArray[np.complex128]: ...
+    @property
+    def g(self) -> Array: ...
+    @property
+    def k_n(self) -> float: ...
+    @property
+    def radii(self) -> tuple[float, float] | None: ...
+    def levels(self) -> NDArray[np.complex128]: ...
+    def excitation(self, q: Array) -> Array: ...
+    def on_axis(self) -> Matrix: ...
+    def fold(
+        self, middle: Array, potential: torch.Tensor, wanted: int | float, to_own: Array | None = None
+    ) -> Fold: ...
 
 
 class Problem(NamedTuple):
@@ -70,7 +87,7 @@ class Solver:
 
     def __init__(
         self,
-        matrix: DynamicalMatrix,
+        matrix: Matrix,
         thickness_nm: Array,
         *,
         device: str,
@@ -111,7 +128,9 @@ class Solver:
 
         like : as for `bloch.beam_intensities`
         """
-        to_own = None if like is None else np.linalg.lstsq(like, q, rcond=None)[0]
+        to_own: Array | None = None
+        if like is not None:
+            to_own = np.asarray(np.linalg.lstsq(like, q, rcond=None)[0], np.float64)
         folded = self.matrix.radii is not None
         tiles = tiles_of(q if like is None else like, self.tile if folded else None)
         count = min(torch.get_num_threads(), len(tiles)) if self.where.type == "cpu" else 1
@@ -235,7 +254,9 @@ def tiles_of(q: Array, tile: float | None) -> list[tuple[Indices, Array | None]]
     by_tile = np.argsort(inverse.ravel(), kind="stable")
     parts = np.split(by_tile, np.cumsum(np.bincount(inverse.ravel()))[:-1])
     # the largest first: no core is left with a large one at the end
-    out = [(part, middle * tile) for part, middle in zip(parts, where, strict=True)]
+    out: list[tuple[Indices, Array | None]] = [
+        (part, np.asarray(middle * tile, np.float64)) for part, middle in zip(parts, where, strict=True)
+    ]
     return sorted(out, key=lambda each: -len(each[0]))
 
 

@@ -249,7 +249,7 @@ def test_folding_far_beams_is_better_than_leaving_them_out(crystals, case):
 
 
 def test_folding_loses_no_electrons_on_the_way(crystals):
-    """What weak beams hold besides what follows the strong ones is left out, and is the same at all depths."""
+    """What weak beams hold that does not follow the strong ones is left out: the same at all depths."""
     matrix = without_absorption(matrix_of(crystals, "GaAs", (1, 1, 0), 2.6)[0])
     total = beam_intensities(
         matrix.folded(75),
@@ -291,8 +291,10 @@ def test_far_off_the_axis_other_beams_are_strong(crystals):
 
 def test_neighbouring_tiles_agree_at_their_edge(crystals):
     projection = project(Crystal.from_cif(crystals["SrTiO3"]), (0, 0, 1))
-    matrix = DynamicalMatrix.of(projection, projection.beams(4.7), 200).folded(len(projection.beams(2.6)), 4.16)
-    q = np.array([[0.21, 0.3]]) + [[-2e-6, 0], [2e-6, 0]]  # 0.21 is between tiles of 0.06
+    matrix = DynamicalMatrix.of(projection, projection.beams(4.7), 200).folded(
+        len(projection.beams(2.6)), 4.16
+    )
+    q = np.array([[0.21 - 2e-6, 0.3], [0.21 + 2e-6, 0.3]])  # 0.21 is between tiles of 0.06
     below, above = np.moveaxis(double(matrix, q, [10, 40]), 2, 0)
     assert np.abs(below - above).max() < 4e-4
 
