@@ -9,8 +9,8 @@ with m point operations of the projection, α the largest semi-angle and τ the 
 
     rt ≈ ½ (R² + q²) · πt/K
 
-are needed up to a thickness t, q = (α + τ)/λ, R the radius of the strong beams on the axis.  It is an estimate,
-good to a factor of two.
+are needed up to a thickness t, q = (α + τ)/λ,
+R the radius of the strong beams on the axis.  It is an estimate, good to a factor of two.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -169,7 +169,7 @@ class Points(NamedTuple):
                 len(beams), outer
             )
             tile = SOLVE.tile if follow else DESIGN.tile
-            solved = bloch.beam_intensities(matrix, where, thickness, keep=keep, tile=tile)
+            solved = bloch.beam_intensities(replace(matrix, tile=tile), where, thickness, keep=keep)
         table = np.asarray(solved, float).reshape(len(thickness), keep, len(q), len(nodes))
         return table, point, beam
 

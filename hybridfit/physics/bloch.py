@@ -73,6 +73,8 @@ class DynamicalMatrix:
         Of a folded one, R and F of `physics.folding` (Å⁻¹).
     kept : int, optional
         How many beams a folded one hands out.
+    tile : float, Å⁻¹
+        How wide the squares are whose directions share what a folded one folds.
     """
 
     potential: NDArray[np.complex128]
@@ -81,6 +83,7 @@ class DynamicalMatrix:
     g_z: Array | None = None
     radii: tuple[float, float] | None = None
     kept: int | None = None
+    tile: float = SOLVE.tile
 
     @classmethod
     def of(
@@ -204,7 +207,6 @@ def beam_intensities(
     levels: NDArray[np.complex128] | None = None,
     like: Array | None = None,
     surface: NDArray[np.complex128] | None = None,
-    tile: float = SOLVE.tile,
     progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.float32] | Array:
     """Beam intensities for every thickness, beam and direction.
@@ -227,8 +229,6 @@ def beam_intensities(
     surface : (b, b) complex array, optional
         E of a slab that is cut at some height (`physics.termination`); without it, of the mean crystal.
         Not of a folded matrix.
-    tile : float, Å⁻¹
-        How wide tiles are.
     progress : callable, optional
         Called with the fraction done.
 
@@ -247,7 +247,7 @@ def beam_intensities(
     def fill(rows: slice, batch: NDArray[np.intp], beams: NDArray[np.intp], psi: torch.Tensor) -> None:
         out[rows, :, batch] = (psi.real**2 + psi.imag**2).cpu().numpy()
 
-    solver = Solver(matrix, thickness_nm, device=device, dtype=dtype, keep=keep, levels=levels, tile=tile)
+    solver = Solver(matrix, thickness_nm, device=device, dtype=dtype, keep=keep, levels=levels)
     solver.surface = surface
     solver.solve(fill, q, like=like, progress=progress)
     return out

@@ -87,7 +87,7 @@ def fold(
     wanted : int or float
         Amplitudes are wanted of so many beams, or of those with 2K s_g ≥ −wanted² (Å⁻¹).
     near : (b,) array, Å⁻²
-        2K s_g by which beams are told apart: `excitation`, or that of a crystal that this is a strained one of.
+        2K s_g by which beams are told apart: `excitation`, or that of a crystal that is not strained.
     """
     strong = np.flatnonzero(near >= -(radii[0] ** 2) - 1e-9)
     weak = np.flatnonzero((near < -(radii[0] ** 2) - 1e-9) & (near >= -(radii[1] ** 2) - 1e-9))

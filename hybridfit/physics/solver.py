@@ -40,6 +40,8 @@ class Matrix(Protocol):
     @property
     def k_n(self) -> float: ...
     @property
+    def tile(self) -> float: ...
+    @property
     def radii(self) -> tuple[float, float] | None: ...
     def levels(self) -> NDArray[np.complex128]: ...
     def excitation(self, q: Array) -> Array: ...
@@ -82,7 +84,8 @@ class Solver:
         those of all with 2K s_g ≥ −handed², or of all where no far beams are folded.
     levels : complex array, optional
         `DynamicalMatrix.levels`, where they are known already.
-    tile : float, Å⁻¹
+    tile : float, Å⁻¹, optional
+        In place of the matrix's.
     """
 
     def __init__(
@@ -95,9 +98,9 @@ class Solver:
         keep: int | None = None,
         handed: float = 0.0,
         levels: NDArray[np.complex128] | None = None,
-        tile: float = SOLVE.tile,
+        tile: float | None = None,
     ) -> None:
-        self.dtype, self.keep, self.tile = dtype, keep, tile
+        self.dtype, self.keep, self.tile = dtype, keep, matrix.tile if tile is None else tile
         self._wanted = handed if keep is None else keep
         self.thickness = np.asarray(thickness_nm, dtype=float)
         self.where = resolve_device(device)
