@@ -14,6 +14,7 @@ The standard deviation of all of them together goes into error bars as `library`
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def approximation(
     every: NDArray[np.int64],
     counts: tuple[int, int],
     energy_kv: float,
-    radius: float,
+    radii: tuple[float, float],
     thickness_nm: Array,
     *,
     device: str = "auto",
@@ -51,8 +52,9 @@ def approximation(
     counts : (int, int)
         How many are solved, and how many stored.
     energy_kv : float
-    radius : float, Å⁻¹
-        Directions are drawn up to here.
+    radii : (float, float), Å⁻¹
+        Directions are drawn up to the first; beams with 2K s_g below minus the square of the second are left
+        out.
     thickness_nm : (m,) array
         Thicknesses of the library.
     device : str
@@ -66,22 +68,26 @@ def approximation(
     times = np.linspace(low, high, settings.thicknesses)
     rng = np.random.default_rng(0)
     r, angle = (
-        radius * np.sqrt(rng.random(settings.directions)),
+        radii[0] * np.sqrt(rng.random(settings.directions)),
         rng.uniform(0, 2 * np.pi, settings.directions),
     )
     q = np.stack([r * np.cos(angle), r * np.sin(angle)], axis=1)
     whole = bloch.DynamicalMatrix.of(projection, every, energy_kv, higher_zones=True)
     strong, stored = counts
-    folded = whole.folded(strong)
+    folded, outer = whole.folded(strong, radii[1]), radii[1]
     around = np.sort(np.concatenate([times, times + STEP]))
     both = bloch.beam_intensities(folded, q, around, keep=stored, device=device).reshape(len(around), -1)
     known, slope = both[::2], (both[1::2] - both[::2]) / STEP
-    solved = bloch.beam_intensities(whole, q, times, keep=stored, device=device).reshape(len(times), -1)
+    all_strong = replace(whole, radii=(outer, outer), kept=strong)
+    solved = bloch.beam_intensities(all_strong, q, times, keep=stored, device=device).reshape(len(times), -1)
     beams = _shifts(solved, known, slope)
+    # a surface is one of strong beams alone
+    bare = bloch.DynamicalMatrix.of(projection, every[:strong], energy_kv, higher_zones=True)
+    known = bloch.beam_intensities(bare, q, times, keep=stored, device=device).reshape(len(times), -1)
     cuts = []
     for height in settings.cuts:
         surface = surface_phase(projection, every[:strong], energy_kv, height)
-        cut = bloch.beam_intensities(folded, q, times, keep=stored, device=device, surface=surface)
+        cut = bloch.beam_intensities(bare, q, times, keep=stored, device=device, surface=surface)
         cuts.append(_shifts(cut.reshape(len(times), -1), known, slope))
     return float(np.sqrt((beams**2).mean() + (np.array(cuts) ** 2).mean()))
 

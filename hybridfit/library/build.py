@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("hybridfit")
 FORMAT = "hybridfit library"
-VERSION = 5  # of the physics: libraries of another version hold other numbers
+VERSION = 6  # of the physics: libraries of another version hold other numbers
 NOTES = "assumed"  # what the crystal's file did not say
 FOLDED = BUILD.folded
 BEYOND_DISC = BUILD.beyond_disc
@@ -86,7 +86,6 @@ def solve(
     directions = _directions(
         cells / sampling[:, None], projection.symmetry, recipe.semi_angle_max + recipe.tilt_max
     )
-    every = common_beams(projections, FOLDED * recipe.g_max)
     enough = max(BUILD.slope_beams * recipe.g_max, min(recipe.g_max, BUILD.slope_g_max))
     fewer = common_beams(projections, enough)
     # beams beyond take part, but their discs do not reach what is looked at
@@ -95,7 +94,10 @@ def solve(
 
     # torch is slow to import, and only needed once the recipe is known to be usable
     from hybridfit.physics import bloch, holz
+    from hybridfit.physics.folding import reach_of
 
+    radius, outer = (recipe.semi_angle_max + recipe.tilt_max) / to_mrad, FOLDED * recipe.g_max
+    every = common_beams(projections, outer if recipe.holz else reach_of(outer, radius))
     # of the time
     share = 1 / (1 + (3 / BUILD.coarser**2 if slopes else 0) + (DIFFUSE_TIME if diffuse else 0))
 
@@ -107,7 +109,7 @@ def solve(
             _check_rings(lines.inner * to_mrad, recipe)
             return holz.intensities(lines, q, thickness, keep=stored, device=device, progress=part)
         matrix = bloch.DynamicalMatrix.of(projections[i], every, recipe.energy_kv, higher_zones=True)
-        matrix = matrix.folded(len(beams))
+        matrix = matrix.folded(len(beams), outer)
         like = directions @ (bases[0] / sampling[:, None]) / to_mrad
         return bloch.beam_intensities(
             matrix, q, thickness, keep=stored, device=device, like=like, progress=part
@@ -124,10 +126,10 @@ def solve(
     orders = np.array([each.rotation_order for each in projections]).reshape(shape)
     moving, basis = _varying(dict(zip(changes, shape, strict=True)), bases)
     q = directions @ (basis / sampling[:, None])
-    counts = len(beams), stored
-    coarser = max(len(fewer), stored), stored  # what slopes are solved with
-    radius = (recipe.semi_angle_max + recipe.tilt_max) / to_mrad
-    off = approximation(projection, every, counts, recipe.energy_kv, radius, thickness, device=device)
+    counts, coarser = (len(beams), stored), (len(fewer), stored)  # the latter for slopes
+    off = approximation(
+        projection, every, counts, recipe.energy_kv, (radius, outer), thickness, device=device
+    )
     beams = beams[:stored]
     hkl = beams @ projection.basis_hkl
     dataset = xr.Dataset(
@@ -169,7 +171,7 @@ def solve(
     )
     if diffuse:
         part = None if progress is None else partial(_rest, progress, share, share * DIFFUSE_TIME)
-        dataset = with_diffuse(dataset, projections, every, counts[0], recipe, device=device, progress=part)
+        dataset = with_diffuse(dataset, projections, every, len(fewer), recipe, device=device, progress=part)
     if not slopes:
         return dataset
     steps = [sampling_of(each, projection.symmetry, BUILD.coarser * recipe.sampling) for each in cells]
@@ -183,6 +185,7 @@ def solve(
         recipe.energy_kv,
         [where @ (each / coarse[:, None]) / to_mrad for each in bases],
         thickness,
+        outer=outer,
         device=device,
         progress=None if progress is None else partial(_rest, progress, 1 - rest, rest),
     )

@@ -69,9 +69,9 @@ def with_diffuse(
             at = at.take([int(np.abs(axis.values - axis.reference).argmin())], axis=i)
     discrete = [name for name, axis in axes.items() if not axis.continuous]
     matrices = [
-        DynamicalMatrix.of(projections[int(i)], every, recipe.energy_kv, higher_zones=True)
-        .folded(strong)
-        .at(np.zeros(2))
+        DynamicalMatrix.of(projections[int(i)], every, recipe.energy_kv, higher_zones=True).folded(
+            strong, BUILD.folded * recipe.g_max, share=1.0, weak=0.0
+        )
         for i in at.ravel()
     ]
     grids = _Grids.of(recipe, projections[int(at.flat[0])], projections[0].symmetry, matrices)
@@ -154,7 +154,7 @@ class _Grids(NamedTuple):
 
 def diffuse_step(matrix: DynamicalMatrix) -> float:
     """Step in depth (nm): a share of the shortest extinction distance, the beat of its lowest levels."""
-    levels = np.sort(matrix.levels().real)[::-1]
+    levels = np.sort((matrix if matrix.radii is None else matrix.on_axis()).levels().real)[::-1]
     beat = 2 * matrix.k_n / (levels[0] - levels[-1 if len(levels) < 3 else 2]) / 10  # nm
     return float(min(BUILD.diffuse_step, BUILD.diffuse_beat * beat))
 

@@ -52,13 +52,16 @@ class BuildSettings:
         "design",
     )
     slope_beams: float = threshold(
-        0.85,
+        0.7,
         "times g_max",
-        "slopes are needed to a few per cent only: fewer beams are strong in them",
+        "slopes and diffuse intensities are needed to a few per cent only: fewer beams are strong in them",
         "design",
     )
     slope_g_max: float = threshold(
-        2.0, "Å⁻¹", "but not fewer than those up to this, if there are so many", "design"
+        1.8, "Å⁻¹", "but not fewer than those up to this, if there are so many", "design"
+    )
+    slope_tile: float = threshold(
+        0.18, "Å⁻¹", "directions of such a tile share what weak beams of slopes are folded into", "design"
     )
     vibration_step: float = threshold(
         0.03,

@@ -7,9 +7,10 @@ The plane of the zone axis has one beam per area |det(g₁, g₂)| and one direc
 with m point operations of the projection, α the largest semi-angle and τ the largest tilt.  A solve costs
 8 N² D operations for each term of the Chebyshev series (`hybridfit.physics.bloch`), of which
 
-    rt ≈ ½ (g_max + q)² · πt/K
+    rt ≈ ½ (R² + q²) · πt/K
 
-are needed up to a thickness t, q = (α + τ)/λ.  These are estimates, good to a factor of two.
+are needed up to a thickness t, q = (α + τ)/λ,
+R the radius of the strong beams on the axis.  It is an estimate, good to a factor of two.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ BYTES_PER_COUPLING = 200  # of a pair of beams, while the matrix is made
 BYTES_PER_GRID_POINT = 60  # of a direction before symmetry, while the wedge is made
 BYTES_PER_LINE = 60  # of a structure factor that HOLZ lines need
 SLOWER_WITH_LINES = 10.0
+STRONG = 0.85  # of g_max: `physics.settings`, which loads slowly
 
 
 @dataclass(frozen=True)
@@ -106,9 +108,10 @@ class Size:
     @property
     def seconds(self) -> float:
         """Rough time on one core."""
-        strong = self.beams(self.g_max)
         q = (self.semi_angle + self.tilt) / (1e3 * self.wavelength)
-        terms = 50 + 0.5 * (self.g_max + q) ** 2 * np.pi * 10 * self.thickest * self.wavelength
+        radius = np.hypot(STRONG * self.g_max, q)
+        strong = self.beams(radius)
+        terms = 50 + 0.5 * radius**2 * np.pi * 10 * self.thickest * self.wavelength
         work = 8 * strong**2 * self.directions * terms * self.crystals
         folded = 30 * self.beams(BUILD.folded * self.g_max) ** 3 * self.crystals
         slopes = work * (1 + len(SLOPES)) / BUILD.coarser**2

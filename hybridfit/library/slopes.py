@@ -143,9 +143,12 @@ def knows_vibration(attrs: Mapping[str, Any], structure: Iterable[str]) -> bool:
 
 def packed(values: NDArray[np.float32]) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
     """Whole numbers (…, direction), and their unit (…,)."""
-    unit = (np.abs(values).max(axis=-1) / LARGEST).astype(np.float32)
-    safe = np.where(unit > 0, unit, 1)[..., None]
-    return np.rint(values / safe).astype(np.int16), unit
+    out, unit = np.empty(values.shape, np.int16), np.empty(values.shape[:-1], np.float32)
+    for i, each in enumerate(values):  # one by one: a copy of all would take as much memory again
+        unit[i] = np.abs(each).max(axis=-1) / LARGEST
+        safe = np.where(unit[i] > 0, unit[i], 1)[..., None]
+        out[i] = np.rint(each / safe)
+    return out, unit
 
 
 def blended_slopes(
@@ -175,6 +178,7 @@ def solve_slopes(
     q: Sequence[Array],
     thickness: Array,
     *,
+    outer: float,
     device: str,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, tuple[NDArray[np.int16], NDArray[np.float32]]]:
@@ -190,6 +194,8 @@ def solve_slopes(
     energy_kv : float
     q : (d, 2) array of each crystal, Å⁻¹
     thickness : (m,) array, nm
+    outer : float, Å⁻¹
+        Beams with 2K s_g < −outer² are left out.
     device : str
     progress : callable, optional
 
@@ -208,8 +214,8 @@ def solve_slopes(
         if progress is not None:
             before = done
             part = lambda fraction: progress((before + fraction) / (3 * len(projections)))  # noqa: E731
-        matrix = bloch.DynamicalMatrix.of(projection, every, energy, higher_zones=True).folded(strong)
-        matrix = matrix.at(np.zeros(2))  # on the axis: a difference of two solves forgives it
+        matrix = bloch.DynamicalMatrix.of(projection, every, energy, higher_zones=True)
+        matrix = replace(matrix.folded(strong, outer, share=1.0, weak=0.0), tile=BUILD.slope_tile)
         out = bloch.beam_intensities(matrix, where, thickness, keep=stored, device=device, progress=part)
         done += 1
         return np.asarray(out, np.float32)
@@ -220,11 +226,15 @@ def solve_slopes(
         middle = solved(projection, energy_kv, where)
         warm = replace(crystal, debye_waller=crystal.debye_waller * (1 + step))
         vibration = solved(replace(projection, crystal=warm), energy_kv, where)
-        found["debye_waller"].append(packed((vibration - middle) / np.float32(np.log1p(step))))
+        vibration -= middle
+        vibration /= np.float32(np.log1p(step))
+        found["debye_waller"].append(packed(vibration))
         del vibration
         step = BUILD.energy_step
         other = solved(projection, energy_kv * (1 + step), where)
-        found["energy"].append(packed((other - middle) / np.float32(np.log1p(step))))
+        other -= middle
+        other /= np.float32(np.log1p(step))
+        found["energy"].append(packed(other))
     return {
         name: (np.stack([numbers for numbers, _ in each]), np.stack([unit for _, unit in each]))
         for name, each in found.items()

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -145,24 +145,31 @@ class Points(NamedTuple):
     ) -> tuple[Array, Indices, Indices]:
         """I_g (thickness, beams, n, m) at q + nodes (m, 2) mrad, and of each q (n,) its point and beam.
 
-        Weak beams are folded as libraries do with `follow`, and on the axis otherwise, which is quicker.
+        Weak beams are folded as libraries do with `follow`, and in wider tiles otherwise, which is quicker.
         """
         from hybridfit.physics import bloch, holz
+        from hybridfit.physics.folding import reach_of
+        from hybridfit.physics.settings import SOLVE
 
         beams = self.projection.beams(g_max)
         g = beams @ self.projection.basis * self.to_mrad
         point, beam = np.nonzero(np.linalg.norm(self.k[:, None] - g[None], axis=2) <= self.semi_angle)
         q = self.k[point] - g[beam] + self.tilt[point]
-        every = self.projection.beams(FOLDED * g_max)
+        outer = FOLDED * g_max
         where = (q[:, None] + nodes[None]).reshape(-1, 2) / self.to_mrad
         keep = int(beam.max(initial=0)) + 1
         if self.lines:
+            every = self.projection.beams(outer)
             tiled = holz.HolzMatrix.of(self.projection, every, len(beams), self.energy_kv, where)
             solved = holz.intensities(tiled, where, thickness, keep=keep)
         else:
-            matrix = bloch.DynamicalMatrix.of(self.projection, every, self.energy_kv).folded(len(beams))
-            matrix = matrix if follow else matrix.at(np.zeros(2))
-            solved = bloch.beam_intensities(matrix, where, thickness, keep=keep)
+            farthest = float(np.linalg.norm(where, axis=1).max(initial=0.0))
+            every = self.projection.beams(reach_of(outer, farthest))
+            matrix = bloch.DynamicalMatrix.of(self.projection, every, self.energy_kv).folded(
+                len(beams), outer
+            )
+            tile = SOLVE.tile if follow else DESIGN.tile
+            solved = bloch.beam_intensities(replace(matrix, tile=tile), where, thickness, keep=keep)
         table = np.asarray(solved, float).reshape(len(thickness), keep, len(q), len(nodes))
         return table, point, beam
 

@@ -45,6 +45,12 @@ class DesignSettings:
     longest: float = threshold(
         4.0, "Å⁻¹", "no beam is longer, because thermal motion leaves little intensity beyond", "design"
     )
+    tile: float = threshold(
+        0.12,
+        "Å⁻¹",
+        "directions of such a tile share what weak beams are folded into, where samplings are compared",
+        "design",
+    )
     samplings: tuple[float, ...] = threshold(
         (0.42, 0.34, 0.27, 0.21, 0.17, 0.13),
         "mrad",

@@ -14,7 +14,7 @@ Beams of other zones (`hybridfit.physics.holz`), g_z along the crystal's normal,
 
     2K s_g = |q|² − |q+g|² − 2K_n(q) g_z − g_z²,        K_n(q) = √(K² − |q|²),
 
-and, because the zones differ in their normal components, M is divided by √(1 + g_z/K) on either side [3].
+and, because the zones differ in their normal components, M is divided by √(1 + g_z/K) on either side [2].
 
 Only the diagonal of M depends on the direction q; all directions share the potential.  The exponential is
 therefore expanded in Chebyshev polynomials of M [1], which need only products of one shared matrix with the
@@ -27,38 +27,32 @@ the arithmetic; one recursion serves every thickness of a segment.  Absorption t
 E of H off the real axis, where |T_k| grows as ρᵏ, ρ = |z + √(z² − 1)|, z = (E − c)/r: terms that
 must cancel.  Heavy columns absorb so much that their segments are made shorter.
 
-Beams w far from the Ewald sphere hold little intensity but bend the strong ones s.  Their
-amplitudes follow at once, ψ_w = −(M_ww)⁻¹ M_ws ψ_s, which leaves a smaller problem [2],
-
-    M_ss → M_ss − M_sw (M_ww)⁻¹ M_ws,
-
-with M_ww taken at the middle of a tile of neighbouring directions, which share the potential.
+Beams far from the Ewald sphere hold little intensity but bend the strong ones.  `physics.folding` puts them
+into a smaller problem, which neighbouring directions, those of a tile, share.
 
 .. [1] Tal-Ezer & Kosloff, J. Chem. Phys. 81 (1984) 3967.
-.. [2] Bethe, Ann. Phys. 392 (1928) 55; Ichimiya, Jpn. J. Appl. Phys. 22 (1983) 176.
-.. [3] Lewis, Villagrana & Metherell, Acta Cryst. A34 (1978) 138.
+.. [2] Lewis, Villagrana & Metherell, Acta Cryst. A34 (1978) 138.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from hybridfit.errors import RecipeError
-from hybridfit.physics.chebyshev import check_length, coefficients, propagate, segment_length, segments
+from hybridfit.physics.folding import Fold, fold, strong_radius
 from hybridfit.physics.higher_zones import higher_zone_potential
 from hybridfit.physics.projection import Projection
 from hybridfit.physics.scattering import wavelength
 from hybridfit.physics.settings import SOLVE
+from hybridfit.physics.solver import Solver, resolve_device
 from hybridfit.physics.structure_factors import structure_factors
 
 Array = NDArray[np.float64]
-EDGE = 1e-5  # tiles: so far off the middle between them are their edges
-AMPLITUDES_PER_BATCH = 14_000  # beams × directions in flight: what stays in a CPU's cache
 
 
 @dataclass(frozen=True)
@@ -75,15 +69,21 @@ class DynamicalMatrix:
         Normal component of the wavevector inside the crystal, taken as K = √(λ⁻² + U_0) (Å⁻¹).
     g_z : (b,) array, optional
         Of beams of other zones; the potential then is the one that has been divided (see above).
-    whole : DynamicalMatrix, optional
-        Of a folded one: the matrix with the weak beams.
+    radii : (float, float), optional
+        Of a folded one, R and F of `physics.folding` (Å⁻¹).
+    kept : int, optional
+        How many beams a folded one hands out.
+    tile : float, Å⁻¹
+        How wide the squares are whose directions share what a folded one folds.
     """
 
     potential: NDArray[np.complex128]
     g: Array
     k_n: float
     g_z: Array | None = None
-    whole: DynamicalMatrix | None = None
+    radii: tuple[float, float] | None = None
+    kept: int | None = None
+    tile: float = SOLVE.tile
 
     @classmethod
     def of(
@@ -100,61 +100,55 @@ class DynamicalMatrix:
         (`hybridfit.physics.higher_zones`).
         """
         differences = beams[:, None, :] - beams[None, :, :]
-        unique, where = np.unique(differences.reshape(-1, 2), axis=0, return_inverse=True)
-        factors = structure_factors(projection.crystal, unique @ projection.basis_hkl, energy_kv)
-        elastic, absorptive = (f[where].reshape(differences.shape[:2]) for f in factors)
-        u_0 = elastic[0, 0].real
+        span = np.ptp(beams, axis=0)
+        unique = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in span), indexing="ij"), axis=-1)
+        where = tuple(np.moveaxis(differences + span, -1, 0))
+        used = np.zeros(unique.shape[:2], bool)
+        used[where] = True
+        factors: NDArray[np.complex128] = np.zeros((2, *used.shape), np.complex128)
+        hkl = unique[used] @ projection.basis_hkl
+        factors[:, used] = structure_factors(projection.crystal, hkl, energy_kv)
         if higher_zones:
-            elastic += higher_zone_potential(projection, unique, energy_kv)[where].reshape(elastic.shape)
+            factors[0, used] += higher_zone_potential(projection, unique[used], energy_kv)
+        elastic, absorptive = factors[0][where], factors[1][where]
+        zero, _ = structure_factors(projection.crystal, np.zeros((1, 3), np.int64), energy_kv)
+        u_0 = float(zero.real.sum())
         np.fill_diagonal(elastic, 0)
         if not np.isfinite([elastic, absorptive]).all():
             raise RecipeError("the potential is not finite; check occupancies and B in the CIF")
         k = np.sqrt(wavelength(energy_kv) ** -2 + u_0)
         return cls(elastic + 1j * absorptive, beams @ projection.basis, float(k))
 
-    def folded(self, keep: int) -> DynamicalMatrix:
-        """The matrix of the first `keep` beams, with the others folded into its potential at q = 0.
+    def folded(
+        self, keep: int, outer: float = np.inf, share: float = SOLVE.strong, weak: float = SOLVE.weak
+    ) -> DynamicalMatrix:
+        """The matrix to be solved with its far beams folded into the potential, at every direction anew.
 
-        All of them are of the zero-order zone.  A solve folds them again at the directions it is about.
+        Parameters
+        ----------
+        keep : int
+            So many beams are as if they were strong, on the axis.
+        outer : float, Å⁻¹
+            Beams with 2K s_g < −outer² are left out.
+        share : float
+            Beams up to this share of the longest of them are strong indeed;
+        weak : float
+            or up to the root of so many times the largest |U|, if that is more.
         """
-        return DynamicalMatrix(self._folded_at(keep, np.zeros(2)), self.g[:keep], self.k_n, whole=self)
-
-    def at(self, q: Array) -> DynamicalMatrix:
-        """A folded matrix with the weak beams folded at a direction q (2,), Å⁻¹, once and for all."""
-        if self.whole is None:
+        if keep >= len(self.g):
             return self
-        potential = self.whole._folded_at(len(self.g), np.asarray(q, float))
-        return DynamicalMatrix(potential, self.g, self.k_n)
+        longest = float(np.linalg.norm(self.g[:keep], axis=1).max())
+        radius = strong_radius(longest, weak * self.coupling(), share)
+        return replace(self, radii=(radius, max(outer, radius)), kept=keep)
 
-    def _folded_at(self, keep: int, q: Array) -> NDArray[np.complex128]:
-        strong, weak = slice(keep), slice(keep, None)
-        g2 = (self.g[weak] ** 2).sum(axis=1)
-        q = q * self._room(keep, q)
-        m_ww = self.potential[weak, weak] - np.diag(g2 + 2 * self.g[weak] @ q)
-        through = np.linalg.solve(m_ww, self.potential[weak, strong])
-        return np.asarray(self.potential[strong, strong] - self.potential[strong, weak] @ through)
-
-    def _coupling(self) -> float:
+    def coupling(self) -> float:
         """The largest |U + iU'| between two beams (Å⁻²)."""
         return float(np.abs(self.potential - np.diag(np.diag(self.potential))).max(initial=0.0))
 
-    def _room(self, keep: int, q: Array) -> float:
-        """The share of q at which beams from `keep` on may be folded: at more, some are excited."""
-        g = self.g[keep:]
-        g2 = (g**2).sum(axis=1)
-        nearest = max(SOLVE.nearest * float(g2.min(initial=np.inf)), SOLVE.nearest_coupled * self._coupling())
-        against = -2 * g @ q
-        room = np.maximum(g2 - nearest, 0)[against > 0] / against[against > 0]
-        return float(room.min(initial=1.0))
-
-    def follows(self, q: Array) -> bool:
-        """Whether weak beams are to be folded at every direction q (d, 2), not at q = 0."""
-        keep, whole = len(self.g), self.whole
-        if whole is None or len(whole.g) == keep:
-            return False
-        if (whole.g[keep:] ** 2).sum(axis=1).min() < SOLVE.weak * whole._coupling():
-            return False
-        return min(whole._room(keep, each) for each in _outermost(q)) >= SOLVE.least_room
+    @property
+    def count(self) -> int:
+        """How many beams it hands out."""
+        return len(self.g) if self.kept is None else self.kept
 
     def excitation(self, q: Array) -> Array:
         """2K s_g for directions q (d, 2) in Å⁻¹, divided as the potential is: a (b, d) array (Å⁻²)."""
@@ -168,15 +162,38 @@ class DynamicalMatrix:
     def levels(self) -> NDArray[np.complex128]:
         """Eigenvalues of M on the zone axis (Å⁻²), of the beams of the zero-order zone."""
         zero = slice(None) if self.g_z is None else np.flatnonzero(self.g_z == 0)
-        m = self.potential[zero][:, zero] - np.diag((self.g[zero] ** 2).sum(axis=1))
+        m = (self.potential - np.diag((self.g**2).sum(axis=1)))[zero][:, zero]
         return np.asarray(np.linalg.eigvals(m), np.complex128)
 
+    def on_axis(self) -> DynamicalMatrix:
+        """The matrix of the first beams with the others folded at q = 0 for every direction, without S."""
+        length2 = (self.g**2).sum(axis=1)
+        outer = np.inf if self.radii is None else self.radii[1] + 1e-9
+        strong, weak = slice(self.count), np.flatnonzero(length2[self.count :] <= outer**2) + self.count
+        m_ww = self.potential[weak][:, weak] - np.diag(length2[weak])
+        through = np.linalg.solve(m_ww, self.potential[weak, strong])
+        potential = self.potential[strong, strong] - self.potential[strong, weak] @ through
+        return DynamicalMatrix(potential, self.g[strong], self.k_n)
 
-def resolve_device(device: str) -> torch.device:
-    """The torch device for "auto" (a GPU if there is one), "cpu", "cuda", …"""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
+    def fold(
+        self, middle: Array, potential: torch.Tensor, wanted: int | float, to_own: Array | None = None
+    ) -> Fold:
+        """What directions about a middle (2,), Å⁻¹, share; the potential is this one's, as it is to be used.
+
+        Parameters
+        ----------
+        wanted : int or float
+            As of `folding.fold`.
+        to_own : (2, 2) array, optional
+            Directions of this crystal from those of one that it is a strained one of, whose middle it is.
+        """
+        assert self.radii is not None
+        if to_own is None:
+            near = own = self.excitation(middle[None])[:, 0]
+        else:
+            other = replace(self, g=self.g @ np.linalg.inv(to_own))
+            near, own = other.excitation(middle[None])[:, 0], self.excitation((middle @ to_own)[None])[:, 0]
+        return fold(potential, own, self.radii, wanted, near)
 
 
 def beam_intensities(
@@ -211,6 +228,7 @@ def beam_intensities(
         The same directions of a crystal that this one is a strained one of: both have the same tiles.
     surface : (b, b) complex array, optional
         E of a slab that is cut at some height (`physics.termination`); without it, of the mean crystal.
+        Not of a folded matrix.
     progress : callable, optional
         Called with the fraction done.
 
@@ -223,24 +241,15 @@ def beam_intensities(
     RecipeError
         The potential, or g_max, is so large that no expansion of a useful length holds it.
     """
-    shape = len(thickness_nm), len(matrix.g) if keep is None else keep, len(q)
-    out = np.empty(shape, np.float32 if dtype == torch.complex64 else float)
+    keep = matrix.count if keep is None else keep
+    out = np.empty((len(thickness_nm), keep, len(q)), np.float32 if dtype == torch.complex64 else float)
 
-    def fill(rows: slice, batch: NDArray[np.intp], psi: torch.Tensor) -> None:
+    def fill(rows: slice, batch: NDArray[np.intp], beams: NDArray[np.intp], psi: torch.Tensor) -> None:
         out[rows, :, batch] = (psi.real**2 + psi.imag**2).cpu().numpy()
 
-    _solve(
-        fill,
-        matrix,
-        (q, q if like is None else like),
-        thickness_nm,
-        shape[1],
-        device,
-        dtype,
-        levels,
-        progress,
-        surface,
-    )
+    solver = Solver(matrix, thickness_nm, device=device, dtype=dtype, keep=keep, levels=levels)
+    solver.surface = surface
+    solver.solve(fill, q, like=like, progress=progress)
     return out
 
 
@@ -258,106 +267,15 @@ def beam_amplitudes(
     Parameters and errors are those of `beam_intensities`.
     """
     kind = np.complex64 if dtype == torch.complex64 else np.complex128
-    out = np.empty((len(thickness_nm), len(matrix.g), len(q)), kind)
+    out = np.empty((len(thickness_nm), matrix.count, len(q)), kind)
 
-    def fill(rows: slice, batch: NDArray[np.intp], psi: torch.Tensor) -> None:
+    def fill(rows: slice, batch: NDArray[np.intp], beams: NDArray[np.intp], psi: torch.Tensor) -> None:
         out[rows, :, batch] = psi.cpu().numpy()
 
-    _solve(fill, matrix, (q, q), thickness_nm, len(matrix.g), device, dtype, None, progress)
+    Solver(matrix, thickness_nm, device=device, dtype=dtype, keep=matrix.count).solve(
+        fill, q, progress=progress
+    )
     return out
 
 
-def _solve(
-    fill: Callable[[slice, NDArray[np.intp], torch.Tensor], None],
-    matrix: DynamicalMatrix,
-    directions: tuple[Array, Array],
-    thickness_nm: Array,
-    keep: int,
-    device: str,
-    dtype: torch.dtype,
-    levels: NDArray[np.complex128] | None,
-    progress: Callable[[float], None] | None,
-    surface: NDArray[np.complex128] | None = None,
-) -> None:
-    """Hand the amplitudes (rows, keep, batch) of runs of thicknesses and batches of directions to `fill`."""
-    q, like = directions
-    to_own = np.linalg.lstsq(like, q, rcond=None)[0] if like is not q else np.eye(2)
-    thickness_nm = np.asarray(thickness_nm, dtype=float)
-    where = resolve_device(device)
-    excitation = matrix.excitation(q)
-    follows = matrix.follows(q)
-    low, high = _bounds(matrix, _outermost(q) if follows else q[:0])
-    low, high = excitation.min() + low, excitation.max() + high
-    c, r = (low + high) / 2, SOLVE.margin * (high - low) / 2
-    rate = np.pi / matrix.k_n * 10  # Å⁻² → rad/nm
-    levels = matrix.levels() if levels is None else levels
-    length = segment_length(levels, c, r, rate)
-    check_length(length, rate * r, float(thickness_nm[-1]))
-    runs = segments(thickness_nm, length)
-    series = [coefficients(times, rate * c, rate * r, dtype, where) for _, times in runs]
-    batch_size = max(16, AMPLITUDES_PER_BATCH // len(matrix.g)) if where.type == "cpu" else 4096
-    terms = max(2, *(coefficient.shape[1] for coefficient in series))
-    workspace, shared, folded_at = torch.empty(0), None, None
-    done, seen = 0, keep
-    if surface is not None:
-        seen, inside = len(matrix.g), torch.as_tensor(np.linalg.inv(surface)[:, :1]).to(where, dtype)
-        outside = torch.as_tensor(surface[:keep]).to(where, dtype)
-    for batch, tile in _batches(like, batch_size, SOLVE.tile if follows else None):
-        if shared is None or tile != folded_at:
-            # twice the shifted and scaled matrix: T_{k+1} = 2X T_k − T_{k−1}
-            potential = matrix.potential if tile is None else matrix.at(np.array(tile) @ to_own).potential
-            shared, folded_at = torch.as_tensor(2 * potential / r).to(where, dtype), tile
-        diagonal = torch.as_tensor(2 * (excitation[:, batch] - c) / r).to(where, dtype)
-        if not done or diagonal.shape[1] != workspace.shape[2]:  # fresh pages cost more than the algebra
-            workspace = torch.empty((terms, *diagonal.shape), dtype=dtype, device=where)
-        psi = torch.zeros(diagonal.shape, dtype=dtype, device=where)
-        if surface is None:
-            psi[0] = 1
-        else:
-            psi += inside
-        for (rows, _), coefficient in zip(runs, series, strict=True):
-            psi_t, psi = propagate(psi, shared, diagonal, coefficient, workspace, seen)
-            psi_t = psi_t if surface is None else outside @ psi_t
-            # an empty run of rows only carries the state on to the next segment
-            fill(rows, batch, psi_t[: rows.stop - rows.start])
-        done += len(batch)
-        if progress is not None:
-            progress(done / len(q))
-
-
-def _batches(
-    q: Array, size: int, tile: float | None
-) -> list[tuple[NDArray[np.intp], tuple[float, float] | None]]:
-    """Indices of directions (d, 2), so many at most; and the middle of the tile (Å⁻¹) that they are in.
-
-    Where a tile is does not depend on which directions there are: neither do results.
-    """
-    order = np.arange(len(q))
-    if tile is None:
-        return [(part, None) for part in np.split(order, range(size, len(q), size))]
-    # the axis is in the middle of a tile, and no direction of a symmetric grid on an edge
-    place = np.floor(q / tile + 0.5 + EDGE).astype(int)
-    out: list[tuple[NDArray[np.intp], tuple[float, float] | None]] = []
-    where, inverse = np.unique(place, axis=0, return_inverse=True)
-    for i, (x, y) in enumerate(where):
-        mine = order[inverse.ravel() == i]
-        middle = float(x * tile), float(y * tile)
-        out += [(part, middle) for part in np.split(mine, range(size, len(mine), size))]
-    return out
-
-
-def _outermost(q: Array) -> Array:
-    """Of directions (d, 2) those that are farthest out in eight azimuths."""
-    turns = np.arange(8) * np.pi / 4
-    return np.unique([q[int(np.argmax(q @ (np.cos(a), np.sin(a))))] for a in turns], axis=0)
-
-
-def _bounds(matrix: DynamicalMatrix, far: Array) -> tuple[float, float]:
-    """The lowest and the highest level of the potential (Å⁻²), out to directions far (n, 2)."""
-    levels = np.linalg.eigvalsh((matrix.potential + matrix.potential.conj().T) / 2)
-    low, high = float(levels[0]), float(levels[-1])
-    for each in np.concatenate([far, far / 2]):
-        change = matrix.at(each).potential - matrix.potential
-        size = SOLVE.margin * float(np.linalg.norm((change + change.conj().T) / 2, 2))
-        low, high = min(low, levels[0] - size), max(high, levels[-1] + size)
-    return low, high
+__all__ = ["DynamicalMatrix", "beam_amplitudes", "beam_intensities", "resolve_device"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,6 +13,55 @@ from hybridfit.errors import RecipeError
 from hybridfit.physics.settings import SOLVE
 
 Array = NDArray[np.float64]
+
+
+class Expansion(NamedTuple):
+    """A series for levels about a centre, within a radius (Å⁻²), for a list of thicknesses.
+
+    runs : thicknesses of each segment, as rows of all of them and as times (nm) from where it begins
+    series : coefficients of each
+    """
+
+    centre: float
+    radius: float
+    runs: list[tuple[slice, Array]]
+    series: list[torch.Tensor]
+
+    @property
+    def terms(self) -> int:
+        """The most terms of a segment."""
+        return max(2, *(coefficient.shape[1] for coefficient in self.series))
+
+
+def expansion(
+    bounds: tuple[float, float],
+    levels: NDArray[np.complex128],
+    rate: float,
+    thickness_nm: Array,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Expansion:
+    """The series for levels within bounds (Å⁻²), whose phases grow at a rate (rad/nm per Å⁻²).
+
+    levels : those on the zone axis, which say how fast absorbed beams grow
+
+    Raises
+    ------
+    RecipeError
+        Expansions would be too many, or have too many terms.
+    """
+    centre, radius = (bounds[0] + bounds[1]) / 2, SOLVE.margin * (bounds[1] - bounds[0]) / 2
+    length = segment_length(levels, centre, radius, rate)
+    check_length(length, rate * radius, float(thickness_nm[-1]))
+    runs = segments(thickness_nm, length)
+    known: dict[bytes, torch.Tensor] = {}
+    series = []
+    for _, times in runs:
+        key = times.round(9).tobytes()
+        if key not in known:
+            known[key] = coefficients(times, rate * centre, rate * radius, dtype, device)
+        series.append(known[key])
+    return Expansion(centre, radius, runs, series)
 
 
 def segment_length(levels: NDArray[np.complex128], centre: float, radius: float, rate: float) -> float:

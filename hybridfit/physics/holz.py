@@ -200,7 +200,7 @@ def intensities(
     single = dtype == torch.complex64
     real, precision = (np.float32, np.complex64) if single else (np.float64, np.complex128)
     out = np.empty((len(thickness_nm), keep, len(q)), real)
-    levels = matrix.zero.folded(matrix.strong).levels()
+    levels = _levels(matrix)
     done = 0
     for tile in tiles(q):
         own = matrix.near(q[tile], precision)
@@ -211,6 +211,11 @@ def intensities(
         if progress is not None:
             progress(done / len(q))
     return out
+
+
+def _levels(matrix: HolzMatrix) -> NDArray[np.complex128]:
+    folded = matrix.zero.folded(matrix.strong)
+    return (folded if folded.radii is None else folded.on_axis()).levels()
 
 
 def tiles(q: Array, most: int = ZONES.directions_per_tile) -> list[Indices]:

@@ -17,7 +17,9 @@ def of(cif: str, g_max: float) -> float:
     projection = project(Crystal.from_cif(shipped_folder() / cif), (1, 1, 0), (0, 0, 1))
     every, strong = projection.beams(1.6 * g_max), len(projection.beams(g_max))
     stored = len(projection.beams(0.9))
-    return approximation(projection, every, (strong, stored), 200.0, 0.7, np.arange(1.0, 61.0), device="cpu")
+    return approximation(
+        projection, every, (strong, stored), 200.0, (0.7, 1.6 * g_max), np.arange(1.0, 61.0), device="cpu"
+    )
 
 
 def test_more_beams_leave_less():

@@ -13,6 +13,7 @@ from hybridfit.pattern.pool import Pool
 from hybridfit.pattern.series import compose_series, side_by_side
 from hybridfit.physics.bloch import DynamicalMatrix, beam_intensities
 from hybridfit.physics.crystal import Crystal
+from hybridfit.physics.folding import reach_of
 from hybridfit.physics.projection import project
 from hybridfit.physics.scattering import wavelength
 
@@ -23,8 +24,9 @@ def library_matrix(cif, zone, g_max):
     """The problem that the library solves, and its beams (mrad)."""
     projection = project(Crystal.from_cif(cif), zone)
     beams = projection.beams(g_max)
-    every = DynamicalMatrix.of(projection, projection.beams(FOLDED * g_max), 200, higher_zones=True)
-    return every.folded(len(beams)), beams @ projection.basis * wavelength(200) * 1e3
+    outer = FOLDED * g_max
+    every = DynamicalMatrix.of(projection, projection.beams(reach_of(outer, 1.0)), 200, higher_zones=True)
+    return every.folded(len(beams), outer), beams @ projection.basis * wavelength(200) * 1e3
 
 
 def aperture(r, semi_angle, half_edge):
