@@ -69,8 +69,8 @@ def with_diffuse(
             at = at.take([int(np.abs(axis.values - axis.reference).argmin())], axis=i)
     discrete = [name for name, axis in axes.items() if not axis.continuous]
     matrices = [
-        DynamicalMatrix.of(projections[int(i)], every, recipe.energy_kv, higher_zones=True).folded(
-            strong, BUILD.folded * recipe.g_max, share=1.0, weak=0.0
+        DynamicalMatrix.of(projections[int(i)], every, recipe.energy_kv, higher_zones=True).folded_roughly(
+            strong, BUILD.folded * recipe.g_max
         )
         for i in at.ravel()
     ]

@@ -215,7 +215,7 @@ def solve_slopes(
             before = done
             part = lambda fraction: progress((before + fraction) / (3 * len(projections)))  # noqa: E731
         matrix = bloch.DynamicalMatrix.of(projection, every, energy, higher_zones=True)
-        matrix = replace(matrix.folded(strong, outer, share=1.0, weak=0.0), tile=BUILD.slope_tile)
+        matrix = replace(matrix.folded_roughly(strong, outer), tile=BUILD.slope_tile)
         out = bloch.beam_intensities(matrix, where, thickness, keep=stored, device=device, progress=part)
         done += 1
         return np.asarray(out, np.float32)

@@ -149,7 +149,6 @@ class Points(NamedTuple):
         """
         from hybridfit.physics import bloch, holz
         from hybridfit.physics.folding import reach_of
-        from hybridfit.physics.settings import SOLVE
 
         beams = self.projection.beams(g_max)
         g = beams @ self.projection.basis * self.to_mrad
@@ -168,8 +167,8 @@ class Points(NamedTuple):
             matrix = bloch.DynamicalMatrix.of(self.projection, every, self.energy_kv).folded(
                 len(beams), outer
             )
-            tile = SOLVE.tile if follow else DESIGN.tile
-            solved = bloch.beam_intensities(replace(matrix, tile=tile), where, thickness, keep=keep)
+            matrix = matrix if follow else replace(matrix, tile=DESIGN.tile)
+            solved = bloch.beam_intensities(matrix, where, thickness, keep=keep)
         table = np.asarray(solved, float).reshape(len(thickness), keep, len(q), len(nodes))
         return table, point, beam
 

@@ -75,6 +75,8 @@ class DynamicalMatrix:
         How many beams a folded one hands out.
     tile : float, Å⁻¹
         How wide the squares are whose directions share what a folded one folds.
+    overlap : float
+        Of its weak beams with the strong ones, at most; else all are folded on the axis.
     """
 
     potential: NDArray[np.complex128]
@@ -84,6 +86,7 @@ class DynamicalMatrix:
     radii: tuple[float, float] | None = None
     kept: int | None = None
     tile: float = SOLVE.tile
+    overlap: float = SOLVE.most_overlap
 
     @classmethod
     def of(
@@ -120,7 +123,12 @@ class DynamicalMatrix:
         return cls(elastic + 1j * absorptive, beams @ projection.basis, float(k))
 
     def folded(
-        self, keep: int, outer: float = np.inf, share: float = SOLVE.strong, weak: float = SOLVE.weak
+        self,
+        keep: int,
+        outer: float = np.inf,
+        share: float = SOLVE.strong,
+        weak: float = SOLVE.weak,
+        overlap: float = SOLVE.most_overlap,
     ) -> DynamicalMatrix:
         """The matrix to be solved with its far beams folded into the potential, at every direction anew.
 
@@ -134,12 +142,19 @@ class DynamicalMatrix:
             Beams up to this share of the longest of them are strong indeed;
         weak : float
             or up to the root of so many times the largest |U|, if that is more.
+        overlap : float
+            Weak beams overlap with the strong ones by so much at most, or all are folded on the axis.
         """
         if keep >= len(self.g):
             return self
         longest = float(np.linalg.norm(self.g[:keep], axis=1).max())
         radius = strong_radius(longest, weak * self.coupling(), share)
-        return replace(self, radii=(radius, max(outer, radius)), kept=keep)
+        tile = self.tile * min(1.0, radius / SOLVE.whole_tile) ** 2
+        return replace(self, radii=(radius, max(outer, radius)), kept=keep, tile=tile, overlap=overlap)
+
+    def folded_roughly(self, keep: int, outer: float = np.inf) -> DynamicalMatrix:
+        """The same for what is needed to per cents only: no beams are strong but the first `keep`."""
+        return self.folded(keep, outer, share=1.0, weak=0.0, overlap=SOLVE.rough_overlap)
 
     def coupling(self) -> float:
         """The largest |U + iU'| between two beams (Å⁻²)."""

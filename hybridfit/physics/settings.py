@@ -126,16 +126,29 @@ class SolveSettings:
         "design",
     )
     most_overlap: float = threshold(
-        0.1,
+        0.04,
         "1",
         "weak beams that overlap more with the strong ones are not weak: all are folded on the axis then, as "
         "well as that can be",
+        "design",
+    )
+    rough_overlap: float = threshold(
+        0.1,
+        "1",
+        "the same where intensities are needed to per cents only, as of slopes and diffuse electrons",
         "design",
     )
     tile: float = threshold(
         0.06,
         "Å⁻¹",
         "directions of a tile of this width, 1.5 mrad at 200 kV, share what weak beams are folded into",
+        "design",
+    )
+    whole_tile: float = threshold(
+        2.0,
+        "Å⁻¹",
+        "where strong beams reach less far, tiles are narrower by its square: weak beams are nearer and hold "
+        "more, and steps between tiles stay as small",
         "design",
     )
     segment: float = threshold(
@@ -244,10 +257,10 @@ class DiffuseSettings:
         "design",
     )
     functions_lost: float = threshold(
-        1e-3, "of the intensity", "combinations of these functions that hold less are left out", "design"
+        3e-4, "of the intensity", "combinations of these functions that hold less are left out", "design"
     )
     pairs_lost: float = threshold(
-        3e-6, "of its square", "products of two of them that hold less are left out", "design"
+        1e-6, "of its square", "products of two of them that hold less are left out", "design"
     )
     tile: float = threshold(
         0.24,

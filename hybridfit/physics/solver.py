@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from hybridfit.physics.chebyshev import Expansion, expansion, propagate
 from hybridfit.physics.folding import Fold
-from hybridfit.physics.settings import SOLVE
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -41,6 +40,8 @@ class Matrix(Protocol):
     def k_n(self) -> float: ...
     @property
     def tile(self) -> float: ...
+    @property
+    def overlap(self) -> float: ...
     @property
     def radii(self) -> tuple[float, float] | None: ...
     def levels(self) -> NDArray[np.complex128]: ...
@@ -108,7 +109,7 @@ class Solver:
         self._rate = np.pi / matrix.k_n * 10  # Å⁻² → rad/nm
         if matrix.radii is not None:
             on_axis = matrix.fold(np.zeros(2), torch.as_tensor(matrix.potential), 1)
-            if on_axis.overlap > SOLVE.most_overlap:
+            if on_axis.overlap > matrix.overlap:
                 matrix = matrix.on_axis()
             elif levels is None:
                 own = torch.as_tensor(matrix.excitation(np.zeros((1, 2)))[on_axis.strong, 0])

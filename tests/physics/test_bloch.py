@@ -252,7 +252,7 @@ def test_folding_loses_no_electrons_on_the_way(crystals):
     """What weak beams hold that does not follow the strong ones is left out: the same at all depths."""
     matrix = without_absorption(matrix_of(crystals, "GaAs", (1, 1, 0), 2.6)[0])
     total = beam_intensities(
-        matrix.folded(75),
+        matrix.folded(75, overlap=0.1),
         directions(12, size=0.5),
         np.array([5.0, 30, 100]),
         keep=len(matrix.g),

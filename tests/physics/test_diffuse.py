@@ -70,7 +70,7 @@ def test_what_goes_in_can_come_out(titanate):
     steps = 2.5 * np.arange(1, 7)
     there = diffuse.diffuse_intensity(projection, matrix, ENERGY, INCIDENT[1:], EXITS[:1], steps)
     back = diffuse.diffuse_intensity(projection, matrix, ENERGY, -EXITS[:1], -INCIDENT[1:], steps)
-    assert there == pytest.approx(back, rel=1e-2, abs=5e-3 * float(back.max()))
+    assert there == pytest.approx(back, rel=5e-3, abs=1e-3 * float(back.max()))
 
 
 @pytest.mark.parametrize("finer", [{"orders": 5}, {"reach": 3.6}, {"spacing": 0.1}, {"smallest": 3e-4}])
@@ -112,9 +112,7 @@ def test_folding_far_beams_loses_nothing_of_it(titanate):
     fewer, more = (len(projection.beams(g)) for g in (1.8, 2.6))
     steps = 2.4 * np.arange(1, 9)
     found, known = (
-        diffuse.diffuse_intensity(
-            projection, every.folded(n, 3.8, share=1.0, weak=0.0), ENERGY, INCIDENT, EXITS, steps
-        )
+        diffuse.diffuse_intensity(projection, every.folded_roughly(n, 3.8), ENERGY, INCIDENT, EXITS, steps)
         for n in (fewer, more)
     )
     assert found == pytest.approx(known, abs=6e-3 * float(known.max()))

@@ -56,7 +56,7 @@ def solved(crystals, case):
     def matrix(change, by):
         moved = dataclasses.replace(projection, crystal=change(projection.crystal, by))
         whole = DynamicalMatrix.of(moved, every, 200, higher_zones=True)
-        return whole.folded(keep).at(np.zeros(2))
+        return whole.folded(keep).on_axis()
 
     return matrix, np.random.default_rng(1).uniform(-0.4, 0.4, (5, 2))
 

@@ -32,6 +32,7 @@ from hybridfit.pattern.diffuse import DiffuseTable
 from hybridfit.physics import bloch, holz, perturbation
 from hybridfit.physics.bloch import DynamicalMatrix
 from hybridfit.physics.diffuse import diffuse_intensity
+from hybridfit.physics.folding import reach_of
 from hybridfit.physics.projection import common_beams
 from hybridfit.physics.scattering import wavelength
 
@@ -92,7 +93,11 @@ class Again:
         recipe, projection = structure.recipe, structure.projection
         self.energy_kv = recipe.energy_kv
         self.to_mrad = 1e3 * wavelength(recipe.energy_kv)
-        self.every = common_beams([projection], FOLDED * recipe.g_max)
+        self.outer = FOLDED * recipe.g_max
+        reach = (recipe.semi_angle_max + recipe.tilt_max) / self.to_mrad
+        # the solver of directions off the axis takes beams from farther out than HOLZ lines do
+        outer = self.outer if recipe.holz else reach_of(self.outer, reach)
+        self.every = common_beams([projection], outer)
         self.strong = len(common_beams([projection], recipe.g_max))
         enough = max(BUILD.slope_beams * recipe.g_max, min(recipe.g_max, BUILD.slope_g_max))
         self.fewer = len(common_beams([projection], enough))
@@ -137,7 +142,7 @@ class Again:
         else:
             matrix = DynamicalMatrix.of(projection, self.every, self.energy_kv, higher_zones=True)
             found = bloch.beam_intensities(
-                matrix.folded(self.strong),
+                matrix.folded(self.strong, self.outer),
                 q,
                 every.thickness,
                 keep=beams,
@@ -190,7 +195,7 @@ class Again:
         def matrix(at: Mapping[str, float], warmer: float = 0.0) -> DynamicalMatrix:
             projection = self.structure.projected(at, warmer)
             whole = DynamicalMatrix.of(projection, self.every, self.energy_kv, higher_zones=True)
-            return whole.folded(strong).at(np.zeros(2))
+            return whole.folded(strong, self.outer).on_axis()
 
         slopes = {}
         for name, (low, high) in self._sides(values).items():
@@ -267,7 +272,7 @@ class Again:
         whole = DynamicalMatrix.of(projection, self.every, self.energy_kv, higher_zones=True)
         intensity = diffuse_intensity(
             projection,
-            whole.folded(self.fewer if coarse else self.strong).at(np.zeros(2)),
+            whole.folded_roughly(self.fewer, self.outer),
             self.energy_kv,
             incident @ (basis / known.incident_sampling.values[:, None]) / self.to_mrad,
             exits @ exit_step / self.to_mrad,
