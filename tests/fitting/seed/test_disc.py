@@ -35,7 +35,7 @@ def test_a_crystal_has_its_disc_among_the_candidates(simulate):
     """Discs that overlap by a tenth, and fill 0.4 to 0.8 of the frame; one in twelve may be missed."""
     rng = np.random.default_rng(0)
     missed = 0
-    for seed, share in enumerate(np.linspace(0.4, 0.8, 72)):
+    for seed, share in enumerate(np.linspace(0.4, 0.8, 108)):
         image, truth = simulate(
             thickness=rng.uniform(3, 58),
             tilt=tuple(rng.uniform(-2, 2, 2)),
@@ -52,7 +52,7 @@ def test_a_crystal_has_its_disc_among_the_candidates(simulate):
             and abs(d.radius / (7 * truth["scale"]) - 1) < 0.06
             for d in discs
         )
-    assert missed <= 6
+    assert missed <= 9
 
 
 def test_no_more_candidates_than_asked_for(simulate):
