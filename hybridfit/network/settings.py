@@ -36,8 +36,8 @@ class WeightsSettings:
         "checksum and version",
         "the shipped SrTiO3 network was trained on g_max 2.3 Å⁻¹, without higher Laue zones and diffuse "
         "electrons; on 60 frames of g_max 2.6 Å⁻¹ size, centre and tilt (1 mrad) were right in 100 %, "
-        "rotation (2°) and thickness (3 nm) in 98.3 %; of 80 frames of this library as many fits are right with it as "
-        "by a library match (97.5 %), and none is wrong",
+        "rotation (2°) and thickness (3 nm) in 98.3 %; of 80 frames of this library as many fits are "
+        "right with it as by a library match (97.5 %), and none is wrong",
         "benchmarks.hybrid",
     )
     semi_angle_room: float = threshold(
