@@ -21,12 +21,13 @@ semi-angle counts as well: t(a) for the right library, any value for a wrong one
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import gammaln
 
 from hybridfit.fitting.judge.settings import JUDGE, JudgeSettings
 from hybridfit.identification.settings import IDENTIFY, IdentifySettings
@@ -89,7 +90,9 @@ def odds_of(
 
 def log_angle(off: float, settings: IdentifySettings = IDENTIFY) -> float:
     """ln t of a semi-angle that is off by so many standard deviations."""
-    return float(student.logpdf(off, settings.semi_angle_freedom))
+    n = settings.semi_angle_freedom  # written out: scipy.stats takes long to import
+    scale = gammaln((n + 1) / 2) - gammaln(n / 2) - 0.5 * math.log(math.pi * n)
+    return float(scale - (n + 1) / 2 * math.log1p(off * off / n))
 
 
 def none_of(left: Left, off_angle: float = 0.0, settings: IdentifySettings = IDENTIFY) -> float:

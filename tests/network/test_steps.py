@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
 from hybridfit.errors import InputError
 from hybridfit.network import training
+from hybridfit.network.architecture import PatternNet
 from hybridfit.network.samples import Ranges, Samples
 from hybridfit.network.settings import TrainingSettings
 from hybridfit.network.state import Plan, begin, read_checkpoint
@@ -34,7 +37,7 @@ def same(before, state):
 
 @pytest.mark.parametrize("what", ["crops", "truth"])
 def test_a_batch_with_a_nan_changes_nothing(what, samples, little):
-    state = begin(little, Plan(samples=9), CPU)
+    state = begin(partial(PatternNet, little), Plan(samples=9), CPU)
     step(state, *samples.batch(8))
     before = [v.clone() for v in numbers(state) if v.is_floating_point()]
     crops, truth = samples.batch(8)
@@ -53,12 +56,12 @@ def test_a_batch_with_a_nan_changes_nothing(what, samples, little):
 def test_too_many_skipped_steps_stop_the_training(samples, little):
     crops, truth = samples.batch(4)
     crops[:] = float("nan")
-    state = begin(little, Plan(samples=9), CPU)
+    state = begin(partial(PatternNet, little), Plan(samples=9), CPU)
     settings = TrainingSettings(skipped_in_a_row=3)
     step(state, crops, truth, settings), step(state, crops, truth, settings)
     with pytest.raises(InputError, match=r"3 of 3 steps gave numbers that are not finite, the last 3"):
         step(state, crops, truth, settings)
-    state = begin(little, Plan(samples=9), CPU)
+    state = begin(partial(PatternNet, little), Plan(samples=9), CPU)
     settings = TrainingSettings(share_after=4)
     with pytest.raises(InputError, match=r"stopped: 3 of 6 steps"):
         for i in range(9):

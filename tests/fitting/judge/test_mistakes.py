@@ -49,9 +49,11 @@ def test_an_answer_says_it(small_library, frame) -> None:
     told = replace(frame, calibration={"energy_kv": energy, "mrad_per_px": 1 / PX_PER_MRAD})
     assert "file" not in fitter.fit(told).message
     told = replace(frame, calibration={"energy_kv": energy + 100, "mrad_per_px": 1.15 / PX_PER_MRAD})
-    message = fitter.fit(told).message
+    result = fitter.fit(told)
+    message = result.message
     assert "The fit converged." in message and f"The file says {energy + 100:g} kV" in message
-    assert "mrad/px, and the fit finds 0.3846" in message
+    assert f"mrad/px, and the fit finds {1 / result["scale"].value:.4g}" in message
+    assert 1 / result["scale"].value == pytest.approx(1 / PX_PER_MRAD, rel=1e-3)
 
 
 def test_units_of_the_scale(frame) -> None:
