@@ -52,8 +52,9 @@ def test_an_answer_says_it(small_library, frame) -> None:
     result = fitter.fit(told)
     message = result.message
     assert "The fit converged." in message and f"The file says {energy + 100:g} kV" in message
-    assert f"mrad/px, and the fit finds {1 / result["scale"].value:.4g}" in message
-    assert 1 / result["scale"].value == pytest.approx(1 / PX_PER_MRAD, rel=1e-3)
+    found = 1 / result["scale"].value
+    assert f"mrad/px, and the fit finds {found:.4g}" in message
+    assert found == pytest.approx(1 / PX_PER_MRAD, rel=1e-3)
 
 
 def test_units_of_the_scale(frame) -> None:
