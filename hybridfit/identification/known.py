@@ -83,7 +83,7 @@ def open_known(
         except LibraryError as error:
             if names is not None:
                 raise
-            left.append(Left(_short(str(given)), f"it cannot be used: {error}"))
+            left.append(_unusable(str(given), error))
             continue
         checksum = str(library.dataset.attrs["checksum"])
         if checksum not in seen:
@@ -94,7 +94,9 @@ def open_known(
             "no library is built yet; build some (`hybridfit library build NAME`), or name them (--among), "
             "or build all that are shipped (--all)"
         )
-    return known, left
+    # what an older version has built beside a library that is there is not worth a word
+    names_known = {_short(each.name).split("-")[0] for each in known}
+    return known, [each for each in dict.fromkeys(left) if each.name not in names_known]
 
 
 def comparable(
@@ -134,6 +136,14 @@ def _name(given: str | Path | Library, library: Library) -> str:
     if isinstance(given, Library):
         given = given.path or str(library.dataset.attrs["crystal"])
     return str(given)
+
+
+def _unusable(name: str, error: LibraryError) -> Left:
+    """Why a built library cannot be used: most often, because another version has built it."""
+    if "library format" not in str(error):
+        return Left(_short(name), f"it cannot be used: {error}")
+    shipped = _short(name).split("-")[0]
+    return Left(shipped, f"another version has built it; `hybridfit library build {shipped}` builds it again")
 
 
 def _short(name: str) -> str:

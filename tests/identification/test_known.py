@@ -6,6 +6,7 @@ import pytest
 
 from hybridfit import Library
 from hybridfit.errors import InputError, LibraryError
+from hybridfit.identification import known as known_module
 from hybridfit.identification.known import built_names, comparable, open_known
 
 
@@ -52,3 +53,18 @@ def test_semi_angle_and_energy_leave_libraries_out(libraries, small_library):
     assert len(comparable(known, 8.0, {"energy_kv": 200.4})[0]) == 4
     with pytest.raises(InputError, match=r"no library can be compared .*of 200 kV, and the file says 300 kV"):
         comparable(known, 8.0, {"energy_kv": 300.0})
+
+
+def test_what_another_version_has_built_is_said_once_in_short(small_library, monkeypatch):
+    """Not at all where the library is there as well."""
+
+    def opened(name, progress=None):
+        if "v5" in str(name):
+            raise LibraryError(f"{name} has library format 5, this hybridfit reads format 6; build it again")
+        return small_library
+
+    names = ["Si-aa-v5.1.nc", "Si-aa-v5.2.nc", "mine-bb-v5.1.nc", "mine-bb-v6.1.nc"]
+    monkeypatch.setattr(known_module, "built_names", lambda: names)
+    monkeypatch.setattr(known_module.Library, "open", opened)
+    _, left = open_known(None)
+    assert [each.name for each in left] == ["Si"] and "another version has built it" in left[0].why
