@@ -70,9 +70,18 @@ def libraries(
     each : int
         Libraries of each material, of other energies, semi-angles and thicknesses.
     progress : callable(fraction, name), optional
+
+    Raises
+    ------
+    InputError
+        Fewer than two crystals.
     """
     names = sorted({material.cif.stem for material in found})
-    held = set(names[HELD_BACK // 2 :: HELD_BACK])
+    if len(names) < 2:
+        raise InputError(
+            f"{len(names)} crystal is too few for a training; give two or more, of which one is held back"
+        )
+    held = set(names[HELD_BACK // 2 :: HELD_BACK] or names[-1:])
     train: list[Coarse] = []
     other: list[Coarse] = []
     jobs = [(1000 * seed + i, material) for seed in range(each) for i, material in enumerate(found)]

@@ -9,7 +9,7 @@ import torch
 from hybridfit.errors import InputError
 from hybridfit.network.alignment import training
 from hybridfit.network.alignment.architecture import AlignmentNet, loss, read, represent
-from hybridfit.network.alignment.coarse import HALF, Coarse
+from hybridfit.network.alignment.coarse import HALF, Coarse, Material
 from hybridfit.network.alignment.network import AlignmentNetwork
 from hybridfit.network.alignment.network import read as read_numpy
 from hybridfit.network.alignment.network import represent as represent_numpy
@@ -119,6 +119,14 @@ def test_of_two_discs_either_is_right():
     assert costs[0] == pytest.approx(costs[1], abs=1e-4) and costs[2] > costs[0] + 3
     odds, centres, *_ = read(said)
     assert odds.exp().tolist() == [[0.5, 0.5]] and centres[0, :, 0].tolist() == [0.5, -0.5]
+
+
+def test_of_few_crystals_one_is_held_back(monkeypatch, tmp_path):
+    monkeypatch.setattr(training, "kept", lambda material, seed, folder: material.cif.stem)
+    found = [Material(tmp_path / f"{name}.cif", (0, 0, 1)) for name in "abc"]
+    assert training.libraries(found, tmp_path, each=2) == (["a", "b", "a", "b"], ["c", "c"])
+    with pytest.raises(InputError, match="too few for a training"):
+        training.libraries(found[:1], tmp_path)
 
 
 @pytest.fixture(scope="module")
