@@ -43,7 +43,7 @@ class Framing(NamedTuple):
     """Size, centre and edges of n frames, in radii of the disc, and how their crops are cut.
 
     size (n,) log(true radius/guess) · centre (n, 2) and edges (n, 4) in radii of the guess ·
-    frame_pixel (n,) in radii of the guess · reach (n,) radii of the disc that are asked for
+    frame_pixel (n,) in radii of the guess
     """
 
     size: Tensor

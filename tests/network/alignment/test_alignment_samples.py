@@ -54,9 +54,8 @@ def test_a_pattern_is_the_sum_of_its_discs():
     np.testing.assert_allclose(out[~near], wanted[~near], atol=3e-5)
 
 
-def test_patterns_are_those_of_a_library(crystals, build_library):
-    """A coarse library composes what a fine one does, but for what is small."""
-    coarse = solve(Material(crystals["Si"], (1, 1, 0)), 3)
+def test_a_coarse_library_covers_its_tilts_and_absorbs(silicon):
+    coarse = silicon
     assert coarse.intensity.shape[2:] == (SIDE, SIDE) and coarse.beams[0].tolist() == [0, 0]
     assert (HALF - 2) * coarse.step == pytest.approx(coarse.semi_angles[1] + TILT_MAX)
     total = coarse.intensity.sum(axis=1)[:, HALF, HALF] / 65535
