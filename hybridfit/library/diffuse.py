@@ -70,7 +70,7 @@ def with_diffuse(
     discrete = [name for name, axis in axes.items() if not axis.continuous]
     matrices = [
         DynamicalMatrix.of(projections[int(i)], every, recipe.energy_kv, higher_zones=True).folded_roughly(
-            strong, BUILD.folded * recipe.g_max
+            strong, BUILD.folded_roughly * recipe.g_max
         )
         for i in at.ravel()
     ]

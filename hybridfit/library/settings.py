@@ -18,6 +18,12 @@ class BuildSettings:
         "error of a pattern at g_max 2.3 Å⁻¹",
         "design",
     )
+    folded_roughly: float = threshold(
+        1.2,
+        "times g_max",
+        "the same for slopes and diffuse intensities: with 1.6 times the latter change by 0.2 % (rms)",
+        "design",
+    )
     beyond_disc: float = threshold(
         7.5,
         "mrad",
