@@ -233,13 +233,15 @@ def select(
             inverse = np.linalg.inv(r).round().astype(int)
             image = directions @ inverse.T @ grid_step
             keep |= np.hypot(image[:, 0] - tilt[0], image[:, 1] - tilt[1]) <= reach
-    # netCDF reads whole thicknesses fast and picked directions slowly: pick in memory
     if DIFFUSE in dataset and dataset[DIFFUSE].ndim == 3:  # the whole table, which windows share
         dataset = dataset.drop_vars(DIFFUSE)
     part = dataset.isel(nodes | {"thickness": slice(low, high), "beam": slice(beams)})
     picked = np.flatnonzero(keep)
     *others, nb, nd = part.intensity.shape
-    intensity = pick_last(part.intensity.values.reshape(-1, nb, nd), picked)
-    intensity = intensity.reshape(*others, nb, len(picked))
+    if part.variables["intensity"]._in_memory:  # which numpy does slowly
+        intensity = pick_last(part.intensity.values.reshape(-1, nb, nd), picked)
+        intensity = intensity.reshape(*others, nb, len(picked))
+    else:  # a file reads the blocks that these are in
+        intensity = np.ascontiguousarray(part.intensity[..., picked].values)
     rest = part.drop_vars("intensity").isel(direction=picked)
     return rest.assign(intensity=(part.intensity.dims, intensity, part.intensity.attrs))

@@ -28,7 +28,7 @@ from hybridfit.library.axes import (
     select,
     take,
 )
-from hybridfit.library.build import BEYOND_DISC, FOLDED, VERSION, Progress, StructuralChange, solve
+from hybridfit.library.build import BEYOND_DISC, VERSION, Progress, StructuralChange, solve, solve_into
 from hybridfit.library.diffuse import diffuse_of
 from hybridfit.library.grid import largest_step, make_table
 from hybridfit.library.integrity import STORAGE, log
@@ -36,7 +36,8 @@ from hybridfit.library.patterns import check_angle, check_reach, compose_all
 from hybridfit.library.recipe import Recipe, shipped_names
 from hybridfit.library.showing import library_html, library_line
 from hybridfit.library.slopes import Slopes, slopes_of, without_slopes
-from hybridfit.library.store import cache_folder, read_dataset, write_dataset
+from hybridfit.library.store import cache_folder, read_dataset
+from hybridfit.library.writing import write_dataset
 from hybridfit.pattern.blend import Stack
 from hybridfit.pattern.diffuse import DiffuseTable
 from hybridfit.pattern.expand import Table
@@ -153,10 +154,8 @@ class Library:
                 if library.dataset.attrs["checksum"] == checksum:
                     return library
                 library.close()
-        library = cls.build(recipe, progress=progress)
-        library.save(cached)
-        library.path = path
-        return library
+        solve_into(cached, recipe, progress=progress)
+        return cls(read_dataset(cached, partial(_rebuilt, recipe, cached)), path=path)
 
     @staticmethod
     def cached_path(name: str | Path, recipe: Recipe | None = None) -> Path:
@@ -392,9 +391,8 @@ class Library:
 
 def _rebuilt(recipe: Recipe, cached: Path, name: str) -> xr.Variable:
     """A variable of a library in the cache that is damaged, which is replaced."""
-    library = Library.build(recipe)
-    library.save(cached)
-    return library.dataset[name].variable
+    solve_into(cached, recipe)
+    return read_dataset(cached).variables[name]
 
 
-__all__ = ["BEYOND_DISC", "FOLDED", "Library", "cache_folder"]
+__all__ = ["BEYOND_DISC", "Library", "cache_folder"]

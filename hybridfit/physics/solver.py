@@ -125,19 +125,17 @@ class Solver:
         fill: Fill,
         q: Array,
         *,
-        like: Array | None = None,
+        strain: Array | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> None:
         """Hand amplitudes of directions q (d, 2), Å⁻¹, to `fill`, from several threads.
 
-        like : as for `bloch.beam_intensities`
+        strain : as for `bloch.beam_intensities`
         """
-        to_own: Array | None = None
-        if like is not None:
-            to_own = np.asarray(np.linalg.lstsq(like, q, rcond=None)[0], np.float64)
+        like = None if strain is None else q @ np.linalg.inv(strain)
         folded = self.matrix.radii is not None
         tiles = tiles_of(q if like is None else like, self.tile if folded else None)
-        jobs = [partial(self._tile, fill, q[part], part, middle, to_own) for part, middle in tiles]
+        jobs = [partial(self._tile, fill, q[part], part, middle, strain) for part, middle in tiles]
         if len(jobs) == 1:
             jobs[0](progress=progress)
             return

@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 from hybridfit.errors import LibraryError, RecipeError
+from hybridfit.library import library as library_module
 from hybridfit.library.library import Library, cache_folder
 from hybridfit.library.recipe import Recipe, shipped_folder
 from hybridfit.pattern.compose import pattern_at
@@ -40,13 +41,13 @@ def recipe(tmp_path, monkeypatch):
 @pytest.fixture
 def builds(monkeypatch):
     """Counts the libraries that are built."""
-    count, build = [], Library.build
+    count, build = [], library_module.solve_into
 
     def counting(*args, **kwargs):
         count.append(args)
         return build(*args, **kwargs)
 
-    monkeypatch.setattr(Library, "build", counting)
+    monkeypatch.setattr(library_module, "solve_into", counting)
     return count
 
 
@@ -214,6 +215,8 @@ def test_a_name_is_built_and_cached_like_a_recipe(recipe, builds, monkeypatch):
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text", "foreign", "old", "stale"])
 def test_a_cached_library_that_cannot_be_used_is_built_again(recipe, builds, damage):
     fresh = Library.open(recipe)
+    fresh.dataset.load()
+    fresh.close()
     (cached,) = cache_folder().iterdir()
     if damage == "truncated":
         cached.write_bytes(cached.read_bytes()[:5000])
