@@ -25,6 +25,7 @@ from hybridfit.library.axes import (
     check_given,
     check_names,
     moving_of,
+    room_for,
     select,
     take,
 )
@@ -188,7 +189,6 @@ class Library:
         return library_line(self)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: what it is of, how far it reaches, its structural parameters."""
         return library_html(self)
 
     @cached_property
@@ -226,6 +226,10 @@ class Library:
     def step(self) -> float:
         """Largest distance between neighbouring directions (mrad): the softness of the aperture."""
         return largest_step(bases_of(self.dataset), self.dataset.sampling.values)
+
+    def room(self, semi_angle: float) -> float:
+        """How much farther (mrad) than near the zone axis patterns of a semi-angle (mrad) may reach."""
+        return room_for(self.dataset, semi_angle)
 
     def check_semi_angle(self, semi_angle: float) -> None:
         """Raise a LibraryError when patterns of this semi-angle (mrad) cannot be composed."""

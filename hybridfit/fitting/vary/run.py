@@ -334,7 +334,8 @@ class Run:
         if (said := start.assumed.get(SEMI_ANGLE)) is not None:
             values[SEMI_ANGLE] *= 1 + said.offset
         seed = start.candidates[0]
-        region = Region.around(frame, seed, self.settings.semi_angle, refining.fine_radius)
+        alpha = self.settings.semi_angle
+        region = Region.around(frame, seed, alpha, refining.fine_radius, self.library.room(alpha))
         electrons = start.noise.electrons if start.noise else None
         bright = electrons is None or electrons > refining.bright
         return OneFrame(frame, start, region, FINE_PIXEL if bright else refining.coarse_pixel, values)
