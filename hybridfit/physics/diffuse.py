@@ -30,6 +30,7 @@ Symbols: q, p transverse wavevectors (Å⁻¹), B (Å²), s = g/2.  Sources: Hal
 (1965) 158; Rossouw & Bursill, Acta Cryst. A41 (1985) 320; Forbes et al., Phys. Rev. B 82 (2010) 104103.
 
 .. [1] Moore, IEEE Trans. Autom. Control 26 (1981) 17.
+.. [2] Rowley, Int. J. Bifurcation Chaos 15 (2005) 997.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ from hybridfit.physics.settings import DIFFUSE
 from hybridfit.physics.solver import Solver, each_on_a_core, tiles_of
 
 Array = NDArray[np.float64]
-EXITS, INCIDENT = 64, 16  # directions at a time, to save memory
+EXITS, INCIDENT, CACHED = 64, 16, 12  # directions at a time, to save memory, or to stay in the cache
 REGULAR = 3e-7  # of covariances, which are singular and rounded to single precision
 SOLVED, REDUCED = 0.2, 0.3  # of the time: for the waves that say what is kept, and for saying it
 
@@ -136,21 +137,17 @@ def diffuse_intensity(
         matrix, thickness_nm, device=device, dtype=torch.complex64, tile=DIFFUSE.tile, handed=longest
     )
     solve = partial(_Waves.of, solver)
-    groups = _groups(matrix, exits)
-    some = groups[:: max(1, len(groups) // DIFFUSE.sampled)]
+    tiles = _tiles(matrix, exits)
+    some = tiles[:: max(1, len(tiles) // DIFFUSE.sampled)]
     sites = sites_of(projection)
     near = {kind: NearAtom(*kind, energy_kv, longest) for kind in {site.kind for site in sites}}
+    padded = next_fast_len(2 * (len(thickness_nm) + 1), real=True)
+    scale = 10 * step / projection.crystal.volume / to_mrad**2
     into = solve(incident, _share(progress, 0, SOLVED / 2))
     out_of = solve(-exits[np.concatenate(some)], _share(progress, SOLVED / 2, SOLVED / 2))
-    padded = next_fast_len(2 * (len(thickness_nm) + 1), real=True)
-    pairs: list[_Pairs] = []
-    for i, site in enumerate(sites):
-        scale = site.count * 10 * step / projection.crystal.volume / to_mrad**2
-        found = _pairs_of(near[site.kind], site, into, out_of, scale)
-        pairs.append(found._replace(source=torch.fft.rfft(found.source, padded, dim=0)))
-        if progress is not None:
-            progress(SOLVED + (REDUCED - SOLVED) * (i + 1) / len(sites))
-    del into, out_of
+    paired = [partial(_pairs_of, near[site.kind], site, into, out_of, scale) for site in sites]
+    pairs = _kept(paired, padded, solver, _share(progress, SOLVED, REDUCED - SOLVED))
+    del paired, into, out_of
     out = np.zeros((len(thickness_nm), len(incident), len(exits)), np.float32)
 
     def left(group: NDArray[np.intp]) -> int:
@@ -162,7 +159,7 @@ def diffuse_intensity(
         return len(group)
 
     done = 0
-    for count in each_on_a_core([partial(left, group) for group in groups], solver.where):
+    for count in each_on_a_core([partial(left, group) for group in _groups(tiles)], solver.where):
         done += count
         if progress is not None:
             progress(REDUCED + (1 - REDUCED) * done / len(exits))
@@ -173,12 +170,38 @@ def _share(progress: Callable[[float], None] | None, before: float, share: float
     return None if progress is None else lambda fraction: progress(before + share * fraction)
 
 
-def _groups(matrix: DynamicalMatrix, exits: Array) -> list[NDArray[np.intp]]:
-    """Exits whose waves are in memory at a time: those of tiles, or so many of them."""
+def _kept(paired: list[partial[_Pairs]], padded: int, solver: Solver, progress: Any) -> list[_Pairs]:
+    """The pairs of every site, with the transform of their sources."""
+    found: list[Any] = [None] * len(paired)
+
+    def done(i: int) -> int:
+        pairs = paired[i]()
+        found[i] = pairs._replace(source=torch.fft.rfft(pairs.source, padded, dim=0))
+        return i
+
+    for count, _ in enumerate(each_on_a_core([partial(done, i) for i in range(len(paired))], solver.where)):
+        if progress is not None:
+            progress((count + 1) / len(paired))
+    return found
+
+
+def _tiles(matrix: DynamicalMatrix, exits: Array) -> list[NDArray[np.intp]]:
+    """Exits by the tiles that they are solved in, or so many of them."""
     if matrix.radii is None:
         return np.array_split(np.arange(len(exits)), -(-len(exits) // EXITS))
     tiles = tiles_of(-exits, DIFFUSE.tile)
     return [part for part, _ in sorted(tiles, key=lambda each: tuple(each[1] if each[1] is not None else ()))]
+
+
+def _groups(tiles: list[NDArray[np.intp]]) -> list[NDArray[np.intp]]:
+    """Exits whose waves are in memory at a time: those of neighbouring tiles, so many at least."""
+    groups: list[NDArray[np.intp]] = []
+    for tile in tiles:
+        if groups and len(groups[-1]) < EXITS:
+            groups[-1] = np.concatenate([groups[-1], tile])
+        else:
+            groups.append(tile)
+    return groups
 
 
 class _Waves(NamedTuple):
@@ -253,7 +276,7 @@ class _Pairs(NamedTuple):
     def met(self, atom: NearAtom, site: Site, waves: _Waves, padded: int) -> torch.Tensor:
         """(frequency, incident, exit) of the convolution over depths."""
         left = waves.near(atom, site, self.kept)
-        ways = _products(left.conj()) @ self.to_pairs
+        ways = torch.cat([_products(each) @ self.to_pairs for each in left.conj().split(CACHED)])
         ways[:, 0] *= 0.5  # the trapezoidal rule
         # (frequency, incident, pair) @ (frequency, pair, exit)
         return self.source @ torch.fft.rfft(ways, padded, dim=1).permute(1, 2, 0)
@@ -276,10 +299,14 @@ def _pairs_of(near: NearAtom, site: Site, into: _Waves, out_of: _Waves, scale: f
     parts = [_packed(each.mT @ each.conj(), 2.0) for each in sources.split(INCIDENT)]
     source = torch.cat(parts).reshape(-1, chi.shape[-1] ** 2)  # (incident and depth, r²)
     del sources, parts
-    some = chi.reshape(-1, chi.shape[-1])
-    ways = _products(some[:: max(1, len(some) // DIFFUSE.sampled_ways)].conj())
-    of_source, of_way = _balanced(source.mT @ source, ways.mT @ ways, DIFFUSE.pairs_lost)
-    kept = (scale * (source @ of_source.mT)).reshape(*psi.shape[:2], -1).transpose(0, 1).contiguous()
+    ways = _products(_some(chi.reshape(-1, chi.shape[-1])).conj())
+    of_source, of_way = _balanced_by(_some(source), ways, DIFFUSE.pairs_lost)
+    kept = (
+        (scale * site.count * (source @ of_source.mT))
+        .reshape(*psi.shape[:2], -1)
+        .transpose(0, 1)
+        .contiguous()
+    )
     # the trapezoidal rule: half weight at the entrance, and at the exit
     kept[0] *= 0.5
     return _Pairs(kept, of_chi, of_way)
@@ -304,6 +331,26 @@ def _balanced(given: torch.Tensor, taken: torch.Tensor, lost: float) -> tuple[to
     left = ((product @ v) / s**1.5).mH @ roots[1].mH
     right = roots[0] @ v / s.sqrt()
     return left.to(given.dtype), right.to(given.dtype)
+
+
+def _some(rows: torch.Tensor) -> torch.Tensor:
+    """As many rows as decide what is kept, drawn from all."""
+    if len(rows) <= DIFFUSE.snapshots:
+        return rows
+    return rows[np.sort(np.random.default_rng(0).choice(len(rows), DIFFUSE.snapshots, replace=False))]
+
+
+def _balanced_by(given: torch.Tensor, taken: torch.Tensor, lost: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same of xᵀv from examples of both, (m, f) v and (n, f) x: the method of snapshots [2]."""
+    product = (taken @ given.mT).double()
+    levels, vectors = torch.linalg.eigh(product.mT @ product)
+    levels, vectors = levels.flip(0).clamp(min=0), vectors.flip(1)
+    rest = 1 - torch.cumsum(levels, 0) / levels.sum()
+    r = int((rest > lost).sum()) + 1
+    s, v = levels[:r].sqrt(), vectors[:, :r]
+    left = ((product @ v) / s**1.5).mT.to(taken.dtype) @ taken
+    right = given.mT @ (v / s.sqrt()).to(given.dtype)
+    return left, right
 
 
 def _products(c: torch.Tensor) -> torch.Tensor:
