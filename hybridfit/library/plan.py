@@ -86,6 +86,11 @@ class Plan:
         from hybridfit.physics import scattering
         from hybridfit.physics.projection import common_beams, project_all
 
+        if recipe.holz and recipe.tilt_max > BUILD.near_tilt:
+            raise RecipeError(
+                "holz: beams of higher zones are solved about the zone axis, and are worse than none at "
+                f"tilt_max {recipe.tilt_max:g} mrad; make it {BUILD.near_tilt:g} or less, or leave holz out"
+            )
         structure = recipe.crystal()
         for note in structure.notes:
             log.warning("%s: %s", recipe.cif.name, note)

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
-from hybridfit.library.build import BEYOND_DISC
-from hybridfit.library.grid import HALO, sampling_of, wedge
+from hybridfit.library.grid import HALO, beams_reach, sampling_of, wedge
 from hybridfit.new.convergence import (
     Convergence,
     Points,
@@ -272,7 +271,7 @@ def _size(
     steps = basis / sampling_of(basis, projection.symmetry, sampling)[:, None]
     reach = semi_angle_max + tilt_max + HALO * float(np.linalg.norm(steps, axis=1).max())
     directions = len(wedge(steps, projection.symmetry, reach))
-    longest = (2 * semi_angle_max + BEYOND_DISC) / points.to_mrad
+    longest = beams_reach(semi_angle_max, tilt_max) / points.to_mrad
     beams = len(projection.beams(min(g_max, longest)))
     start, stop, step = thickness
     size = 4e-9 * beams * directions * ((stop - start) / step + 1)
