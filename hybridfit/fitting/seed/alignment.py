@@ -188,7 +188,7 @@ class Aligner:
     @staticmethod
     def _crops(frame: Frame, discs: Array) -> NDArray[np.float32]:
         largest = float(np.abs(frame.image[frame.valid]).max(initial=0.0))
-        if largest > HUGE:  # single precision would not hold its square
+        if largest > HUGE or 0 < largest < 1 / HUGE:  # single precision would not hold its square
             return crops(frame.image / largest, frame.valid, discs[:, :2], discs[:, 2] / SHOWN)
         return crops(frame.image, frame.valid, discs[:, :2], discs[:, 2] / SHOWN)
 
