@@ -65,6 +65,13 @@ class RouteSettings:
         "candidates of a library match that leave this much more than the best one are not refined",
         "design",
     )
+    matched_likely: float = threshold(
+        0.02,
+        "of the best one's odds",
+        "candidates of a library match that are less likely are not refined: of 137 frames of crystals that "
+        "set the odds the best one was right in 137, or as likely as the next",
+        "benchmarks.match_odds",
+    )
     searched_least: int = threshold(
         3,
         "candidates",
