@@ -157,6 +157,9 @@ def report_fits(study: Study, rows: list[Row]) -> None:
     study.add("fit: 95 % intervals that hold the truth", share(sum(held), len(held)), "%")
     study.note("fits: " + ", ".join(f"{n} {status}" for status, n in statuses(rows).items()))
     shares(study, what, FIT, bright, right)
+    disc = "disc of the fit within 2 % in size and centre"
+    study.add(f"{disc}, all frames", share(sum(map(near, rows)), len(rows)), "%")
+    shares(study, disc, FIT, rows, near)
 
 
 def rows_of(
