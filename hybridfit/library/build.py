@@ -88,9 +88,10 @@ def solve(
     )
     enough = max(BUILD.slope_beams * recipe.g_max, min(recipe.g_max, BUILD.slope_g_max))
     fewer = common_beams(projections, enough)
-    # beams beyond take part, but their discs do not reach what is looked at
+    # beams beyond take part, but their discs do not reach what is looked at; the shortest are always there
     length = np.linalg.norm(beams @ cells, axis=2).min(axis=0)
-    stored = int((length <= 2 * recipe.semi_angle_max + BEYOND_DISC + 1e-9).sum())
+    reach = max(2 * recipe.semi_angle_max + BEYOND_DISC, float(length[1:].min()))
+    stored = int((length <= reach + 1e-9).sum())
 
     # torch is slow to import, and only needed once the recipe is known to be usable
     from hybridfit.physics import bloch, holz
