@@ -140,5 +140,6 @@ def bounds(library: Library, drawn: Drawn) -> dict[str, float]:
     slopes = np.vstack([found.sensitivity(coefficients), found.columns])
     information = (slopes / expected) @ slopes.T
     unit = np.sqrt(np.diag(information))
+    unit[unit == 0] = 1.0  # a blur that is too narrow for any pixel changes nothing
     inverse = np.linalg.pinv(information / np.outer(unit, unit), hermitian=True) / np.outer(unit, unit)
     return {name: float(np.sqrt(max(inverse[i, i], 0.0))) for i, name in enumerate(NAMES)}

@@ -165,6 +165,8 @@ def test_a_fit_is_compared_with_the_truth_and_the_bound(small_library, monkeypat
     assert unseen_rows.bounds(small_library, fainter)["thickness"] == pytest.approx(
         2 * bounds["thickness"], rel=0.15
     )
+    sharp = unseen_frames.Drawn(image, None, truth | {"blur": 0.001}, "plain")
+    assert 0.5 < unseen_rows.bounds(small_library, sharp)["thickness"] / bounds["thickness"] <= 1.1
 
 
 def fit_row(thickness: float, tilt: float, *, bound: float = 0.01, status: str = "converged") -> dict:
