@@ -199,7 +199,7 @@ def _draw_fits(axis: Any, rows: list[Row]) -> None:
         bound = np.array([row["bounds"]["thickness"] for row in some])
         error = [max(abs(row["thickness"]), 1e-4) for row in some]
         axis.loglog(bound, error, ".", color=colour, label="converged" if sure else "not converged")
-    line = np.array(axis.get_xlim())
+    line = np.geomspace(*axis.get_xlim())
     axis.loglog(line, np.maximum(BOUNDS * line, RIGHT["thickness"]), color="0.5", linestyle=":", linewidth=1)
     axis.xaxis.set_minor_formatter("")
     axis.set(xlabel="Cramér–Rao bound of thickness (nm)", ylabel="error of thickness (nm)")
