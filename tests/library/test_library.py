@@ -15,6 +15,7 @@ from hybridfit.library import library as library_module
 from hybridfit.library.library import Library, cache_folder
 from hybridfit.library.recipe import Recipe, shipped_folder
 from hybridfit.pattern.compose import pattern_at
+from hybridfit.simulate.frame import simulate_frame
 
 TINY = """
 cif = "SrTiO3.cif"
@@ -376,3 +377,16 @@ def test_patterns_outside_the_library_are_refused_with_a_way_out(small_library, 
 
 def test_a_smaller_semi_angle_leaves_room_for_a_larger_tilt(small_library):
     small_library.patterns(thickness=10, tilt_x=7, semi_angle=10, k=np.linspace(-5, 5, 5))
+
+
+def test_beams_beyond_what_is_compared_are_kept_where_there_are_no_others(build_library, tmp_path):
+    """At 30 kV the next discs are 17.9 mrad away, and what is compared about one of 5 mrad ends before."""
+    library = build_library("SrTiO3", (0, 0, 1), energy_kv=30, semi_angle_max=5)
+    assert library.dataset.sizes["beam"] == 5
+    library.save(tmp_path / "alone.nc")
+    image, truth = simulate_frame(
+        Library.open(tmp_path / "alone.nc"), thickness=21.4, semi_angle=4.8, shape=(64, 64), scale=3.0
+    )
+    row, col = np.indices(image.shape)
+    away = np.hypot(col - truth["centre_x"], row - truth["centre_y"]) / truth["scale"]
+    assert image[away < 4.0].mean() > 50 * image[away > 6.0].mean()
