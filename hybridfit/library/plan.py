@@ -116,7 +116,7 @@ class Plan:
         reach = recipe.semi_angle_max + recipe.tilt_max
         directions = directions_within(cells / sampling[:, None], symmetry, reach)
         enough = max(BUILD.slope_beams * recipe.g_max, min(recipe.g_max, BUILD.slope_g_max))
-        # beams beyond take part, but their discs do not reach what is looked at; the shortest are always there
+        # beams beyond take part, but are out of sight; the shortest are always there
         length = np.linalg.norm(beams @ cells, axis=2).min(axis=0)
         seen = max(beams_reach(recipe.semi_angle_max, recipe.tilt_max), float(length[1:].min()))
         stored = int((length <= seen + 1e-9).sum())

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
+from hybridfit.library.build import BEYOND_DISC
 from hybridfit.library.grid import HALO, beams_reach, sampling_of, wedge
 from hybridfit.new.convergence import (
     Convergence,
