@@ -3,13 +3,17 @@
 Few points of patterns at one tilt, and every direction q that they are made of, are solved by themselves:
 
 library     as a build solves them: far beams folded, the mean effect of higher zones in the potential
-zone        all beams up to BEYOND (Å⁻¹) from the middle of the Laue circle, float64, `scipy.linalg.expm`; with
+more beams  the same with MORE times g_max
+zone        all beams up to BEYOND (Å⁻¹) from the middle of the Laue circle, float64, `scipy.linalg.expm`:
+
                 γ = √(K_n² + Λ) − K_n,    Λ a level of M,
-            which is exact for forward waves; in `paraxial`, as in a library and in any high-energy theory,
-            γ = Λ/2K.  2K s_g = −2 g·q − g² of the zero-order zone has no approximation.
+
+            which is exact for forward waves; in `paraxial zone`, as in any high-energy theory, γ = Λ/2K.
+            2K s_g = −2 g·q − g² of the zero-order zone has no approximation
+bare zone   the same without the mean effect of higher zones
 lines       the beams of other zones near the Ewald sphere as well, as a library with `holz = true` has them
-slab        multislice of the crystal at rest in three dimensions, which has all zones; waves are carried on by
-            the true Ewald sphere.  Its `paraxial` propagator, exp{−πiλΔz(g² + 2 q·g)}, is what references use
+slab        multislice of the mean wave in three dimensions, which has all zones, carried on by the true Ewald
+            sphere; `paraxial slab`, by exp{−πiλΔz(g² + 2 q·g)}, as references are
 
 M as in `hybridfit.physics.bloch`; of H = (2π)[√(K_n² + M) − K_n] the series in M/K_n² is taken, to the third
 order.  Two solutions are compared as patterns, and by what a fit would take the difference for:
@@ -23,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -49,7 +53,19 @@ HALF_EDGE = 0.05  # mrad, of the aperture
 AWAY = 0.1  # mrad: between directions of slopes
 BAND, SLICE = 5.0, 0.25  # Å⁻¹ and Å, as in `benchmarks.slab_shift`
 ROUGH_G, ROUGH_STEP = 1.6, 1.0  # Å⁻¹, mrad: of the pattern whose maximum is the unit
+MORE = 1.25
+MOST_POINTS = 40
 CPU = torch.device("cpu")
+# what is compared, and with what
+COMPARED = {
+    "paraxial form, zero-order zone": ("paraxial zone", "zone"),
+    "paraxial propagator of multislice": ("paraxial slab", "slab"),
+    "library against all beams of its zone": ("library", "zone"),
+    "library against one of 1.25 g_max": ("library", "more beams"),
+    "higher zones, left out": ("bare zone", "slab"),
+    "higher zones, their mean effect (library)": ("library", "slab"),
+    "higher zones, with their lines (holz)": ("lines", "slab"),
+}
 
 
 @dataclass(frozen=True)
@@ -95,6 +111,30 @@ class FarPoints:
         self.sample = Sample.of(k, np.tile(self.tilt, (points, 1)), self.g * self.to_mrad, alpha, HALF_EDGE)
         self.q = self.sample.q / self.to_mrad
 
+    @classmethod
+    def with_directions(
+        cls, case: Case, recipe: Recipe, tilt: tuple[float, float], directions: int
+    ) -> FarPoints:
+        """As few points as need so many directions."""
+        for points in range(1, MOST_POINTS):
+            found = cls(case, recipe, tilt, points)
+            if len(found.q) >= directions:
+                return found
+        raise ValueError(f"{MOST_POINTS} points need fewer than {directions} directions")
+
+    def solve(self, name: str) -> Array:
+        """One of the solutions that COMPARED names: (thickness, beam, direction)."""
+        return {
+            "library": self.library,
+            "more beams": partial(self.library, MORE * self.recipe.g_max),
+            "zone": self.zone,
+            "paraxial zone": partial(self.zone, paraxial=True),
+            "bare zone": partial(self.zone, higher_zones=False),
+            "lines": self.lines,
+            "slab": self.slab,
+            "paraxial slab": partial(self.slab, paraxial=True),
+        }[name]()
+
     # solutions: (thickness, beam, direction)
 
     def library(self, g_max: float | None = None) -> Array:
@@ -135,7 +175,7 @@ class FarPoints:
         return self._solve(jobs)
 
     def slab(self, *, paraxial: bool = False) -> Array:
-        """Multislice of the crystal at rest."""
+        """Multislice of the mean wave."""
         found = self._through(self.stack, self.q, self.cells, paraxial)
         if not paraxial:  # it was a slab of t cos θ
             found = found + self.thickness[:, None, None] * self._longer * self.slopes[0]
@@ -143,9 +183,9 @@ class FarPoints:
 
     @cached_property
     def stack(self) -> Stack:
-        """A cell of the crystal at rest."""
+        """A cell of the crystal, whose wave is the mean one."""
         slices = 2 * int(np.ceil(self.case.cell.height / SLICE / 2))
-        return solid(self.case.cell, BAND, self.recipe.energy_kv, slices=slices)
+        return solid(self.case.cell, BAND, self.recipe.energy_kv, slices=slices, corrected=True)
 
     @cached_property
     def slopes(self) -> Array:
