@@ -28,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -110,6 +111,7 @@ class FarPoints:
         k = np.stack([radius * np.cos(azimuth), radius * np.sin(azimuth)], 1) - self.tilt / 2
         self.sample = Sample.of(k, np.tile(self.tilt, (points, 1)), self.g * self.to_mrad, alpha, HALF_EDGE)
         self.q = self.sample.q / self.to_mrad
+        self._solved: dict[str, Array] = {}
 
     @classmethod
     def with_directions(
@@ -123,8 +125,10 @@ class FarPoints:
         raise ValueError(f"{MOST_POINTS} points need fewer than {directions} directions")
 
     def solve(self, name: str) -> Array:
-        """One of the solutions that COMPARED names: (thickness, beam, direction)."""
-        return {
+        """One of the solutions that COMPARED names, which is kept: (thickness, beam, direction)."""
+        if name in self._solved:
+            return self._solved[name]
+        solutions: dict[str, Callable[[], Array]] = {
             "library": self.library,
             "more beams": partial(self.library, MORE * self.recipe.g_max),
             "zone": self.zone,
@@ -133,7 +137,9 @@ class FarPoints:
             "lines": self.lines,
             "slab": self.slab,
             "paraxial slab": partial(self.slab, paraxial=True),
-        }[name]()
+        }
+        self._solved[name] = solutions[name]()
+        return self._solved[name]
 
     # solutions: (thickness, beam, direction)
 
@@ -217,8 +223,12 @@ class FarPoints:
             np.add.at(t, (at[..., 0], at[..., 1]), each)
         return image.max(axis=(1, 2))
 
-    def compare(self, other: Array, known: Array) -> Difference:
-        """What a solution makes of another."""
+    def compare(self, one: str, other: str) -> Difference:
+        """What changes from one solution to another."""
+        return self.difference(self.solve(one), self.solve(other))
+
+    def difference(self, other: Array, known: Array) -> Difference:
+        """The same of intensities (thickness, beam, direction)."""
         pattern = np.abs(self.sample.solved(other) - self.sample.solved(known)).max(axis=1) / self.maximum
         shifts = []
         for t, (a, b) in enumerate(zip(other, known, strict=True)):
@@ -262,11 +272,11 @@ class FarPoints:
                     out.append(np.abs(psi[wanted]) ** 2)
             return np.array(out)
 
-        tasks: list[Callable] = [delayed(solve)(*job) for job in jobs]
+        tasks = (delayed(solve)(*job) for job in jobs)
         return np.stack(Parallel(n_jobs=min(cores(), len(jobs)))(tasks), axis=-1)
 
     def _through(self, stack: Stack, q: Array, cells: Array, paraxial: bool) -> Array:
-        where = {"device": CPU, "dtype": torch.complex128}
+        where: dict[str, Any] = {"device": CPU, "dtype": torch.complex128}
         parts = intensities(stack, q, cells.tolist(), self.recipe.energy_kv, sphere=not paraxial, **where)
         every = np.concatenate([found for _, found in parts], axis=1)
         return every[:, :, self.beams[:, 0], self.beams[:, 1]].transpose(0, 2, 1)

@@ -53,12 +53,8 @@ def physics(study: Study, case: Case, sizes: Sequence[float], directions: int) -
         azimuth = np.deg2rad(AZIMUTHS[0] + 2 * size)
         tilt = float(size * np.cos(azimuth)), float(size * np.sin(azimuth))
         points = FarPoints.with_directions(case, recipe_of(case), tilt, directions)
-        solved: dict[str, np.ndarray] = {}
         for words, (one, other) in COMPARED.items():
-            for name in (one, other):
-                if name not in solved:
-                    solved[name] = points.solve(name)
-            found = points.compare(solved[one], solved[other])
+            found = points.compare(one, other)
             add_difference(study, f"{case.name}, {size:g} mrad: {words}", words, found)
             out[f"{size:g} mrad: {words}"] = {
                 "pattern": found.pattern.tolist(),
@@ -176,12 +172,9 @@ def draw(study: Study, rows: list[Row], changes: Row) -> None:
             for j, name in enumerate(dict.fromkeys(row["case"] for row in rows)):
                 mine = [r for r in rows if (r["case"], r["way"]) == (name, way) and "thickness" in r]
                 size = [r["tilt_size"] + 0.12 * (2 * i - 1) for r in mine]
-                label = f"{name}, {way}"
-                axes[0].plot(
-                    size, [abs(r["thickness"]) for r in mine], f"C{j}{marker}", label=label, alpha=0.7
-                )
-                worse = [max(abs(r["tilt_x"]), abs(r["tilt_y"])) for r in mine]
-                axes[1].plot(size, worse, f"C{j}{marker}", alpha=0.7)
+                style: Row = {"color": f"C{j}", "marker": marker, "ls": "", "alpha": 0.7}
+                axes[0].plot(size, [abs(r["thickness"]) for r in mine], label=f"{name}, {way}", **style)
+                axes[1].plot(size, [worse(r) for r in mine], **style)
         axes[0].axhline(0.2, color="k", lw=0.8)
         axes[1].axhline(0.1, color="k", lw=0.8)
         axes[0].set(xlabel="tilt (mrad)", ylabel="size of the thickness error (nm)", yscale="log")
