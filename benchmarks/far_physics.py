@@ -3,14 +3,13 @@
 Few points of patterns at one tilt, and every direction q that they are made of, are solved by themselves:
 
 library     as a build solves them: far beams folded, the mean effect of higher zones in the potential
-more beams  the same with MORE times g_max
+more beams  the same with MORE times g_max;  bare: without the mean effect of higher zones
 zone        all beams up to BEYOND (Å⁻¹) from the middle of the Laue circle, float64, `scipy.linalg.expm`:
 
                 γ = √(K_n² + Λ) − K_n,    Λ a level of M,
 
             which is exact for forward waves; in `paraxial zone`, as in any high-energy theory, γ = Λ/2K.
             2K s_g = −2 g·q − g² of the zero-order zone has no approximation
-bare zone   the same without the mean effect of higher zones
 lines       the beams of other zones near the Ewald sphere as well, as a library with `holz = true` has them
 slab        multislice of the mean wave in three dimensions, which has all zones, carried on by the true Ewald
             sphere; `paraxial slab`, by exp{−πiλΔz(g² + 2 q·g)}, as references are
@@ -63,7 +62,7 @@ COMPARED = {
     "paraxial propagator of multislice": ("paraxial slab", "slab"),
     "library against all beams of its zone": ("library", "zone"),
     "library against one of 1.25 g_max": ("library", "more beams"),
-    "higher zones, left out": ("bare zone", "slab"),
+    "higher zones, left out": ("bare", "slab"),
     "higher zones, their mean effect (library)": ("library", "slab"),
     "higher zones, with their lines (holz)": ("lines", "slab"),
 }
@@ -133,7 +132,7 @@ class FarPoints:
             "more beams": partial(self.library, MORE * self.recipe.g_max),
             "zone": self.zone,
             "paraxial zone": partial(self.zone, paraxial=True),
-            "bare zone": partial(self.zone, higher_zones=False),
+            "bare": partial(self.library, higher_zones=False),
             "lines": self.lines,
             "slab": self.slab,
             "paraxial slab": partial(self.slab, paraxial=True),
@@ -143,25 +142,24 @@ class FarPoints:
 
     # solutions: (thickness, beam, direction)
 
-    def library(self, g_max: float | None = None) -> Array:
+    def library(self, g_max: float | None = None, *, higher_zones: bool = True) -> Array:
         """As a library of the recipe solves them, with another g_max (Å⁻¹) if one is given."""
         g_max = self.recipe.g_max if g_max is None else g_max
         outer = FOLDED * g_max
         radius = (self.recipe.semi_angle_max + self.recipe.tilt_max) / self.to_mrad
         every = self.projection.beams(reach_of(outer, radius))
-        matrix = bloch.DynamicalMatrix.of(self.projection, every, self.recipe.energy_kv, higher_zones=True)
+        kv = self.recipe.energy_kv
+        matrix = bloch.DynamicalMatrix.of(self.projection, every, kv, higher_zones=higher_zones)
         matrix = matrix.folded(len(self.projection.beams(g_max)), outer)
         return self._first(
             bloch.beam_intensities(matrix, self.q, self.thickness, device="cpu", dtype=torch.complex128)
         )
 
-    def zone(self, *, paraxial: bool = False, higher_zones: bool = True) -> Array:
+    def zone(self, *, paraxial: bool = False) -> Array:
         """All beams of the zero-order zone."""
         reach = BEYOND + float(np.linalg.norm(self.q, axis=1).max())
         every = self.projection.beams(reach)
-        matrix = bloch.DynamicalMatrix.of(
-            self.projection, every, self.recipe.energy_kv, higher_zones=higher_zones
-        )
+        matrix = bloch.DynamicalMatrix.of(self.projection, every, self.recipe.energy_kv, higher_zones=True)
         inside = matrix.excitation(self.q) >= -(BEYOND**2) + (self.q**2).sum(axis=1)
         inside[: len(self.g)] = True
         jobs = [
