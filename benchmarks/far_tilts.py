@@ -29,7 +29,7 @@ import torch
 from benchmarks.common import Study, new_parser, skipped
 from benchmarks.far_frames import AZIMUTHS, THREE, library_of, path_of, recipe_of, shots
 from benchmarks.far_physics import COMPARED, FarPoints
-from benchmarks.far_table import ALL, add_difference, summarise, worse
+from benchmarks.far_table import ALL, RMS, TILT, add_difference, summarise, worse
 from benchmarks.reference_cases import DATA, FAR_CASES, Case
 from benchmarks.reference_patterns import Reference
 from benchmarks.references import make, reference, resolve
@@ -166,29 +166,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def draw(study: Study, rows: list[Row], changes: Row) -> None:
-    """Errors against tilt, and what the physics leaves out."""
-    with study.figure(columns=3, size=(4.6, 3.4)) as (_, axes):
-        for i, (way, marker) in enumerate(zip(WAYS, "o+", strict=True)):
-            for j, name in enumerate(dict.fromkeys(row["case"] for row in rows)):
-                mine = [r for r in rows if (r["case"], r["way"]) == (name, way) and "thickness" in r]
-                size = [r["tilt_size"] + 0.12 * (2 * i - 1) for r in mine]
-                style: Row = {"color": f"C{j}", "marker": marker, "ls": "", "alpha": 0.7}
-                axes[0].plot(size, [abs(r["thickness"]) for r in mine], label=f"{name}, {way}", **style)
-                axes[1].plot(size, [worse(r) for r in mine], **style)
-        axes[0].axhline(0.2, color="k", lw=0.8)
-        axes[1].axhline(0.1, color="k", lw=0.8)
-        axes[0].set(xlabel="tilt (mrad)", ylabel="size of the thickness error (nm)", yscale="log")
-        axes[1].set(xlabel="tilt (mrad)", ylabel="worse tilt component, error (mrad)", yscale="log")
-        for j, curves in enumerate(changes.values()):
-            for n, words in enumerate(COMPARED):
-                points = [(float(k.split()[0]), v) for k, v in curves.items() if k.endswith(f": {words}")]
-                worst = [np.abs(v["thickness"]).max() for _, v in points]
-                line = f"C{n}{'o+x^'[j % 4]}-"
-                axes[2].plot([size for size, _ in points], worst, line, label=words if j == 0 else None)
-        axes[2].set(xlabel="tilt (mrad)", ylabel="thickness moved by, worst (nm)", yscale="log")
-        for axis in (axes[0], axes[2]):
+    """Errors against tilt, and what the physics leaves out; only what was run."""
+    with study.figure(columns=2 * bool(rows) + bool(changes), size=(5.2, 4.4)) as (_, axes):
+        if rows:
+            draw_errors(axes[:2], rows)
+        if changes:
+            draw_changes(axes[-1], changes)
+        for axis in axes:
+            axis.set(xlabel="tilt (mrad)", yscale="log")
             if axis.get_legend_handles_labels()[0]:
-                axis.legend(fontsize=5)
+                axis.legend(fontsize=7, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
+
+
+def draw_errors(axes: Any, rows: list[Row]) -> None:
+    """Thickness and tilt."""
+    for i, (way, marker) in enumerate(zip(WAYS, "o+", strict=True)):
+        for j, name in enumerate(dict.fromkeys(row["case"] for row in rows)):
+            mine = [r for r in rows if (r["case"], r["way"]) == (name, way) and "thickness" in r]
+            size = [r["tilt_size"] + 0.12 * (2 * i - 1) for r in mine]
+            style: Row = {"color": f"C{j}", "marker": marker, "ls": "", "alpha": 0.7}
+            axes[0].plot(size, [abs(r["thickness"]) for r in mine], label=f"{name}, {way}", **style)
+            axes[1].plot(size, [worse(r) for r in mine], **style)
+    for axis, bar in zip(axes, (RMS, TILT), strict=True):
+        axis.axhline(bar, color="k", lw=0.8)
+    axes[0].set(ylabel="size of the thickness error (nm)")
+    axes[1].set(ylabel="worse tilt component, error (mrad)")
+
+
+def draw_changes(axis: Any, changes: Row) -> None:
+    """By how much approximations move thickness; a marker for every crystal."""
+    for j, (name, curves) in enumerate(changes.items()):
+        for n, words in enumerate(COMPARED):
+            points = [(float(k.split()[0]), v) for k, v in curves.items() if k.endswith(f": {words}")]
+            worst = [np.abs(v["thickness"]).max() for _, v in points]
+            line = f"C{n}{'o+x^'[j % 4]}-"
+            axis.plot([size for size, _ in points], worst, line, label=words if j == 0 else None)
+        axis.plot([], [], f"k{'o+x^'[j % 4]}", label=name)
+    axis.set(ylabel="thickness moved by, worst of 10–60 nm (nm)")
 
 
 if __name__ == "__main__":

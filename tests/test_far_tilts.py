@@ -232,3 +232,23 @@ def test_an_error_of_a_fit_is_a_row(monkeypatch):
     found = far_tilts.fitted(shot, Source(), dict.fromkeys(far_tilts.WAYS, Refuses()), scatter=True)  # type: ignore[arg-type]
     assert [each["status"] for each in found] == ["refused"] * 2
     assert {each["way"] for each in found} == set(far_tilts.WAYS)
+
+
+def test_without_references_fits_are_skipped(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("benchmarks.reference_cases.DATA", tmp_path)
+    monkeypatch.setenv("HYBRIDFIT_BENCHMARK_OUT", str(tmp_path))
+    assert far_tilts.main(["--part", "fits"]) == 0
+    assert "--make" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        far_tilts.main(["nothing"])
+
+
+def test_what_was_run_is_drawn(tmp_path, monkeypatch):
+    monkeypatch.setenv("HYBRIDFIT_BENCHMARK_OUT", str(tmp_path))
+    curve = {"pattern": [1e-3], "thickness": [-0.01], "tilt": [0.01]}
+    changes = {"some": {f"{size:g} mrad: {words}": curve for size in (5, 15) for words in COMPARED}}
+    for rows, curves in (([row(0.05, 0.01)], {}), ([], changes), ([row(0.05, 0.01)], changes)):
+        study = Study("far_tilts", quick=True)
+        study.path(".png").unlink(missing_ok=True)
+        far_tilts.draw(study, rows, curves)
+        assert study.path(".png").stat().st_size > 5000
