@@ -8,6 +8,7 @@ azimuths are alike.  Nothing in hybridfit is set on MgO or GaN, or on SrTiO3 at 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,7 +60,10 @@ def library_of(case: Case) -> Library:
     path = path_of(case)
     if not path.exists():
         DATA.mkdir(parents=True, exist_ok=True)
+        start = time.perf_counter()
         Library.build(recipe_of(case)).save(path)
+        seconds, size = time.perf_counter() - start, path.stat().st_size / 1e6
+        print(f"{path.name}: {seconds:.0f} s, {size:.0f} MB", flush=True)
     return Library.open(path)
 
 
