@@ -33,11 +33,11 @@ def add_difference(study: Study, label: str, words: str, found: Difference) -> N
         study.add(f"{label}: {what}", float(value), unit, **({"at_most": bar} if barred else {}))
 
 
-def summarise(study: Study, name: str, rows: list[Row]) -> None:
-    """Rows for the fits of a case, or of all cases."""
+def summarise(study: Study, name: str, rows: list[Row], *, pooled: bool) -> None:
+    """Rows for the fits of a case or of all cases; `pooled` says that there are no others."""
     for way in dict.fromkeys(row["way"] for row in rows):
         mine = [row for row in rows if row["way"] == way]
-        errors(study, f"{name}, {way}", mine, name == ALL)
+        errors(study, f"{name}, {way}", mine, pooled)
     near = [row for row in rows if "thickness_scatter" in row]
     if near:
         scatter(study, name, near)

@@ -152,13 +152,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in there:
         own = fits(FAR_CASES[name], every, scatter=not options.no_scatter)
         rows += own
-        summarise(study, name, own)
+        summarise(study, name, own, pooled=len(there) == 1)
     if not rows and not changes:
         why = f"no references in {DATA}; make them with python -m benchmarks.far_tilts --make"
         return skipped("far_tilts", why)
-    if rows:
-        summarise(study, ALL, rows)
-    elif options.part != "physics":
+    if len(there) > 1:
+        summarise(study, ALL, rows, pooled=True)
+    elif not rows and options.part != "physics":
         study.note(f"no references in {DATA}: fits were left out; --make makes them")
     passed = study.finish(fits=rows, physics=changes)
     draw(study, rows, changes)

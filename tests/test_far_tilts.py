@@ -183,7 +183,7 @@ def row(thickness: float, tilt: float, status: str = "converged", way: str = "fr
 
 def measured(rows: list[dict], name: str = far_table.ALL) -> dict:
     study = Study("far_tilts", quick=True)
-    far_table.summarise(study, name, rows)
+    far_table.summarise(study, name, rows, pooled=True)
     return {each.what: each for each in study.rows}
 
 
