@@ -37,7 +37,7 @@ from hybridfit.fitting.settings import FitSettings
 from hybridfit.fitting.vary.again import REST, Again, Along, about
 from hybridfit.fitting.vary.errors import Errors, errors_of
 from hybridfit.fitting.vary.joint import Joint, Part, Prior
-from hybridfit.fitting.vary.model import VariedModel
+from hybridfit.fitting.vary.model import VariedModel, sharpen
 from hybridfit.fitting.vary.settings import VARY, VarySettings
 from hybridfit.fitting.vary.state import Ended, OneFrame
 from hybridfit.fitting.vary.structure import Structure
@@ -220,10 +220,14 @@ class Run:
     ) -> VariedModel:
         """The model of a frame about a crystal that was solved."""
         refiner = Refiner(window, self.settings, pool=self.pool)
-        inner = refiner.model(state.frame, state.candidate, state.region, state.fine_pixel)
-        assert isinstance(inner, ForwardModel)
+        inner, soft = (
+            refiner.model(state.frame, state.candidate, state.region, pixel)
+            for pixel in (state.fine_pixel, FINE_PIXEL)
+        )
+        assert isinstance(inner, ForwardModel) and isinstance(soft, ForwardModel)
         at = state.values
-        images = inner.recorded_slopes(along.slopes, at)
+        sharpen(inner, at["scale"])
+        images = soft.recorded_slopes(along.slopes, at)
         offset = np.zeros(inner.n_pixels)
         if along.diffuse:
             k = to_angles(
@@ -235,7 +239,7 @@ class Run:
                 images[name] = (
                     images[name] + filled * table.at(k, at["thickness"], tilt, at[SEMI_ANGLE]).value
                 )
-        taken = inner.assumption_slopes(at)
+        taken = soft.assumption_slopes(at)
         for name in (ENERGY, REST):
             if name in self.sigma and name in taken and name not in images:
                 if name != REST or not self.structure.vibration_varied:
@@ -337,7 +341,8 @@ class Run:
         region = Region.around(frame, seed, self.settings.semi_angle, refining.fine_radius)
         electrons = start.noise.electrons if start.noise else None
         bright = electrons is None or electrons > refining.bright
-        return OneFrame(frame, start, region, FINE_PIXEL if bright else refining.coarse_pixel, values)
+        fine = self.varying.fine_pixel if bright else refining.coarse_pixel
+        return OneFrame(frame, start, region, fine, values)
 
     def _showing(self, turn: int, begin: float, end: float) -> Callable[[float], None]:
         """Show the progress of a part of a turn: each turn takes half of what is left."""

@@ -63,6 +63,14 @@ class VarySettings:
         0.15, "1", "an occupancy may change by so much before the crystal is solved again", "design"
     )
 
+    fine_pixel: float = threshold(
+        0.15,
+        "mrad",
+        "wider pixels of bright frames are divided, with an edge of the aperture as sharp: of frames without noise,"
+        " B is then off by 0.2 standard errors of 1e8 electrons at most; at 0.3 by 0.6",
+        "design",
+    )
+
     # ---- the window about an answer
     window: tuple[float, float] = threshold(
         (1.6, 0.4),
