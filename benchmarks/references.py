@@ -29,7 +29,7 @@ import torch
 import xarray as xr
 
 from benchmarks.directions import Directions
-from benchmarks.reference_cases import CASES, ELASTIC_ONLY, VIEW, Case
+from benchmarks.reference_cases import CASES, ELASTIC_ONLY, NAMED, VIEW, Case
 from benchmarks.reference_patterns import Reference, open_reference
 from benchmarks.slab import wavelength
 from benchmarks.slices import intensities, solid
@@ -173,16 +173,16 @@ def reference(case: Case, *, diffuse: bool = True) -> Reference:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make references."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; all by default")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(NAMED)}; all but the last")
     parser.add_argument("--pairs", type=int, default=4, help="pairs of phonon configurations")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--list", action="store_true", help="say what is there")
     options = parser.parse_args(arguments)
-    unknown = [name for name in options.cases if name not in CASES]
+    unknown = [name for name in options.cases if name not in NAMED]
     if unknown:
-        parser.error(f"no case is called {unknown[0]!r}; there are {', '.join(CASES)}")
+        parser.error(f"no case is called {unknown[0]!r}; there are {', '.join(NAMED)}")
     for name in options.cases or CASES:
-        case = CASES[name]
+        case = NAMED[name]
         if options.list:
             there = "elastic part" if case.path("elastic").exists() else "no elastic part"
             print(f"{name}: {there}, {len(case.pairs())} pairs")

@@ -101,6 +101,7 @@ def diffuse_intensity(
     exits: Array,
     thickness_nm: Array,
     *,
+    lost: float = 1.0,
     device: str = "auto",
     progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.float32]:
@@ -118,6 +119,8 @@ def diffuse_intensity(
         Directions p in which the electrons leave.
     thickness_nm : (k,) array, nm
         Equally spaced from the spacing on; the spacing is the step of the integral over depth.
+    lost : float
+        Of what combinations hold so many times as much may be left out as of libraries.
     device : str
     progress : callable, optional
         Called with the fraction done.
@@ -144,7 +147,7 @@ def diffuse_intensity(
         if kind not in near:
             near[kind] = _Near.of(site, energy_kv, longest, waves)
         scale = site.count * 10 * step / projection.crystal.volume / to_mrad**2
-        pairs.append(_pairs_of(near[kind], site, waves, scale))
+        pairs.append(_pairs_of(near[kind], site, waves, scale, lost))
         if progress is not None:
             progress(2 * SOLVED + (0.9 - 2 * SOLVED) * (i + 1) / len(sites))
     out = np.zeros((len(thickness_nm), len(incident), len(exits)), np.float32)
@@ -283,7 +286,7 @@ class _Pairs:
         return out.numpy()
 
 
-def _pairs_of(near: _Near, site: Site, waves: Sequence[_Waves], scale: float) -> _Pairs:
+def _pairs_of(near: _Near, site: Site, waves: Sequence[_Waves], scale: float, lost: float) -> _Pairs:
     """The sources and the ways of a site.
 
     With χ = Σ_a χ_a f_a near the atom, Σ_n |Σ_ab χ_a K_n,ab ψ_b|² = Σ_aa' χ_a χ*_a' ρ_aa': a product of real
@@ -293,13 +296,13 @@ def _pairs_of(near: _Near, site: Site, waves: Sequence[_Waves], scale: float) ->
     sources = torch.stack([psi @ kernel.T for kernel in near.kernels.to(torch.complex64)], dim=-2)
     flat = [each.reshape(-1, each.shape[-1]) for each in (sources, chi.conj())]
     given, taken = (each.mT @ each.conj() for each in flat)
-    of_source, of_chi = _balanced(given, taken, DIFFUSE.functions_lost)
+    of_source, of_chi = _balanced(given, taken, lost * DIFFUSE.functions_lost)
     sources, chi = sources @ of_source.mT, chi @ of_chi
     source = _pairs(sources.mT @ sources.conj(), 1.0)  # (incident, depth, pair)
     some = chi[:: max(1, len(chi) // SAMPLED)].conj()
     ways = _pairs(some[..., None] * some.conj()[..., None, :], 2.0)
     flat = [each.reshape(-1, each.shape[-1]) for each in (source, ways)]
-    of_source, of_way = _balanced(flat[0].mT @ flat[0], flat[1].mT @ flat[1], DIFFUSE.pairs_lost)
+    of_source, of_way = _balanced(flat[0].mT @ flat[0], flat[1].mT @ flat[1], lost * DIFFUSE.pairs_lost)
     given_off = (scale * (source @ of_source.mT)).transpose(0, 1).numpy().copy()
     # the trapezoidal rule: half weight at the entrance, and at the exit
     given_off[0] *= 0.5

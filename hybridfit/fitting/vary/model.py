@@ -6,10 +6,10 @@
 other atoms, energy).  The images ∂column/∂θ_j are made once, at the φ where the fit is: what changes in
 them on the way to the answer is of second order, and gone where the crystal has been solved at the answer.
 
-A rim of a disc is where neighbouring beams meet, and what B takes from one and gives to another.  An edge of the
-aperture of width w multiplies I_g, other than a blur, and moves what lies within w: by w² ∂A/∂k · ∂I/∂k, which at
-w = 0.6 mrad and 1e8 electrons is a change of B by five standard errors.  What vibration takes from the rims it
-gives to a smooth background: one of two Gaussians that cannot be as wide as the frame's pulls B by another.
+Rims of discs and the background tell of vibrations, and both have to be exact.  An edge of the aperture of
+width w multiplies I_g, which a blur does not: at w = 0.6 mrad and 1e8 electrons, B is off by five standard
+errors.  What vibrations take from the discs they spread around: where two Gaussians cannot be as wide as the
+background of a frame is, B is off by one.
 """
 
 from __future__ import annotations

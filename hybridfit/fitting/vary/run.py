@@ -193,7 +193,23 @@ class Run:
         means = {SEMI_ANGLE: self.settings.semi_angle}
         scales = [state.scale for state in states]
         images = [state.image for state in states]
-        return joint, errors_of(joint, noises, images, scales, self.approximation, means)
+        coarse = [
+            self._coarseness(state, window, model.inner)
+            for state, window, model in zip(states, windows, models, strict=True)
+        ]
+        return joint, errors_of(joint, noises, images, scales, coarse, self.approximation, means)
+
+    def _coarseness(self, state: OneFrame, window: Library, model: ForwardModel) -> Array:
+        """What finer points would change in an image, from what coarser ones do: it grows as their width."""
+        s = model.oversampling
+        coarser = s // 2 or 2
+        width = model.pixel / state.values["scale"] / coarser * (1 + 1e-9)
+        refiner = Refiner(window, self.settings, pool=self.pool)
+        other = refiner.model(state.frame, state.candidate, state.region, width)
+        assert isinstance(other, ForwardModel)
+        sharpen(other, state.values["scale"])
+        change = model.evaluate(state.values).columns[0] - other.evaluate(state.values).columns[0]
+        return np.asarray(state.coefficients[0] * change * coarser / (s - coarser))
 
     def _weighted(
         self, problem: Problem, state: OneFrame, params: PlainParameters, within: float = 0.0

@@ -1,6 +1,8 @@
-"""Whether a fitted structure is off by its stated errors: frames of the fit's own crystal, drawn many times."""
+"""Whether a fitted structure is off by its stated errors: frames of the same crystal, drawn many times."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from hybridfit import Candidate, StructureFitter, make_frame, simulate_frame
 from hybridfit.fitting.refine.noise import Noise
 from hybridfit.fitting.vary.again import Place, about
 from hybridfit.fitting.vary.run import Run
+from hybridfit.fitting.vary.settings import VARY
 
 ANGLE, ELECTRONS = 7.0, 1e8
 PLACES = ((13.1, (0.7, 0.4)), (17.4, (-0.4, 0.8)), (22.2, (-0.3, 0.5)))
@@ -73,22 +76,37 @@ def solved(fitter, expected):
     return again, windows, again.along(fitter.structure.start, windows)
 
 
-def step(fitter, solved, images, starts, kind=Run):
-    """One fit of frames, from the crystal they are of: how far off each number is, in its errors; λ."""
+def step(fitter, solved, images, starts, kind=Run, settings=VARY):
+    """A fit of frames, from the crystal they are of: how far off each number is, in errors; λ; errors."""
     again, windows, along = solved
-    run = kind(fitter.structure, fitter.fitter.library, fitter.fitter.refiner.settings, again=again)
+    run = kind(
+        fitter.structure, fitter.fitter.library, fitter.fitter.refiner.settings, again=again, varying=settings
+    )
     states = [run._state(make_frame(image), start) for image, start in zip(images, starts, strict=True)]
     truth = fitter.structure.start
     joint, errors = run._step(states, windows, along, truth)
     sigma = dict(zip(errors.names, np.sqrt(np.diag(errors.covariance)), strict=True))
     off = [(joint.params[i].value - truth[name]) / sigma[i] for name, i in run.ids.items()]
-    return np.array(off), [state.scale for state in states]
+    return np.array(off), [state.scale for state in states], errors
 
 
 def test_frames_without_noise_are_answered_exactly(fitter, expected, solved):
     """Pixels and edges of the aperture are those of the frame, though directions are 0.6 mrad apart."""
-    off, _ = step(fitter, solved, *expected, kind=Counted)
+    off, *_ = step(fitter, solved, *expected, kind=Counted)
     assert np.abs(off).max() < 0.4, off
+
+
+def test_what_coarser_points_change_is_in_the_error(fitter, expected, solved):
+    """Of frames without noise, where pixels are composed at few points: a part says how far off."""
+    coarse = dataclasses.replace(VARY, fine_pixel=0.25)
+    off, _, errors = step(fitter, solved, *expected, kind=Counted, settings=coarse)
+    _, _, fine = step(fitter, solved, *expected, kind=Counted)
+    at = slice(0, len(NAMES))  # structural numbers come first
+    error, covariance = (np.diag(each)[at] for each in (errors.sampling, errors.covariance))
+    shift = off * np.sqrt(covariance)
+    assert (np.abs(shift) < 3 * np.sqrt(error) + 0.4 * np.sqrt(covariance - error)).all(), (shift, error)
+    assert (np.diag(fine.sampling)[at] < 0.3 * np.diag(fine.honest)[at]).all()
+    assert error.max() > 2 * np.diag(fine.sampling)[at].max()
 
 
 def test_errors_of_many_draws_are_the_stated_ones(fitter, expected, solved):
@@ -105,5 +123,5 @@ def test_errors_of_many_draws_are_the_stated_ones(fitter, expected, solved):
 def test_errors_contain_next_to_no_misfit(fitter, expected, solved):
     images, starts = expected
     rng = np.random.default_rng(4)
-    _, scales = step(fitter, solved, [rng.poisson(each) for each in images], starts)
+    _, scales, _ = step(fitter, solved, [rng.poisson(each) for each in images], starts)
     assert max(scales) < 1.3
