@@ -7,7 +7,8 @@ of its prior standard deviations,
     cov = N⁻¹ (N + E) N⁻¹ + B V Bᵀ,
 
 E what noise that neighbouring pixels share has beyond independent noise.  The weights contain the inflation
-by misfit (`joint`).  Counting alone makes N⁻¹ C N⁻¹ of it, C = Σ_f S_f R_f S_fᵀ/λ_f, R_f the share of counting.
+by misfit (`joint`).  Counting alone makes N⁻¹ C N⁻¹ of it, C = Σ_f S_f R_f S_fᵀ/λ_f, R_f the share of
+counting.
 
 Two approximations are added.  That of the library is a part of the thickness, as of one frame
 (`hybridfit.fitting.refine.budget`).  And pixels are composed at points: what finer ones would change, images

@@ -43,7 +43,7 @@ class VarySettings:
     diffuse_lost: float = threshold(
         3.0,
         "times that of libraries",
-        "so much of the diffuse part may be lost where its derivatives are made: they change by 0.1 % in their"
+        "so much of the diffuse part may be lost where its derivatives are made: they change by 0.1 % in the"
         " mean, by 4 % from place to place, and take half the time",
         "design",
     )
@@ -73,8 +73,8 @@ class VarySettings:
     fine_pixel: float = threshold(
         0.1,
         "mrad",
-        "wider pixels of bright frames are divided, with an edge of the aperture as sharp: of four frames without"
-        " noise B is then off by 0.3 standard errors of 1e8 electrons at most, at 0.15 by 0.4",
+        "wider pixels of bright frames are divided, with an edge of the aperture as sharp: of four frames"
+        " without noise B is then off by 0.3 standard errors of 1e8 electrons at most, at 0.15 by 0.4",
         "design",
     )
 
