@@ -45,6 +45,7 @@ from hybridfit.frame import Frame
 from hybridfit.library.library import Library
 from hybridfit.model import AVERAGING, CAMERA, FINE_PIXEL, PARAMETERS, ForwardModel
 from hybridfit.pattern.camera import Camera, to_angles
+from hybridfit.pattern.energy import by_angles
 from hybridfit.pattern.pool import Pool
 
 Array = NDArray[np.float64]
@@ -256,6 +257,8 @@ class Run:
                     images[name] + filled * table.at(k, at["thickness"], tilt, at[SEMI_ANGLE]).value
                 )
         taken = soft.assumption_slopes(at)
+        if ENERGY in self.sigma and ENERGY in taken:  # scales angles, too: with the rims of this model
+            taken[ENERGY] = taken[ENERGY] + self._rims(inner, at) - self._rims(soft, at)
         for name in (ENERGY, REST):
             if name in self.sigma and name in taken and name not in images:
                 if name != REST or not self.structure.vibration_varied:
@@ -271,6 +274,14 @@ class Run:
         for name, image in state.corrections.items():
             images[name] = images[name] + image
         return VariedModel(inner, images, {**dict.fromkeys((REST, ENERGY), 0.0), **solved}, offset)
+
+    def _rims(self, model: ForwardModel, at: Mapping[str, float]) -> Array:
+        """The derivative of an image along ln of the energy, as far as angles have it."""
+        names = (SEMI_ANGLE, "tilt_x", "tilt_y")
+        slopes = model.evaluate(at, names).pattern_slopes
+        assert slopes is not None
+        along = [at[name] * slope for name, slope in zip(names, slopes, strict=True)]
+        return by_angles(self.structure.recipe.energy_kv, along)
 
     def _correct(
         self,
