@@ -30,9 +30,9 @@ class Counted(Run):
 
 
 @pytest.fixture(scope="module")
-def fitter(build_library):
-    """Of SrTiO3, with directions far apart."""
-    library = build_library(
+def library(build_library):
+    """SrTiO3, with directions far apart."""
+    return build_library(
         "SrTiO3",
         (0, 0, 1),
         in_plane=(1, 0, 0),
@@ -42,8 +42,19 @@ def fitter(build_library):
         sampling=0.6,
         thickness={"start": 10, "stop": 25},
     )
+
+
+@pytest.fixture(scope="module")
+def fitter(library):
+    """Of a microscope that is known exactly."""
     exact = dict.fromkeys(("energy", "semi_angle"), 0.0)
     return StructureFitter(library, NAMES, ANGLE, method="lsf", sigma=exact)
+
+
+@pytest.fixture(scope="module")
+def unsure(library):
+    """The same where energy and semi-angle are known as usual."""
+    return StructureFitter(library, NAMES, ANGLE, method="lsf")
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +129,14 @@ def test_errors_of_many_draws_are_the_stated_ones(fitter, expected, solved):
     size = np.sqrt((pulls**2).mean())
     assert 0.75 < size < 1.25, pulls  # its own scatter is 0.11
     assert np.abs(pulls.mean(axis=0)).max() < 3 / np.sqrt(DRAWS), pulls
+
+
+def test_energy_and_semi_angle_stay_where_they_are(unsure, expected, solved):
+    """Their rims are those of the model: where one was softer, the frames seemed to tell them apart."""
+    off, _, errors = step(unsure, solved, *expected, kind=Counted)
+    assert np.abs(off).max() < 0.4
+    for said in errors.assumed.values():
+        assert abs(said.offset) < 0.4 * said.stderr
 
 
 def test_errors_contain_next_to_no_misfit(fitter, expected, solved):
