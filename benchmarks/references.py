@@ -30,7 +30,7 @@ import torch
 import xarray as xr
 
 from benchmarks.directions import Directions
-from benchmarks.reference_cases import CASES, ELASTIC_ONLY, FAR_CASES, Case
+from benchmarks.reference_cases import CASES, ELASTIC_ONLY, FAR_CASES, NAMED, VIEW, Case
 from benchmarks.reference_patterns import Reference, open_reference
 from benchmarks.slab import wavelength
 from benchmarks.slices import intensities, solid
@@ -193,7 +193,7 @@ def reference(case: Case, *, diffuse: bool = True) -> Reference:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make references."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    every = CASES | FAR_CASES
+    every = NAMED | FAR_CASES
     parser.add_argument(
         "cases", nargs="*", metavar="CASE", help=f"of {', '.join(every)}; {', '.join(CASES)} by default"
     )

@@ -102,6 +102,7 @@ def diffuse_intensity(
     exits: Array,
     thickness_nm: Array,
     *,
+    lost: float = 1.0,
     device: str = "auto",
     progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.float32]:
@@ -119,6 +120,8 @@ def diffuse_intensity(
         Directions p in which the electrons leave.
     thickness_nm : (k,) array, nm
         Equally spaced from the spacing on; the spacing is the step of the integral over depth.
+    lost : float
+        Of what combinations hold so many times as much may be left out as of libraries.
     device : str
     progress : callable, optional
         Called with the fraction done.
@@ -145,7 +148,7 @@ def diffuse_intensity(
     scale = 10 * step / projection.crystal.volume / to_mrad**2
     into = solve(incident, _share(progress, 0, SOLVED / 2))
     out_of = solve(-exits[np.concatenate(some)], _share(progress, SOLVED / 2, SOLVED / 2))
-    paired = [partial(_pairs_of, near[site.kind], site, into, out_of, scale) for site in sites]
+    paired = [partial(_pairs_of, near[site.kind], site, into, out_of, scale, lost) for site in sites]
     pairs = _kept(paired, padded, solver, _share(progress, SOLVED, REDUCED - SOLVED))
     del paired, into, out_of
     out = np.zeros((len(thickness_nm), len(incident), len(exits)), np.float32)
@@ -282,7 +285,7 @@ class _Pairs(NamedTuple):
         return self.source @ torch.fft.rfft(ways, padded, dim=1).permute(1, 2, 0)
 
 
-def _pairs_of(near: NearAtom, site: Site, into: _Waves, out_of: _Waves, scale: float) -> _Pairs:
+def _pairs_of(near: NearAtom, site: Site, into: _Waves, out_of: _Waves, scale: float, lost: float) -> _Pairs:
     """The sources of a site, and what is kept of the ways out of it, from some of them.
 
     With χ = Σ_a χ_a f_a near the atom, Σ_n |Σ_ab χ_a K_n,ab ψ_b|² = Σ_aa' χ_a χ*_a' ρ_aa': a product of real
@@ -293,14 +296,14 @@ def _pairs_of(near: NearAtom, site: Site, into: _Waves, out_of: _Waves, scale: f
     sources = torch.stack([psi @ kernel.T for kernel in kernels], dim=-2)
     flat = [each.reshape(-1, each.shape[-1]) for each in (sources, chi.conj())]
     given, taken = (each.mT @ each.conj() for each in flat)
-    of_source, of_chi = _balanced(given, taken, DIFFUSE.functions_lost)
+    of_source, of_chi = _balanced(given, taken, lost * DIFFUSE.functions_lost)
     sources, chi = sources @ of_source.mT, chi @ of_chi
     # Σ_aa' ρ_aa' (χ_a χ*_a') over a ≤ a': those off the diagonal count twice
     parts = [_packed(each.mT @ each.conj(), 2.0) for each in sources.split(INCIDENT)]
     source = torch.cat(parts).reshape(-1, chi.shape[-1] ** 2)  # (incident and depth, r²)
     del sources, parts
     ways = _products(_some(chi.reshape(-1, chi.shape[-1])).conj())
-    of_source, of_way = _balanced_by(_some(source), ways, DIFFUSE.pairs_lost)
+    of_source, of_way = _balanced_by(_some(source), ways, lost * DIFFUSE.pairs_lost)
     kept = (
         (scale * site.count * (source @ of_source.mT))
         .reshape(*psi.shape[:2], -1)
