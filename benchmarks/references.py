@@ -30,7 +30,7 @@ import torch
 import xarray as xr
 
 from benchmarks.directions import Directions
-from benchmarks.reference_cases import CASES, ELASTIC_ONLY, FAR_CASES, NAMED, VIEW, Case
+from benchmarks.reference_cases import CASES, ELASTIC_ONLY, FAR_CASES, NAMED, Case
 from benchmarks.reference_patterns import Reference, open_reference
 from benchmarks.slab import wavelength
 from benchmarks.slices import intensities, solid
