@@ -39,7 +39,7 @@ from benchmarks.exact import Sample
 from benchmarks.reference_cases import Case
 from benchmarks.slab import wavelength
 from benchmarks.slices import Stack, intensities, solid
-from hybridfit.library.library import FOLDED
+from hybridfit.library.build import FOLDED
 from hybridfit.library.recipe import Recipe
 from hybridfit.physics import bloch, holz
 from hybridfit.physics.folding import reach_of
