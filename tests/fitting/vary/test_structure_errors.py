@@ -132,7 +132,7 @@ def test_errors_of_many_draws_are_the_stated_ones(fitter, expected, solved):
 
 
 def test_energy_and_semi_angle_stay_where_they_are(unsure, expected, solved):
-    """The energy has no rims of its own: softer ones than the model's seemed to tell it from the semi-angle."""
+    """The energy has no rims of its own: softer ones seemed to tell it from the semi-angle."""
     off, _, errors = step(unsure, solved, *expected, kind=Counted)
     assert np.abs(off).max() < 0.4
     energy, angle = errors.assumed["energy"], errors.assumed["semi_angle"]
