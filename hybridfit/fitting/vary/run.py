@@ -257,8 +257,10 @@ class Run:
                     images[name] + filled * table.at(k, at["thickness"], tilt, at[SEMI_ANGLE]).value
                 )
         taken = soft.assumption_slopes(at)
-        if ENERGY in self.sigma and ENERGY in taken:  # scales angles, too: with the rims of this model
-            taken[ENERGY] = taken[ENERGY] + self._rims(inner, at) - self._rims(soft, at)
+        if {ENERGY, SEMI_ANGLE} <= {*self.sigma} and ENERGY in taken:
+            # that it scales angles, too, is left to semi-angle and tilt, which are fitted: rims softer than
+            # those of this model would tell the energy from them
+            taken[ENERGY] = taken[ENERGY] - self._rims(soft, at)
         for name in (ENERGY, REST):
             if name in self.sigma and name in taken and name not in images:
                 if name != REST or not self.structure.vibration_varied:
