@@ -163,6 +163,7 @@ def watch(
         for each in tables:
             stack.callback(each.close)
         options = {**asked, "network": weights, "hints": Hints(**hinted)}
+        fitters: _Fitters
         if library == AUTO:
             fitters, said = _Auto(semi_angle, options, quiet), "the libraries that are built"
         else:

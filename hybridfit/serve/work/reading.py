@@ -68,8 +68,9 @@ def semi_angle_of(options: dict[str, Any], frame: Frame) -> float:
 
 def hints_of(options: dict[str, Any]) -> Hints:
     """The hints that are asked for."""
-    given = options.get("hints") or {}
-    return Hints(**{name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
+    given: dict[str, Any] = options.get("hints") or {}
+    hints: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
+    return Hints(**hints)
 
 
 def hidden(message: str, payload: dict[str, Any]) -> str:
