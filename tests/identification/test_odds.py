@@ -46,8 +46,13 @@ def test_a_library_that_wants_another_semi_angle_is_less_likely():
 
 def test_a_lookalike_is_told_by_its_semi_angle_alone():
     never, now_and_then = (replace(IDENTIFY, lookalike=share) for share in (0.0, 0.2))
-    assert none_of(left(0.01), 5.0, never) < 0.1 < 0.5 < none_of(left(0.01), 5.0, now_and_then)
+    assert none_of(left(0.01), 4.0, never) < 0.2 < 0.5 < none_of(left(0.01), 4.0, now_and_then)
     assert none_of(left(0.01), 0.0, now_and_then) < 0.05
+
+
+def test_a_misfit_of_the_whole_pattern_speaks_for_none():
+    small, large = (left(0.05)._replace(misfit=m, misfit_deviation=1e-4) for m in (0.002, 0.05))
+    assert none_of(small) < none_of(left(0.05)) < none_of(large)
 
 
 def test_where_noise_hides_what_is_left_the_prior_stays():
