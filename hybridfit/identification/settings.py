@@ -96,8 +96,8 @@ class IdentifySettings:
     semi_angle_freedom: float = threshold(
         8.0,
         "degrees of freedom",
-        "of Student's t, by which a semi-angle is off from what was given: some are off by far more, though none "
-        "of the study, which 20 would suit",
+        "of Student's t, by which a semi-angle is off from what was given: some are off by far more; "
+        "frames of the study, where none is, would suit 20",
         "benchmarks.identify",
     )
     none_angles: float = threshold(
