@@ -157,6 +157,9 @@ def report_fits(study: Study, rows: list[Row]) -> None:
     study.add("fit: 95 % intervals that hold the truth", share(sum(held), len(held)), "%")
     study.note("fits: " + ", ".join(f"{n} {status}" for status, n in statuses(rows).items()))
     shares(study, what, FIT, bright, right)
+    disc = "disc of the fit within 2 % in size and centre"
+    study.add(f"{disc}, all frames", share(sum(map(near, rows)), len(rows)), "%")
+    shares(study, disc, FIT, rows, near)
 
 
 def rows_of(
@@ -196,7 +199,7 @@ def _draw_fits(axis: Any, rows: list[Row]) -> None:
         bound = np.array([row["bounds"]["thickness"] for row in some])
         error = [max(abs(row["thickness"]), 1e-4) for row in some]
         axis.loglog(bound, error, ".", color=colour, label="converged" if sure else "not converged")
-    line = np.array(axis.get_xlim())
+    line = np.geomspace(*axis.get_xlim())
     axis.loglog(line, np.maximum(BOUNDS * line, RIGHT["thickness"]), color="0.5", linestyle=":", linewidth=1)
     axis.xaxis.set_minor_formatter("")
     axis.set(xlabel="Cramér–Rao bound of thickness (nm)", ylabel="error of thickness (nm)")

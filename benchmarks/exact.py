@@ -15,7 +15,7 @@ from joblib import Parallel, delayed
 from scipy.linalg import expm
 
 from benchmarks.common import cores
-from hybridfit.library.library import FOLDED
+from hybridfit.library.build import FOLDED
 from hybridfit.library.recipe import Recipe
 from hybridfit.pattern.compose import pattern_at
 from hybridfit.pattern.expand import Table

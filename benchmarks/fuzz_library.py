@@ -278,7 +278,7 @@ def _composed(path: Path) -> Any:
 def use_recipe(path: Path) -> None:
     """Read, estimate, and build what is small."""
     from hybridfit import Library
-    from hybridfit.library.build import estimate
+    from hybridfit.library.plan import estimate
     from hybridfit.library.recipe import Recipe
     from hybridfit.library.sizes import check_size
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import Study, cores, new_parser
-from benchmarks.library_jobs import NAME, PIXELS, SEMI_ANGLES, in_fresh_process
+from benchmarks.library_jobs import FAR, NAME, PIXELS, SEMI_ANGLES, in_fresh_process
 
 
 def build_rows(study: Study, path: Path) -> dict[str, Any]:
@@ -27,14 +27,31 @@ def build_rows(study: Study, path: Path) -> dict[str, Any]:
     whole = in_fresh_process("build", path)
     study.add(f"build {NAME}, {whole['directions']} directions", whole["build"], "s", at_most=45)
     study.add("build: peak memory of the process", whole["peak"], "GB", at_most=2)
-    study.add("save it", whole["save"], "s")
     if not study.quick:
-        small = in_fresh_process("build", path.with_name("small.nc"), SEMI_ANGLES[0])
+        small = in_fresh_process("build", path.with_name("small.nc"), NAME, SEMI_ANGLES[0])
         what = f"build limited to {SEMI_ANGLES[0]} mrad, {small['directions']} directions"
         study.add(what, small["build"], "s", at_most=15)
     study.add("size of the file", path.stat().st_size / 1e9, "GB")
     study.add("built intensities against expm, largest", whole["error"], "of incident", at_most=1e-3)
     return whole
+
+
+def far_rows(study: Study, folder: Path) -> None:
+    """The library of far tilts: built, and a frame fitted with it, the first time and again."""
+    path = folder / f"{FAR}.nc"
+    built = in_fresh_process("build", path, FAR)
+    study.add(f"build {FAR}, {built['directions']} directions", built["build"], "s", at_most=90)
+    study.add("tilts to 15 mrad, build: peak memory of the process", built["peak"], "GB", at_most=2)
+    study.add(
+        "tilts to 15 mrad, intensities against expm, largest", built["error"], "of incident", at_most=1e-3
+    )
+    for time in ("first", "second"):
+        found = in_fresh_process("fit_far", path)
+        what = f"12 mrad tilt, the {time} fit"
+        study.add(f"{what}: peak memory of the process", found["peak"], "GB", at_most=1.5)
+        study.add(f"{what}, library opened", found["seconds"], "s")
+        study.add(f"{what}: error of thickness", found["off"][0], "nm", at_most=0.2)
+        study.add(f"{what}: error of tilt", found["off"][1], "mrad", at_most=0.1)
 
 
 def rival_rows(study: Study, ours: dict[str, Any]) -> float | None:
@@ -90,6 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{NAME}.nc"
         built = build_rows(study, path)
+        if not study.quick:
+            far_rows(study, Path(folder))
         opened = in_fresh_process("open", path)
         study.add("import hybridfit.library.library in a fresh process", opened["import"], "s")
         study.add("open a built library, import included", opened["import"] + opened["open"], "s", at_most=1)

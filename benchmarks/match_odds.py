@@ -26,7 +26,7 @@ from benchmarks.identify_frames import SEMI_ANGLE, SETTING, Case, frames, librar
 from hybridfit import Fitter, Library
 from hybridfit.errors import HybridfitError
 from hybridfit.fitting.candidates import WINDOW, tilt_distance
-from hybridfit.fitting.search.odds import point_odds
+from hybridfit.fitting.search.odds import point_odds, width
 from hybridfit.fitting.search.settings import SEARCH
 from hybridfit.fitting.settings import RouteSettings
 from hybridfit.frame import Frame, make_frame
@@ -82,7 +82,11 @@ def _matched(fitter: Fitter, frame: Frame, truth: Row) -> Row:
             row[f"{floor:g} {pixels:g}"] = float(np.log(odds[near].sum() + 1e-6))
         found = matcher.weighed(trials)
         row["confidence"] = found[0].probability if found else None
-        row["right"] = bool(found) and _off(found[0].thickness, found[0].tilt, truth, order, WRONG)
+        hits = [_off(c.thickness, c.tilt, truth, order, WRONG) for c in found]
+        row["right"] = bool(hits) and hits[0]
+        if any(hits):  # odds of the right one, over those of the best one
+            apart = found[hits.index(True)].chi2 - found[0].chi2
+            row["likely"] = float(np.exp(-apart / width(found[0].chi2)))
     return row
 
 
@@ -123,6 +127,9 @@ def report(study: Study, rows: list[Row]) -> None:
     study.add("matches that are sure", 100 * float(sure.mean()), "%")
     study.add("sure matches that are right", 100 * float(right[sure].mean()) if sure.any() else np.nan, "%")
     study.add("matches that are right", 100 * float(right.mean()), "%")
+    known = [row["likely"] for row in said if "likely" in row]
+    dropped = sum(likely < RouteSettings().matched_likely for likely in known)
+    study.add("right candidates that are too unlikely to be refined", 100 * dropped / len(known), "%")
     if "fit" not in rows[0]:
         return
     study.add("fits within 0.5 nm and 0.1 mrad", 100 * float(np.mean([r["fit"] for r in rows])), "%")

@@ -18,6 +18,9 @@ VERSION = 1  # of the numbers in the files
 DATA = Path(__file__).parent / "data"
 SHIPPED, OWN = Path(__file__).parents[1] / "library", Path(__file__).parent / "crystals"
 VIEW = 10.0  # mrad beyond the direct disc that frames show
+FAR_VIEW = 26.0  # mrad, where a pattern reaches as far to one side as it is tilted
+FAR_NM = (8, 10, 13, 16, 20, 24, 29, 35, 41, 48, 54, 60)  # nm
+LATER = ("thicknesses", "view_mrad")  # fields that no case had when its file was named
 UP_TO = {
     60.0: (3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 18, 20, 22, 25, 28, 31, 35, 38, 42, 46, 50, 55, 60),
     120.0: (66, 72, 80, 88, 97, 107, 119),
@@ -45,6 +48,8 @@ class Case:
     band : Å⁻¹, of the elastic part; with 3.2 GaN is off by 0.05 nm, gold by 0.1
     slice_height : Å, the thickest slice of the elastic part; with 0.5 MgO is off by 0.02 nm
     vibrating_band : Å⁻¹, of the pairs
+    thicknesses : nm, those wanted in place of UP_TO up to `thickest`
+    view_mrad : mrad beyond the direct disc that frames may show
     """
 
     name: str
@@ -65,6 +70,8 @@ class Case:
     band: float = 4.0
     slice_height: float = 0.27
     vibrating_band: float = 2.55
+    thicknesses: tuple[float, ...] = ()
+    view_mrad: float = VIEW
 
     @property
     def cell(self) -> Cell:
@@ -85,17 +92,17 @@ class Case:
 
     def cells_along(self) -> np.ndarray:
         """Thicknesses in whole cells."""
-        wanted = [t for row in UP_TO.values() for t in row if t <= self.thickest]
+        wanted = self.thicknesses or [t for row in UP_TO.values() for t in row if t <= self.thickest]
         return np.unique(np.maximum(1, np.rint(10 * np.array(wanted) / self.cell.height)).astype(int))
 
     def key(self, part: str) -> str:
         """Of a part, from everything that its numbers depend on."""
-        values = {k: v for k, v in asdict(self).items() if k not in ("name", "library")}
+        values = {k: v for k, v in asdict(self).items() if k not in ("name", "library", *LATER)}
         values |= {
             "cell": np.round(self.cell.positions, 6).tolist(),
             "b": self.cell.b_factors.round(6).tolist(),
         }
-        values |= {"t": self.cells_along().tolist(), "version": VERSION, "view": VIEW}
+        values |= {"t": self.cells_along().tolist(), "version": VERSION, "view": self.view_mrad}
         for mine in (
             ("coarse_mrad", "supercell", "vibrating_band")
             if part == "elastic"
@@ -170,4 +177,25 @@ CASES = {
         ),
     )
 }
+# what the structure is fitted from (`benchmarks.vary`): few directions, so that it is made in minutes
+STRUCTURE = Case("SrTiO3_structure", **TITANATE | {"semi_angle_max": 9.0, "tilt_max": 2.0, "thickest": 38.0})
+NAMED = {**CASES, STRUCTURE.name: STRUCTURE}  # made where they are asked for
 ELASTIC_ONLY = "SrTiO3_011", "LaMnO3"
+
+# far from the zone axis: `benchmarks.far_tilts`
+FAR: Any = {
+    "semi_angle_max": 10.0,
+    "tilt_max": 15.0,
+    "thickest": 60.0,
+    "thicknesses": FAR_NM,
+    "view_mrad": FAR_VIEW,
+}
+FAR_CASES = {
+    case.name: case
+    for case in (
+        Case("SrTiO3_far", **TITANATE | FAR | {"library": ""}),
+        Case("MgO_far", **PEROVSKITE | FAR, cif="MgO.cif", energy_kv=120.0),
+        Case("GaN_far", **ZINCBLENDE | FAR, cif="GaN.cif", energy_kv=300.0, polarity=1, coarse_mrad=3.0),
+        Case("SrTiO3_far_wide", **TITANATE | FAR | {"library": "", "semi_angle_max": 20.0}),
+    )
+}

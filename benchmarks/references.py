@@ -2,8 +2,9 @@
 
 Every case is one elastic file, `reference-NAME-elastic-KEY.nc`, and one file for each pair of phonon
 configurations, `reference-NAME-pair1-KEY.nc`, …, in `benchmarks/data`.  Files that exist are not made again:
-an interrupted run goes on where it was, and a later run adds pairs.  KEY follows from everything that the
-numbers depend on (`benchmarks.reference_cases`).
+an interrupted run goes on where it was, within an elastic file too, and a later run adds pairs.  KEY follows
+from everything that the numbers depend on (`benchmarks.reference_cases`).  Without names, all cases are made
+but those far from the zone axis, which `benchmarks.far_tilts` has.
 
 elastic
     intensity (thickness_nm, beam, direction): of the mean wave ⟨ψ⟩ of a vibrating crystal, three-dimensional
@@ -29,13 +30,14 @@ import torch
 import xarray as xr
 
 from benchmarks.directions import Directions
-from benchmarks.reference_cases import CASES, ELASTIC_ONLY, VIEW, Case
+from benchmarks.reference_cases import CASES, ELASTIC_ONLY, FAR_CASES, NAMED, Case
 from benchmarks.reference_patterns import Reference, open_reference
 from benchmarks.slab import wavelength
 from benchmarks.slices import intensities, solid
 from benchmarks.vibrating import Vibrating
 
 MARGIN = 3  # grid points of the elastic table beyond the last direction that is needed
+KEPT_EVERY = 60.0  # s: so often the unfinished elastic part is put on disk
 
 
 def resolve(device: str) -> torch.device:
@@ -45,8 +47,8 @@ def resolve(device: str) -> torch.device:
     return torch.device(device)
 
 
-def elastic_table(case: Case, device: torch.device) -> xr.Dataset:
-    """I_g(q; t) of the mean wave."""
+def elastic_table(case: Case, device: torch.device, unfinished: Path | None = None) -> xr.Dataset:
+    """I_g(q; t) of the mean wave; what is done of it is kept in a file `unfinished`, and read from there."""
     cell, wave = case.cell, wavelength(case.energy_kv)
     radius = case.reach + MARGIN * case.step_mrad
     directions = Directions.within(radius, (case.step_mrad, case.step_mrad), cell.symmetry())
@@ -57,16 +59,25 @@ def elastic_table(case: Case, device: torch.device) -> xr.Dataset:
     ]
     index = np.stack(np.meshgrid(*n, indexing="ij"), -1).reshape(-1, 2)
     mrad = 1e3 * wave * index / cell.lengths[:2]
-    seen = np.flatnonzero(np.linalg.norm(mrad, axis=1) <= 2 * case.semi_angle_max + VIEW)
+    seen = np.flatnonzero(np.linalg.norm(mrad, axis=1) <= 2 * case.semi_angle_max + case.view_mrad)
     cells = case.cells_along()
     table = np.empty((len(cells), len(seen), len(directions.solved)), np.float32)
     q = directions.solved_mrad / (1e3 * wave)
+    begun, saved = 0, time.perf_counter()
+    if unfinished is not None and unfinished.exists():
+        part = np.load(unfinished)
+        begun = part.shape[2]
+        table[:, :, :begun] = part
     said = Progress(
         f"{case.name} elastic, {len(q)} directions, {stack.grid.n} points, {case.slices} slices a cell"
     )
-    for where, found in intensities(stack, q, cells.tolist(), case.energy_kv, device=device, progress=said):
-        flat = found.reshape(*found.shape[:2], -1)
-        table[:, :, where] = flat[:, :, seen].transpose(0, 2, 1)
+    rest = intensities(stack, q[begun:], cells.tolist(), case.energy_kv, device=device, progress=said)
+    for where, found in rest:
+        flat, done = found.reshape(*found.shape[:2], -1), begun + where.stop
+        table[:, :, begun + where.start : done] = flat[:, :, seen].transpose(0, 2, 1)
+        if unfinished is not None and time.perf_counter() - saved > KEPT_EVERY:
+            saved = time.perf_counter()
+            put(unfinished, table[:, :, :done])
     return xr.Dataset(
         {
             "intensity": (("thickness_nm", "beam", "direction"), table),
@@ -89,7 +100,7 @@ def diffuse_pair(case: Case, seed: int, device: torch.device) -> xr.Dataset:
     step = samples * vibrating.sample_mrad
     radius = case.reach + 0.5 * float(step.max())
     directions = Directions.within(radius, step.tolist(), cell.symmetry())
-    reach = np.ceil((case.reach + VIEW) / vibrating.sample_mrad).astype(int)
+    reach = np.ceil((case.reach + case.view_mrad) / vibrating.sample_mrad).astype(int)
     cells = case.cells_along()
     size = f"{len(directions.solved)} directions, {repeats} cells, {vibrating.grid.n} points"
     print(f"{case.name} pair {seed}: {size}", flush=True)
@@ -141,6 +152,14 @@ def keep(path: Path, dataset: xr.Dataset) -> None:
     partial.replace(path)
 
 
+def put(path: Path, values: np.ndarray) -> None:
+    """Write an array; an interrupted write leaves the file as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".tmp.npy")
+    np.save(partial, values)
+    partial.replace(path)
+
+
 def make(case: Case, pairs: int, device: torch.device) -> None:
     """Make the files of a case that are not there yet."""
     parts = ["elastic", *(f"pair{n}" for n in range(1, pairs + 1))]
@@ -149,13 +168,14 @@ def make(case: Case, pairs: int, device: torch.device) -> None:
         if path.exists():
             print(f"{path.name}: exists, skipped", flush=True)
             continue
-        start = time.perf_counter()
+        start, unfinished = time.perf_counter(), path.with_suffix(".unfinished.npy")
         if part.startswith("pair"):
             dataset = diffuse_pair(case, int(part.removeprefix("pair")), device)
         else:
-            dataset = elastic_table(case, device)
+            dataset = elastic_table(case, device, unfinished)
         seconds = time.perf_counter() - start
         keep(path, dataset.assign_attrs(seconds=seconds, device=device.type, threads=torch.get_num_threads()))
+        unfinished.unlink(missing_ok=True)
         print(f"{path.name}: {seconds:.0f} s, {path.stat().st_size / 1e6:.0f} MB", flush=True)
 
 
@@ -173,16 +193,19 @@ def reference(case: Case, *, diffuse: bool = True) -> Reference:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make references."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; all by default")
+    every = NAMED | FAR_CASES
+    parser.add_argument(
+        "cases", nargs="*", metavar="CASE", help=f"of {', '.join(every)}; {', '.join(CASES)} by default"
+    )
     parser.add_argument("--pairs", type=int, default=4, help="pairs of phonon configurations")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--list", action="store_true", help="say what is there")
     options = parser.parse_args(arguments)
-    unknown = [name for name in options.cases if name not in CASES]
+    unknown = [name for name in options.cases if name not in every]
     if unknown:
-        parser.error(f"no case is called {unknown[0]!r}; there are {', '.join(CASES)}")
+        parser.error(f"no case is called {unknown[0]!r}; there are {', '.join(every)}")
     for name in options.cases or CASES:
-        case = CASES[name]
+        case = every[name]
         if options.list:
             there = "elastic part" if case.path("elastic").exists() else "no elastic part"
             print(f"{name}: {there}, {len(case.pairs())} pairs")

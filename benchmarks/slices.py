@@ -201,10 +201,12 @@ def intensities(
     device: torch.device,
     dtype: torch.dtype = torch.complex64,
     progress: Callable[[float], None] | None = None,
+    sphere: bool = False,
 ) -> Iterator[tuple[slice, NDArray]]:
     """|û(g)|² behind slabs of whole cells, for plane waves from directions q (d, 2) in Å⁻¹.
 
     Yields which directions, and their intensities (thickness, directions, nx, ny); the incident is 1.
+    With `sphere`, waves are carried on as `spherical` says.
     """
     grid, wave = stack.grid, wavelength(energy_kv)
     batch = max(1, IN_CACHE // (grid.n[0] * grid.n[1])) if device.type == "cpu" else 1024
@@ -212,7 +214,9 @@ def intensities(
     ends = None if stack.ends is None else torch.as_tensor(stack.ends).to(device, dtype)
     for start in range(0, len(q), batch):
         own = q[start : start + batch]
-        hops = [propagators(grid, own, step, wave, device, dtype) for step in stack.steps]
+        carry = spherical if sphere else propagators
+        steps = {step: carry(grid, own, step, wave, device, dtype) for step in map(float, stack.steps)}
+        hops = [steps[step] for step in map(float, stack.steps)]
         u = torch.ones((len(own), *grid.n), dtype=dtype, device=device)
         found = np.empty((len(cells), len(own), *grid.n), np.float32 if dtype == torch.complex64 else float)
         for done in range(max(cells) + 1):
@@ -240,3 +244,21 @@ def propagators(
     across = np.exp(-2j * np.pi * wave * step * q[:, 1:] * gy[0])
     parts = [torch.as_tensor(each).to(device, dtype) for each in (shared, along, across)]
     return parts[0] * parts[1][:, :, None] * parts[2][:, None, :]
+
+
+def spherical(
+    grid: Grid, q: Array, step: float, wave: float, device: torch.device, dtype: torch.dtype
+) -> torch.Tensor:
+    """The propagators of the true Ewald sphere, within the band, (d, nx, ny).
+
+    exp{2πi Δz cos θ [√(λ⁻² − |q+g|²) − √(λ⁻² − |q|²)]},   sin θ = λ|q|
+
+    Potentials act on a wave that crosses a slice at an angle for longer, by 1/cos θ; that factor is taken out
+    of both, so that a slab of thickness t counts as one of t cos θ.
+    """
+    gx, gy = grid.g
+    x, y = q[:, :1, None] + gx, q[:, 1:, None] + gy
+    normal = np.sqrt(wave**-2 - (q**2).sum(axis=1))[:, None, None]
+    phase = 2 * np.pi * step * wave * normal * (np.sqrt(wave**-2 - x**2 - y**2) - normal)
+    found = np.where(grid.g2 <= grid.band**2, np.exp(1j * phase), 0)
+    return torch.as_tensor(found).to(device, dtype)

@@ -15,6 +15,7 @@ ORDER = (
     "multislice_crystals",
     "slab_shift",
     "truth",
+    "far_tilts",
     "cramer_rao",
     "dose",
     "few_electrons",

@@ -55,7 +55,7 @@ WAY = {
 }
 OTHER_WAY = {
     "RouteSettings": {
-        "match": ("matched_most", "matched_near", "matched_sure"),
+        "match": ("matched_most", "matched_near", "matched_likely", "matched_sure"),
         "search": ("searched_least",),
     },
     "SeedSettings": {"seeded": ("in_doubt", "no_doubt")},

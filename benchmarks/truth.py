@@ -39,7 +39,7 @@ from benchmarks.truth_table import ALL, summarise, summarise_silent
 from hybridfit import Candidate, Fitter, Library
 from hybridfit.fitting.assumptions import LIBRARY, PARTS
 from hybridfit.fitting.result import FitResult
-from hybridfit.frame import make_frame
+from hybridfit.frame import Frame, make_frame
 from hybridfit.library.build import VERSION as library_version
 from hybridfit.library.diffuse import without_diffuse
 from hybridfit.library.recipe import Recipe, ThicknessRange
@@ -136,6 +136,13 @@ class Shot:
         frame = reference.frame(self.t, self.camera, self.shape, self.tilt, self.semi_angle, pairs)
         return self.electrons * frame / frame.sum()
 
+    def frame(self, reference: Reference, *, noise: bool = True) -> Frame:
+        """What the camera records."""
+        image = self.expected(reference)
+        if noise:
+            image = np.random.default_rng([*self.seed, 2]).poisson(image).astype(float)
+        return make_frame(image)
+
     def near(self, reference: Reference) -> Candidate:
         """A start that is off by up to 1 nm, 0.3 mrad, 0.5 px, 1 % and 1°."""
         rng = np.random.default_rng([*self.seed, 1])
@@ -172,11 +179,20 @@ def shots(case: Case, part: str, reference: Reference, every: int) -> Iterator[S
 
 def fitted(shot: Shot, reference: Reference, fitter: Fitter, *, noise: bool, scatter: bool) -> Row:
     """One pattern, fitted; with scatter, every pair of phonon configurations by itself, too."""
-    order, truth = fitter.library.rotation_order, shot.truth(reference)
-    image = shot.expected(reference)
-    if noise:
-        image = np.random.default_rng([*shot.seed, 2]).poisson(image).astype(float)
-    result = fitter.fit_near(make_frame(image), [shot.near(reference)])
+    order = fitter.library.rotation_order
+    result = fitter.fit_near(shot.frame(reference, noise=noise), [shot.near(reference)])
+    row = told(shot, reference, result, order)
+    pairs = 0 if reference.diffuse is None else len(reference.diffuse.intensity)
+    if scatter and pairs > 1:
+        own = [alone(shot, reference, fitter, result, pair, order) for pair in range(pairs)]
+        for name in ("thickness", "tilt_x", "tilt_y"):
+            row[f"{name}_scatter"] = float(np.std([e[name] for e in own], ddof=1) / np.sqrt(pairs))
+    return row
+
+
+def told(shot: Shot, reference: Reference, result: FitResult, order: int) -> Row:
+    """What a fit of a pattern says, against the truth."""
+    truth = shot.truth(reference)
     row: Row = {"case": shot.case.name, "semi_angle": shot.semi_angle, "electrons": shot.electrons}
     row |= {f"true_{name}": value for name, value in truth.items()}
     row |= errors(result, truth, order)
@@ -187,17 +203,11 @@ def fitted(shot: Shot, reference: Reference, fitter: Fitter, *, noise: bool, sca
     if "debye_waller" in result.assumed:
         b = result.assumed["debye_waller"]
         row |= {"b_offset": b.offset, "b_stderr": b.stderr}
-    row |= {
+    return row | {
         "misfit": result.misfit_fraction,
         "status": result.status.name,
         "seconds": result.seconds["total"],
     }
-    pairs = 0 if reference.diffuse is None else len(reference.diffuse.intensity)
-    if scatter and pairs > 1:
-        own = [alone(shot, reference, fitter, result, pair, order) for pair in range(pairs)]
-        for name in ("thickness", "tilt_x", "tilt_y"):
-            row[f"{name}_scatter"] = float(np.std([e[name] for e in own], ddof=1) / np.sqrt(pairs))
-    return row
 
 
 def alone(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +15,7 @@ from benchmarks.unseen import Case, cases, library_of
 from benchmarks.unseen_frames import Drawn, frames
 from hybridfit import Fitter, Library
 from hybridfit.errors import HybridfitError, InputError
+from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.seed.alignment import Aligner
 from hybridfit.frame import make_frame
 from hybridfit.model import FITTED_BEYOND_DISC, ForwardModel
@@ -63,10 +65,8 @@ def aligned(drawn: Drawn) -> Row:
         found = aligner.align(frame)
     except HybridfitError as error:
         return {"size_error": 1.0, "centre_error": 1.0, "sure": False, "message": str(error)}
-    off = np.hypot(found.centre_x - truth["centre_x"], found.centre_y - truth["centre_y"])
     return {
-        "size_error": float(abs(found.scale / truth["scale"] - 1)),
-        "centre_error": float(off / (truth["scale"] * truth["semi_angle"])),
+        **_off(found.camera, truth),
         "doubt": float(found.doubt),
         "sure": bool(found.sure),
         "seconds": time.perf_counter() - start,
@@ -87,11 +87,35 @@ def fitted(case: Case, drawn: Drawn) -> Row:
     fitter, truth = _fitter(case), drawn.truth
     order = fitter.library.rotation_order
     frame = make_frame(drawn.image, mask=drawn.mask)
-    row = judged(lambda: fitter.fit(frame), truth, order)
+    found: list[FitResult] = []
+
+    def fit() -> FitResult:
+        found.append(fitter.fit(frame))
+        return found[-1]
+
+    row = judged(fit, truth, order)
     if _fitter.cache_info().misses > new:  # the first made templates: its time is that of a second run
-        row["seconds"] = judged(lambda: fitter.fit(frame), truth, order).get("seconds")
+        row["seconds"] = judged(fit, truth, order).get("seconds")
     row["bounds"] = bounds(fitter.library, drawn)
-    return row
+    return row | disc_errors(found[-1] if found else None, truth)
+
+
+def disc_errors(result: FitResult | None, truth: Mapping[str, Any]) -> Row:
+    """Errors of size and centre of the disc of a fit, of the radius; 1 where there is none."""
+    if result is None:
+        return {"size_error": 1.0, "centre_error": 1.0}
+    x, y, scale = (result[name].value for name in ("centre_x", "centre_y", "scale"))
+    return _off((x, y, scale), truth)
+
+
+def _off(camera: tuple[float, float, float], truth: Mapping[str, Any]) -> Row:
+    """Errors of size and centre of the disc of a camera (px, px/mrad)."""
+    x, y, scale = camera
+    off = np.hypot(x - truth["centre_x"], y - truth["centre_y"])
+    return {
+        "size_error": float(abs(scale / truth["scale"] - 1)),
+        "centre_error": float(off / (truth["scale"] * truth["semi_angle"])),
+    }
 
 
 def bounds(library: Library, drawn: Drawn) -> dict[str, float]:
@@ -116,5 +140,6 @@ def bounds(library: Library, drawn: Drawn) -> dict[str, float]:
     slopes = np.vstack([found.sensitivity(coefficients), found.columns])
     information = (slopes / expected) @ slopes.T
     unit = np.sqrt(np.diag(information))
+    unit[unit == 0] = 1.0  # a blur that is too narrow for any pixel changes nothing
     inverse = np.linalg.pinv(information / np.outer(unit, unit), hermitian=True) / np.outer(unit, unit)
     return {name: float(np.sqrt(max(inverse[i, i], 0.0))) for i, name in enumerate(NAMES)}

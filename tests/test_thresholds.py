@@ -32,6 +32,7 @@ ALL = [each for settings in CLASSES for each in thresholds_of(settings)]
 # numbers of modules that decide nothing, each with its reason
 TECHNICAL = {
     "fitting/seed/network.py": {"CHUNK": "memory"},
+    "fitting/seed/alignment.py": {"HUGE": "rounding of floating-point numbers"},
     "fitting/refine/levenberg.py": {
         **dict.fromkeys(("FIRST", "LEAST", "MOST", "FACTOR", "FAIR", "BAD"), "of a damping"),
         "SINGULAR": "rounding of floating-point numbers",

@@ -42,16 +42,18 @@ def build(
         check_outputs([output], inputs=[recipe])
     _check_device(device)
 
+    from hybridfit.library.build import solve_into
     from hybridfit.library.library import Library
 
     known = _recipe(recipe)
     target = output or Library.cached_path(recipe, known)
     with Bars(quiet) as bars:
         bars.start(f"library {Path(recipe).stem}")
-        library = Library.build(known, device=device, progress=lambda fraction: bars.show("build", fraction))
-    library.save(target)
+        solve_into(target, known, device=device, progress=lambda fraction: bars.show("build", fraction))
     if not quiet:
+        library = Library.open(target)
         typer.echo(f"{library!r} is in {target} ({megabytes(target)})")
+        library.close()
 
 
 @app.command()
@@ -59,8 +61,8 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE", help=LIBRARY_H
     """Print what a library, or a recipe, covers."""
     import json
 
-    from hybridfit.library.build import estimate
     from hybridfit.library.library import Library
+    from hybridfit.library.plan import estimate
     from hybridfit.library.store import recipe_axes
 
     path, recipe = Path(name), None

@@ -10,6 +10,7 @@ everywhere   all library points with many cameras
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
 from typing import NamedTuple
@@ -26,6 +27,7 @@ from hybridfit.fitting.route import Route
 from hybridfit.fitting.search.cameras import possible
 from hybridfit.fitting.search.full import LibrarySearcher
 from hybridfit.fitting.search.match import Matcher
+from hybridfit.fitting.search.odds import width
 from hybridfit.fitting.search.trials import joined
 from hybridfit.fitting.search.window import search_window
 from hybridfit.fitting.seed.disc import quick_disc
@@ -227,9 +229,11 @@ class Attempts:
         clock.lap("search")
         if not given or given[0].chi2 > routes.no_match:
             return
-        sure = len(self.matchers) == 1 and (given[0].probability or 0.0) >= routes.matched_sure
-        most = 1 if sure else routes.matched_most
-        given = self._near_the_best(given, routes.matched_near, most)
+        most, above = routes.matched_most, routes.matched_near
+        if len(self.matchers) == 1:  # odds are of the points of one crystal
+            most = 1 if (given[0].probability or 0.0) >= routes.matched_sure else most
+            above = min(above, self._likely(given[0].chi2))
+        given = self._near_the_best(given, above, most)
         found = self.all_turns(given)
         yield Attempt(Route.library_match, found, curve, given, WINDOW, everywhere=True)
 
@@ -249,6 +253,10 @@ class Attempts:
         """The first ones, with a χ² not much above that of the best; they obey what is fixed."""
         near = [c for c in given[:most] if c.chi2 <= given[0].chi2 + above]
         return [obeying(candidate, self.settings.fix) for candidate in near]
+
+    def _likely(self, least: float) -> float:
+        """By how much more χ² than the least one a candidate is not worth a refinement."""
+        return -math.log(self.settings.routes.matched_likely) * width(least, self.settings.searching)
 
     def all_turns(self, found: Sequence[Candidate], rotation: float | None = None) -> list[Candidate]:
         """What candidates of the reference stand for in the other crystals of the library."""

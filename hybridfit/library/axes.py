@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hybridfit.errors import LibraryError
 from hybridfit.library.contents import DIFFUSE, ORDERS
 from hybridfit.library.grid import HALO
+from hybridfit.library.settings import BUILD
 from hybridfit.library.slopes import blended_slopes
 from hybridfit.pattern.blend import node_weights
 from hybridfit.pattern.expand import pick_last
@@ -102,6 +103,12 @@ def beams_within(dataset: xr.Dataset, reach: float) -> int:
     """
     length = np.linalg.norm(dataset.beam_n.values @ bases_of(dataset), axis=2).min(axis=0)
     return int(np.flatnonzero(length <= max(reach, float(length[1:].min())) + 1e-6)[-1]) + 1
+
+
+def room_for(dataset: xr.Dataset, semi_angle: float) -> float:
+    """How far beams are stored beyond those that patterns of a semi-angle need near the zone axis (mrad)."""
+    longest = float(np.linalg.norm(dataset.beam_n.values @ bases_of(dataset), axis=2).min(axis=0).max())
+    return max(0.0, longest - 2 * semi_angle - BUILD.beyond_disc)
 
 
 def check_names(names: Iterable[str], axes: Mapping[str, StructuralAxis]) -> None:
@@ -233,13 +240,15 @@ def select(
             inverse = np.linalg.inv(r).round().astype(int)
             image = directions @ inverse.T @ grid_step
             keep |= np.hypot(image[:, 0] - tilt[0], image[:, 1] - tilt[1]) <= reach
-    # netCDF reads whole thicknesses fast and picked directions slowly: pick in memory
     if DIFFUSE in dataset and dataset[DIFFUSE].ndim == 3:  # the whole table, which windows share
         dataset = dataset.drop_vars(DIFFUSE)
     part = dataset.isel(nodes | {"thickness": slice(low, high), "beam": slice(beams)})
     picked = np.flatnonzero(keep)
     *others, nb, nd = part.intensity.shape
-    intensity = pick_last(part.intensity.values.reshape(-1, nb, nd), picked)
-    intensity = intensity.reshape(*others, nb, len(picked))
+    if part.variables["intensity"]._in_memory:  # which numpy does slowly
+        intensity = pick_last(part.intensity.values.reshape(-1, nb, nd), picked)
+        intensity = intensity.reshape(*others, nb, len(picked))
+    else:  # a file reads the blocks that these are in
+        intensity = np.ascontiguousarray(part.intensity[..., picked].values)
     rest = part.drop_vars("intensity").isel(direction=picked)
     return rest.assign(intensity=(part.intensity.dims, intensity, part.intensity.attrs))

@@ -20,7 +20,7 @@ from hybridfit.library.axes import axes_of
 from hybridfit.library.contents import DIFFUSE, unit_of
 from hybridfit.library.grid import sampling_of, wedge
 from hybridfit.library.planes import Planes
-from hybridfit.library.settings import BUILD
+from hybridfit.library.settings import BUILD, roughly
 from hybridfit.library.slopes import packed
 from hybridfit.pattern.diffuse import DiffuseTable
 
@@ -70,7 +70,7 @@ def with_diffuse(
     discrete = [name for name, axis in axes.items() if not axis.continuous]
     matrices = [
         DynamicalMatrix.of(projections[int(i)], every, recipe.energy_kv, higher_zones=True).folded_roughly(
-            strong, BUILD.folded * recipe.g_max
+            strong, roughly(recipe.g_max)
         )
         for i in at.ravel()
     ]

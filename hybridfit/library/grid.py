@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hybridfit.errors import LibraryError
 from hybridfit.library.planes import planes_of
+from hybridfit.library.settings import BUILD
 from hybridfit.pattern.expand import Intensity, Table, lattice_of
 
 HALO = 4  # grid steps solved beyond the largest direction: interpolation reaches two further
@@ -26,6 +27,14 @@ def sampling_of(basis: NDArray[Any], symmetry: NDArray[Any], largest: float) -> 
     n = np.ceil(np.linalg.norm(basis, axis=1) / largest - 1e-9).astype(np.int64)
     mixes = any(r[0, 1] != 0 or r[1, 0] != 0 for r in symmetry)
     return np.full(2, n.max()) if mixes else n
+
+
+def beams_reach(semi_angle: float, tilt: float) -> float:
+    """How long stored beams are (mrad): their discs reach into patterns of such a semi-angle and tilt (mrad).
+
+    Far from the zone axis patterns follow the intensity, towards the centre of the Laue circle.
+    """
+    return 2 * semi_angle + BUILD.beyond_disc + (tilt if tilt > BUILD.near_tilt else 0.0)
 
 
 def lattice_order(basis: NDArray[Any]) -> int:

@@ -1,7 +1,7 @@
 """Checks of what a library file holds, made as it is read.
 
-Each chunk of intensities or slopes, one thickness of one crystal, has a digest: a multilinear hash of its
-64-bit words u_ij, in rows of 4096,
+Each chunk of intensities or slopes, a block of directions at one thickness of one crystal, has a digest: a
+multilinear hash of its 64-bit words u_ij, in rows of 4096,
 
     d = Σ_i v_i Σ_j w_j u_ij  +  w_0 n        (mod 2⁶⁴),
 
@@ -19,7 +19,7 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
@@ -37,8 +37,9 @@ from hybridfit.library.memory import free_memory, in_words
 from hybridfit.library.settings import BUILD
 
 # of the file; the numbers in it have a version of their own (`build.VERSION`)
-STORAGE = 4
-READ = (2, 3, STORAGE)  # files of 2 have no slopes, those of 3 no diffuse table
+STORAGE = 5
+READ = (2, 3, 4, STORAGE)  # files of 2 have no slopes, of 3 no diffuse table, of 4 one block of directions
+BLOCKS = "{}_block"  # the dimension of digests that counts blocks
 DIGESTS, CONTENTS = "intensity_digest", "contents"
 WORDS = 4096  # in a row
 Repair = Callable[[str], xr.Variable]
@@ -79,10 +80,17 @@ def digest_of(chunk: NDArray[Any]) -> int:
         return int((sums * _weights(2, rows + 1)).sum() + W[0] * np.uint64(flat.nbytes))
 
 
-def digests_of(intensity: NDArray[Any]) -> NDArray[np.uint64]:
-    """Those of all chunks of intensities or slopes (…, beam, direction)."""
-    shape = intensity.shape[:-2]
-    return np.array([digest_of(intensity[i]) for i in np.ndindex(shape)], np.uint64).reshape(shape)
+def digests_of(values: NDArray[Any], block: int | None = None) -> NDArray[np.uint64]:
+    """Those of all chunks of intensities or slopes (…, beam, direction): (…, blocks of directions)."""
+    shape, count = values.shape[:-2], values.shape[-1]
+    parts = blocks_of(count, block or count)
+    found = [[digest_of(values[i][:, part]) for part in parts] for i in np.ndindex(shape)]
+    return np.array(found, np.uint64).reshape(*shape, len(parts))
+
+
+def blocks_of(count: int, block: int) -> list[slice]:
+    """The blocks that directions are kept in."""
+    return [slice(first, min(first + block, count)) for first in range(0, count, block)]
 
 
 def contents_digest(dataset: xr.Dataset) -> str:
@@ -113,10 +121,23 @@ def digests_name(name: str) -> str:
     return f"{name}_digest"
 
 
-def sealed(dataset: xr.Dataset) -> xr.Dataset:
-    """A dataset with its digests, to be written."""
-    bulk = [dataset[name] for name in BULK if name in dataset]
-    out = dataset.assign({digests_name(str(v.name)): (v.dims[:-2], digests_of(v.values)) for v in bulk})
+def sealed(
+    dataset: xr.Dataset, block: int | None = None, known: Mapping[str, NDArray[np.uint64]] | None = None
+) -> xr.Dataset:
+    """A dataset with its digests, to be written.
+
+    block : directions in a chunk of intensities; all
+    known : digests of variables whose values are not looked at
+    """
+    known, out = known or {}, dataset
+    for name in BULK:
+        if name not in dataset.variables:
+            continue
+        variable = dataset.variables[name]
+        found = known.get(name)
+        if found is None:
+            found = digests_of(variable.values, block if name == "intensity" else None)
+        out = out.assign({digests_name(name): ((*variable.dims[:-2], BLOCKS.format(name)), found)})
     out = out.assign_attrs(storage=STORAGE)
     return out.assign_attrs({CONTENTS: contents_digest(out)})
 
@@ -144,6 +165,8 @@ def unsealed(dataset: xr.Dataset, path: Path, repair: Repair | None = None) -> x
             continue
         source = dataset.variables[name]
         digests = dataset.variables[digests_name(name)]
+        if digests.ndim == source.ndim - 2:  # a file of storage 4, with all directions in one block
+            digests = xr.Variable((*digests.dims, BLOCKS.format(name)), digests.values[..., None])
         array = CheckedArray(source, digests, path, None if repair is None else partial(repair, name))
         lazy: Any = indexing.LazilyIndexedArray(array)
         kept = indexing.MemoryCachedArray(indexing.CopyOnWriteArray(lazy))
@@ -169,6 +192,15 @@ class CheckedArray(BackendArray):
 
     Chunks that are asked for one after the other are read once; all at once, they are given away.  Nobody is
     to write into them.
+
+    Parameters
+    ----------
+    source : xarray.Variable (…, beam, direction)
+    digests : xarray.Variable (…, block)
+        How many directions are in a block follows from their number, and from the chunks of the source.
+    path : Path
+    repair : callable, optional
+        Gives the variable anew.
     """
 
     def __init__(
@@ -182,15 +214,18 @@ class CheckedArray(BackendArray):
         self._source = source
         self._digests: xr.Variable | None = digests
         self._path, self._repair = path, repair
+        self._blocks = blocks_of(self.shape[-1], _block_size(source))
+        if digests.shape != (*self.shape[:-2], len(self._blocks)):
+            raise LibraryError(damaged(path, f"(it has {digests.shape} digests)"))
         self._lock = threading.Lock()
         self._kept: NDArray[Any] | None = (
             None  # room for all chunks, of which pages without any take no memory
         )
-        self._there = np.zeros(self.shape[:-2], bool)
+        self._there = np.zeros(digests.shape, bool)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is kept."""
-        return {**self.__dict__, "_lock": None, "_kept": None, "_there": np.zeros(self.shape[:-2], bool)}
+        return {**self.__dict__, "_lock": None, "_kept": None, "_there": np.zeros(self._there.shape, bool)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.Lock())
@@ -202,45 +237,62 @@ class CheckedArray(BackendArray):
 
     def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
         *outer, beams, directions = key
+        numbers = np.atleast_1d(np.arange(self.shape[-1])[directions])
+        used = np.unique(numbers // max(1, self._blocks[0].stop))
         with self._lock:
-            values = self._chunks(tuple(outer))[..., directions]
+            if len(used) == len(self._blocks):
+                values = self._chunks(tuple(outer), slice(0, len(used)))[..., directions]
+            else:
+                runs = _neighbours(used) or [slice(0, 0)]
+                parts = [self._chunks(tuple(outer), run) for run in runs]
+                there = np.concatenate([np.arange(self.shape[-1])[self._directions(run)] for run in runs])
+                found = np.concatenate(parts, axis=-1)[..., np.searchsorted(there, numbers)]
+                values = found[..., 0] if isinstance(directions, int | np.integer) else found
         behind = () if isinstance(directions, int | np.integer) else (slice(None),)
         return np.asarray(values[(..., beams, *behind)])
 
-    def _chunks(self, outer: tuple[Any, ...]) -> NDArray[Any]:
-        """Whole chunks, read if they are not there yet."""
+    def _chunks(self, outer: tuple[Any, ...], run: slice) -> NDArray[Any]:
+        """Whole chunks of a run of blocks, read if they are not there yet."""
         wanted = np.zeros(self._there.shape, bool)
-        wanted[
-            np.ix_(*(np.atleast_1d(np.arange(n)[k]) for n, k in zip(wanted.shape, outer, strict=True)))
-        ] = True
+        keys = (*outer, run)
+        wanted[np.ix_(*(np.atleast_1d(np.arange(n)[k]) for n, k in zip(wanted.shape, keys, strict=True)))] = (
+            True
+        )
         if (wanted.all() and self._kept is None) or (_passing.get() and not self._there[wanted].all()):
-            return self._sound(outer)
+            return self._sound(outer, run)
         if self._kept is None:
             try:
                 self._kept = np.empty(self.shape, self.dtype)
             except MemoryError:  # where memory that is not used counts, too
-                return self._sound(outer)
-        for run in runs_of(wanted & ~self._there):
-            self._kept[run] = self._sound(run)
-            self._there[run] = True
-        out: NDArray[Any] = self._kept
+                return self._sound(outer, run)
+        for block in np.arange(len(self._blocks))[run].tolist():
+            part = self._blocks[block]
+            for some in runs_of((wanted & ~self._there)[..., block]):
+                self._kept[(*some, slice(None), part)] = self._sound(some, slice(block, block + 1))
+                self._there[(*some, block)] = True
+        out: NDArray[Any] = self._kept[..., self._directions(run)]
         for axis in reversed(range(len(outer))):  # one by one: arrays among them would be broadcast
             out = out[(slice(None),) * axis + (outer[axis],)]
         return out
 
-    def _sound(self, outer: tuple[Any, ...]) -> NDArray[Any]:
+    def _directions(self, run: slice) -> slice:
+        """Those of a run of blocks."""
+        parts = self._blocks[run]
+        return slice(parts[0].start, parts[-1].stop) if parts else slice(0, 0)
+
+    def _sound(self, outer: tuple[Any, ...], run: slice) -> NDArray[Any]:
         """Chunks as they are in the file, or were built again."""
         try:
-            return self._checked(outer)
+            return self._checked(outer, run)
         except _Damaged as error:
             if self._repair is None:
                 raise LibraryError(str(error)) from None
             log.warning("%s is damaged; building it again", self._path)
             self._source, self._digests = self._repair(), None
-            return self._checked(outer)
+            return self._checked(outer, run)
 
-    def _checked(self, outer: tuple[Any, ...]) -> NDArray[Any]:
-        chunks = self._source[(*outer, slice(None), slice(None))]
+    def _checked(self, outer: tuple[Any, ...], run: slice) -> NDArray[Any]:
+        chunks = self._source[(*outer, slice(None), self._directions(run))]
         needed, free = float(chunks.nbytes), BUILD.memory_share * free_memory()
         if needed > free:
             raise LibraryError(
@@ -251,12 +303,26 @@ class CheckedArray(BackendArray):
             values = chunks.values
         except (OSError, RuntimeError, ValueError) as error:
             raise _Damaged(damaged(self._path, f"({error})")) from None
-        if self._digests is not None:
-            expected = self._digests[tuple(outer)].values.ravel()
-            for chunk, digest in zip(values.reshape(-1, *values.shape[-2:]), expected, strict=True):
-                if digest_of(chunk) != int(digest):
+        if self._digests is not None and values.size:
+            expected = self._digests[(*outer, run)].values.reshape(-1, len(self._blocks[run]))
+            first = self._directions(run).start
+            parts = [slice(part.start - first, part.stop - first) for part in self._blocks[run]]
+            for chunk, known in zip(values.reshape(-1, *values.shape[-2:]), expected, strict=True):
+                if any(digest_of(chunk[:, part]) != int(d) for part, d in zip(parts, known, strict=True)):
                     raise _Damaged(damaged(self._path))
         return np.asarray(values)
+
+
+def _neighbours(numbers: NDArray[np.intp]) -> list[slice]:
+    """Runs of increasing numbers that follow each other."""
+    parts = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
+    return [slice(int(part[0]), int(part[-1]) + 1) for part in parts if len(part)]
+
+
+def _block_size(source: xr.Variable) -> int:
+    """Directions in a chunk of a variable of a file."""
+    sizes = source.encoding.get("chunksizes") or source.shape
+    return max(1, min(int(sizes[-1]), source.shape[-1]))
 
 
 def runs_of(wanted: NDArray[np.bool_]) -> list[tuple[Any, ...]]:

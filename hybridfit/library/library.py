@@ -25,10 +25,11 @@ from hybridfit.library.axes import (
     check_given,
     check_names,
     moving_of,
+    room_for,
     select,
     take,
 )
-from hybridfit.library.build import BEYOND_DISC, FOLDED, VERSION, Progress, StructuralChange, solve
+from hybridfit.library.build import BEYOND_DISC, VERSION, Progress, StructuralChange, solve, solve_into
 from hybridfit.library.diffuse import diffuse_of
 from hybridfit.library.grid import largest_step, make_table
 from hybridfit.library.integrity import STORAGE, log
@@ -36,7 +37,8 @@ from hybridfit.library.patterns import check_angle, check_reach, compose_all
 from hybridfit.library.recipe import Recipe, shipped_names
 from hybridfit.library.showing import library_html, library_line
 from hybridfit.library.slopes import Slopes, slopes_of, without_slopes
-from hybridfit.library.store import cache_folder, read_dataset, write_dataset
+from hybridfit.library.store import cache_folder, read_dataset
+from hybridfit.library.writing import write_dataset
 from hybridfit.pattern.blend import Stack
 from hybridfit.pattern.diffuse import DiffuseTable
 from hybridfit.pattern.expand import Table
@@ -153,10 +155,8 @@ class Library:
                 if library.dataset.attrs["checksum"] == checksum:
                     return library
                 library.close()
-        library = cls.build(recipe, progress=progress)
-        library.save(cached)
-        library.path = path
-        return library
+        solve_into(cached, recipe, progress=progress)
+        return cls(read_dataset(cached, partial(_rebuilt, recipe, cached)), path=path)
 
     @staticmethod
     def cached_path(name: str | Path, recipe: Recipe | None = None) -> Path:
@@ -189,7 +189,6 @@ class Library:
         return library_line(self)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: what it is of, how far it reaches, its structural parameters."""
         return library_html(self)
 
     @cached_property
@@ -227,6 +226,10 @@ class Library:
     def step(self) -> float:
         """Largest distance between neighbouring directions (mrad): the softness of the aperture."""
         return largest_step(bases_of(self.dataset), self.dataset.sampling.values)
+
+    def room(self, semi_angle: float) -> float:
+        """How much farther (mrad) than near the zone axis patterns of a semi-angle (mrad) may reach."""
+        return room_for(self.dataset, semi_angle)
 
     def check_semi_angle(self, semi_angle: float) -> None:
         """Raise a LibraryError when patterns of this semi-angle (mrad) cannot be composed."""
@@ -392,9 +395,8 @@ class Library:
 
 def _rebuilt(recipe: Recipe, cached: Path, name: str) -> xr.Variable:
     """A variable of a library in the cache that is damaged, which is replaced."""
-    library = Library.build(recipe)
-    library.save(cached)
-    return library.dataset[name].variable
+    solve_into(cached, recipe)
+    return read_dataset(cached).variables[name]
 
 
-__all__ = ["BEYOND_DISC", "FOLDED", "Library", "cache_folder"]
+__all__ = ["BEYOND_DISC", "Library", "cache_folder"]

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from hybridfit.library.integrity import passing
 
-KEPT = 8  # single thicknesses in memory
+KEPT = 8  # single thicknesses, or ranges, in memory
+LONG = 15  # thicknesses: a longer range is looked at once, and not kept
 
 
 class Planes:
@@ -22,8 +23,8 @@ class Planes:
     Parameters
     ----------
     variable : xarray.Variable
-        In a file; each chunk is checked as it is read.  Ranges stay in memory, and of single thicknesses
-        those last asked for.
+        In a file; each chunk is checked as it is read.  Short ranges and single thicknesses that were last
+        asked for stay in memory.
     unit : (thickness, m) array, optional
         What the values (thickness, m, n) are multiplied with.
     """
@@ -38,6 +39,8 @@ class Planes:
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         name = key.indices(len(self)) if isinstance(key, slice) else key
+        if isinstance(key, slice) and LONG < len(range(*name)) < len(self):
+            return self._read(key)
         values = self._known.pop(name, None)
         if values is None:
             values = self._variable[key].values if isinstance(key, slice) else self._read(key)
@@ -53,7 +56,7 @@ class Planes:
         known = self._known.get(i)
         return self._read(i) if known is None else known
 
-    def _read(self, i: int) -> NDArray[Any]:
+    def _read(self, i: int | slice) -> NDArray[Any]:
         with passing():
             values = self._variable[i].values
         return values if self._unit is None else values * self._unit[i][..., None]

@@ -18,11 +18,32 @@ class BuildSettings:
         "error of a pattern at g_max 2.3 Å⁻¹",
         "design",
     )
+    folded_roughly: float = threshold(
+        1.2,
+        "times g_max",
+        "the same for slopes and diffuse intensities: with 1.6 times the latter change by 0.2 % (rms)",
+        "design",
+    )
+    folded_enough: float = threshold(
+        3.0, "Å⁻¹", "but not fewer of them than those up to this, if 1.6 times g_max is more", "design"
+    )
     beyond_disc: float = threshold(
         7.5,
         "mrad",
         "beams are stored whose discs reach so near to the direct disc: fits compare this region",
         "design",
+    )
+    near_tilt: float = threshold(
+        6.0,
+        "mrad",
+        "libraries of larger tilts keep beams for patterns that reach to the centre of the Laue circle",
+        "design",
+    )
+    block: float = threshold(
+        1.5e8, "bytes", "so much of a library is in memory while it is written, and in a chunk row", "design"
+    )
+    square: float = threshold(
+        6.0, "mrad", "directions of a square of this width are neighbours in a file", "design"
     )
     most_thicknesses: int = threshold(
         20_000,
@@ -172,6 +193,12 @@ class ApproximationSettings:
         "a crystal can end at any plane of atoms: an average over heights of the cut",
         "design",
     )
+
+
+def roughly(g_max: float, settings: BuildSettings | None = None) -> float:
+    """F (Å⁻¹) of `physics.folding` for what is needed to per cents only."""
+    settings = settings or BUILD
+    return max(settings.folded_roughly * g_max, min(settings.folded * g_max, settings.folded_enough))
 
 
 BUILD, FILE, APPROXIMATION = BuildSettings(), FileSettings(), ApproximationSettings()

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from hybridfit.errors import RecipeError
 from hybridfit.library.contents import SLOPES
+from hybridfit.library.grid import beams_reach
 from hybridfit.library.memory import free_memory, in_words
 from hybridfit.library.recipe import Recipe
 from hybridfit.library.settings import BUILD, BuildSettings
@@ -79,7 +80,7 @@ class Size:
     @property
     def stored_beams(self) -> float:
         """Beams whose discs reach into the patterns."""
-        reach = (2 * self.semi_angle + BUILD.beyond_disc) / (1e3 * self.wavelength)
+        reach = beams_reach(self.semi_angle, self.tilt) / (1e3 * self.wavelength)
         return self.beams(min(self.g_max, reach))
 
     @property

@@ -14,8 +14,7 @@ import platformdirs
 import xarray as xr
 from xarray.backends import NetCDF4BackendEntrypoint
 
-from hybridfit.errors import HybridfitError, InputError, LibraryError
-from hybridfit.io import atomic_path
+from hybridfit.errors import InputError, LibraryError
 from hybridfit.io.trial import try_first
 from hybridfit.library.axes import StructuralAxis, axes_of
 from hybridfit.library.build import FORMAT, VERSION
@@ -26,7 +25,6 @@ from hybridfit.library.integrity import (
     Repair,
     damaged,
     digests_name,
-    sealed,
     unsealed,
 )
 from hybridfit.library.memory import in_words
@@ -190,27 +188,3 @@ def check_parameters(
         value = fix.get(name)
         if value is not None:
             axes[name].checked(name, value)
-
-
-def write_dataset(dataset: xr.Dataset, path: Path) -> None:
-    """Write the dataset of a library: whole, or not at all; a thickness of a crystal is a chunk.
-
-    Raises
-    ------
-    LibraryError
-        The disk is full, or refuses.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    dataset = sealed(dataset)
-    encoding: dict[str, dict[str, object]] = {str(name): {"_FillValue": None} for name in dataset.variables}
-    for name in BULK:
-        if name in dataset:
-            *others, nb, nd = dataset[name].shape
-            encoding[name] |= {"chunksizes": (*(1 for _ in others), nb, nd), "zlib": False}
-    try:
-        with atomic_path(path) as temporary:
-            dataset.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
-    except (OSError, RuntimeError) as error:  # the latter is netCDF's word for a full disk
-        if isinstance(error, HybridfitError):
-            raise
-        raise LibraryError(f"{path} cannot be written ({error}); make room or choose another") from None

@@ -16,7 +16,8 @@ leave what a fit reads where it is,
 
     I_g(fewer beams) − I_g ≈ δt ∂I_g/∂t + δτ·∂I_g/∂τ + f I_g,
 
-δt and δτ from least squares over all beams and directions at one thickness.  Where the two longest g_max
+δt and δτ from least squares over all beams and directions at one thickness; what does not show in I_g does
+not count.  Where the two longest g_max
 still differ by more, longer ones are tried, up to a limit; what is not reached by then is said
 (`Convergence.reached`).
 
@@ -48,6 +49,11 @@ STEP = 0.05  # nm and mrad, for slopes
 CUBIC_HALF = np.array([-1, 9, 9, -1]) / 16  # weights of four equidistant points, in their middle
 
 
+def stays(thickness: float, tilt: float, settings: DesignSettings = DESIGN) -> bool:
+    """Whether shifts of thickness (nm) and tilt (mrad) are within the tolerances."""
+    return thickness <= settings.moved_thickness and tilt <= settings.moved_tilt
+
+
 @dataclass(frozen=True)
 class Trial:
     """A value that was tried, and what it changes.
@@ -70,8 +76,7 @@ class Trial:
 
     def good(self, settings: DesignSettings) -> bool:
         """Whether nothing changes by more than the tolerances."""
-        moved = self.thickness <= settings.moved_thickness and self.tilt <= settings.moved_tilt
-        return moved and self.error <= settings.tolerance
+        return stays(self.thickness, self.tilt, settings) and self.error <= settings.tolerance
 
 
 @dataclass(frozen=True)
@@ -86,8 +91,8 @@ class Convergence:
         What the chosen value still changes in the pattern, relative to its maximum: at most the tolerance, or
         it has not converged.
     converged : bool
-    moved : float, nm
-        How far the chosen value still moves the thickness.
+    moved, moved_tilt : float, nm, mrad
+        How far the chosen value still moves thickness and tilt.
     """
 
     value: float
@@ -95,6 +100,7 @@ class Convergence:
     reached: float
     converged: bool
     moved: float = 0.0
+    moved_tilt: float = 0.0
 
 
 class Points(NamedTuple):
@@ -248,13 +254,18 @@ def _off(found: Array, reference: Array) -> float:
     return off if np.isfinite(off) else np.inf  # a solve of too few beams may come to nothing
 
 
-def _moved(found: Array, known: Array, slopes: Array) -> tuple[float, float]:
-    """The largest δt (nm) and δτ (mrad) over the thicknesses."""
+def _moved(found: Array, known: Array, slopes: Array, settings: DesignSettings) -> tuple[float, float]:
+    """The largest δt (nm) and δτ (mrad) over the thicknesses, of those that show."""
     kept = min(found.shape[1], known.shape[1], slopes.shape[2])
+    unit = np.array([settings.moved_thickness, settings.moved_tilt, settings.moved_tilt, settings.tolerance])
     moved = []
     for i, (other, own) in enumerate(zip(found[:, :kept], known[:, :kept], strict=True)):
-        columns = np.stack([*slopes[:, i, :kept], own], axis=-1).reshape(-1, len(slopes) + 1)
-        moved.append(np.linalg.lstsq(columns, (other - own).ravel(), rcond=None)[0])
+        columns = np.stack([*slopes[:, i, :kept], own]).reshape(len(unit), -1) * unit[:, None]
+        along, change, turn = np.linalg.svd(columns.T, full_matrices=False)
+        told = along.T @ (other - own).ravel()
+        # where no beam depends on a shift, or on two that cancel, it may be any
+        shows = np.abs(told) >= settings.shown * math.sqrt(own.shape[1])
+        moved.append(unit * (turn.T @ np.where(shows, told / np.maximum(change, 1e-300), 0.0)))
     thickness, *tilt, _ = np.abs(moved).max(axis=0)
     return float(thickness), float(max(tilt))
 
@@ -278,7 +289,7 @@ def choose_beams(
     def trial(i: int) -> Trial:
         """The i-th value against the last."""
         cost = f"{len(points.projection.beams(values[i]))} beams"
-        moved = _moved(found[i][1], found[-1][1], slopes)
+        moved = _moved(found[i][1], found[-1][1], slopes, settings)
         return Trial(values[i], cost, _off(found[i][0], found[-1][0]), *moved)
 
     # a single one has nothing to be compared with
@@ -295,7 +306,7 @@ def choose_beams(
     left = trials[-2] if len(trials) > 1 and at == len(trials) - 1 else trials[at]
     converged = left.good(settings) and len(trials) > 1
     reached = left.error if len(trials) > 1 else math.inf
-    return Convergence(value, trials, reached, converged, left.thickness)
+    return Convergence(value, trials, reached, converged, left.thickness, left.tilt)
 
 
 def choose_sampling(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.library.build import BEYOND_DISC
-from hybridfit.library.grid import HALO, sampling_of, wedge
+from hybridfit.library.grid import HALO, beams_reach, sampling_of, wedge
 from hybridfit.new.convergence import (
     Convergence,
     Points,
@@ -72,10 +72,11 @@ class Design:
     g_max, sampling : Å⁻¹, mrad
     rotation_order, mirrors : symmetry of the projection
     holz : bool, whether there are HOLZ lines
+    apart : from the direct disc to the next ones, mrad
     beams, directions, gigabytes : what is stored
     converged : by name (g_max, sampling, step), the `Convergence` of each
     tolerance : largest change of a pattern that counts as none, relative to its maximum
-    moved_thickness : largest shift of the thickness by fewer beams that counts as none, nm
+    moved_thickness, moved_tilt : largest shifts by fewer beams that count as none, nm and mrad
     block, debye_waller : of the `Structure`
     """
 
@@ -96,8 +97,10 @@ class Design:
     gigabytes: float
     converged: dict[str, Convergence]
     holz: bool = False
+    apart: float = 0.0
     tolerance: float = DESIGN.tolerance
     moved_thickness: float = DESIGN.moved_thickness
+    moved_tilt: float = DESIGN.moved_tilt
     block: str | None = None
     debye_waller: Mapping[str, float] = field(default_factory=dict)
 
@@ -105,7 +108,7 @@ class Design:
         """What was decided and why, by the name of the recipe's value."""
         symmetry = f"{self.rotation_order}-fold" + (", with mirrors" if self.mirrors else "")
         out = {"in_plane": f"kx points along it; the projection is {symmetry}"}
-        out["g_max"] = f"1/Å; {_why(self.converged['g_max'])}"
+        out["g_max"] = f"1/Å; {_why(self.converged['g_max'], self._harmless('g_max'))}"
         out["semi_angle_max"] = f"mrad; {self.semi_angle:g} and room"
         out["sampling"] = f"mrad; {_why(self.converged['sampling'])}"
         out["step"] = f"nm; {_why(self.converged['step'])}"
@@ -113,6 +116,23 @@ class Design:
         return out
 
     def warnings(self) -> list[str]:
+        """A sentence for every number that has not converged, and one where a single disc is compared."""
+        return [*self._unconverged(), *self._alone()]
+
+    def _alone(self) -> list[str]:
+        """What to say where all discs but the direct one lie beyond what is compared."""
+        compared = self.semi_angle + BEYOND_DISC
+        enough = math.ceil(5 * (self.apart - BEYOND_DISC)) / 10
+        if self.apart - self.semi_angle < compared:
+            return []
+        return [
+            f"ONE DISC ALONE: the discs beside the direct one are {self.apart:.3g} mrad away, and only "
+            f"{compared:.3g} mrad about its centre are compared. Fits go by the direct disc alone, and may "
+            "take another thickness and tilt for the true ones: compare several frames of one place. From a "
+            f"semi-angle of {enough:g} mrad on the others count, too."
+        ]
+
+    def _unconverged(self) -> list[str]:
         """A sentence for every number that has not converged; none where all have."""
         remedies = {
             "g_max": "more beams than could be tried take part, as where atoms hardly vibrate; try a smaller "
@@ -122,11 +142,33 @@ class Design:
         }
         return [
             f"NOT CONVERGED: {name} = {each.value:g} still changes patterns by {_share(each.reached)} of "
-            f"their maximum ({self.tolerance:g} is asked for)"
-            f"{_and_moves(each, self.moved_thickness)}: {remedies[name]}."
+            f"their maximum ({self.tolerance:g} is asked for){self._moves(each)}: {remedies[name]}."
+            if not self._harmless(name)
+            else f"{name} = {each.value:g} still changes patterns by up to {_share(each.reached)} of their "
+            f"maximum ({self.tolerance:g} is asked for), as where heavy atoms hardly vibrate, but moves no "
+            f"thickness by more than {each.moved:.1g} nm and no tilt by more than {each.moved_tilt:.1g} "
+            "mrad: answers are right, and fits leave a larger residual."
             for name, each in self.converged.items()
             if not each.converged
         ]
+
+    def _harmless(self, name: str) -> bool:
+        """Whether what has not converged moves neither thickness nor tilt."""
+        each = self.converged[name]
+        stay = each.moved <= self.moved_thickness and each.moved_tilt <= self.moved_tilt
+        return name == "g_max" and stay and each.reached <= DESIGN.harmless
+
+    def _moves(self, chosen: Convergence) -> str:
+        """Of thickness and tilt, where too few beams move them too far."""
+        shifts = (
+            ("thickness", chosen.moved, self.moved_thickness, "nm"),
+            ("tilt", chosen.moved_tilt, self.moved_tilt, "mrad"),
+        )
+        return "".join(
+            f", and moves the {what} by {moved:.2g} {unit} ({most:g} is asked for)"
+            for what, moved, most, unit in shifts
+            if moved > most
+        )
 
     def toml(self) -> str:
         """The recipe, with the reasons as comments; the CIF is looked for beside it."""
@@ -163,12 +205,11 @@ class Design:
 
     def _verdict(self) -> list[str]:
         """What the recipe says of its convergence, as comments."""
-        if not (missed := self.warnings()):
-            return [
-                "# Chosen so that each of g_max, sampling and step changes no pattern by "
-                f"{self.tolerance:g} of its maximum."
-            ]
-        return [f"# {line}" for words in missed for line in textwrap.wrap(words, 100)]
+        chosen = (
+            f"Chosen so that each of g_max, sampling and step changes no pattern by {self.tolerance:g} of "
+        )
+        said = [*(self._unconverged() or [f"{chosen}its maximum."]), *self._alone()]
+        return [f"# {line}" for words in said for line in textwrap.wrap(words, 100)]
 
 
 def design(
@@ -251,8 +292,10 @@ def design(
         gigabytes=size,
         converged={"g_max": beams, "sampling": sampling, "step": step},
         holz=holz,
+        apart=float(np.linalg.norm(projection.basis, axis=1).min()) * points.to_mrad,
         tolerance=settings.tolerance,
         moved_thickness=settings.moved_thickness,
+        moved_tilt=settings.moved_tilt,
         block=structure.block,
         debye_waller=structure.debye_waller,
     )
@@ -272,7 +315,8 @@ def _size(
     steps = basis / sampling_of(basis, projection.symmetry, sampling)[:, None]
     reach = semi_angle_max + tilt_max + HALO * float(np.linalg.norm(steps, axis=1).max())
     directions = len(wedge(steps, projection.symmetry, reach))
-    longest = (2 * semi_angle_max + BEYOND_DISC) / points.to_mrad
+    longest = beams_reach(semi_angle_max, tilt_max) / points.to_mrad
+    longest = max(longest, float(np.linalg.norm(projection.basis, axis=1).min()) * (1 + 1e-9))
     beams = len(projection.beams(min(g_max, longest)))
     start, stop, step = thickness
     size = 4e-9 * beams * directions * ((stop - start) / step + 1)
@@ -323,25 +367,19 @@ def _reference(projection: Projection) -> tuple[int, int, int]:
     return h, k, l
 
 
-def _why(chosen: Convergence) -> str:
-    """Error of the chosen value and of the cheaper one before it."""
+def _why(chosen: Convergence, harmless: bool = False) -> str:
+    """Error of the chosen value and of the cheaper one before it; harmless where it moves no answer."""
     trials = chosen.trials
     i = next(i for i, trial in enumerate(trials) if trial.value == chosen.value)
     best = trials[i]
     cost = f"{best.cost}, " if best.cost else ""
     words = f"{cost}off by {_share(chosen.reached)}{_moves(best)}"
     if not chosen.converged:
-        words = f"{cost}NOT CONVERGED, the last that was tried: still off by {_share(chosen.reached)}"
+        verdict = "moves no answer" if harmless else "NOT CONVERGED"
+        words = f"{cost}{verdict}, the last that was tried: still off by {_share(chosen.reached)}"
     if i:
         words += f"; {trials[i - 1].value:g} by {trials[i - 1].error:.1g}{_moves(trials[i - 1])}"
     return words
-
-
-def _and_moves(chosen: Convergence, most: float) -> str:
-    """Of the thickness, where too few beams move it too far (nm)."""
-    if chosen.moved <= most:
-        return ""
-    return f", and moves the thickness by {chosen.moved:.2g} nm ({most:g} is asked for)"
 
 
 def _moves(trial: Trial) -> str:

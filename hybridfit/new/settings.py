@@ -27,6 +27,20 @@ class DesignSettings:
     moved_tilt: float = threshold(
         0.01, "mrad", "fewer beams move the tilt by less, a tenth of what frames tell", "design"
     )
+    harmless: float = threshold(
+        0.1,
+        "of the pattern's maximum",
+        "where beams that are left out move no answer, points of a pattern may change by so much: a fit then "
+        "leaves a larger residual",
+        "design",
+    )
+    shown: float = threshold(
+        1e-4,
+        "of the incident intensity",
+        "a shift of thickness or tilt that changes intensities by less shows in no frame of 1e8 electrons: "
+        "tilts of 1 nm of a crystal, or at whole extinction lengths",
+        "design",
+    )
     beams: tuple[int, ...] = threshold(
         (20, 30, 45, 65, 95, 140, 200, 290),
         "beams",

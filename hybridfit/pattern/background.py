@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 
 NAMES = ("none", "uniform", "uniform-per-nm", "radial")
 RADIAL_WIDTHS = (0.75, 1.5)  # in semi-angles
+SMOOTH = "smooth"
+SMOOTH_WIDTHS = (*RADIAL_WIDTHS, 1.1)
 PER_NM = 0.4 / 255  # of the frame's maximum
 
 
@@ -49,7 +51,7 @@ def basis(name: str, k: Array, semi_angle: float) -> tuple[Array, Array, Array]:
 
     Parameters
     ----------
-    name : str, one of NAMES
+    name : str, one of NAMES, or SMOOTH
     k : (2, n) array, mrad
     semi_angle : float, mrad
 
@@ -63,18 +65,21 @@ def basis(name: str, k: Array, semi_angle: float) -> tuple[Array, Array, Array]:
         return np.empty((0, n)), np.empty((0, n)), np.empty((0, n))
     if name == "uniform":
         return np.ones((1, n)), np.zeros((1, n)), np.zeros((1, n))
-    values, along_x, along_y = radial(k, (np.array(RADIAL_WIDTHS) * semi_angle) ** 2)
+    widths = SMOOTH_WIDTHS if name == SMOOTH else RADIAL_WIDTHS
+    values, along_x, along_y = radial(k, (np.array(widths) * semi_angle) ** 2)
     return values, along_x, along_y
 
 
 def lowest(coefficients: ArrayLike) -> float:
-    """The deepest that the two Gaussians of a radial background reach: below 0 where nothing can scatter.
+    """The deepest that the Gaussians of a radial background reach: below 0 where nothing can scatter.
 
     Parameters
     ----------
-    coefficients : the constant and two heights; 0 is returned for any other number of them
+    coefficients : the constant and two heights, or three; 0 is returned for any other number of them
     """
-    if len(coefficients := np.asarray(coefficients, dtype=float)) != 3:
+    heights = np.asarray(coefficients, dtype=float)[1:]
+    widths = {len(each): each for each in (RADIAL_WIDTHS, SMOOTH_WIDTHS)}.get(len(heights))
+    if widths is None:
         return 0.0
     r = np.linspace(0, 2, 41)[:, None]  # semi-angles
-    return float((np.exp(-(r**2) / (2 * np.square(RADIAL_WIDTHS))) @ coefficients[1:]).min())
+    return float((np.exp(-(r**2) / (2 * np.square(widths))) @ heights).min())

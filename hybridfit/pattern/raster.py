@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from hybridfit.pattern.blur import gaussian_weights, moved_weights
 from hybridfit.pattern.jit import kernel
@@ -253,7 +254,10 @@ class Raster:
         self.oversampling = s
         mask = np.pad(mask, pad)
         row, col = (origin[i] + pixel * (np.arange(mask.shape[1 - i]) - pad) for i in (1, 0))
-        near = np.hypot(row[:, None] - centre[1], col - centre[0]) <= radius + padding
+        distance = np.hypot(row[:, None] - centre[1], col - centre[0])
+        near = distance <= radius + padding
+        if (mask & (distance > radius)).any():  # pixels elsewhere have a padding of their own
+            near |= distance_transform_edt(~mask) * pixel <= padding
         near |= mask
         rows, cols = (_extent(np.any(mask, axis=axis), pad) for axis in (1, 0))
         mask, near, row, col = mask[rows, cols], near[rows, cols], row[rows], col[cols]

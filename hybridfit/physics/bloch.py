@@ -220,7 +220,7 @@ def beam_intensities(
     device: str = "auto",
     dtype: torch.dtype = torch.complex64,
     levels: NDArray[np.complex128] | None = None,
-    like: Array | None = None,
+    strain: Array | None = None,
     surface: NDArray[np.complex128] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.float32] | Array:
@@ -239,8 +239,9 @@ def beam_intensities(
         of the incident intensity; complex128 gives float64.
     levels : complex array, optional
         `DynamicalMatrix.levels`, where they are known already.
-    like : (d, 2) array, optional
-        The same directions of a crystal that this one is a strained one of: both have the same tiles.
+    strain : (2, 2) array, optional
+        What makes directions (rows) of this crystal from those of one that it is a strained one of: both have
+        the same tiles.
     surface : (b, b) complex array, optional
         E of a slab that is cut at some height (`physics.termination`); without it, of the mean crystal.
         Not of a folded matrix.
@@ -264,7 +265,7 @@ def beam_intensities(
 
     solver = Solver(matrix, thickness_nm, device=device, dtype=dtype, keep=keep, levels=levels)
     solver.surface = surface
-    solver.solve(fill, q, like=like, progress=progress)
+    solver.solve(fill, q, strain=strain, progress=progress)
     return out
 
 

@@ -30,36 +30,32 @@ Symbols: q, p transverse wavevectors (Å⁻¹), B (Å²), s = g/2.  Sources: Hal
 (1965) 158; Rossouw & Bursill, Acta Cryst. A41 (1985) 320; Forbes et al., Phys. Rev. B 82 (2010) 104103.
 
 .. [1] Moore, IEEE Trans. Autom. Control 26 (1981) 17.
+.. [2] Rowley, Int. J. Bifurcation Chaos 15 (2005) 997.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from math import factorial
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.polynomial.hermite import hermval
 from numpy.typing import NDArray
-from scipy.fft import irfft, next_fast_len, rfft
+from scipy.fft import next_fast_len
 
 from hybridfit.physics.bloch import DynamicalMatrix
+from hybridfit.physics.near_atoms import NearAtom, distinct
 from hybridfit.physics.projection import Projection
-from hybridfit.physics.scattering import (
-    lorentz_factor,
-    scattering_factor_coefficients,
-    wavelength,
-)
+from hybridfit.physics.scattering import wavelength
 from hybridfit.physics.settings import DIFFUSE
-from hybridfit.physics.solver import Solver
+from hybridfit.physics.solver import Solver, each_on_a_core, tiles_of
 
 Array = NDArray[np.float64]
-EXITS, KAPPAS, SAMPLED = 128, 2048, 400  # at a time, to save memory
-SAME = 1e-6  # Å⁻¹: wavevectors that differ by less are one
+EXITS, INCIDENT, CACHED = 64, 16, 12  # directions at a time, to save memory, or to stay in the cache
 REGULAR = 3e-7  # of covariances, which are singular and rounded to single precision
-SOLVED = 0.2  # of the time, for the waves on either side
+SOLVED, REDUCED = 0.2, 0.3  # of the time: for the waves that say what is kept, and for saying it
 
 
 @dataclass(frozen=True)
@@ -74,6 +70,11 @@ class Site:
     debye_waller: float
     at: Array
     count: float
+
+    @property
+    def kind(self) -> tuple[str, float]:
+        """What atoms that scatter alike have in common."""
+        return self.element, self.debye_waller
 
 
 def sites_of(projection: Projection) -> list[Site]:
@@ -101,6 +102,7 @@ def diffuse_intensity(
     exits: Array,
     thickness_nm: Array,
     *,
+    lost: float = 1.0,
     device: str = "auto",
     progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.float32]:
@@ -118,6 +120,8 @@ def diffuse_intensity(
         Directions p in which the electrons leave.
     thickness_nm : (k,) array, nm
         Equally spaced from the spacing on; the spacing is the step of the integral over depth.
+    lost : float
+        Of what combinations hold so many times as much may be left out as of libraries.
     device : str
     progress : callable, optional
         Called with the fraction done.
@@ -132,32 +136,36 @@ def diffuse_intensity(
         raise ValueError("thicknesses must be equally spaced, from their spacing on")
     to_mrad = 1e3 * wavelength(energy_kv)
     longest = DIFFUSE.longest if matrix.radii else float(np.linalg.norm(matrix.g, axis=1).max())
-    waves = [
-        _Waves.of(matrix, each, thickness_nm, longest, device, _share(progress, i * SOLVED, SOLVED))
-        for i, each in enumerate((incident, -exits))
-    ]
-    pairs: list[_Pairs] = []
+    solver = Solver(
+        matrix, thickness_nm, device=device, dtype=torch.complex64, tile=DIFFUSE.tile, handed=longest
+    )
+    solve = partial(_Waves.of, solver)
+    tiles = _tiles(matrix, exits)
+    some = tiles[:: max(1, len(tiles) // DIFFUSE.sampled)]
     sites = sites_of(projection)
-    near: dict[tuple[str, float], _Near] = {}
-    for i, site in enumerate(sites):
-        kind = site.element, site.debye_waller
-        if kind not in near:
-            near[kind] = _Near.of(site, energy_kv, longest, waves)
-        scale = site.count * 10 * step / projection.crystal.volume / to_mrad**2
-        pairs.append(_pairs_of(near[kind], site, waves, scale))
-        if progress is not None:
-            progress(2 * SOLVED + (0.9 - 2 * SOLVED) * (i + 1) / len(sites))
+    near = {kind: NearAtom(*kind, energy_kv, longest) for kind in {site.kind for site in sites}}
+    padded = next_fast_len(2 * (len(thickness_nm) + 1), real=True)
+    scale = 10 * step / projection.crystal.volume / to_mrad**2
+    into = solve(incident, _share(progress, 0, SOLVED / 2))
+    out_of = solve(-exits[np.concatenate(some)], _share(progress, SOLVED / 2, SOLVED / 2))
+    paired = [partial(_pairs_of, near[site.kind], site, into, out_of, scale, lost) for site in sites]
+    pairs = _kept(paired, padded, solver, _share(progress, SOLVED, REDUCED - SOLVED))
+    del paired, into, out_of
     out = np.zeros((len(thickness_nm), len(incident), len(exits)), np.float32)
-    depths = len(thickness_nm) + 1
-    padded = next_fast_len(2 * depths, real=True)
-    sources = [rfft(each.source, padded, axis=0).transpose(0, 2, 1) for each in pairs]
-    for first in range(0, len(exits), EXITS):
-        part = slice(first, first + EXITS)
+
+    def left(group: NDArray[np.intp]) -> int:
+        waves = solve(-exits[group])
         met: Any = 0
-        for each, source in zip(pairs, sources, strict=True):
-            # (frequency, exit, pair) @ (frequency, pair, incident)
-            met = met + np.matmul(rfft(each.ways(part), padded, axis=0), source)
-        out[:, :, part] = irfft(met, padded, axis=0)[1:depths].transpose(0, 2, 1)
+        for each, site in zip(pairs, sites, strict=True):
+            met = met + each.met(near[site.kind], site, waves, padded)
+        out[:, :, group] = torch.fft.irfft(met, padded, dim=0)[1 : len(thickness_nm) + 1].numpy()
+        return len(group)
+
+    done = 0
+    for count in each_on_a_core([partial(left, group) for group in _groups(tiles)], solver.where):
+        done += count
+        if progress is not None:
+            progress(REDUCED + (1 - REDUCED) * done / len(exits))
     return out
 
 
@@ -165,145 +173,146 @@ def _share(progress: Callable[[float], None] | None, before: float, share: float
     return None if progress is None else lambda fraction: progress(before + share * fraction)
 
 
-class _Waves(NamedTuple):
-    """Amplitudes of batches of directions: which they are, κ = g + q (Å⁻¹), amplitudes (d, depth, beam)."""
+def _kept(paired: list[partial[_Pairs]], padded: int, solver: Solver, progress: Any) -> list[_Pairs]:
+    """The pairs of every site, with the transform of their sources."""
+    found: list[Any] = [None] * len(paired)
 
+    def done(i: int) -> int:
+        pairs = paired[i]()
+        found[i] = pairs._replace(source=torch.fft.rfft(pairs.source, padded, dim=0))
+        return i
+
+    for count, _ in enumerate(each_on_a_core([partial(done, i) for i in range(len(paired))], solver.where)):
+        if progress is not None:
+            progress((count + 1) / len(paired))
+    return found
+
+
+def _tiles(matrix: DynamicalMatrix, exits: Array) -> list[NDArray[np.intp]]:
+    """Exits by the tiles that they are solved in, or so many of them."""
+    if matrix.radii is None:
+        return np.array_split(np.arange(len(exits)), -(-len(exits) // EXITS))
+    tiles = tiles_of(-exits, DIFFUSE.tile)
+    return [part for part, _ in sorted(tiles, key=lambda each: tuple(each[1] if each[1] is not None else ()))]
+
+
+def _groups(tiles: list[NDArray[np.intp]]) -> list[NDArray[np.intp]]:
+    """Exits whose waves are in memory at a time: those of neighbouring tiles, so many at least."""
+    groups: list[NDArray[np.intp]] = []
+    for tile in tiles:
+        if groups and len(groups[-1]) < EXITS:
+            groups[-1] = np.concatenate([groups[-1], tile])
+        else:
+            groups.append(tile)
+    return groups
+
+
+class _Waves(NamedTuple):
+    """Amplitudes of batches of directions.
+
+    number : how many directions there are
+    directions : of each batch, which they are
+    amplitudes : (d, depth, beam)
+    phases : (d, beam, 2) κ = g + q (Å⁻¹)
+    rows : (d, beam) which of the distinct κ
+    kappa, keys : the distinct κ, as `near_atoms.distinct` has them
+    """
+
+    number: int
     directions: list[NDArray[np.intp]]
-    kappa: list[Array]
     amplitudes: list[torch.Tensor]
+    phases: list[Array]
+    rows: list[NDArray[np.intp]]
+    kappa: Array
+    keys: NDArray[np.int64]
 
     @classmethod
-    def of(
-        cls,
-        matrix: DynamicalMatrix,
-        q: Array,
-        thickness_nm: Array,
-        longest: float,
-        device: str,
-        progress: Any,
-    ) -> _Waves:
-        solver = Solver(
-            matrix, thickness_nm, device=device, dtype=torch.complex64, tile=DIFFUSE.tile, handed=longest
-        )
-        known: dict[int, tuple[NDArray[np.intp], Array, torch.Tensor]] = {}
+    def of(cls, solver: Solver, q: Array, progress: Any = None) -> _Waves:
+        """The waves of incident directions q (d, 2) Å⁻¹."""
+        known: dict[int, tuple[NDArray[np.intp], torch.Tensor, Array]] = {}
+        depths = len(solver.thickness) + 1
 
         def fill(rows: slice, batch: Any, beams: Any, psi: torch.Tensor) -> None:
             if batch[0] not in known:
-                amplitudes = torch.zeros((len(batch), len(thickness_nm) + 1, len(beams)), dtype=psi.dtype)
+                amplitudes = torch.zeros((len(batch), depths, len(beams)), dtype=psi.dtype)
                 amplitudes[:, 0, 0] = 1
-                known[batch[0]] = batch, matrix.g[beams][None] + q[batch][:, None], amplitudes
-            known[batch[0]][2][:, rows.start + 1 : rows.stop + 1] = psi.cpu().permute(2, 0, 1)
+                known[batch[0]] = batch, amplitudes, solver.matrix.g[beams][None] + q[batch][:, None]
+            known[batch[0]][1][:, rows.start + 1 : rows.stop + 1] = psi.cpu().permute(2, 0, 1)
 
         solver.solve(fill, q, progress=progress)
-        return cls(*(list(each) for each in zip(*(known[i] for i in sorted(known)), strict=True)))
-
-    @property
-    def number(self) -> int:
-        """How many directions there are."""
-        return sum(map(len, self.directions))
-
-
-class _Near(NamedTuple):
-    """Functions near atoms of a kind, what waves are in them, and the kernels K_n between them.
-
-    places : of each of both waves, of each batch: rows of table (d, beam)
-    table : (κ, f) complex64
-    kernels : (n, f, f) float32
-    """
-
-    places: list[list[NDArray[np.intp]]]
-    table: torch.Tensor
-    kernels: torch.Tensor
-
-    @classmethod
-    def of(cls, site: Site, energy_kv: float, longest: float, waves: Sequence[_Waves]) -> _Near:
-        orders = [
-            (n, m) for total in range(1, DIFFUSE.orders + 1) for n in range(total + 1) for m in [total - n]
-        ]
-        points = _points()
-        kernels = phase_derivatives(site, energy_kv, orders, points)
-        weight = np.sqrt((kernels**2).sum(axis=0)) ** 0.5
-        functions = _functions(points, weight, longest)
-        area = DIFFUSE.spacing**2
-        between = np.stack([(functions * (each / weight**2 * area)) @ functions.T for each in kernels])
-        # directions and beams are on common grids: many have the same κ
-        every = [each for wave in waves for each in wave.kappa]
-        keys = np.concatenate([np.rint(each / SAME).astype(np.int64).reshape(-1, 2) for each in every])
-        _, first, inverse = np.unique(
-            keys[:, 0] * (1 << 32) + keys[:, 1], return_index=True, return_inverse=True
+        directions, amplitudes, phases = (
+            list(each) for each in zip(*(known[i] for i in sorted(known)), strict=True)
         )
-        kappa = np.concatenate([each.reshape(-1, 2) for each in every])[first]
-        table = np.empty((len(kappa), len(functions)), np.complex64)
-        back = np.ascontiguousarray((functions * weight).T, np.complex64)
-        for some in range(0, len(kappa), KAPPAS):
-            turn = np.exp((2j * np.pi * (kappa[some : some + KAPPAS] @ points.T)).astype(np.complex64))
-            table[some : some + KAPPAS] = turn @ back
-        ends = np.cumsum([each[..., 0].size for each in every])
+        kappa, keys, which = distinct(np.concatenate([each.reshape(-1, 2) for each in phases]))
+        ends = np.cumsum([each[..., 0].size for each in phases])
         rows = [
             part.reshape(each.shape[:2])
-            for part, each in zip(np.split(inverse.ravel(), ends[:-1]), every, strict=True)
+            for part, each in zip(np.split(which, ends[:-1]), phases, strict=True)
         ]
-        counts = len(waves[0].kappa)
-        return cls(
-            [rows[:counts], rows[counts:]],
-            torch.as_tensor(table),
-            torch.as_tensor(between.astype(np.float32)),
-        )
+        return cls(len(q), directions, amplitudes, phases, rows, kappa, keys)
 
-    def projected(self, which: int, wave: _Waves, site: Site) -> torch.Tensor:
-        """(direction, depth, f) components of waves near an atom."""
-        depths = wave.amplitudes[0].shape[1]
-        out = torch.empty((wave.number, depths, self.table.shape[1]), dtype=torch.complex64)
-        for batch, kappa, amplitudes, rows in zip(*wave, self.places[which], strict=True):
+    def near(self, atom: NearAtom, site: Site, kept: torch.Tensor | None = None) -> torch.Tensor:
+        """(direction, depth, f) components near a site; with kept (f, r), of combinations of them."""
+        table = torch.as_tensor(atom.components(self.kappa, self.keys))
+        table = table if kept is None else table @ kept
+        out = torch.empty((self.number, self.amplitudes[0].shape[1], table.shape[1]), dtype=table.dtype)
+        for batch, amplitudes, kappa, rows in zip(*self[1:5], strict=True):
             turn = torch.as_tensor(np.exp(2j * np.pi * (kappa @ site.at)).astype(np.complex64))
             out[torch.as_tensor(batch)] = torch.bmm(
-                amplitudes, turn[..., None] * self.table[torch.as_tensor(rows)]
+                amplitudes, turn[..., None] * table[torch.as_tensor(rows)]
             )
         return out
 
 
-@dataclass(frozen=True)
-class _Pairs:
+class _Pairs(NamedTuple):
     """What a site scatters, s(q, z), and how electrons leave it, w(p, z), in the pairs that were kept.
 
-    source : (depth, incident, pair)
-    left : (exit, depth, r) components, of which `to_pairs` (2r², pair) makes w
+    source : (depth, incident, pair); then its transform, (frequency, incident, pair)
+    kept : (f, r) what of the components of waves is kept
+    to_pairs : (r², pair) makes w of the products of two of these, as `_products` has them
     """
 
-    source: NDArray[np.float32]
-    left: torch.Tensor
+    source: torch.Tensor
+    kept: torch.Tensor
     to_pairs: torch.Tensor
 
-    def ways(self, part: slice) -> NDArray[np.float32]:
-        """(depth, exit, pair) of some exits; at depth 0 half of it, as the trapezoidal rule has it."""
-        left = self.left[part]
-        outer = torch.view_as_real(left.conj()[..., None] * left[..., None, :])
-        out = (outer.flatten(-3) @ self.to_pairs).transpose(0, 1).contiguous()
-        out[0] *= 0.5
-        return out.numpy()
+    def met(self, atom: NearAtom, site: Site, waves: _Waves, padded: int) -> torch.Tensor:
+        """(frequency, incident, exit) of the convolution over depths."""
+        left = waves.near(atom, site, self.kept)
+        ways = torch.cat([_products(each) @ self.to_pairs for each in left.conj().split(CACHED)])
+        ways[:, 0] *= 0.5  # the trapezoidal rule
+        # (frequency, incident, pair) @ (frequency, pair, exit)
+        return self.source @ torch.fft.rfft(ways, padded, dim=1).permute(1, 2, 0)
 
 
-def _pairs_of(near: _Near, site: Site, waves: Sequence[_Waves], scale: float) -> _Pairs:
-    """The sources and the ways of a site.
+def _pairs_of(near: NearAtom, site: Site, into: _Waves, out_of: _Waves, scale: float, lost: float) -> _Pairs:
+    """The sources of a site, and what is kept of the ways out of it, from some of them.
 
     With χ = Σ_a χ_a f_a near the atom, Σ_n |Σ_ab χ_a K_n,ab ψ_b|² = Σ_aa' χ_a χ*_a' ρ_aa': a product of real
     matrices, however many derivatives n there are.
     """
-    psi, chi = (near.projected(i, each, site) for i, each in enumerate(waves))
-    sources = torch.stack([psi @ kernel.T for kernel in near.kernels.to(torch.complex64)], dim=-2)
+    psi, chi = into.near(near, site), out_of.near(near, site)
+    kernels = torch.as_tensor(near.kernels).to(torch.complex64)
+    sources = torch.stack([psi @ kernel.T for kernel in kernels], dim=-2)
     flat = [each.reshape(-1, each.shape[-1]) for each in (sources, chi.conj())]
     given, taken = (each.mT @ each.conj() for each in flat)
-    of_source, of_chi = _balanced(given, taken, DIFFUSE.functions_lost)
+    of_source, of_chi = _balanced(given, taken, lost * DIFFUSE.functions_lost)
     sources, chi = sources @ of_source.mT, chi @ of_chi
-    source = _pairs(sources.mT @ sources.conj(), 1.0)  # (incident, depth, pair)
-    some = chi[:: max(1, len(chi) // SAMPLED)].conj()
-    ways = _pairs(some[..., None] * some.conj()[..., None, :], 2.0)
-    flat = [each.reshape(-1, each.shape[-1]) for each in (source, ways)]
-    of_source, of_way = _balanced(flat[0].mT @ flat[0], flat[1].mT @ flat[1], DIFFUSE.pairs_lost)
-    given_off = (scale * (source @ of_source.mT)).transpose(0, 1).numpy().copy()
+    # Σ_aa' ρ_aa' (χ_a χ*_a') over a ≤ a': those off the diagonal count twice
+    parts = [_packed(each.mT @ each.conj(), 2.0) for each in sources.split(INCIDENT)]
+    source = torch.cat(parts).reshape(-1, chi.shape[-1] ** 2)  # (incident and depth, r²)
+    del sources, parts
+    ways = _products(_some(chi.reshape(-1, chi.shape[-1])).conj())
+    of_source, of_way = _balanced_by(_some(source), ways, lost * DIFFUSE.pairs_lost)
+    kept = (
+        (scale * site.count * (source @ of_source.mT))
+        .reshape(*psi.shape[:2], -1)
+        .transpose(0, 1)
+        .contiguous()
+    )
     # the trapezoidal rule: half weight at the entrance, and at the exit
-    given_off[0] *= 0.5
-    return _Pairs(given_off, chi, _whole(of_way, chi.shape[-1], 2.0))
+    kept[0] *= 0.5
+    return _Pairs(kept, of_chi, of_way)
 
 
 def _balanced(given: torch.Tensor, taken: torch.Tensor, lost: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -327,71 +336,36 @@ def _balanced(given: torch.Tensor, taken: torch.Tensor, lost: float) -> tuple[to
     return left.to(given.dtype), right.to(given.dtype)
 
 
-def _pairs(products: torch.Tensor, off: float) -> torch.Tensor:
-    """(…, f, f) products c_a c*_a' → (…, f²) reals that hold them, off the diagonal times `off`.
+def _some(rows: torch.Tensor) -> torch.Tensor:
+    """As many rows as decide what is kept, drawn from all."""
+    if len(rows) <= DIFFUSE.snapshots:
+        return rows
+    return rows[np.sort(np.random.default_rng(0).choice(len(rows), DIFFUSE.snapshots, replace=False))]
 
-    Of two such arrays, one of them conjugated and with off = 2, Σ products = Re Σ_aa' c_a c*_a' d*_a d_a'.
-    """
+
+def _balanced_by(given: torch.Tensor, taken: torch.Tensor, lost: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same of xᵀv from examples of both, (m, f) v and (n, f) x: the method of snapshots [2]."""
+    product = (taken @ given.mT).double()
+    levels, vectors = torch.linalg.eigh(product.mT @ product)
+    levels, vectors = levels.flip(0).clamp(min=0), vectors.flip(1)
+    rest = 1 - torch.cumsum(levels, 0) / levels.sum()
+    r = int((rest > lost).sum()) + 1
+    s, v = levels[:r].sqrt(), vectors[:, :r]
+    left = ((product @ v) / s**1.5).mT.to(taken.dtype) @ taken
+    right = given.mT @ (v / s.sqrt()).to(given.dtype)
+    return left, right
+
+
+def _products(c: torch.Tensor) -> torch.Tensor:
+    """(…, f) → (…, f²) reals: |c_a|², and Re, Im of c_a c*_a' for a < a'."""
+    a, b = torch.triu_indices(c.shape[-1], c.shape[-1], 1)
+    upper = torch.view_as_real(c[..., a] * c[..., b].conj()).flatten(-2)
+    return torch.cat([c.real**2 + c.imag**2, upper], dim=-1)
+
+
+def _packed(products: torch.Tensor, off: float) -> torch.Tensor:
+    """(…, f, f) products c_a c*_a' → (…, f²) reals as of `_products`, those off the diagonal times `off`."""
     count = products.shape[-1]
     a, b = torch.triu_indices(count, count, 1)
-    upper = products[..., a, b] * off
-    return torch.cat([products.diagonal(dim1=-2, dim2=-1).real, upper.real, upper.imag], dim=-1)
-
-
-def _whole(matrix: torch.Tensor, count: int, off: float) -> torch.Tensor:
-    """(2f², m) of the real and imaginary parts of all products, from (f², m) of `_pairs`."""
-    out = torch.zeros((count, count, 2, matrix.shape[1]), dtype=matrix.dtype)
-    a, b = torch.triu_indices(count, count, 1)
-    along = torch.arange(count)
-    out[along, along, 0] = matrix[:count]
-    out[a, b, 0], out[a, b, 1] = (off * each for each in matrix[count:].split(len(a)))
-    return out.flatten(0, 2)
-
-
-def _points() -> Array:
-    """(n, 2) places around an atom (Å) at which waves are multiplied with its phase."""
-    count = int(DIFFUSE.reach / DIFFUSE.spacing + 1e-9)
-    half = DIFFUSE.spacing * np.arange(-count, count + 1)
-    x, y = np.meshgrid(half, half, indexing="ij")
-    places = np.stack([x.ravel(), y.ravel()], axis=1)
-    return places[np.hypot(*places.T) <= DIFFUSE.reach]
-
-
-def phase_derivatives(
-    site: Site, energy_kv: float, orders: Sequence[tuple[int, int]], points: Array
-) -> Array:
-    """σ^|n| ∂ⁿφ̄/√(n_x! n_y!) of an atom at places around it: (orders, n).
-
-    The phase of an atom has the Fourier transform γλ f(g) e^{−Bg²/4} (Å²).
-    """
-    a, b = scattering_factor_coefficients(site.element)
-    sigma = np.sqrt(site.debye_waller / (8 * np.pi**2))
-    strength = lorentz_factor(energy_kv) * wavelength(energy_kv)
-    out = np.zeros((len(orders), len(points)))
-    for ai, bi in zip(a, b, strict=True):
-        # a e^{−(b+B)g²/4} ↔ a (4π/(b+B)) e^{−4π²R²/(b+B)}
-        width = 2 * np.pi / np.sqrt(bi + site.debye_waller)
-        height = strength * ai * 4 * np.pi / (bi + site.debye_waller)
-        x, y = (points * width).T
-        gauss = height * np.exp(-(x**2) - y**2)
-        for i, (n, m) in enumerate(orders):
-            hermite = hermval(x, np.eye(n + 1)[n]) * hermval(y, np.eye(m + 1)[m])
-            norm = (-width * sigma) ** (n + m) / np.sqrt(factorial(n) * factorial(m))
-            out[i] += norm * hermite * gauss
-    return out
-
-
-def _functions(points: Array, weight: Array, longest: float) -> Array:
-    """(function, point): what holds weighted plane waves to a length (Å⁻¹), whatever the crystal.
-
-    They have the symmetry of the points: crystals that are each other's images have images as results.
-    """
-    n = np.arange(-int(longest / DIFFUSE.wave_step), int(longest / DIFFUSE.wave_step) + 1)
-    kappa = DIFFUSE.wave_step * np.stack(np.meshgrid(n, n, indexing="ij"), axis=-1).reshape(-1, 2)
-    length = np.linalg.norm(kappa, axis=1)
-    kappa, length = kappa[length <= longest], length[length <= longest]
-    height = 1 / (1 + (length / DIFFUSE.wave_width) ** 2)
-    waves = height[:, None] * np.exp(2j * np.pi * (kappa @ points.T)) * weight
-    overlap = (waves.T @ waves.conj()).real  # (point, point): the waves of κ and −κ add to a real matrix
-    levels, vectors = np.linalg.eigh(overlap)
-    return np.asarray(vectors[:, levels > DIFFUSE.smallest**2 * levels[-1]].T, np.float64)
+    upper = torch.view_as_real(products[..., a, b].resolve_conj() * off).flatten(-2)
+    return torch.cat([products.diagonal(dim1=-2, dim2=-1).real, upper], dim=-1)

@@ -7,7 +7,7 @@ CPU each thread takes a tile at a time, because the products of one are too smal
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import partial
@@ -125,37 +125,25 @@ class Solver:
         fill: Fill,
         q: Array,
         *,
-        like: Array | None = None,
+        strain: Array | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> None:
         """Hand amplitudes of directions q (d, 2), Å⁻¹, to `fill`, from several threads.
 
-        like : as for `bloch.beam_intensities`
+        strain : as for `bloch.beam_intensities`
         """
-        to_own: Array | None = None
-        if like is not None:
-            to_own = np.asarray(np.linalg.lstsq(like, q, rcond=None)[0], np.float64)
+        like = None if strain is None else q @ np.linalg.inv(strain)
         folded = self.matrix.radii is not None
         tiles = tiles_of(q if like is None else like, self.tile if folded else None)
-        count = min(torch.get_num_threads(), len(tiles)) if self.where.type == "cpu" else 1
-        jobs = [partial(self._tile, fill, q[part], part, middle, to_own) for part, middle in tiles]
-        done = 0
-        if count <= 1:
-            for job in jobs:
-                done += job(progress=None if len(jobs) > 1 else progress)
-                if progress is not None and len(jobs) > 1:
-                    progress(done / len(q))
+        jobs = [partial(self._tile, fill, q[part], part, middle, strain) for part, middle in tiles]
+        if len(jobs) == 1:
+            jobs[0](progress=progress)
             return
-        with _one_thread_each(), ThreadPoolExecutor(count) as pool:
-            running = [pool.submit(job) for job in jobs]
-            try:
-                for each in as_completed(running):
-                    done += each.result()
-                    if progress is not None:
-                        progress(done / len(q))
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+        done = 0
+        for count in each_on_a_core(jobs, self.where):
+            done += count
+            if progress is not None:
+                progress(done / len(q))
 
     def _problem(self, middle: Array | None, to_own: Array | None) -> Problem:
         if middle is None:
@@ -262,6 +250,26 @@ def tiles_of(q: Array, tile: float | None) -> list[tuple[Indices, Array | None]]
         (part, np.asarray(middle * tile, np.float64)) for part, middle in zip(parts, where, strict=True)
     ]
     return sorted(out, key=lambda each: -len(each[0]))
+
+
+def each_on_a_core(jobs: Sequence[Callable[[], int]], where: torch.device) -> Iterator[int]:
+    """What jobs return, as they end; on a CPU each is done on a core of its own.
+
+    The first error ends them all.
+    """
+    count = min(torch.get_num_threads(), len(jobs)) if where.type == "cpu" else 1
+    if count <= 1:
+        for job in jobs:
+            yield job()
+        return
+    with _one_thread_each(), ThreadPoolExecutor(count) as pool:
+        running = [pool.submit(job) for job in jobs]
+        try:
+            for each in as_completed(running):
+                yield each.result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from hybridfit.errors import InputError, LibraryError
 from hybridfit.fitting.candidates import tilt_distance
 from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.search.match import Matcher
+from hybridfit.fitting.search.odds import width
 from hybridfit.fitting.settings import RouteSettings
 from hybridfit.library.crystals import StructuralChange
 from hybridfit.library.library import Library
@@ -87,13 +90,27 @@ def test_a_match_that_is_none_is_not_refined(small_library, frame):
 def test_a_sure_match_is_refined_alone(small_library, frame):
     image, truth = make_frame(frame[0]), frame[1]
     for sure, alone in ((RouteSettings().matched_sure, True), (1.1, False)):
-        routes = RouteSettings(matched_sure=sure, matched_near=0.9)
+        routes = RouteSettings(matched_sure=sure, matched_near=0.9, matched_likely=1e-99)
         fitter = Fitter(small_library, SEMI_ANGLE, workers=2, routes=routes)
         (attempt,) = fitter.attempts.matched(image, Clock())
         assert (len(attempt.found) == 1) is alone
         assert attempt.found[0].probability >= RouteSettings().matched_sure
     result = Fitter(small_library, SEMI_ANGLE, workers=2).fit(image)
     assert is_true(result, truth) and result.candidates[0].probability > 0.97
+
+
+def test_candidates_that_are_far_less_likely_are_not_refined(small_library, frame, monkeypatch):
+    image = make_frame(frame[0])
+    fitter = Fitter(small_library, SEMI_ANGLE, workers=2)
+    routes, matcher = fitter.settings.routes, fitter.attempts.matchers[0]
+    (best, *_), curve = matcher.match(image, matcher.aligned_cameras(image))
+    far = -np.log(routes.matched_likely) * width(best.chi2, fitter.settings.searching)
+    assert far < routes.matched_near  # or it would not decide
+    beside = [replace(best, thickness=best.thickness + 9, chi2=best.chi2 + x * far) for x in (0.9, 1.1)]
+    doubted = replace(best, probability=0.5)
+    monkeypatch.setattr(Matcher, "match", lambda self, *_: ([doubted, *beside], curve))
+    (attempt,) = fitter.attempts.matched(image, Clock())
+    assert [c.chi2 for c in attempt.found] == [doubted.chi2, beside[0].chi2]
 
 
 def test_what_is_fixed_stays(small_library, frame):

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hybridfit.errors import HybridfitError, LibraryError, RecipeError
-from hybridfit.library.build import estimate
 from hybridfit.library.integrity import CONTENTS, contents_digest
 from hybridfit.library.library import Library
+from hybridfit.library.plan import estimate
 from hybridfit.library.recipe import Recipe, shipped_folder
 from hybridfit.library.sizes import check_size
 from hybridfit.physics.crystal import Crystal

@@ -11,9 +11,11 @@ import pytest
 import xarray as xr
 
 from hybridfit.errors import LibraryError, RecipeError
+from hybridfit.library import library as library_module
 from hybridfit.library.library import Library, cache_folder
 from hybridfit.library.recipe import Recipe, shipped_folder
 from hybridfit.pattern.compose import pattern_at
+from hybridfit.simulate.frame import simulate_frame
 
 TINY = """
 cif = "SrTiO3.cif"
@@ -40,13 +42,13 @@ def recipe(tmp_path, monkeypatch):
 @pytest.fixture
 def builds(monkeypatch):
     """Counts the libraries that are built."""
-    count, build = [], Library.build
+    count, build = [], library_module.solve_into
 
     def counting(*args, **kwargs):
         count.append(args)
         return build(*args, **kwargs)
 
-    monkeypatch.setattr(Library, "build", counting)
+    monkeypatch.setattr(library_module, "solve_into", counting)
     return count
 
 
@@ -214,6 +216,8 @@ def test_a_name_is_built_and_cached_like_a_recipe(recipe, builds, monkeypatch):
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text", "foreign", "old", "stale"])
 def test_a_cached_library_that_cannot_be_used_is_built_again(recipe, builds, damage):
     fresh = Library.open(recipe)
+    fresh.dataset.load()
+    fresh.close()
     (cached,) = cache_folder().iterdir()
     if damage == "truncated":
         cached.write_bytes(cached.read_bytes()[:5000])
@@ -373,3 +377,16 @@ def test_patterns_outside_the_library_are_refused_with_a_way_out(small_library, 
 
 def test_a_smaller_semi_angle_leaves_room_for_a_larger_tilt(small_library):
     small_library.patterns(thickness=10, tilt_x=7, semi_angle=10, k=np.linspace(-5, 5, 5))
+
+
+def test_beams_beyond_what_is_compared_are_kept_where_there_are_no_others(build_library, tmp_path):
+    """At 30 kV the next discs are 17.9 mrad away, and what is compared about one of 5 mrad ends before."""
+    library = build_library("SrTiO3", (0, 0, 1), energy_kv=30, semi_angle_max=5)
+    assert library.dataset.sizes["beam"] == 5
+    library.save(tmp_path / "alone.nc")
+    image, truth = simulate_frame(
+        Library.open(tmp_path / "alone.nc"), thickness=21.4, semi_angle=4.8, shape=(64, 64), scale=3.0
+    )
+    row, col = np.indices(image.shape)
+    away = np.hypot(col - truth["centre_x"], row - truth["centre_y"]) / truth["scale"]
+    assert image[away < 4.0].mean() > 50 * image[away > 6.0].mean()

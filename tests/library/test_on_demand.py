@@ -22,12 +22,13 @@ def opened(small_library, tmp_path, monkeypatch) -> Library:
     """The small library in a file; READS fills with what is read of it."""
     path = tmp_path / "small.nc"
     small_library.save(path)
+    small_library.table(), small_library.diffuse, small_library.slopes()  # it may be in a file, too
     READS.clear()
     checked = integrity.CheckedArray._checked
 
-    def counted(self, outer):
+    def counted(self, outer, run):
         READS.append((self._source.name if hasattr(self._source, "name") else self.shape, outer))
-        return checked(self, outer)
+        return checked(self, outer, run)
 
     monkeypatch.setattr(integrity.CheckedArray, "_checked", counted)
     return Library(Library.open(path).dataset, on_demand=True)

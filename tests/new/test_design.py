@@ -10,6 +10,7 @@ import pytest
 from hybridfit.errors import InputError, RecipeError
 from hybridfit.library.library import Library
 from hybridfit.library.recipe import Recipe
+from hybridfit.new.convergence import _moved
 from hybridfit.new.design import design
 from hybridfit.new.settings import DESIGN
 
@@ -172,3 +173,57 @@ def test_a_zone_that_is_none(crystals):
         design(crystals["SrTiO3"], (0, 0, 0), **VALUES)
     with pytest.raises(RecipeError, match="not perpendicular"):
         design(crystals["SrTiO3"], (0, 0, 1), in_plane=(0, 0, 1), **VALUES)
+
+
+def test_what_changes_patterns_but_moves_no_answer_is_said_to_be_harmless(chosen):
+    made = dataclasses.replace(
+        chosen, moved_thickness=DESIGN.moved_thickness, moved_tilt=DESIGN.moved_tilt, tolerance=1e-3
+    )
+
+    def said(reached: float, moved: float, tilt: float) -> list[str]:
+        last = made.converged["g_max"].trials[-1].value
+        found = dataclasses.replace(
+            made.converged["g_max"],
+            value=last,
+            reached=reached,
+            converged=False,
+            moved=moved,
+            moved_tilt=tilt,
+        )
+        changed = dataclasses.replace(made, converged={**made.converged, "g_max": found})
+        return [*changed.warnings(), changed.toml()]
+
+    words, recipe = said(0.03, 0.011, 0.0047)
+    assert words.startswith("g_max") and "0.01 nm" in words and "0.005 mrad" in words
+    assert "NOT CONVERGED" not in words + recipe and "moves no answer" in recipe
+    words, recipe = said(0.03, 0.011, 0.02)
+    assert words.startswith("NOT CONVERGED") and "moves the tilt by 0.02 mrad (0.01 is asked for)" in words
+    assert "moves the thickness" not in words and "NOT CONVERGED" in recipe
+    assert "moves the thickness by 0.03 nm" in said(0.0001, 0.03, 0.0)[0]
+    assert said(np.inf, 0.0, 0.0)[0].startswith("NOT CONVERGED")
+
+
+def test_a_shift_that_shows_in_no_beam_does_not_count():
+    """A slope is next to nothing, or the same as another one."""
+    rng = np.random.default_rng(1)
+    slopes = rng.normal(size=(3, 1, 4, 50))
+    known = rng.random((1, 4, 50))
+    found = known + 0.03 * slopes[0] - 0.02 * slopes[1] + 0.01 * slopes[2]
+    assert _moved(found, known, slopes, DESIGN) == pytest.approx((0.03, 0.02), rel=1e-3)
+    slopes[2] *= 1e-6
+    noise = 1e-5 * rng.normal(size=known.shape)
+    found = known + 0.03 * slopes[0] - 0.02 * slopes[1] + noise
+    assert _moved(found, known, slopes, DESIGN) == pytest.approx((0.03, 0.02), rel=0.01)
+    twice = np.stack([slopes[0], slopes[1], slopes[1] * (1 + 1e-7)])
+    moved = _moved(known + 0.03 * slopes[0] + noise, known, twice, DESIGN)
+    assert moved == pytest.approx((0.03, 0.0), abs=1e-3)
+
+
+def test_a_disc_that_is_alone_is_said_to_be(chosen):
+    assert 6.4 < chosen.apart < 6.5 and "ALONE" not in chosen.toml()
+    alone = dataclasses.replace(chosen, apart=26.94, semi_angle=8.0)
+    (words,) = alone.warnings()
+    assert "26.9 mrad away, and only 15.5 mrad" in words and "semi-angle of 9.8 mrad on" in words
+    text = alone.toml()
+    assert "# ONE DISC ALONE" in text and "changes no pattern" in text
+    assert not dataclasses.replace(alone, semi_angle=9.8).warnings()

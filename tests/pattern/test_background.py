@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hybridfit.errors import InputError
-from hybridfit.pattern.background import NAMES, RADIAL_WIDTHS, basis, check, lowest
+from hybridfit.pattern.background import NAMES, RADIAL_WIDTHS, SMOOTH, basis, check, lowest
 
 
 def points(n=40):
@@ -43,7 +43,22 @@ def test_radial_widths_at_the_papers_semi_angle():
     np.testing.assert_allclose(np.array(RADIAL_WIDTHS) * 13.6, [10, 20], atol=0.5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_smooth_follows_a_background_of_other_widths():
+    """Gaussians of 0.8 and 1.7 α: a constant and two leave more than ten times as much as with a third."""
+    k = np.linspace(0, 21, 300)[None] * np.array([[1.0], [0.0]])
+    frame = np.exp(-(k[0] ** 2) / (2 * (0.8 * 13.6) ** 2)) + 0.6 * np.exp(
+        -(k[0] ** 2) / (2 * (1.7 * 13.6) ** 2)
+    )
+    left = []
+    for name in ("radial", SMOOTH):
+        columns = basis(name, k, 13.6)[0].T
+        left.append(np.std(frame - columns @ np.linalg.lstsq(columns, frame)[0]))
+    assert left[1] < 0.1 * left[0]
+    with pytest.raises(InputError):
+        check(SMOOTH)  # users do not choose it
+
+
+@pytest.mark.parametrize("name", [*NAMES, SMOOTH])
 @pytest.mark.parametrize("axis", [0, 1])
 def test_gradients_equal_finite_differences(name, axis):
     k, h = points(), np.zeros((2, 1))
@@ -55,4 +70,5 @@ def test_gradients_equal_finite_differences(name, axis):
 def test_the_lowest_point_of_a_radial_background():
     assert lowest([5.0, 1.0, 2.0]) > 0
     assert lowest([5.0, -3.0, 1.0]) == pytest.approx(-2.0)
+    assert lowest([5.0, -3.0, 1.0, 0.0]) == pytest.approx(-2.0)
     assert lowest([-4.0]) == 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridfit.library.library import FOLDED, Library
+from hybridfit.library.build import FOLDED
+from hybridfit.library.library import Library
 from hybridfit.pattern import compose, expand
 from hybridfit.pattern.compose import Partials, pattern_at, pattern_partials
 from hybridfit.pattern.expand import workspace

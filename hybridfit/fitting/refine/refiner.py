@@ -160,7 +160,7 @@ class Refiner:
         Of a camera that all frames share it has always the pixels of the last refinement: they cost little.
         """
         if self._camera is None:
-            return Region.around(frame, seed, self.semi_angle, radius_px)
+            return Region.around(frame, seed, self.semi_angle, radius_px, self.library.room(self.semi_angle))
         return Region.of_camera(frame, seed, self._reference)
 
     @cached_property

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate
 from hybridfit.fitting.refine.least_squares import Refinement
+from hybridfit.fitting.refine.settings import REFINE
 from hybridfit.frame import Frame
 from hybridfit.model import FITTED_BEYOND_DISC
 from hybridfit.pattern.binning import bin_frame
@@ -19,6 +20,7 @@ from hybridfit.pattern.camera import Camera, to_angles
 from hybridfit.pattern.reference import Reference
 
 Array = NDArray[np.float64]
+FOLLOWED_FROM = REFINE.followed_from
 
 
 @dataclass(frozen=True)
@@ -51,19 +53,36 @@ class Region:
         return cls(image, mask, known.factor, left, top, known)
 
     @classmethod
-    def around(cls, frame: Frame, seed: Candidate, semi_angle: float, radius_px: int) -> Region:
-        """Cut the compared disc about a seed, binned to a radius of radius_px to 2 radius_px."""
-        radius = (semi_angle + FITTED_BEYOND_DISC) * seed.scale
+    def around(
+        cls, frame: Frame, seed: Candidate, semi_angle: float, radius_px: int, room: float = 0.0
+    ) -> Region:
+        """Cut the compared disc of a seed.
+
+        Parameters
+        ----------
+        frame : Frame
+        seed : Candidate
+        semi_angle : float, mrad
+        radius_px : int
+            Binned to a radius of so many to twice so many pixels, of the disc near the zone axis.
+        room : float, mrad
+            How far the library has beams beyond those that the disc near the zone axis needs
+            (`Library.room`): so far at most the region follows the intensity (`followed`).
+        """
+        more = followed(float(np.hypot(*seed.tilt)), room)
+        radius = (semi_angle + FITTED_BEYOND_DISC + more / 2) * seed.scale
         factor = binning(seed.scale, semi_angle, radius_px)
         margin = radius + 4 * factor
         rows, cols = frame.image.shape
-        top, left = (max(0, int(c - margin)) for c in (seed.centre_y, seed.centre_x))
-        bottom = min(rows, int(seed.centre_y + margin) + 1)
-        right = min(cols, int(seed.centre_x + margin) + 1)
+        away = -seed.camera_tilt / max(abs(seed.camera_tilt), 1e-12) * (more / 2 * seed.scale)
+        centre_x, centre_y = seed.centre_x + away.real, seed.centre_y + away.imag
+        top, left = (max(0, int(c - margin)) for c in (centre_y, centre_x))
+        bottom = min(rows, int(centre_y + margin) + 1)
+        right = min(cols, int(centre_x + margin) + 1)
         cut = (slice(top, bottom), slice(left, right))
         image, valid = bin_frame(frame.image[cut], frame.valid[cut], factor)
         row, col = _frame_pixels(image.shape, factor, left, top)
-        inside = np.hypot(col - seed.centre_x, row - seed.centre_y) <= radius
+        inside = np.hypot(col - centre_x, row - centre_y) <= radius
         return cls(image, inside & valid, factor, left, top)
 
     @property
@@ -105,6 +124,23 @@ class Region:
         row, col = _frame_pixels(self.image.shape, self.factor, self.left, self.top)
         k = to_angles(col.ravel(), row.ravel(), camera)
         return np.sqrt(k[0] ** 2 + k[1] ** 2).reshape(self.image.shape)
+
+
+def followed(tilt: float, room: float) -> float:
+    """How much farther a fitted region reaches towards the centre of the Laue circle (mrad).
+
+    Near the zone axis it is the disc of radius α + 7.5 mrad about the direct disc.  At a tilt τ the intensity
+    is about the Laue circle, which goes through the direct beam and has its centre at −τ: the region is the
+    smallest disc that holds discs of radius α + 7.5 mrad about both, its centre at −τ/2, its radius larger by
+    τ/2.  In between one becomes the other.
+
+    Parameters
+    ----------
+    tilt : float, mrad
+    room : float, mrad
+        The most that the library has beams for.
+    """
+    return float(np.clip(2 * (tilt - FOLLOWED_FROM), 0, max(0.0, min(tilt, room))))
 
 
 def binning(scale: float, semi_angle: float, radius_px: int) -> int:

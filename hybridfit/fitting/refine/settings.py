@@ -19,6 +19,13 @@ class RefineSettings:
         "px/mrad that costs 5 % of precision",
         "design",
     )
+    followed_from: float = threshold(
+        5.0,
+        "mrad",
+        "from this tilt on the compared region follows the intensity; at 15 mrad it holds 95 % of the "
+        "electrons where the disc about the direct beam holds 55 to 80 %",
+        "benchmarks.far_tilts",
+    )
     coarse_radius: int = threshold(
         26,
         "px",

@@ -36,10 +36,15 @@ def trial_cameras(
     if hints.centre is not None and hints.scale is not None:
         discs = [(*hints.centre, hints.scale)]
     else:
-        discs = [
+        rough = [
             (*(hints.centre or (disc.centre_x, disc.centre_y)), hints.scale or disc.radius / semi_angle)
             for disc in rough_discs(frame.image, frame.valid, settings=finding)
         ]
+        aligned, sure = _aligned(frame, hints, semi_angle, settings)
+        aligned = aligned if rough or sure else []
+        # a search around hints has no match by the alignment before it
+        placed = sure and (hints.thickness is not None or hints.tilt is not None)
+        discs = aligned if placed else [*aligned, *rough]
     if not discs:
         raise InputError(
             f"{frame.source}: no direct disc found in the frame; give its centre and scale as hints, "
@@ -57,6 +62,25 @@ def trial_cameras(
     cameras = around(parents[can_be], settings.shift_step, settings.scale_step_about(hints))
     whole = disc_outside(frame, cameras, semi_angle) <= settings.disc_outside
     return cameras[whole] if whole.any() else cameras
+
+
+def _aligned(
+    frame: Frame, hints: Hints, semi_angle: float, settings: SearchSettings
+) -> tuple[list[tuple[float, float, float]], bool]:
+    """The cameras that the alignment network names, and whether it is sure of the first.
+
+    Far from the zone axis rims mislead, and the region about another camera may hold more of the intensity.
+    """
+    from hybridfit.fitting.seed.alignment import Aligner  # which reads weights
+
+    aligner = Aligner.shipped(semi_angle, hints=hints)
+    if aligner is None or not frame.valid.any():
+        return [], False
+    found = aligner.discs(frame)
+    cameras = np.array([each.camera for each in found])
+    can_be = possible(frame, cameras, semi_angle, settings)
+    some = [each.camera for each, can in zip(found, can_be, strict=True) if can]
+    return some, found[0].sure and bool(can_be[0])
 
 
 def possible(

@@ -29,9 +29,13 @@ def point_odds(score: NDArray[np.floating], settings: SearchSettings = SEARCH) -
     """Probabilities (t,) of library points that leave so much (t,), which add up to 1."""
     score = np.asarray(score, float)
     least = float(score.min())
-    width = settings.odds_floor + 2 * max(least, 0.0) / settings.odds_pixels
-    weights = np.exp(-(score - least) / width)
+    weights = np.exp(-(score - least) / width(least, settings))
     return np.asarray(weights / weights.sum())
+
+
+def width(least: float, settings: SearchSettings = SEARCH) -> float:
+    """τ, by which χ² differs where odds differ by a factor of e, with the least χ²."""
+    return settings.odds_floor + 2 * max(least, 0.0) / settings.odds_pixels
 
 
 def weighed(

@@ -112,7 +112,7 @@ def make_ring_patterns(
     phi = 2 * np.pi * np.arange(ANGLES) / ANGLES
     kx, ky = np.outer(radii, np.cos(phi)).ravel(), np.outer(radii, np.sin(phi)).ravel()
     table = library.table(k_max=float(radii[-1]), semi_angle=semi_angle + settings.softness)
-    values = np.empty((len(thickness), len(tilts), RINGS, ANGLES), np.float32)
+    values = np.empty((len(thickness), len(tilts), RINGS, ANGLES), np.float16)
     for begin in range(0, len(thickness), TOGETHER):
         some = slice(begin, begin + TOGETHER)
         beams = side_by_side(table, thickness[some])
@@ -129,7 +129,7 @@ def make_ring_patterns(
         shares = [range(start, len(tilts), workers) for start in range(workers)]
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(work, shares))
-    return values.reshape(-1, RINGS, ANGLES).astype(np.float16)
+    return values.reshape(-1, RINGS, ANGLES)
 
 
 def load_patterns(path: Path, count: int) -> NDArray[np.float16] | None:

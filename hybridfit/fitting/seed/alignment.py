@@ -26,6 +26,7 @@ from hybridfit.network.alignment.shape import HALF_WIDTH, SHOWN
 from hybridfit.network.crop import crops
 
 Array = NDArray[np.float64]
+HUGE = 1e15  # counts in a pixel
 
 
 class Alignment(NamedTuple):
@@ -186,6 +187,9 @@ class Aligner:
 
     @staticmethod
     def _crops(frame: Frame, discs: Array) -> NDArray[np.float32]:
+        largest = float(np.abs(frame.image[frame.valid]).max(initial=0.0))
+        if largest > HUGE or 0 < largest < 1 / HUGE:  # single precision would not hold its square
+            return crops(frame.image / largest, frame.valid, discs[:, :2], discs[:, 2] / SHOWN)
         return crops(frame.image, frame.valid, discs[:, :2], discs[:, 2] / SHOWN)
 
     def _moved(self, discs: Array, centre: Array, size: Array) -> Array:

@@ -150,7 +150,7 @@ def _result_of(
         {name: p.value for name, p in part.params.items()},
         ended.lacking,
     )
-    fit = _refinement(state, ended, own, part.params, marginal, settings)
+    fit = _refinement(index, ended, own, part.params, marginal, settings)
     best = Minimum(state.region, fit, state.region.answer(fit))
     refiner = Refiner(library, replace(settings, whole_curve=False))
     minima = Minima(best, (), (), best, refiner, ())
@@ -193,7 +193,7 @@ def start_lacks(ended: Ended) -> tuple[str, ...]:
 
 
 def _refinement(
-    state: OneFrame,
+    index: int,
     ended: Ended,
     own: Sequence[str],
     params: Mapping[str, Any],
@@ -201,6 +201,7 @@ def _refinement(
     settings: FitSettings,
 ) -> Refinement:
     """A frame's part of the joint fit, as a refinement of its own would be."""
+    state = ended.frames[index]
     assert marginal.covariance is not None and state.noise is not None
     values = {
         name: float(params[name].value) for name in (*state.values, *ended.joint.shared[: len(ended.values)])
@@ -215,9 +216,8 @@ def _refinement(
     names = [name for name in values if name in own]
     order = [own.index(name) for name in names]
     # what the library approximates is added to the covariance of every result
-    covariance = (marginal.covariance - (0 if marginal.library is None else marginal.library))[
-        np.ix_(order, order)
-    ]
+    at = ended.errors.block([ended.joint.of(name, index) for name in own])
+    covariance = (marginal.covariance - ended.errors.library[np.ix_(at, at)])[np.ix_(order, order)]
     weights = 1 / state.noise.variance(state.image)
     standardised = np.sqrt(weights / state.scale) * state.residual
     result, _ = lmfit_face(_Known(standardised), Solved(face, ended.solves, ended.settled, {}), 1)

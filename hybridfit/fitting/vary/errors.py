@@ -8,8 +8,11 @@ of its prior standard deviations,
 
 E what noise that neighbouring pixels share has beyond independent noise.  The weights contain the inflation
 by misfit (`joint`).  Counting alone makes N⁻¹ C N⁻¹ of it, C = Σ_f S_f R_f S_fᵀ/λ_f, R_f the share of
-counting. As of one frame (`hybridfit.fitting.refine.budget`), the library's own approximation is a part of
-the thickness.
+counting.
+
+Two approximations are added.  That of the library is a part of the thickness, as of one frame
+(`hybridfit.fitting.refine.budget`).  And pixels are composed at points: what finer ones would change, images
+by δ_f, moves the parameters by d = N⁻¹ Σ_f S_f W_f^½ δ_f, and counts as d dᵀ.
 """
 
 from __future__ import annotations
@@ -37,7 +40,8 @@ class Errors:
 
     names : tuple of str
         Fitted parameters, p of them: shared ones, then those of the frames.
-    covariance, counting, honest, library : (p, p) arrays
+    covariance, counting, honest, library, sampling : (p, p) arrays
+        The last are of what the library approximates, and of the points that pixels are composed at.
     bias : (p, q) array, spread : (q, q) array
     nuisances : tuple of str
     assumed : mapping of their names to what the frames say of them
@@ -48,6 +52,7 @@ class Errors:
     counting: Array
     honest: Array
     library: Array
+    sampling: Array
     bias: Array
     spread: Array
     nuisances: tuple[str, ...]
@@ -78,7 +83,7 @@ class Errors:
             lacking,
             self.nuisances,
             None,
-            self.library[cut],
+            (self.library + self.sampling)[cut],
         )
 
 
@@ -87,6 +92,7 @@ def errors_of(
     noises: Sequence[Noise],
     images: Sequence[Array],
     scales: Sequence[float],
+    coarseness: Sequence[Array],
     library: float,
     means: Mapping[str, float],
 ) -> Errors:
@@ -98,6 +104,8 @@ def errors_of(
     noises : sequence of Noise, of each frame
     images : sequence of (n,) arrays, the model on the pixels of each frame
     scales : sequence of float, λ of each frame
+    coarseness : sequence of (n,) arrays
+        What finer points would change in the image of each frame.
     library : float, nm
         Standard deviation of a thickness for what the library approximates.
     means : mapping of nuisance name to what relative shifts are relative to
@@ -105,12 +113,14 @@ def errors_of(
     """
     count = len(joint.names)
     whole, counting, extra = (np.zeros((count, count)) for _ in range(3))
-    for part, place, noise, image, scale in zip(
-        joint.parts, joint.places, noises, images, scales, strict=True
+    along = np.zeros(count)
+    for part, place, noise, image, scale, coarse in zip(
+        joint.parts, joint.places, noises, images, scales, coarseness, strict=True
     ):
         cut = np.ix_(place, place)
         j, mask = part.problem.sensitivity(part.params), part.problem.model.mask
         whole[cut] += j @ j.T
+        along[place] += j @ (part.problem.root_weights * coarse)
         shared = j * np.sqrt(noise.share(image) / scale)
         with_neighbours = covariance_of(shared, mask, noise.correlation)
         counting[cut] += with_neighbours
@@ -136,16 +146,19 @@ def errors_of(
     honest = inverse @ (normal + extra[np.ix_(p, p)]) @ inverse
     thick = np.array([name.split(" ")[0] == "thickness" for name in names], float)
     own = np.diag(library**2 * thick)
+    moved = inverse @ along[p]
+    sampling = np.outer(moved, moved)
     assumed = {}
     for i, name in enumerate(nuisances):
         prior = joint.priors[name].sigma / means.get(name, 1.0)
         assumed[name] = Assumed(prior, float(prior * away[i]), float(prior * np.sqrt(spread[i, i])))
     return Errors(
         names,
-        honest + bias @ spread @ bias.T + own,
+        honest + bias @ spread @ bias.T + own + sampling,
         inverse @ counting[np.ix_(p, p)] @ inverse,
         honest,
         own,
+        sampling,
         bias,
         spread,
         tuple(nuisances),

@@ -5,6 +5,11 @@
 φ the parameters of a `ForwardModel`, θ structural numbers, and what is taken for granted (vibration of
 other atoms, energy).  The images ∂column/∂θ_j are made once, at the φ where the fit is: what changes in
 them on the way to the answer is of second order, and gone where the crystal has been solved at the answer.
+
+Rims of discs and the background tell of vibrations, and both have to be exact.  An edge of the aperture of
+width w multiplies I_g, which a blur does not: at w = 0.6 mrad and 1e8 electrons, B is off by five standard
+errors.  What vibrations take from the discs they spread around: where two Gaussians cannot be as wide as the
+background of a frame is, B is off by one.
 """
 
 from __future__ import annotations
@@ -16,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.model import ForwardModel
+from hybridfit.pattern import background as bg
 from hybridfit.pattern.columns import Columns
+from hybridfit.pattern.settings import MODEL
 
 Array = NDArray[np.float64]
 
@@ -76,3 +83,15 @@ class VariedModel:
     def assumption_slopes(self, values: Mapping[str, float]) -> dict[str, Array]:
         """None: what is taken for granted is among the images."""
         return {}
+
+
+def sharpen(model: ForwardModel, scale: float) -> None:
+    """Make a new model exact enough for structure, at a scale in px/mrad.
+
+    The edge of its aperture is as sharp as its fine pixels allow; that of other models is no sharper than
+    the library's directions are apart.  A radial background is given another Gaussian.
+    """
+    fine = model.pixel / model.oversampling / scale
+    model.half_edge = min(model.half_edge, MODEL.edge_width * fine / 2)
+    if model.background == "radial":
+        model.background = bg.SMOOTH

@@ -37,7 +37,7 @@ from hybridfit.fitting.settings import FitSettings
 from hybridfit.fitting.vary.again import REST, Again, Along, about
 from hybridfit.fitting.vary.errors import Errors, errors_of
 from hybridfit.fitting.vary.joint import Joint, Part, Prior
-from hybridfit.fitting.vary.model import VariedModel
+from hybridfit.fitting.vary.model import VariedModel, sharpen
 from hybridfit.fitting.vary.settings import VARY, VarySettings
 from hybridfit.fitting.vary.state import Ended, OneFrame
 from hybridfit.fitting.vary.structure import Structure
@@ -45,6 +45,7 @@ from hybridfit.frame import Frame
 from hybridfit.library.library import Library
 from hybridfit.model import AVERAGING, CAMERA, FINE_PIXEL, PARAMETERS, ForwardModel
 from hybridfit.pattern.camera import Camera, to_angles
+from hybridfit.pattern.energy import by_angles
 from hybridfit.pattern.pool import Pool
 
 Array = NDArray[np.float64]
@@ -193,7 +194,23 @@ class Run:
         means = {SEMI_ANGLE: self.settings.semi_angle}
         scales = [state.scale for state in states]
         images = [state.image for state in states]
-        return joint, errors_of(joint, noises, images, scales, self.approximation, means)
+        coarse = [
+            self._coarseness(state, window, model.inner)
+            for state, window, model in zip(states, windows, models, strict=True)
+        ]
+        return joint, errors_of(joint, noises, images, scales, coarse, self.approximation, means)
+
+    def _coarseness(self, state: OneFrame, window: Library, model: ForwardModel) -> Array:
+        """What finer points would change in an image, from what coarser ones do: it grows as their width."""
+        s = model.oversampling
+        coarser = s // 2 or 2
+        width = model.pixel / state.values["scale"] / coarser * (1 + 1e-9)
+        refiner = Refiner(window, self.settings, pool=self.pool)
+        other = refiner.model(state.frame, state.candidate, state.region, width)
+        assert isinstance(other, ForwardModel)
+        sharpen(other, state.values["scale"])
+        change = model.evaluate(state.values).columns[0] - other.evaluate(state.values).columns[0]
+        return np.asarray(state.coefficients[0] * change * coarser / (s - coarser))
 
     def _weighted(
         self, problem: Problem, state: OneFrame, params: PlainParameters, within: float = 0.0
@@ -220,10 +237,14 @@ class Run:
     ) -> VariedModel:
         """The model of a frame about a crystal that was solved."""
         refiner = Refiner(window, self.settings, pool=self.pool)
-        inner = refiner.model(state.frame, state.candidate, state.region, state.fine_pixel)
-        assert isinstance(inner, ForwardModel)
+        inner, soft = (
+            refiner.model(state.frame, state.candidate, state.region, pixel)
+            for pixel in (state.fine_pixel, FINE_PIXEL)
+        )
+        assert isinstance(inner, ForwardModel) and isinstance(soft, ForwardModel)
         at = state.values
-        images = inner.recorded_slopes(along.slopes, at)
+        sharpen(inner, at["scale"])
+        images = soft.recorded_slopes(along.slopes, at)
         offset = np.zeros(inner.n_pixels)
         if along.diffuse:
             k = to_angles(
@@ -235,7 +256,9 @@ class Run:
                 images[name] = (
                     images[name] + filled * table.at(k, at["thickness"], tilt, at[SEMI_ANGLE]).value
                 )
-        taken = inner.assumption_slopes(at)
+        taken = soft.assumption_slopes(at)
+        if ENERGY in self.sigma and ENERGY in taken:  # scales angles, too: with the rims of this model
+            taken[ENERGY] = taken[ENERGY] + self._rims(inner, at) - self._rims(soft, at)
         for name in (ENERGY, REST):
             if name in self.sigma and name in taken and name not in images:
                 if name != REST or not self.structure.vibration_varied:
@@ -251,6 +274,14 @@ class Run:
         for name, image in state.corrections.items():
             images[name] = images[name] + image
         return VariedModel(inner, images, {**dict.fromkeys((REST, ENERGY), 0.0), **solved}, offset)
+
+    def _rims(self, model: ForwardModel, at: Mapping[str, float]) -> Array:
+        """The derivative of an image along ln of the energy, as far as angles have it."""
+        names = (SEMI_ANGLE, "tilt_x", "tilt_y")
+        slopes = model.evaluate(at, names).pattern_slopes
+        assert slopes is not None
+        along = [at[name] * slope for name, slope in zip(names, slopes, strict=True)]
+        return by_angles(self.structure.recipe.energy_kv, along)
 
     def _correct(
         self,
@@ -334,10 +365,12 @@ class Run:
         if (said := start.assumed.get(SEMI_ANGLE)) is not None:
             values[SEMI_ANGLE] *= 1 + said.offset
         seed = start.candidates[0]
-        region = Region.around(frame, seed, self.settings.semi_angle, refining.fine_radius)
+        alpha = self.settings.semi_angle
+        region = Region.around(frame, seed, alpha, refining.fine_radius, self.library.room(alpha))
         electrons = start.noise.electrons if start.noise else None
         bright = electrons is None or electrons > refining.bright
-        return OneFrame(frame, start, region, FINE_PIXEL if bright else refining.coarse_pixel, values)
+        fine = self.varying.fine_pixel if bright else refining.coarse_pixel
+        return OneFrame(frame, start, region, fine, values)
 
     def _showing(self, turn: int, begin: float, end: float) -> Callable[[float], None]:
         """Show the progress of a part of a turn: each turn takes half of what is left."""

@@ -40,6 +40,13 @@ class VarySettings:
         "design",
     )
 
+    diffuse_lost: float = threshold(
+        3.0,
+        "times that of libraries",
+        "so much of the diffuse part may be lost where its derivatives are made: they change by 0.1 % in the"
+        " mean, by 4 % from place to place, and take half the time",
+        "design",
+    )
     slope_sampling: float = threshold(
         0.55,
         "mrad",
@@ -61,6 +68,14 @@ class VarySettings:
     )
     trust_occupancy: float = threshold(
         0.15, "1", "an occupancy may change by so much before the crystal is solved again", "design"
+    )
+
+    fine_pixel: float = threshold(
+        0.1,
+        "mrad",
+        "wider pixels of bright frames are divided, with an edge of the aperture as sharp: of four frames"
+        " without noise B is then off by 0.3 standard errors of 1e8 electrons at most, at 0.15 by 0.4",
+        "design",
     )
 
     # ---- the window about an answer
