@@ -163,9 +163,13 @@ def suited(study: Study, rows: list[Row]) -> None:
     best = IDENTIFY
     pairs = list(itertools.product(MEDIANS, SPREADS))
     places = ("right_left", "none_left", "right_misfit", "none_misfit")
-    grids = {**dict.fromkeys(places, pairs), "lookalike": LOOKALIKES, "semi_angle_freedom": FREEDOMS}
+    grids: dict[str, Sequence[Any]] = {
+        **dict.fromkeys(places, pairs),
+        "lookalike": LOOKALIKES,
+        "semi_angle_freedom": FREEDOMS,
+    }
     for name, grid in 2 * list(grids.items()):
-        tried = [replace(best, **{name: each}) for each in grid]
+        tried = [_with(best, name, each) for each in grid]
         best = max(tried, key=lambda each: _of_none(some, each))
     for name in ("lookalike", "semi_angle_freedom"):
         study.add(name, getattr(best, name), "")
@@ -182,6 +186,11 @@ def suited(study: Study, rows: list[Row]) -> None:
             f"{_of_libraries(known, replace(each, temper=temper if each is best else each.temper)):.3f} of "
             "the library"
         )
+
+
+def _with(settings: IdentifySettings, name: str, value: Any) -> IdentifySettings:
+    changes: dict[str, Any] = {name: value}
+    return replace(settings, **changes)
 
 
 def _of_none(rows: list[Row], settings: IdentifySettings) -> float:

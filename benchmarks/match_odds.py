@@ -85,8 +85,8 @@ def _matched(fitter: Fitter, frame: Frame, truth: Row) -> Row:
         hits = [_off(c.thickness, c.tilt, truth, order, WRONG) for c in found]
         row["right"] = bool(hits) and hits[0]
         if any(hits):  # odds of the right one, over those of the best one
-            apart = found[hits.index(True)].chi2 - found[0].chi2
-            row["likely"] = float(np.exp(-apart / width(found[0].chi2)))
+            more = found[hits.index(True)].chi2 - found[0].chi2
+            row["likely"] = float(np.exp(-more / width(found[0].chi2)))
     return row
 
 
