@@ -9,8 +9,10 @@ Run with: python -m benchmarks.identify [--frames N] [--none N] [--set] [--quick
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from itertools import islice
 from typing import Any
 
@@ -32,12 +34,21 @@ from benchmarks.identify_frames import (
 )
 from hybridfit.errors import HybridfitError
 from hybridfit.identification.identifier import Identifier
+from hybridfit.identification.odds import Evidence, Left
+from hybridfit.identification.settings import IDENTIFY, IdentifySettings
 
 FRAMES, QUICK_FRAMES = (240, 60), (6, 3)  # of a library, and of none
 QUICK_LIBRARIES, QUICK_OTHERS = 4, 2
 SEED, SETTING_SEED = 1, 2
 BINS = 10
 CLOSE = 1.0  # nm
+# what is tried for the thresholds of odds
+MEDIANS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.008, 0.012, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+SPREADS = (0.3, 0.5, 0.7, 0.9, 1.1, 1.4, 1.8)
+LOOKALIKES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
+FREEDOMS = (3.0, 4.0, 6.0, 10.0, 20.0)
+TEMPERS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+LEAST = 1e-4  # of a probability: an answer that is worse than chance counts no more
 
 Row = dict[str, Any]
 
@@ -82,9 +93,23 @@ def _share(
                 "flipped": shown.truth.get("flipped"),
                 "thickness_error": best.thickness - shown.truth.get("thickness", np.nan),
                 "seconds": dict(found.seconds),
+                "evidence": _plain(found.evidence, names),
             }
         )
     return rows
+
+
+def _plain(evidence: Evidence | None, names: dict[str, str]) -> Row:
+    """Evidence as JSON, with the names of cases."""
+    assert evidence is not None
+    out = asdict(evidence) | {"left": list(evidence.left)}
+    return out | {"libraries": [names[each] for each in evidence.libraries]}
+
+
+def _evidence(row: Row) -> Evidence:
+    """The evidence of a row."""
+    plain = row["evidence"]
+    return Evidence(**{**plain, "left": Left(*plain["left"])})
 
 
 def calibration(rows: list[Row]) -> float:
@@ -129,13 +154,60 @@ def _mean(rows: list[Row], name: str) -> float:
 
 
 def suited(study: Study, rows: list[Row]) -> None:
-    """What the thresholds of odds would be, were they set by these frames."""
-    left = [(r["left"], r["shown"] is not None) for r in rows if np.isfinite(r.get("left", np.nan))]
-    for right, what in ((True, "right_left"), (False, "none_left")):
-        logs = np.log([max(each, 1e-3) for each, is_right in left if is_right is right])
-        if len(logs):
-            study.add(f"{what}, median", float(np.exp(np.median(logs))), "")
-            study.add(f"{what}, spread of its logarithm", float(logs.std()), "")
+    """What the thresholds of odds would be, were they set by these frames: those that make answers likeliest.
+
+    What is left decides about none, the temper among libraries; frames without a crystal are told by other
+    means.
+    """
+    some = [row for row in rows if "evidence" in row and not _evidence(row).left.shapeless()]
+    best = IDENTIFY
+    pairs = list(itertools.product(MEDIANS, SPREADS))
+    places = ("right_left", "none_left", "right_misfit", "none_misfit")
+    grids: dict[str, Sequence[Any]] = {
+        **dict.fromkeys(places, pairs),
+        "lookalike": LOOKALIKES,
+        "semi_angle_freedom": FREEDOMS,
+    }
+    for name, grid in 2 * list(grids.items()):
+        tried = [_with(best, name, each) for each in grid]
+        best = max(tried, key=lambda each: _of_none(some, each))
+    for name in ("lookalike", "semi_angle_freedom"):
+        study.add(name, getattr(best, name), "")
+    for name in places:
+        median, spread = getattr(best, name)
+        study.add(f"{name}, median", median, "")
+        study.add(f"{name}, spread of its logarithm", spread, "")
+    known = [row for row in some if row["shown"] is not None]
+    temper = max(TEMPERS, key=lambda each: _of_libraries(known, replace(best, temper=each)))
+    study.add("temper", temper, "")
+    for each, words in ((IDENTIFY, "as set"), (best, "suited")):
+        study.note(
+            f"mean ln of the probability of the truth, {words}: {_of_none(some, each):.3f} of none or not, "
+            f"{_of_libraries(known, replace(each, temper=temper if each is best else each.temper)):.3f} of "
+            "the library"
+        )
+
+
+def _with(settings: IdentifySettings, name: str, value: Any) -> IdentifySettings:
+    changes: dict[str, Any] = {name: value}
+    return replace(settings, **changes)
+
+
+def _of_none(rows: list[Row], settings: IdentifySettings) -> float:
+    """Mean ln of the probability that is given to the truth: a library is shown, or none."""
+    none = np.array([_evidence(row).none(settings) for row in rows])
+    shown = np.array([row["shown"] is not None and row["nearest"] == row["shown"] for row in rows])
+    return float(np.mean(np.log(np.where(shown, 1 - none, none) + LEAST)))
+
+
+def _of_libraries(rows: list[Row], settings: IdentifySettings) -> float:
+    """Mean ln of the probability that the right library has among the libraries."""
+    out = []
+    for row in rows:
+        evidence = _evidence(row)
+        shares = evidence.shares(settings)
+        out.append(sum(p for p, name in zip(shares, evidence.libraries, strict=True) if name == row["shown"]))
+    return float(np.mean(np.log(np.array(out) + LEAST)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

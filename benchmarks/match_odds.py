@@ -3,7 +3,7 @@
 Odds are judged on small libraries of crystals that set nothing (`benchmarks.identify_frames`): a candidate is
 right within 3 nm and 1 mrad.  SrTiO3 [001] is fitted with its own network and without, on the frames of
 `benchmarks.frames`.  With `--set` the crystals are those that set the odds, and the study prints the best
-numbers.
+numbers; matches alone, without fits.
 
 Run with: python -m benchmarks.match_odds [--frames N] [--own N] [--set] [--quick]
 """
@@ -42,16 +42,16 @@ RIGHT, WRONG = (0.5, 0.1), WINDOW  # nm, mrad
 Row = dict[str, Any]
 
 
-def matched(libraries: list[Case], count: int, seed: int) -> list[Row]:
-    """Matches and fits of frames of every library."""
+def matched(libraries: list[Case], count: int, seed: int, fits: bool = True) -> list[Row]:
+    """Matches of frames of every library, and fits."""
     for case in libraries:
         library_of(case), library_of(case, true=True)
     many = cores()
-    parts = Parallel(n_jobs=many)(delayed(_share)(libraries, count, seed, k, many) for k in range(many))
+    parts = Parallel(n_jobs=many)(delayed(_share)(libraries, count, seed, k, many, fits) for k in range(many))
     return [row for part in parts for row in part]
 
 
-def _share(libraries: list[Case], count: int, seed: int, first: int, step: int) -> list[Row]:
+def _share(libraries: list[Case], count: int, seed: int, first: int, step: int, fits: bool) -> list[Row]:
     cases, fitters, rows = {case.name: case for case in libraries}, {}, []
     for shown in itertools.islice(frames(libraries, [], count, 0, seed), first, None, step):
         assert shown.name is not None
@@ -59,12 +59,14 @@ def _share(libraries: list[Case], count: int, seed: int, first: int, step: int) 
             library = Library(Library.open(library_of(cases[shown.name])).dataset.load())
             fitters[shown.name] = Fitter(library, SEMI_ANGLE, workers=1)
         image = shown.image[:, ::-1] if shown.truth["flipped"] else shown.image
-        rows.append({"case": shown.name, **_matched(fitters[shown.name], make_frame(image), shown.truth)})
+        fitter, frame = fitters[shown.name], make_frame(image)
+        row = {"case": shown.name, **_matched(fitter, frame, shown.truth)}
+        rows.append(row | (_fitted(fitter, frame, shown.truth) if fits else {}))
     return rows
 
 
 def _matched(fitter: Fitter, frame: Frame, truth: Row) -> Row:
-    """The odds of a match, what they would be with other numbers, and the fit that follows."""
+    """The odds of a match, and what they would be with other numbers."""
     matcher, order = fitter.attempts.matchers[0], fitter.reference.rotation_order
     trials = matcher.trials(frame, matcher.aligned_cameras(frame), lambda: matcher.rims(frame))
     row: Row = {"electrons": float(frame.image.sum()), "found": trials is not None}
@@ -83,16 +85,22 @@ def _matched(fitter: Fitter, frame: Frame, truth: Row) -> Row:
         hits = [_off(c.thickness, c.tilt, truth, order, WRONG) for c in found]
         row["right"] = bool(hits) and hits[0]
         if any(hits):  # odds of the right one, over those of the best one
-            apart = found[hits.index(True)].chi2 - found[0].chi2
-            row["likely"] = float(np.exp(-apart / width(found[0].chi2)))
+            more = found[hits.index(True)].chi2 - found[0].chi2
+            row["likely"] = float(np.exp(-more / width(found[0].chi2)))
+    return row
+
+
+def _fitted(fitter: Fitter, frame: Frame, truth: Row) -> Row:
+    """The fit of a frame."""
+    order = fitter.reference.rotation_order
     try:
         result = fitter.fit(frame)
     except HybridfitError as error:
-        return row | {"fit": False, "wrong": False, "route": f"refused: {error}", "seconds": np.nan}
+        return {"fit": False, "wrong": False, "route": f"refused: {error}", "seconds": np.nan}
     good = _off(result.thickness, result.tilt, truth, order, RIGHT)
     near_it = _off(result.thickness, result.tilt, truth, order, WRONG)
     seconds = result.seconds["total"]
-    return row | {
+    return {
         "fit": good,
         "wrong": result.ok and not near_it,
         "route": result.route.value,
@@ -122,6 +130,8 @@ def report(study: Study, rows: list[Row]) -> None:
     known = [row["likely"] for row in said if "likely" in row]
     dropped = sum(likely < RouteSettings().matched_likely for likely in known)
     study.add("right candidates that are too unlikely to be refined", 100 * dropped / len(known), "%")
+    if "fit" not in rows[0]:
+        return
     study.add("fits within 0.5 nm and 0.1 mrad", 100 * float(np.mean([r["fit"] for r in rows])), "%")
     study.add("fits that converged, but wrong", 100 * float(np.mean([r["wrong"] for r in rows])), "%")
     study.add("one fit, median", float(np.nanmedian([r["seconds"] for r in rows])), "s")
@@ -194,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     count = options.frames or (QUICK_FRAMES if quick else FRAMES)
     own = (QUICK_OWN if quick else OWN) if options.own is None else options.own
     study = Study("match_odds-set" if options.set else "match_odds", quick=quick)
-    rows = matched(libraries, count, SETTING_SEED if options.set else SEED)
+    rows = matched(libraries, count, SETTING_SEED if options.set else SEED, fits=not options.set)
     report(study, rows)
     if options.set:
         suited(study, rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -202,7 +201,7 @@ def fit(
     if library == AUTO:
         first = usable(next(frames))
         frames = chain([first], frames)
-        about = _about({"background": background, "hints": hints, "flip": flip})
+        about = {"background": background, "hints": hints, "flip": flip}
         library = identified(first, semi_angle, quiet, **about)
         check_parameters(asked, (*PARAMETERS, *AVERAGING), library, fixed)
     answers, fitter = _fit_all(
@@ -252,19 +251,15 @@ def identified(frame: Frame, semi_angle: float, quiet: bool, **options: Any) -> 
     with Bars(quiet) as bars:
         bars.start("identify")
         from hybridfit.identification.identifier import Identifier
+        from hybridfit.identification.suggest import of_any_crystal
 
-        found = Identifier(semi_angle, progress=bars.show, mirror=False, **options).identify(frame)
+        about = of_any_crystal(options)
+        found = Identifier(semi_angle, progress=bars.show, mirror=False, **about).identify(frame)
     if found.answer is None:
         raise InputError(f"{found.source}: {found.message} Name a library (--library), or build one")
     if not quiet:
         typer.echo(f"hybridfit: library {found.answer}. {found.message}", err=True)
     return found.answer
-
-
-def _about(options: dict[str, Any]) -> dict[str, Any]:
-    """What other libraries take of the options of a fit: all that is not of its crystal."""
-    hints = replace(options["hints"], thickness=None, tilt=None)
-    return {"background": options["background"], "flip": options["flip"], "hints": hints}
 
 
 def _report(answers: list[FitResult | dict[str, Any]], fitter: Fitter, weights: Path | None) -> str:
@@ -301,8 +296,8 @@ def _fit_all(
     with Bars(quiet) as bars:
         with quick_start():
             from hybridfit.fitting.fitter import Fitter
-            from hybridfit.fitting.status import Status
-            from hybridfit.identification.suggest import Others, with_suggestion
+            from hybridfit.fitting.result import FitResult
+            from hybridfit.identification.suggest import DOUBTFUL, Others, of_any_crystal, with_suggestion
             from hybridfit.io import BadFrame
 
             opened = open_library(library, bars)
@@ -328,10 +323,10 @@ def _fit_all(
                     "status": status,
                     "message": str(error),
                 }
-            poor = not isinstance(answer, dict | BadFrame) and answer.status is Status.poor_match
-            if poor and not said and not isinstance(answer, dict) and not isinstance(frame, BadFrame):
+            if not said and isinstance(answer, FitResult) and answer.status in DOUBTFUL:
+                assert not isinstance(frame, BadFrame)
                 said = True
-                others = Others(opened, fitter.semi_angle, progress=bars.show, **_about(options))
+                others = Others(opened, fitter.semi_angle, progress=bars.show, **of_any_crystal(options))
                 answer = with_suggestion(answer, others.sentence(frame))
             answers.append(answer)
             bars.clear()

@@ -181,8 +181,11 @@ def _print(answer: Identification) -> None:
     others = len(answer.matches) - len(shown)
     if others:
         typer.echo(f"{others} more {'libraries fit' if others > 1 else 'library fits'} worse.")
+    reasons: dict[str, list[str]] = {}
     for left in answer.left:
-        typer.echo(f"Not compared: {left.name}: {left.why}.")
+        reasons.setdefault(left.why, []).append(left.name)
+    for why, names in reasons.items():
+        typer.echo(f"Not compared: {', '.join(names)}: {why}.")
     typer.echo(f"{answer.source}: {answer.message}")
 
 

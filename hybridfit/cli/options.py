@@ -25,9 +25,9 @@ def finite(text: str) -> float:
     raise typer.BadParameter(f"{text!r} is not a number")
 
 
+AUTO = "auto"
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 LibraryName = Annotated[str, typer.Option(metavar="NAME|FILE", help=LIBRARY_HELP)]
-AUTO = "auto"
 LibraryOrAuto = Annotated[
     str,
     typer.Option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from time import strftime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,9 @@ import typer
 from hybridfit.cli.console import Bars
 from hybridfit.cli.files import open_library
 from hybridfit.cli.options import (
+    AUTO,
     DEFAULT_LIBRARY,
+    LIBRARY_HELP,
     Background,
     Dataset,
     Dtype,
@@ -23,7 +26,6 @@ from hybridfit.cli.options import (
     HintScale,
     HintThickness,
     HintTilt,
-    LibraryName,
     Mask,
     Offset,
     Quiet,
@@ -40,9 +42,9 @@ from hybridfit.cli.starting import quick_start
 from hybridfit.errors import InputError
 
 if TYPE_CHECKING:
-    from hybridfit.fitting.fitter import Fitter
     from hybridfit.fitting.result import FitResult
     from hybridfit.frame import Frame
+    from hybridfit.identification.answer import Identification
     from hybridfit.library.library import Library
     from hybridfit.watch import Summary, Told
 
@@ -50,7 +52,14 @@ if TYPE_CHECKING:
 def watch(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where frames come.")],
     semi_angle: SemiAngle = None,
-    library: LibraryName = DEFAULT_LIBRARY,
+    library: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE|auto",
+            help=f"{LIBRARY_HELP[:-1]}; auto: the built library that the first frame shows, and another one "
+            "where a poor match shows that.",
+        ),
+    ] = DEFAULT_LIBRARY,
     recursive: Annotated[bool, typer.Option("--recursive", help="Folders in the folder, too.")] = False,
     pattern: Annotated[
         str, typer.Option(metavar="NAMES", help='Files to take, such as "*.dm4"; all formats else.')
@@ -153,9 +162,15 @@ def watch(
             tables.append(JsonLines(jsonl_path))
         for each in tables:
             stack.callback(each.close)
-        with Bars(quiet) as bars:
-            opened = open_library(library, bars)
-        fitters = _Fitters(opened, semi_angle, {**asked, "network": weights, "hints": Hints(**hinted)})
+        options = {**asked, "network": weights, "hints": Hints(**hinted)}
+        fitters: _Fitters
+        if library == AUTO:
+            fitters, said = _Auto(semi_angle, options, quiet), "the libraries that are built"
+        else:
+            with Bars(quiet) as bars:
+                opened = open_library(library, bars)
+            fitters = _Fitters(opened, library, semi_angle, options)
+            said = f"{opened.dataset.attrs['crystal']} ({library})"
         if semi_angle is not None:
             fitters.of(semi_angle)  # an option that cannot be is said now
         reading["mask"] = None if mask is None else read_mask(mask)
@@ -166,13 +181,13 @@ def watch(
             ledger,
             tables=tables,
             session=table,
-            library=library,
+            library=lambda: fitters.name,
             tell=lambda told: None if quiet else typer.echo(line_of(told, folder)),
             say=lambda words: typer.echo(f"hybridfit: {words}", err=True),
         )
         if not quiet:
             end = "" if once else "; Ctrl-C ends it"
-            typer.echo(f"Watching {folder} with {opened.dataset.attrs['crystal']} ({library}){end}.")
+            typer.echo(f"Watching {folder} with {said}{end}.")
         with contextlib.suppress(KeyboardInterrupt):
             watching.run()
         if not quiet:
@@ -182,24 +197,58 @@ def watch(
 class _Fitters:
     """A fitter for every semi-angle that is given, or that files state."""
 
-    def __init__(self, library: Library, semi_angle: float | None, options: dict[str, Any]) -> None:
+    def __init__(
+        self, library: Library | None, name: str, semi_angle: float | None, options: dict[str, Any]
+    ) -> None:
+        self.name = name
         self._library, self._semi_angle, self._options = library, semi_angle, options
-        self._made: dict[float, Fitter] = {}
+        self._made: dict[float, Callable[[Frame], FitResult]] = {}
 
-    def of(self, semi_angle: float) -> Fitter:
-        from hybridfit.fitting.fitter import Fitter
-
+    def of(self, semi_angle: float) -> Callable[[Frame], FitResult]:
+        """What fits frames of a semi-angle (mrad)."""
         if semi_angle not in self._made:
-            self._made[semi_angle] = Fitter(self._library, semi_angle, whole_curve=True, **self._options)
+            self._made[semi_angle] = self._make(semi_angle)
         return self._made[semi_angle]
 
     def fit(self, frame: Frame) -> FitResult:
+        """Fit a frame with the semi-angle that was given, or that it states."""
         told = self._semi_angle or frame.calibration.get("semi_angle_mrad")
         if told is None:
             raise InputError(
                 f"{frame.source} does not say its semi-angle; give --semi-angle MRAD, such as 13.6"
             )
-        return self.of(told).fit(frame)
+        return self.of(told)(frame)
+
+    def _make(self, semi_angle: float) -> Callable[[Frame], FitResult]:
+        from hybridfit.fitting.fitter import Fitter
+
+        assert self._library is not None
+        return Fitter(self._library, semi_angle, whole_curve=True, **self._options).fit
+
+
+class _Auto(_Fitters):
+    """Fits with the library that frames show; says when another one takes over."""
+
+    def __init__(self, semi_angle: float | None, options: dict[str, Any], quiet: bool) -> None:
+        super().__init__(None, AUTO, semi_angle, options)
+        self._quiet = quiet
+
+    def _make(self, semi_angle: float) -> Callable[[Frame], FitResult]:
+        from hybridfit.identification.auto import AutoFitter
+
+        fitter = AutoFitter.of_built(semi_angle, self._said, whole_curve=True, **self._options)
+
+        def fit(frame: Frame) -> FitResult:
+            try:
+                return fitter.fit(frame)
+            finally:
+                self.name = fitter.library or AUTO
+
+        return fit
+
+    def _said(self, found: Identification) -> None:
+        if not self._quiet:
+            typer.echo(f"hybridfit: {found.source}: library {found.answer}. {found.message}", err=True)
 
 
 def line_of(told: Told, folder: Path) -> str:

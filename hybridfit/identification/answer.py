@@ -9,6 +9,7 @@ from typing import Any
 
 from hybridfit.fitting.result import Thumbnail
 from hybridfit.identification.known import Left
+from hybridfit.identification.odds import Evidence
 
 SURE, LIKELY = 0.95, 0.7  # from where on words say so
 NONE = "none of these"
@@ -108,6 +109,8 @@ class Identification:
         Libraries that were not compared, and why.
     remarks : tuple of str
     seconds : mapping of stage to float
+    evidence : Evidence or None
+        What the odds follow from.
     """
 
     source: str
@@ -117,6 +120,7 @@ class Identification:
     left: tuple[Left, ...] = ()
     remarks: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    evidence: Evidence | None = field(default=None, repr=False, compare=False)
 
     @property
     def best(self) -> Match:
@@ -140,7 +144,8 @@ class Identification:
         if self.answer is None:
             said = self._none_said(odds)
         elif self.probability >= SURE:
-            said = f"The frame shows {self.best.title} ({odds})."
+            alone = ", the only library that it was compared with" if len(self.matches) == 1 else ""
+            said = f"The frame shows {self.best.title} ({odds}){alone}."
         elif self.probability >= LIKELY:
             said = f"The frame probably shows {self.best.title} ({odds}){self._rival}."
         else:

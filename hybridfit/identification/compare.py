@@ -50,7 +50,11 @@ class Compared:
         """What it leaves of the structure of the frame."""
         structure = structure_of(self.minimum)
         share, error = crystal_share(self.minimum)
-        return Left(structure.frame, structure.left, structure.deviation, share, error)
+        fit, variance = self.minimum.fit, self.minimum.region.variance
+        noise = fit.noise.counting(fit.model)
+        misfit = float((fit.residual**2).mean() - noise.mean()) / variance
+        deviation = float(np.sqrt(2 * (noise**2).mean() / len(noise))) / variance
+        return Left(structure.frame, structure.left, structure.deviation, share, error, misfit, deviation)
 
     @property
     def off_angle(self) -> float:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.clock import Clock
@@ -24,11 +25,13 @@ from hybridfit.identification.answer import Identification, Match
 from hybridfit.identification.compare import Compared, compare
 from hybridfit.identification.hypotheses import Hypothesis, hypotheses_of
 from hybridfit.identification.known import Known, Left, comparable, open_known
-from hybridfit.identification.odds import log_angle, none_of, odds_of
+from hybridfit.identification.odds import Evidence
 from hybridfit.identification.screen import Screen
 from hybridfit.identification.settings import IDENTIFY, IdentifySettings
 from hybridfit.io.arrays import frame_of
 from hybridfit.library.library import Library
+
+Array = NDArray[np.float64]
 
 FEW = "The frame has few electrons: odds are less sure than they look."
 
@@ -100,16 +103,18 @@ class Identifier:
             clock.lap("search")
             found = compare(frame, screen, self.settings, self.progress)
             clock.lap("refine")
-            none = none_of(found[0].left, found[0].off_angle, self.settings)
+            evidence = _evidence(found, screen)
+            none = evidence.none(self.settings)
             few = electrons_in(frame.image, frame.valid) < self.fit_settings.posterior.few
             return Identification(
                 source=frame.source,
                 semi_angle=self.semi_angle,
-                matches=_matches(known, found, screen, none, self.settings),
+                matches=_matches(known, found, screen, (1 - none) * evidence.shares(self.settings)),
                 none=none,
                 left=(*self.left, *others),
                 remarks=((FEW,) if few else ()) + ((f"{frame.note}.",) if frame.note else ()),
                 seconds=clock.seconds(),
+                evidence=evidence,
             )
 
     def prepare(self) -> None:
@@ -140,16 +145,24 @@ class Identifier:
         return self._matcher
 
 
-def _matches(
-    known: list[Known], found: list[Compared], screen: Screen, none: float, settings: IdentifySettings
-) -> tuple[Match, ...]:
+def _evidence(found: list[Compared], screen: Screen) -> Evidence:
+    """What refinements say of a frame."""
+    count = Counter(h.known.name for h in screen.trials)
+    names = [each.hypothesis.known.name for each in found]
+    return Evidence(
+        libraries=tuple(names),
+        excess=tuple(each.excess for each in found),
+        log_widths=tuple(
+            each.log_width - float(np.log(count[name])) for each, name in zip(found, names, strict=True)
+        ),
+        off_angles=tuple(each.off_angle for each in found),
+        n_effective=found[0].minimum.fit.n_effective,
+        left=found[0].left,
+    )
+
+
+def _matches(known: list[Known], found: list[Compared], screen: Screen, shares: Array) -> tuple[Match, ...]:
     """Every library with its odds, the likeliest first; those that were not refined by their templates."""
-    count = {each.name: sum(h.known is each for h in screen.trials) for each in known}
-    widths = [
-        c.log_width + log_angle(c.off_angle, settings) - np.log(count[c.hypothesis.known.name]) for c in found
-    ]
-    shares = odds_of([c.excess for c in found], found[0].minimum.fit.n_effective, widths, settings)
-    shares *= 1 - none
     place = {h.known.name: i for i, h in reversed(list(enumerate(screen.ranked())))}
     out = []
     for each in known:

@@ -12,6 +12,8 @@ from hybridfit.library.build import Progress
 from hybridfit.library.library import Library, cache_folder
 from hybridfit.library.recipe import shipped_names
 
+OTHER_VERSION = "another version has built it; `hybridfit library build NAME` builds it again"
+
 
 @dataclass(frozen=True)
 class Known:
@@ -142,8 +144,7 @@ def _unusable(name: str, error: LibraryError) -> Left:
     """Why a built library cannot be used: most often, because another version has built it."""
     if "library format" not in str(error):
         return Left(_short(name), f"it cannot be used: {error}")
-    shipped = _short(name).split("-")[0]
-    return Left(shipped, f"another version has built it; `hybridfit library build {shipped}` builds it again")
+    return Left(_short(name).split("-")[0], OTHER_VERSION)
 
 
 def _short(name: str) -> str:

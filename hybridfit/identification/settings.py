@@ -25,10 +25,10 @@ class IdentifySettings:
         3, "hypotheses", "so many of the best ones lead downhill to the camera that all share", "design"
     )
     screened: int = threshold(
-        10,
+        6,
         "hypotheses",
-        "so many of the best matches are refined: where the camera was found, the right one of thirty was "
-        "first or second",
+        "so many of the best matches are refined: the right one of thirty was the first in every frame; the "
+        "others are its rivals, and mirrored ones count",
         "benchmarks.identify",
     )
     screened_near: float = threshold(
@@ -63,22 +63,42 @@ class IdentifySettings:
         "benchmarks.identify",
     )
     right_left: tuple[float, float] = threshold(
-        (0.02, 1.0),
+        (0.01, 1.2),
         "of the frame's structure, ln",
         "the right library leaves so much of the structure: median and spread",
         "benchmarks.identify",
     )
     none_left: tuple[float, float] = threshold(
-        (0.4, 0.8),
+        (0.3, 1.2),
         "of the frame's structure, ln",
         "the best of wrong libraries leaves so much of the structure: median and spread",
         "benchmarks.identify",
     )
+    right_misfit: tuple[float, float] = threshold(
+        (0.008, 0.7),
+        "of the frame's variance, ln",
+        "the right library leaves so much of the pattern as a whole: median and spread",
+        "benchmarks.identify",
+    )
+    none_misfit: tuple[float, float] = threshold(
+        (0.02, 1.0),
+        "of the frame's variance, ln",
+        "the best of wrong libraries leaves so much of the pattern as a whole: median and spread",
+        "benchmarks.identify",
+    )
+    lookalike: float = threshold(
+        0.1,
+        "probability",
+        "that a crystal that is none of the libraries leaves as little as a right one: MnO fits TiN, but for "
+        "its lattice, which is wider by 5 %",
+        "benchmarks.identify",
+    )
     semi_angle_freedom: float = threshold(
-        4.0,
+        8.0,
         "degrees of freedom",
-        "of Student's t, by which a semi-angle is off from what was given: some are off by far more",
-        "design",
+        "of Student's t, by which a semi-angle is off from what was given: some are off by far more; "
+        "frames of the study, where none is, would suit 20",
+        "benchmarks.identify",
     )
     none_angles: float = threshold(
         5.0,

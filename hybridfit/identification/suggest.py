@@ -6,7 +6,7 @@ kept are tried, and what is said names how many these were.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,12 +14,14 @@ from hybridfit.errors import HybridfitError
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.search.full import Searcher
 from hybridfit.fitting.settings import FitSettings
+from hybridfit.fitting.status import Status
 from hybridfit.frame import Frame
 from hybridfit.identification.answer import percent
 from hybridfit.identification.identifier import Identifier
 from hybridfit.identification.known import Known, built_names, comparable, open_known
 from hybridfit.library.library import Library
 
+DOUBTFUL = Status.poor_match, Status.failed  # what a fit with the wrong library ends with
 BETTER = "{tried} tried: {name} fits it ({odds}); give --library {name}."
 NEITHER = "{tried} tried, and none fits it."
 UNTRIED = "`hybridfit identify` says whether another library that is built fits it."
@@ -89,6 +91,14 @@ class Others:
             settings=self._settings.searching,
         )
         return not known.library.structure and searcher.kept
+
+
+def of_any_crystal(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What other libraries take of the options of a fit: all that is not of its crystal."""
+    about = {name: options[name] for name in ("background", "flip") if name in options}
+    if (hints := options.get("hints")) is not None:
+        about["hints"] = replace(hints, thickness=None, tilt=None)
+    return about
 
 
 def with_suggestion(result: FitResult, words: str) -> FitResult:

@@ -27,6 +27,7 @@ log = logging.getLogger("hybridfit.serve")
 GRACE = 3.0  # s in which a worker that was asked to end may put things in order
 MOST_LINE = 64_000_000  # characters of a message
 TICK = 0.1  # s between two looks at what was asked meanwhile
+PIECES = ("library", "identify")  # jobs whose progress is that of pieces
 LOG_BYTES = 2_000_000
 
 
@@ -239,7 +240,8 @@ class Lane:
         except OSError as error:
             self._end(job, "failed", f"no worker can be started ({error.strerror}); free some memory")
             return
-        worker.send({"job": job.id, "kind": job.kind, "payload": {**job.payload, "done": len(job.fits)}})
+        done = len(job.fits) + len(job.results)
+        worker.send({"job": job.id, "kind": job.kind, "payload": {**job.payload, "done": done}})
         deadline = time.monotonic() + (
             self._limit(job) if worker.ready else self.settings.limits.start_seconds
         )
@@ -271,7 +273,7 @@ class Lane:
                 continue
             if self._heard(job, message):
                 return
-            if {"fit", "result", "rows"} & set(message) or (job.kind == "library" and "progress" in message):
+            if {"fit", "result", "rows"} & set(message) or (job.kind in PIECES and "progress" in message):
                 deadline = time.monotonic() + self._limit(job)
 
     def _heard(self, job: Job, message: dict[str, Any]) -> bool:
@@ -321,13 +323,23 @@ class Lane:
 
     def _limit(self, job: Job) -> float:
         limits = self.settings.limits
-        known = {"fit": limits.fit_seconds, "map": limits.stall_seconds, "library": limits.stall_seconds}
+        known = {
+            "fit": limits.fit_seconds,
+            "identify": limits.fit_seconds,
+            "map": limits.stall_seconds,
+            "library": limits.stall_seconds,
+        }
         return known.get(job.kind, limits.ask_seconds)
 
     def _too_long(self, job: Job, ready: bool) -> str:
         if not ready:
             return f"the worker did not start within {self.settings.limits.start_seconds:g} s; try again"
-        what = {"fit": "a frame", "map": "a block of a map", "library": "a step of a library"}
+        what = {
+            "fit": "a frame",
+            "identify": "a library",
+            "map": "a block of a map",
+            "library": "a step of a library",
+        }
         return (
             f"{what.get(job.kind, 'it')} took longer than {self._limit(job):g} s, the limit of this server, "
             "and was ended; hints for thickness, tilt and centre make a fit quicker"

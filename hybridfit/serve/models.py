@@ -72,6 +72,18 @@ class FitIn(Asked):
     origin: Literal["page", "api"] = "api"
 
 
+class IdentifyIn(Reading):
+    """Options of an identification; `among` are names of libraries that are built, by default all."""
+
+    semi_angle: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
+    among: Annotated[list[Text], Field(min_length=1, max_length=200)] | None = None
+    mirror: bool = True
+    flip: bool = False
+    background: Literal["none", "uniform", "uniform-per-nm", "radial"] = "radial"
+    hints: HintsIn | None = None
+    first: bool = False
+
+
 class MapIn(Asked):
     """A map to make of a scan below a folder."""
 
@@ -143,7 +155,7 @@ class Progress(BaseModel):
 
 
 class JobOut(BaseModel):
-    """A job. `results` has the answers of fits that were not to be in the session."""
+    """A job. `results` has the answers of fits that were not to be in the session, and of identifications."""
 
     id: str
     kind: str

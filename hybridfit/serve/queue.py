@@ -33,8 +33,9 @@ CREATE TABLE IF NOT EXISTS maps (number INTEGER PRIMARY KEY AUTOINCREMENT, id TE
 class Job:
     """Something to do.
 
-    kind is "fit", "map", "library", or what is not kept: "preview", "picture". `payload` is what its worker
-    is told, `lane` whose worker that is, `tries` how many workers have begun it since it last got on.
+    kind is "fit", "identify", "map", "library", or what is not kept: "preview", "picture". `payload` is what
+    its worker is told, `lane` whose worker that is, `tries` how many workers have begun it since it last got
+    on.
     """
 
     id: str

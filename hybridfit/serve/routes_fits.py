@@ -1,9 +1,10 @@
-"""Fits: a frame is uploaded, queued, and answered."""
+"""Fits, and which library a frame shows: a frame is uploaded, queued, and answered."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import APIRouter, Query, Request
@@ -11,8 +12,9 @@ from fastapi.responses import JSONResponse
 
 from hybridfit.errors import InputError
 from hybridfit.serve.common import ERRORS, state_of
-from hybridfit.serve.models import Accepted, FitIn, JobOut, PreviewOut, Reading, parsed
+from hybridfit.serve.models import Accepted, FitIn, IdentifyIn, JobOut, PreviewOut, Reading, parsed
 from hybridfit.serve.queue import FITS, Job, new_id
+from hybridfit.serve.state import State, is_built
 from hybridfit.serve.uploads import raw_options, take
 
 router = APIRouter(prefix="/api", tags=["fits"], responses=ERRORS)
@@ -63,22 +65,71 @@ async def fit(
     offset: str = Query("", max_length=20, description="Bare arrays: bytes before the data."),
 ) -> Any:
     """Fit the frames of a file. Their answers come into the session, and the job has their ids."""
+
+    async def payload(asked: FitIn, state: State) -> dict[str, Any]:
+        library = await state.library(asked.library)
+        options = {**asked.model_dump(exclude={"origin"}), "path": library["path"]}
+        return {"options": options, "origin": asked.origin}
+
+    return await _queued(request, "fit", FitIn, payload, wait)
+
+
+@router.post(
+    "/identify",
+    response_model=Accepted,
+    status_code=202,
+    responses={200: {"model": JobOut, "description": "The job has ended (wait)."}},
+    openapi_extra=_body(
+        IdentifyIn, {"file": "A frame, or a stack of frames.", "mask": "White: left out of the comparison."}
+    ),
+)
+async def identify(
+    request: Request,
+    wait: float = Query(0.0, ge=0, description="Answer when the job has ended, or after so many seconds."),
+    name: str = Query("", max_length=500, description="Bare arrays: name of the file."),
+    options: str = Query("", max_length=50_000, description="Bare arrays: JSON of the options."),
+    shape: str = Query("", max_length=60, description="Bare arrays: ROWS,COLS or N,ROWS,COLS."),
+    dtype: str = Query("", max_length=16, description="Bare arrays: number type, such as float32 or <u2."),
+    offset: str = Query("", max_length=20, description="Bare arrays: bytes before the data."),
+) -> Any:
+    """Say which library the frames of a file show.
+
+    `results` of the job are the objects of `hybridfit identify --json`. Nothing is kept in the session.
+    """
+
+    async def payload(asked: IdentifyIn, state: State) -> dict[str, Any]:
+        if asked.among is not None:
+            known = [await state.library(each) for each in asked.among]
+        else:
+            known = [each for each in (await state.known_libraries()).values() if is_built(each)]
+            if not known:
+                raise InputError("no library is built yet; build those that come into question first")
+        return {"options": asked.model_dump(), "among": {each["path"]: each["name"] for each in known}}
+
+    return await _queued(request, "identify", IdentifyIn, payload, wait)
+
+
+async def _queued(
+    request: Request,
+    kind: str,
+    model: type[Any],
+    payload: Callable[[Any, State], Awaitable[dict[str, Any]]],
+    wait: float,
+) -> JSONResponse:
+    """Queue what is to be done with an upload; its job once that has ended within `wait` seconds."""
     state, key = state_of(request), new_id()
     folder = state.settings.uploads / key
     upload = await take(request, folder, state.settings.limits, {"file": True, "mask": False})
     try:
-        asked = _asked(FitIn, upload.fields.get("options", ""), request)
-        library = await state.library(asked.library)
+        asked = _asked(model, upload.fields.get("options", ""), request)
         file, shown = upload.files["file"]
-        payload: dict[str, Any] = {
+        about = {
             "key": key,
             "file": str(file),
             "shown": shown,
             "mask": str(upload.files["mask"][0]) if "mask" in upload.files else None,
-            "options": {**asked.model_dump(exclude={"origin"}), "path": library["path"]},
-            "origin": asked.origin,
         }
-        job = Job(key, "fit", shown, payload, FITS)
+        job = Job(key, kind, shown, {**about, **await payload(asked, state)}, FITS)
         state.queue.add(job)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

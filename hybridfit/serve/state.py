@@ -7,6 +7,7 @@ import contextlib
 import shutil
 import threading
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ class State:
             raise InputError("the worker does not start; its log in the folder of the session says why")
         if name not in known:
             raise InputError(f"unknown library {name[:60]!r}; there are {', '.join(known)}")
-        if built and not Path(known[name]["file"]).is_file():
+        if built and not is_built(known[name]):
             raise InputError(
                 f"the library {name} is not built yet; build it first, and it takes a minute or more"
             )
@@ -196,3 +197,8 @@ class State:
         for folder in self.settings.uploads.iterdir():
             if folder.name not in needed:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_built(library: Mapping[str, Any]) -> bool:
+    """Whether the file of a library that the worker has listed is there."""
+    return Path(library["file"]).is_file()

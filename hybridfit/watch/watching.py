@@ -62,8 +62,8 @@ class Watch:
     tables : sequence of Table
     session : Session, optional
         The table that `hybridfit serve` shows.
-    library : str
-        Name of the library, for the session.
+    library : callable() -> str
+        Name of the library of the last fit, for the session.
     tell : callable(Told), optional
         Called for every frame.
     say : callable(str), optional
@@ -78,7 +78,7 @@ class Watch:
         *,
         tables: Sequence[Table] = (),
         session: Session | None = None,
-        library: str = "",
+        library: Callable[[], str] = lambda: "",
         tell: Callable[[Told], None] = lambda told: None,
         say: Callable[[str], None] = lambda words: None,
     ) -> None:
@@ -186,7 +186,9 @@ class Watch:
         if self._session is not None:
             images = None if told.result is None else kept_of(told.result).packed()
             try:
-                self._session.add(told.answer, origin="watch", library=self._library, images=images, key=key)
+                self._session.add(
+                    told.answer, origin="watch", library=self._library(), images=images, key=key
+                )
             except InputError as error:  # locked or full: the tables have the answer
                 self._say(f"{told.answer['file']} is not in the session: {error}")
         self.summary.statuses[str(told.answer["status"])] += 1

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
 
 from hybridfit import Library
+from hybridfit.session import Session
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +91,19 @@ def test_library_auto_takes_the_library_that_the_frame_shows(run, frame, alone):
     assert ran.code == 0
     assert f"hybridfit: library {alone}. The frame shows SrTiO3 [0 0 1] 200 kV" in ran.err
     assert "The fit converged." in ran.out
+
+
+def test_a_watch_takes_the_library_that_its_frames_show(run, frame, alone, tmp_path):
+    (tmp_path / "in").mkdir()
+    shutil.copy(frame, tmp_path / "in" / "frame.tif")
+    words = ["--semi-angle", 12, "--library", "auto", "--once", "--session", tmp_path / "s"]
+    ran = run("watch", tmp_path / "in", *words)
+    assert ran.code == 0, ran
+    assert ran.out.splitlines()[0] == f"Watching {tmp_path / 'in'} with the libraries that are built."
+    assert "  frame.tif: converged, 32." in ran.out
+    assert f"frame.tif: library {alone}. The frame shows SrTiO3 [0 0 1] 200 kV" in ran.err
+    with Session(tmp_path / "s") as session:
+        assert [row["library"] for row in session.rows()] == [str(alone)]
 
 
 def test_library_auto_where_the_frame_shows_none(run, alone, tmp_path):

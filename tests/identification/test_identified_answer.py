@@ -19,6 +19,12 @@ def test_a_sure_answer():
     assert said(0.9999, 0.0001) == "The frame shows Si [0 0 1] 200 kV (over 99.9 %)."
 
 
+def test_of_one_library_it_says_that_it_was_the_only_one():
+    assert (
+        said(0.98) == "The frame shows Si [0 0 1] 200 kV (98 %), the only library that it was compared with."
+    )
+
+
 def test_a_likely_answer_names_what_else_it_may_be():
     assert said(0.8, 0.15) == (
         "The frame probably shows Si [0 0 1] 200 kV (80 %), or Ge [0 0 1] 200 kV (15 %)."

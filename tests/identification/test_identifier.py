@@ -27,6 +27,8 @@ def test_the_library_that_is_shown_is_named(name, identifier, libraries, shown):
     found = identifier.identify(image)
     assert found.answer == str(libraries[name]) and found.probability > 0.95
     assert sum(m.probability for m in found.matches) + found.none == pytest.approx(1)
+    assert found.evidence.none() == found.none
+    assert found.evidence.shares()[0] * (1 - found.none) <= found.probability + 1e-12
     best, order = found.best, hybridfit.Library.open(libraries[name]).rotation_order
     assert best.thickness == pytest.approx(truth["thickness"], abs=0.3)
     assert tilt_distance((best.tilt_x, best.tilt_y), (truth["tilt_x"], truth["tilt_y"]), order) < 0.1

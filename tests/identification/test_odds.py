@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hybridfit.identification.odds import Left, log_angle, none_of, odds_of
+from hybridfit.identification.odds import Evidence, Left, log_angle, none_of, odds_of
 from hybridfit.identification.settings import IDENTIFY
 
 
@@ -44,6 +44,17 @@ def test_a_library_that_wants_another_semi_angle_is_less_likely():
     assert log_angle(0.0) > log_angle(1.0) > log_angle(-4.0) == pytest.approx(log_angle(4.0))
 
 
+def test_a_lookalike_is_told_by_its_semi_angle_alone():
+    never, now_and_then = (replace(IDENTIFY, lookalike=share) for share in (0.0, 0.2))
+    assert none_of(left(0.01), 4.0, never) < 0.2 < 0.5 < none_of(left(0.01), 4.0, now_and_then)
+    assert none_of(left(0.01), 0.0, now_and_then) < 0.05
+
+
+def test_a_misfit_of_the_whole_pattern_speaks_for_none():
+    small, large = (left(0.05)._replace(misfit=m, misfit_deviation=1e-4) for m in (0.002, 0.05))
+    assert none_of(small) < none_of(left(0.05)) < none_of(large)
+
+
 def test_where_noise_hides_what_is_left_the_prior_stays():
     settings = replace(IDENTIFY, none_angles=0.5 / np.exp(log_angle(0.0)))  # the angle says nothing, too
     assert none_of(left(0.1, deviation=30.0), 0.0, settings) == pytest.approx(IDENTIFY.none_prior, abs=0.02)
@@ -52,3 +63,11 @@ def test_where_noise_hides_what_is_left_the_prior_stays():
 @pytest.mark.parametrize("crystal, error", [(0.02, 0.1), (0.1, 0.05)])
 def test_a_frame_without_the_structure_of_a_crystal_shows_none(crystal, error):
     assert none_of(left(0.01, crystal=crystal, error=error)) == IDENTIFY.shapeless
+
+
+def test_evidence_gives_the_odds_of_any_settings():
+    found = Evidence(("a", "b"), (0.0, 0.01), (-9.0, -8.5), (0.5, 3.0), 300.0, left(0.1))
+    for settings in (IDENTIFY, replace(IDENTIFY, temper=0.1, none_prior=0.5)):
+        widths = [-9.0 + log_angle(0.5, settings), -8.5 + log_angle(3.0, settings)]
+        assert found.shares(settings) == pytest.approx(odds_of([0.0, 0.01], 300.0, widths, settings))
+        assert found.none(settings) == none_of(left(0.1), 0.5, settings)

@@ -304,3 +304,27 @@ def test_fits_of_another_process_are_in_the_table(served: Served) -> None:
         key = other.add({"file": "=1+1", "status": "failed", "message": "no disc"}, origin="watch")
     assert served.client.get("/api/fits").json()[0]["id"] == key
     assert "'=1+1" in served.client.get("/api/fits.csv").text
+
+
+def test_a_frame_is_identified_and_nothing_is_kept(served: Served, frame: np.ndarray, npy: Npy) -> None:
+    before = len(served.client.get("/api/fits").json())
+    stack = np.stack([frame, np.zeros_like(frame)])
+
+    def identify(content: bytes, **options: Any) -> Any:
+        asked = {"semi_angle": SEMI_ANGLE, "hints": {"centre": TRUTH["centre"], "scale": 3.2}, **options}
+        files, data = {"file": ("frames.npy", content)}, {"options": json.dumps(asked)}
+        return served.client.post("/api/identify?wait=60", files=files, data=data)
+
+    job = identify(npy(stack)).json()
+    assert (job["kind"], job["state"], job["fits"]) == ("identify", "done", []), job
+    found, bad = job["results"]
+    assert (found["answer"], found["file"]) == ("small", "frames.npy[0]")
+    assert found["matches"][0]["library"] == "small" and found["probability"] > 0.9
+    assert found["matches"][0]["thickness_nm"] == pytest.approx(TRUTH["thickness"], abs=0.3)
+    assert (bad["status"], bad["file"]) == ("unusable", "frames.npy[1]")
+    assert len(identify(npy(stack), first=True, among=["small"]).json()["results"]) == 1
+    unknown = identify(npy(frame), among=["nosuch"])
+    assert unknown.status_code == 400 and "unknown library" in unknown.json()["error"]
+    assert identify(npy(frame), wrong=1).status_code == 400
+    assert len(served.client.get("/api/fits").json()) == before
+    assert list(served.state.settings.uploads.iterdir()) == []

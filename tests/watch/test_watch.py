@@ -36,7 +36,7 @@ class Watching:
         self._result = result
         self.watch = Watch(
             WatchSettings(folder, times=TIMES, **settings), self._fit, self.ledger,
-            tables=self.tables, session=self.session, library="L",
+            tables=self.tables, session=self.session, library=lambda: "L",
             tell=self.told.append, say=self.said.append,
         )  # fmt: skip
 

@@ -5,6 +5,7 @@ import { button, field, fill, h, toast } from "./dom.js";
 import { base, measured, number, short } from "./format.js";
 import { Frames } from "./frames.js";
 import { icon } from "./icons.js";
+import { whichCrystal } from "./identify.js";
 import { LibraryChoice } from "./library.js";
 import { moreOptions } from "./more.js";
 import { progressBar } from "./progress.js";
@@ -13,6 +14,8 @@ import { recall, remember } from "./store.js";
 import { STATES } from "./words.js";
 
 /** @typedef {{id: string, name: string, file: File|null, job: any, fit?: any}} Entry */
+
+const NO_FRAME = "Choose a frame first: drop it on this page, or press “Drop frames here”.";
 
 /** Whether the answer is below the form. */
 const narrow = () => matchMedia("(max-width: 899px)").matches;
@@ -27,10 +30,14 @@ export function fitPage(about) {
   const angleField = field("Convergence semi-angle", angle, { unit: "mrad", help: "Half the opening of the cone; the radius of the disc." });
   const angleHelp = angleField.querySelector(".help");
   const library = new LibraryChoice(about.default_library, () => angle.value.trim());
+  const which = whichCrystal(() => question(), (name, mirrored) => {
+    library.take(name);
+    if (mirrored) more.flip();
+  });
   const problem = h("p", { class: "notice bad", role: "alert", hidden: true });
   const go = h("button", { type: "submit", class: "primary wide" }, "Fit");
   const form = h("form", { class: "side", "aria-label": "What to fit", novalidate: true, on: { submit: (/** @type {Event} */ e) => { e.preventDefault(); submit(); } } },
-    frames.element, library.element, angleField, problem, go, more.root);
+    frames.element, library.element, angleField, which.element, problem, go, more.root);
   const batch = h("div", { class: "batch" });
   const place = h("div", { class: "answer" });
   const root = h("div", { class: "split" }, form, h("div", { class: "stage" }, batch, place));
@@ -46,6 +53,7 @@ export function fitPage(about) {
   const label = () => { go.textContent = frames.files.length > 1 ? `Fit ${frames.files.length} files` : "Fit"; };
   frames.addEventListener("change", () => {
     label();
+    which.clear();
     problem.hidden = true;
   });
   frames.addEventListener("calibration", (e) => {
@@ -69,22 +77,57 @@ export function fitPage(about) {
     control?.focus();
   };
 
+  /** The semi-angle; null where it is missing, which is said. */
+  const semiAngle = () => {
+    const value = number(angle.value);
+    if (value !== null && value > 0) return value;
+    complain("Give the convergence semi-angle in mrad, such as 13.6.", angle);
+    return null;
+  };
+
+  /** The options of the form; null where one is wrong, which is said. */
+  const options = () => {
+    try {
+      return more.read();
+    } catch (error) {
+      complain(/** @type {Error} */ (error).message, /** @type {any} */ (error).input);
+      return null;
+    }
+  };
+
+  /** What is sent to compare the first frame with the libraries. */
+  const question = async () => {
+    problem.hidden = true;
+    const [file] = frames.files;
+    if (!file) {
+      complain(NO_FRAME, frames.input);
+      return null;
+    }
+    const value = semiAngle();
+    const asked = value !== null && options();
+    if (!asked) return null;
+    remember("semi_angle", angle.value);
+    const { background, hints = {}, flip, dataset, shape, dtype, offset } = asked;
+    const { thickness: _, tilt: __, ...camera } = hints;
+    const body = new FormData();
+    body.append("file", file);
+    body.append("options", JSON.stringify({ semi_angle: value, first: true, background, hints: camera, flip, dataset, shape, dtype, offset }));
+    if (frames.mask?.share) body.append("mask", await frames.mask.png(), "mask.png");
+    return body;
+  };
+
   /** @param {File[]} files */
   const submit = async (files = frames.files) => {
     problem.hidden = true;
-    if (!files.length) return complain("Choose a frame first: drop it on this page, or press “Drop frames here”.", frames.input);
+    if (!files.length) return complain(NO_FRAME, frames.input);
     if (!library.value) return complain("Choose a crystal, or make its library from a CIF first.", library.select);
-    const value = number(angle.value);
-    if (value === null || !(value > 0)) return complain("Give the convergence semi-angle in mrad, such as 13.6.", angle);
+    const value = semiAngle();
+    if (value === null) return undefined;
     const range = library.entry?.semi_angles;
     if (range && value > range[1] * (1 + 1e-9)) return complain(`This library reaches ${short(range[1], 3)} mrad. Choose another, or make one from a CIF with this semi-angle.`, angle);
-    /** @type {any} */
-    let options;
-    try {
-      options = { library: library.value, semi_angle: value, origin: "page", session: true, ...more.read() };
-    } catch (error) {
-      return complain(/** @type {Error} */ (error).message, /** @type {any} */ (error).input);
-    }
+    const given = options();
+    if (!given) return undefined;
+    const asked = { library: library.value, semi_angle: value, origin: "page", session: true, ...given };
     remember("semi_angle", angle.value);
     go.disabled = true;
     if (!(await library.ready())) {
@@ -99,7 +142,7 @@ export function fitPage(about) {
       if (files.length > 1) go.textContent = `Sending ${i + 1} of ${files.length} …`;
       const body = new FormData();
       body.append("file", file);
-      body.append("options", JSON.stringify(options));
+      body.append("options", JSON.stringify(asked));
       if (mask) body.append("mask", mask, "mask.png");
       try {
         const { job } = await send("POST", "/api/fit", body);

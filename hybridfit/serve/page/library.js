@@ -56,6 +56,12 @@ export class LibraryChoice extends EventTarget {
     this.dispatchEvent(new Event("loaded"));
   }
 
+  /** Choose a library by its name. @param {string} name */
+  take(name) {
+    this.select.value = name;
+    this.#chosen();
+  }
+
   /** Build the chosen library where it is not built yet. @returns {Promise<boolean>} whether it can be used */
   async ready() {
     const { entry } = this;

@@ -158,5 +158,5 @@ export function moreOptions(about, parts) {
     root.open = true;
     hints.thickness.closest("details").open = true;
   };
-  return { root, read, reading, hint, onReading: (/** @type {() => void} */ act) => [dataset, shape, dtype, offset].forEach((input) => input.addEventListener("change", act)) };
+  return { root, read, reading, hint, flip: () => { flip.checked = true; }, onReading: (/** @type {() => void} */ act) => [dataset, shape, dtype, offset].forEach((input) => input.addEventListener("change", act)) };
 }

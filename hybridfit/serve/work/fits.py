@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.fitter import Fitter
-from hybridfit.fitting.hints import Hints
 from hybridfit.frame import Frame, make_frame
-from hybridfit.io import BadFrame, open_frames, read_mask
-from hybridfit.io.elsewhere import check_alone
+from hybridfit.io import BadFrame
 from hybridfit.library.library import Library
+from hybridfit.serve.work.reading import hidden, hints_of, opened, semi_angle_of, usable
 from hybridfit.serve.work.telling import Asked, Say, Throttle
 from hybridfit.session import Session, kept_of, with_curve
 
@@ -52,44 +51,32 @@ class Fits:
         if not Library.cached_path(self._asked.library).exists():
             return
         options = {"library": self._asked.library, "semi_angle": self._asked.semi_angle}
-        fitter = self._fitter(options, None, {}, lambda *_: None)
+        library = self._library(self._asked.library)
         for size in (256, 512):
             image, _ = simulate_frame(
-                fitter.library, thickness=30.0, semi_angle=self._asked.semi_angle, shape=(size, size)
+                library, thickness=30.0, semi_angle=self._asked.semi_angle, shape=(size, size)
             )
-            result = fitter.fit(make_frame(image, source="warm-up"))
+            frame = make_frame(image, source="warm-up")
+            result = self._fitter(options, frame, lambda *_: None).fit(frame)
             kept_of(result, curve=False)
 
     # ---------------------------------------------------------------- jobs
 
     def fit(self, payload: dict[str, Any], say: Say) -> dict[str, Any]:
         """Fit every frame of an uploaded file, after those that were fitted before the last worker died."""
-        options, file, shown = payload["options"], Path(payload["file"]), payload["shown"]
         progress = Throttle(say)
         progress(0.0, "reading")
-        try:
-            check_alone(file)
-            mask = None
-            if payload.get("mask") is not None:
-                check_alone(Path(payload["mask"]))
-                mask = read_mask(payload["mask"])
-            opened = open_frames(
-                file, mask=mask, **{name: options.get(name) for name in ("dataset", "shape", "dtype")},
-                offset=options.get("offset") or 0,
-            )  # fmt: skip
-            count = len(opened)
+        with opened(payload) as (count, frames):
             if count > self._asked.frames:
                 raise InputError(
-                    f"{file} has {count} frames, more than {self._asked.frames}; it is a scan: map it"
+                    f"{payload['shown']} has {count} frames, more than {self._asked.frames}; it is a scan: "
+                    "map it"
                 )
-            for i, frame in enumerate(opened):
+            for i, frame in enumerate(frames):
                 if i < payload["done"]:
                     continue
                 key = payload["key"] if count == 1 else f"{payload['key']}-{i + 1}"
-                name = shown if count == 1 else f"{shown}[{i}]"
-                self._one(_renamed(frame, name), key, payload, say, progress, (i, count))
-        except InputError as error:
-            raise InputError(_hidden(str(error), payload)) from error
+                self._one(frame, key, payload, say, progress, (i, count))
         return {"frames": count}
 
     def position(self, payload: dict[str, Any], say: Say) -> dict[str, Any]:
@@ -150,18 +137,12 @@ class Fits:
             progress((i + min(max(fraction, 0.0), 1.0)) / count, f"{words}: {stage}" if count > 1 else stage)
 
         try:
-            if isinstance(frame, BadFrame):
-                raise frame.error
-            if frame.image.size > self._asked.pixels:
-                raise InputError(
-                    f"{frame.source} has {frame.image.shape[0]} × {frame.image.shape[1]} px; this server "
-                    f"takes {self._asked.pixels / 1e6:.3g} million at most: bin the frame first"
-                )
-            fitter = self._fitter(options, frame, frame.calibration, show)
-            result = fitter.fit(frame)
+            whole = usable(frame, self._asked.pixels)
+            fitter = self._fitter(options, whole, show)
+            result = fitter.fit(whole)
         except InputError as error:
             status = frame.status if isinstance(frame, BadFrame) else "unusable"
-            message = _hidden(str(error), payload)
+            message = hidden(str(error), payload)
             if count == 1:
                 raise InputError(message) from None
             answer = {
@@ -222,19 +203,12 @@ class Fits:
         self._libraries.move_to_end(path)
         return self._libraries[path]
 
-    def _fitter(self, options: dict[str, Any], frame: Any, calibration: Any, show: Any) -> Fitter:
+    def _fitter(self, options: dict[str, Any], frame: Frame, show: Any) -> Fitter:
         """The fitter of what is asked; a warm one, where it was asked before."""
         asked = {name: options[name] for name in FIT if options.get(name) is not None}
         if options.get("hints"):
-            hints: dict[str, Any] = {
-                name: tuple(v) if isinstance(v, list) else v for name, v in options["hints"].items()
-            }
-            asked["hints"] = Hints(**hints)
-        semi_angle = options.get("semi_angle") or calibration.get("semi_angle_mrad")
-        if semi_angle is None:
-            raise InputError(
-                f"{frame.source} does not say its semi-angle; give semi_angle in mrad, such as 13.6"
-            )
+            asked["hints"] = hints_of(options)
+        semi_angle = semi_angle_of(options, frame)
         path = options.get("path") or options["library"]
         key = json.dumps([path, semi_angle, {**asked, "hints": options.get("hints")}], sort_keys=True)
         fitter = self._fitters.get(key)
@@ -246,16 +220,3 @@ class Fits:
         self._fitters.move_to_end(key)
         fitter.progress = show
         return fitter
-
-
-def _renamed(frame: Frame | BadFrame, name: str) -> Frame | BadFrame:
-    return replace(frame, source=name)
-
-
-def _hidden(message: str, payload: dict[str, Any]) -> str:
-    """A message without the place where the server keeps an upload."""
-    for kind in ("file", "mask"):
-        if payload.get(kind):
-            message = message.replace(str(payload[kind]), payload["shown"] if kind == "file" else "mask")
-            message = message.replace(str(Path(payload[kind]).parent) + os.sep, "")
-    return message

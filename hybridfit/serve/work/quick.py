@@ -21,10 +21,12 @@ def make(asked: Asked, say: Say) -> tuple[dict[str, Work], Callable[[], None]]:
             fits.warm_up()
         except Exception:  # what is wrong is said to whoever asks for a fit
             logging.exception("warm-up")
+    from hybridfit.serve.work.identifying import Identifying
     from hybridfit.serve.work.pictures import map_picture, preview
 
     return {
         "fit": lambda payload, say: (fits.position if "y" in payload else fits.fit)(payload, say),
+        "identify": Identifying(asked).identify,
         "preview": lambda payload, say: preview(payload, asked.pixels),
         "picture": fits.picture,
         "map picture": lambda payload, say: map_picture(payload),

@@ -32,6 +32,7 @@ LIBRARIES: list[dict[str, Any]] = [
     {"name": "Si_110_200kV", "title": "Si [110] 200 kV", "built": True, "has_network": False},
     {"name": "GaAs_110_200kV", "title": "GaAs [110] 200 kV", "built": False, "has_network": False},
 ]
+NUMBERS = ("tilt_x_mrad", "tilt_y_mrad", "rotation_deg", "scale_px_per_mrad", "residual_fraction")
 MEANINGS = "converged at_bound ambiguous poor_match failed unusable unreadable not_done".split()
 NAMES = ("thickness", "tilt_x", "tilt_y", "centre_x", "centre_y", "scale", "rotation", "semi_angle", "blur")
 UNITS = ("nm", "mrad", "mrad", "px", "px", "px/mrad", "°", "mrad", "mrad")
@@ -155,6 +156,35 @@ class Fake:
                 return
         kind = next((k for k in ("other", "few") if k in Path(file).name), "good")
         job["fits"] = [self.new_fit(file, kind, **more)["id"]]
+        job |= {"state": "done", "finished": time.time(), "progress": {"fraction": 1.0, "words": ""}}
+
+    def run_identify(self, job: dict[str, Any], file: str) -> None:
+        for i, each in enumerate(("templates", "match", "refine")):
+            job["progress"] = {"fraction": (i + 0.5) / 3, "words": each}
+            time.sleep(self.pace / 3)
+            if job["state"] == "stopped":
+                return
+        none = 0.97 if "other" in Path(file).name else 0.004
+        shares = [(1 - none) * share for share in (0.9, 0.1)]
+        found = [
+            {"library": one["name"], "title": one["title"], "probability": share, "thickness_nm": 42.3,
+             **dict.fromkeys(NUMBERS, 0.1), "structure_left": 0.02, "mirrored": mirrored, "structure": {}}
+            for one, share, mirrored in zip(LIBRARIES[1::-1], shares, (0.93, None), strict=True)
+        ]  # fmt: skip
+        first = found[0]["title"]
+        said = (
+            f"The frame shows {first} (89.6 %). The camera mirrors its frames (93 %): fit them with --flip."
+        )
+        words = (
+            said
+            if none < 0.5
+            else "The frame shows none of the 2 libraries that it was compared with (97 %)."
+        )
+        job["results"] = [{
+            "file": file, "semi_angle_mrad": 13.6, "answer": found[0]["library"] if none < 0.5 else None,
+            "probability": max(none, shares[0]), "message": words, "none": none, "matches": found,
+            "not_compared": [{"library": "GaAs_110_200kV", "why": "it reaches 10 mrad"}], "seconds": {},
+        }]  # fmt: skip
         job |= {"state": "done", "finished": time.time(), "progress": {"fraction": 1.0, "words": ""}}
 
     def new_map(self, body: dict[str, Any], shape: tuple[int, int] = (24, 32)) -> dict[str, Any]:
@@ -302,14 +332,15 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer({"job": self._build()["id"]}, 202)
             case "POST", "preview":
                 self._preview()
-            case "POST", "fit":
+            case "POST", "fit" | "identify" as what:
                 form = self._form()
                 name, _ = self._file(form)
                 options = json.loads(form["options"].get_content())
                 mask = form["mask"].get_payload(decode=True) if "mask" in form else None
                 state.received.append({"name": name, "options": options, "mask": mask})
-                job = state.new_job("fit", name)
-                threading.Thread(target=state.run_fit, args=(job, name), daemon=True).start()
+                job = state.new_job(what, name)
+                run = state.run_fit if what == "fit" else state.run_identify
+                threading.Thread(target=run, args=(job, name), daemon=True).start()
                 self._answer({"job": job["id"], "frames": None}, 202)
             case "GET", "jobs", number:
                 self._answer(state.jobs[number])
