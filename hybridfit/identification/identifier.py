@@ -106,12 +106,14 @@ class Identifier:
             evidence = _evidence(found, screen)
             none = evidence.none(self.settings)
             few = electrons_in(frame.image, frame.valid) < self.fit_settings.posterior.few
+            every = _matches(known, found, screen, (1 - none) * evidence.shares(self.settings))
+            matches, same = _by_crystal(known, every)
             return Identification(
                 source=frame.source,
                 semi_angle=self.semi_angle,
-                matches=_matches(known, found, screen, (1 - none) * evidence.shares(self.settings)),
+                matches=matches,
                 none=none,
-                left=(*self.left, *others),
+                left=(*self.left, *others, *same),
                 remarks=((FEW,) if few else ()) + ((f"{frame.note}.",) if frame.note else ()),
                 seconds=clock.seconds(),
                 evidence=evidence,
@@ -173,6 +175,25 @@ def _matches(known: list[Known], found: list[Compared], screen: Screen, shares: 
         best = max(mine, key=lambda pair: pair[1])[0]
         out.append(_match(best, {c.hypothesis: float(p) for c, p in mine}))
     return tuple(sorted(out, key=lambda m: (-m.probability, place[m.name])))
+
+
+def _by_crystal(known: list[Known], matches: tuple[Match, ...]) -> tuple[tuple[Match, ...], tuple[Left, ...]]:
+    """Matches with one library of each crystal, which has the odds of all of them, and the other libraries.
+
+    Libraries of one crystal and zone axis that reach other tilts are no rivals.
+    """
+    plain = {each.name for each in known if not each.library.structure}
+    first: dict[str, str] = {}
+    odds: dict[str, float] = {}
+    left = []
+    for match in matches:  # the likeliest first
+        of = match.title if match.name in plain else match.name
+        if of in first:
+            left.append(Left(match.name, f"it is of the same crystal as {first[of]}, which fits as well"))
+        first.setdefault(of, match.name)
+        odds[first[of]] = odds.get(first[of], 0.0) + match.probability
+    kept = [replace(each, probability=odds[each.name]) for each in matches if each.name in odds]
+    return tuple(sorted(kept, key=lambda each: -each.probability)), tuple(left)
 
 
 def _match(best: Compared, shares: Mapping[Hypothesis, float]) -> Match:

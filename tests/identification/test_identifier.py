@@ -103,3 +103,29 @@ def test_a_picture_shows_frame_and_fits(identifier, shown, tmp_path):
     assert np.isfinite(figure.axes[0].images[0].get_array().compressed()).all()
     with pytest.raises(InputError, match=r"pictures are written as \.png, \.pdf, \.svg"):
         found.plot(tmp_path / "found.gif")
+
+
+def test_libraries_of_one_crystal_are_no_rivals():
+    """One that reaches other tilts, for one: the better of them has the odds of both."""
+    from types import SimpleNamespace
+
+    from hybridfit.identification.answer import Match
+    from hybridfit.identification.identifier import _by_crystal
+
+    known = [
+        SimpleNamespace(name=name, library=SimpleNamespace(structure=structure))
+        for name, structure in (("near", {}), ("far", {}), ("other", {}), ("polar", {"polarity": 1}))
+    ]
+    found = (
+        Match("far", "A [0 0 1] 200 kV", 0.5, refined=True),
+        Match("near", "A [0 0 1] 200 kV", 0.2, refined=True),
+        Match("polar", "A [0 0 1] 200 kV", 0.15, refined=True),
+        Match("other", "B [0 0 1] 200 kV", 0.1, refined=True),
+    )
+    matches, left = _by_crystal(known, found)
+    assert [(m.name, pytest.approx(m.probability)) for m in matches] == [
+        ("far", 0.7),
+        ("polar", 0.15),
+        ("other", 0.1),
+    ]
+    assert [each.name for each in left] == ["near"] and "far, which fits as well" in left[0].why
