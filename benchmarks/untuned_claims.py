@@ -41,6 +41,47 @@ def _held(part: str, frames: str) -> tuple[Claim, ...]:
     )
 
 
+FAR = f"{EXACT} and phonons, 8–60 nm, tilts of 5–15 mrad, SrTiO3, MgO and GaN"
+_FAR_ROW = r"(?P<where>.+, from (the frame|near))"
+FAR_TILTS = (
+    Claim(
+        "thickness error, rms", FAR, "10⁷", {"far_tilts": rf"{_FAR_ROW}: thickness error, rms of .+"}, LEAST
+    ),
+    Claim(
+        "thickness error, mean", FAR, "10⁷", {"far_tilts": rf"{_FAR_ROW}: thickness error, mean"}, SMALLEST
+    ),
+    Claim("thickness error, worst", FAR, "10⁷", {"far_tilts": rf"{_FAR_ROW}: thickness error, worst"}, LEAST),
+    Claim(
+        "error of a tilt component, rms",
+        FAR,
+        "10⁷",
+        {"far_tilts": rf"{_FAR_ROW}: tilt component error, rms"},
+        LEAST,
+    ),
+    Claim(
+        "error of a tilt component, worst",
+        FAR,
+        "10⁷",
+        {"far_tilts": rf"{_FAR_ROW}: tilt component error, worst"},
+        LEAST,
+    ),
+    Claim(
+        "95 % intervals of thickness or tilt that hold",
+        FAR,
+        "10⁷",
+        {"far_tilts": r"(?P<where>.+: 95 % intervals of (thickness|tilt)) that hold"},
+        95.0,
+    ),
+    Claim(
+        "converged, but off by more than 0.5 nm or 0.1 mrad and by more than 3 standard errors",
+        FAR,
+        "10⁷",
+        {"far_tilts": rf"{_FAR_ROW}: converged and wrong"},
+        LEAST,
+    ),
+)
+
+
 UNTUNED = (
     *_truth("reporting", PHONONS, "10⁶–10⁸"),
     *_held("reporting", PHONONS),
@@ -89,4 +130,5 @@ UNTUNED = (
         {"cameras": r"(?P<where>.+: 95 % intervals of (thickness|tilt)) that hold the truth"},
         95.0,
     ),
+    *FAR_TILTS,
 )

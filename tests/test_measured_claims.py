@@ -53,6 +53,7 @@ DOSES = {
     "table2": ("papers", "DOSES"),
     "cramer_rao": ("cramer_rao", "DOSES"),
     "truth": ("truth", "ELECTRONS"),
+    "far_tilts": ("far_frames", "ELECTRONS"),
     "budget": ("budget", "ELECTRONS"),
     "few_electrons": ("few_electrons", "ELECTRONS"),
     "averaging": ("averaging", "ELECTRONS"),
