@@ -185,11 +185,7 @@ class Library:
 
     # ---------------------------------------------------------------- saying what it is
 
-    def __repr__(self) -> str:
-        return library_line(self)
-
-    def _repr_html_(self) -> str:
-        return library_html(self)
+    __repr__, _repr_html_ = library_line, library_html
 
     @cached_property
     def thickness_range(self) -> tuple[float, float]:
@@ -387,7 +383,9 @@ class Library:
         exact = {name: axis.checked(name, structure[name]) for name, axis in self.structure.items()}
         ranges = {name: (value, value) for name, value in exact.items()}
         whole, widths = Library(without_slopes(self.dataset)), (half, largest)
-        part = whole.window(middle, half_widths=widths, semi_angle=semi_angle, k_max=None, **ranges)
+        part = whole.window(
+            middle, half_widths=widths, semi_angle=semi_angle, **{n: (v, v) for n, v in exact.items()}
+        )
         window = part.at(**exact)
         table = window.table(k_max=float(np.sqrt(2) * np.abs(axis).max()), semi_angle=semi_angle)
         return compose_all(table, window.diffuse, (t, ty, tx), axis, (semi_angle, window.step / 2))

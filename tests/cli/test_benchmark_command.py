@@ -77,7 +77,8 @@ def pretended(tmp_path):
     folder = root / "benchmarks"
     folder.mkdir(parents=True)
     real = studies.HERE
-    for name in ("__init__", "__main__", "claims", "untuned_claims", "common", "machine", "results", "rows"):
+    claims = ("claims", "untuned_claims", "unseen_claims")
+    for name in ("__init__", "__main__", *claims, "common", "machine", "results", "rows"):
         (folder / f"{name}.py").write_bytes((real / f"{name}.py").read_bytes())
     text = (real / "studies.py").read_text()
     start, end = text.index("ORDER = ("), text.index(")\n", text.index("ORDER = ("))
