@@ -381,11 +381,9 @@ class Library:
         axis = np.linspace(-extent, extent, 128) if k is None else np.asarray(k, dtype=float)
         middle, half = (t.min() + t.max()) / 2, np.ptp(t) / 2
         exact = {name: axis.checked(name, structure[name]) for name, axis in self.structure.items()}
-        ranges = {name: (value, value) for name, value in exact.items()}
         whole, widths = Library(without_slopes(self.dataset)), (half, largest)
-        part = whole.window(
-            middle, half_widths=widths, semi_angle=semi_angle, **{n: (v, v) for n, v in exact.items()}
-        )
+        ranges = {name: (value, value) for name, value in exact.items()}
+        part = whole.window(middle, half_widths=widths, semi_angle=semi_angle, k_max=None, **ranges)
         window = part.at(**exact)
         table = window.table(k_max=float(np.sqrt(2) * np.abs(axis).max()), semi_angle=semi_angle)
         return compose_all(table, window.diffuse, (t, ty, tx), axis, (semi_angle, window.step / 2))
