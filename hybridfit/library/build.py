@@ -1,7 +1,7 @@
 """Building a library: from a recipe to I_g(q; t) on a grid, in an `xarray.Dataset` or straight into a file.
 
 `library.plan` decides what is solved.  A file is written block by block, as directions are solved, so that
-the memory of a build does not grow with the library.
+intensities, which are most of a library, are never all in memory.  Slopes and the diffuse table are.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ BEYOND_DISC = BUILD.beyond_disc
 DIFFUSE_TIME = 0.7  # of the solve, roughly
 ABOUT = {"units": "1", "long_name": "diffracted intensity, incident intensity = 1"}
 Progress = Callable[[float], None]
-# a crystal's place among the values of structural parameters, a part of the directions, (thickness, beam, d)
-Put = Callable[[tuple[int, ...], slice, NDArray[np.float32]], None]
+# takes (thickness, beam, d) of a crystal, whose place is (values of structural parameters…, :, :, directions)
+Put = Callable[[tuple[Any, ...], NDArray[np.float32]], None]
 
 
 def solve(
@@ -82,7 +82,7 @@ def _share(slopes: bool, diffuse: bool) -> float:
     return 1 / (1 + (3 / BUILD.coarser**2 if slopes else 0) + (DIFFUSE_TIME if diffuse else 0))
 
 
-def _solve(plan: Plan, put: Any, device: str, progress: Progress | None, share: float) -> None:
+def _solve(plan: Plan, put: Put, device: str, progress: Progress | None, share: float) -> None:
     """Hand all intensities out, by crystal and by block of directions."""
     blocks = blocks_of(len(plan.directions), plan.block)
     jobs = [(i, part) for i in range(len(plan.projections)) for part in blocks]

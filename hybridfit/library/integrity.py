@@ -80,12 +80,10 @@ def digest_of(chunk: NDArray[Any]) -> int:
         return int((sums * _weights(2, rows + 1)).sum() + W[0] * np.uint64(flat.nbytes))
 
 
-def digests_of(values: NDArray[Any], block: int | None = None) -> NDArray[np.uint64]:
-    """Those of all chunks of intensities or slopes (…, beam, direction): (…, blocks of directions)."""
-    shape, count = values.shape[:-2], values.shape[-1]
-    parts = blocks_of(count, block or count)
-    found = [[digest_of(values[i][:, part]) for part in parts] for i in np.ndindex(shape)]
-    return np.array(found, np.uint64).reshape(*shape, len(parts))
+def digests_of(values: NDArray[Any]) -> NDArray[np.uint64]:
+    """Those of intensities or slopes (…, beam, direction), with all directions in one block: (…, 1)."""
+    shape = values.shape[:-2]
+    return np.array([digest_of(values[i]) for i in np.ndindex(shape)], np.uint64).reshape(*shape, 1)
 
 
 def blocks_of(count: int, block: int) -> list[slice]:
@@ -121,14 +119,8 @@ def digests_name(name: str) -> str:
     return f"{name}_digest"
 
 
-def sealed(
-    dataset: xr.Dataset, block: int | None = None, known: Mapping[str, NDArray[np.uint64]] | None = None
-) -> xr.Dataset:
-    """A dataset with its digests, to be written.
-
-    block : directions in a chunk of intensities; all
-    known : digests of variables whose values are not looked at
-    """
+def sealed(dataset: xr.Dataset, known: Mapping[str, NDArray[np.uint64]] | None = None) -> xr.Dataset:
+    """A dataset with its digests, to be written; values with known digests are not looked at."""
     known, out = known or {}, dataset
     for name in BULK:
         if name not in dataset.variables:
@@ -136,7 +128,7 @@ def sealed(
         variable = dataset.variables[name]
         found = known.get(name)
         if found is None:
-            found = digests_of(variable.values, block if name == "intensity" else None)
+            found = digests_of(variable.values)
         out = out.assign({digests_name(name): ((*variable.dims[:-2], BLOCKS.format(name)), found)})
     out = out.assign_attrs(storage=STORAGE)
     return out.assign_attrs({CONTENTS: contents_digest(out)})

@@ -5,6 +5,7 @@ A chunk of intensities is a block of directions at one thickness of one crystal.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -51,8 +52,8 @@ class LibraryFile:
         """Create it, under a name of its own."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._atomic = atomic_path(self.path)
+        self._temporary = self._atomic.__enter__()
         try:
-            self._temporary = self._atomic.__enter__()
             self._file = netCDF4.Dataset(self._temporary, "w", format="NETCDF4")
             for name, size in zip(self._dims, self._shape, strict=True):
                 self._file.createDimension(name, size)
@@ -63,6 +64,8 @@ class LibraryFile:
             self._values.setncatts(self._about)
             self._values.set_var_chunk_cache(size=0, nelems=1)
         except (OSError, RuntimeError) as error:
+            with contextlib.suppress(OSError, RuntimeError):  # it takes the file away, and raises it again
+                self._atomic.__exit__(type(error), error, error.__traceback__)
             self._left(error)
         return self
 
@@ -109,15 +112,13 @@ class LibraryFile:
         raise LibraryError(f"{self.path} cannot be written ({error}); make room or choose another") from None
 
 
-def write_dataset(dataset: xr.Dataset, path: Path, block: int | None = None) -> None:
-    """Write the dataset of a library: whole, or not at all.
+def write_dataset(dataset: xr.Dataset, path: Path) -> None:
+    """Write the dataset of a library: whole, or not at all; a thickness of a crystal is a chunk.
 
     Parameters
     ----------
     dataset : xarray.Dataset
     path : Path
-    block : int, optional
-        Directions in a chunk; all.
 
     Raises
     ------
@@ -126,9 +127,8 @@ def write_dataset(dataset: xr.Dataset, path: Path, block: int | None = None) -> 
     """
     intensity = dataset.variables["intensity"]
     dims, shape = tuple(map(str, intensity.dims)), intensity.shape
-    with LibraryFile(path, dims, shape, block or shape[-1], intensity.attrs) as file:
-        for part in blocks_of(shape[-1], block or shape[-1]):
-            for place in np.ndindex(shape[:-3]):
-                values = np.asarray(intensity[place].values[..., part], np.float32)
-                file.put((*place, slice(None), slice(None), part), values)
+    with LibraryFile(path, dims, shape, shape[-1], intensity.attrs) as file:
+        (whole,) = blocks_of(shape[-1], shape[-1])
+        for place in np.ndindex(shape[:-3]):
+            file.put((*place, slice(None), slice(None), whole), np.asarray(intensity[place], np.float32))
         file.finish(dataset)

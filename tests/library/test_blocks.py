@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from hybridfit.errors import LibraryError
-from hybridfit.library import integrity, plan
+from hybridfit.library import integrity, plan, writing
 from hybridfit.library.build import solve_into
 from hybridfit.library.library import Library
 from hybridfit.library.recipe import Recipe, shipped_folder
@@ -106,6 +106,16 @@ def test_parts_of_an_array_in_blocks_are_those_of_the_whole(in_blocks):
         np.testing.assert_array_equal(data[t, :, some], values[t][:, some])
         np.testing.assert_array_equal(data[2:5, 1, one], values[2:5, 1, one])
         np.testing.assert_array_equal(data[:, ::2, first : first + 2], values[:, ::2, first : first + 2])
+
+
+def test_a_file_that_cannot_be_begun_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(writing.netCDF4.Dataset, "createVariable", full)
+    with pytest.raises(LibraryError, match=r"library\.nc cannot be written \(disk full\); make room"):
+        solve_into(tmp_path / "library.nc", Recipe(**VALUES), device="cpu")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_neighbours_are_kept_together():

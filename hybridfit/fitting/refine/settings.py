@@ -24,7 +24,7 @@ class RefineSettings:
         "mrad",
         "from this tilt on the compared region follows the intensity; at 15 mrad it holds 95 % of the "
         "electrons where the disc about the direct beam holds 55 to 80 %",
-        "benchmarks.far_tilts",
+        "design",
     )
     coarse_radius: int = threshold(
         26,
