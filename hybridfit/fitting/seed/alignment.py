@@ -1,15 +1,19 @@
 """Alignment: centre and size of the direct disc of any crystal, by the network that is made for it.
 
     whole frame → discs and their odds → crop at each → … → what stays, seen from all sides
+        in doubt?  → crops of other sizes and places → the same, for each
+        a poor fit? → crops all over the frame → where several of them lead
 
 The network sees a crop in units of a guessed radius, and names a few discs with their odds.  The first crop
 is the frame itself, so that nothing has to be guessed.  The likely discs are followed, pass by pass, until
 nothing moves; the one that the network is surest of in the end is read in all eight orientations.  The
-spread of what is said of these, and the σ that the network gives, measure the doubt.
+spread of what is said of these, and the σ that the network gives, measure the doubt.  Far from the zone axis
+another disc than the direct one may look like it from one crop, and not from others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -20,9 +24,10 @@ from hybridfit.errors import InputError
 from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.seed.orientations import orientations, turned_back
 from hybridfit.fitting.seed.settings import SEED, SeedSettings
+from hybridfit.fitting.seed.starts import many, several, whole
 from hybridfit.frame import Frame
 from hybridfit.network.alignment.network import SHIPPED, AlignmentNetwork, Discs
-from hybridfit.network.alignment.shape import HALF_WIDTH, SHOWN
+from hybridfit.network.alignment.shape import SHOWN
 from hybridfit.network.crop import crops
 
 Array = NDArray[np.float64]
@@ -45,6 +50,14 @@ class Alignment(NamedTuple):
     def camera(self) -> tuple[float, float, float]:
         """Centre and scale."""
         return self.centre_x, self.centre_y, self.scale
+
+
+class Followed(NamedTuple):
+    """Where crops lead: a disc (column, row, radius in px), the doubt in it, and how many crops led there."""
+
+    disc: Array
+    doubt: float
+    starts: int
 
 
 class Aligner:
@@ -118,58 +131,103 @@ class Aligner:
             return [Alignment(*known.centre, known.scale, doubt=0.0, sure=True)]
         if not frame.valid.any():
             raise InputError("no direct disc found: every pixel of the frame is masked; leave some unmasked")
-        found = self._followed(frame, self._first(frame))
-        best = self._all_round(frame, found[0][0])
-        others = [self._alignment(disc, doubt) for disc, doubt in found[1:]]
-        return [best] if best.sure else [best, *others]
+        first = self._followed(frame, self._first(frame, whole(frame, known.centre)))
+        seen = self._all_round(frame, first[:1])
+        if not seen[0].sure:
+            more = self._first(frame, several(frame, known.centre, self.settings))
+            others = self._merged([*first[1:], *self._followed(frame, more)])
+            others = [each for each in others if not self._alike(each.disc, first[0].disc)]
+            seen += self._all_round(frame, others[: self.settings.seen_round])
+            seen.sort(key=lambda each: each.doubt)
+        return self._unlike(seen)[: 1 if seen[0].sure else self.settings.most]
 
-    def _first(self, frame: Frame) -> Array:
-        """Discs (n, 3), centre and radius in px, that the whole frame shows."""
-        rows, cols = frame.image.shape
-        middle = self.hints.centre or ((cols - 1) / 2, (rows - 1) / 2)
-        reach = max(abs(at - edge) for at, n in zip(middle, (cols, rows), strict=True) for edge in (0, n - 1))
-        whole = np.array([[*middle, (reach + 0.5) / HALF_WIDTH]])
-        said = self._said(frame, whole)
-        likely = said.odds[0] >= self.settings.least_odds
-        return self._moved(
-            np.repeat(whole, likely.sum(), axis=0), said.centre[0, likely], said.size[0, likely]
-        )
+    def further(self, frame: Frame, tried: Sequence[tuple[float, float, float]] = ()) -> list[Alignment]:
+        """Discs that crops all over a frame lead to, for where those of `discs` fit badly; the surest first.
 
-    def _followed(self, frame: Frame, discs: Array) -> list[tuple[Array, float]]:
-        """Where discs (n, 3) lead, and the doubt in each, of its radius; the surest first."""
-        moving, doubts = np.ones(len(discs), bool), np.full(len(discs), np.inf)
+        Parameters
+        ----------
+        frame : Frame
+        tried : sequence of (centre_x, centre_y, scale), px and px/mrad
+            Discs that are about one of these are left out.
+        """
+        known, s = self.hints, self.settings
+        if not frame.valid.any() or (known.centre is not None and known.scale is not None):
+            return []
+        crops_shown = many(frame, known.centre, s)
+        found = self._followed(frame, self._first(frame, crops_shown, alone=True))
+        before = [Alignment(*camera, doubt=0.0, sure=False) for camera in tried]
+        after = [self._alignment(each.disc, each.doubt) for each in found if each.starts >= s.seen_from]
+        return self._unlike([*before, *after])[len(before) :][: s.more_most]
+
+    def _first(self, frame: Frame, shown: Array, *, alone: bool = False) -> Array:
+        """Discs (n, 3), centre and radius in px, that crops (m, 3) show: the likely ones, or the first."""
+        said = self._said(frame, shown)
+        likely = said.odds >= self.settings.least_odds
+        likely[:, 1:] &= not alone
+        crop, disc = np.nonzero(likely)
+        return self._moved(shown[crop], said.centre[crop, disc], said.size[crop, disc])
+
+    def _followed(self, frame: Frame, discs: Array) -> list[Followed]:
+        """Where discs (n, 3) lead, the surest first; those that have become one are followed as one."""
+        ended: list[Followed] = []
+        moving = [Followed(disc, np.inf, 1) for disc in discs]
         for _ in range(self.settings.passes):
-            said = self._said(frame, discs[moving])
+            at = np.array([each.disc for each in moving])
+            said = self._said(frame, at)
             centre, size = said.centre[:, 0], said.size[:, 0]
-            doubts[moving] = self._doubt(said)
-            discs[moving] = self._moved(discs[moving], centre, size)
             still = np.maximum(np.hypot(*centre.T), np.abs(size)) < self.settings.still
-            moving[np.flatnonzero(moving)[still]] = False
-            if not moving.any():
+            to, doubts = self._moved(at, centre, size), self._doubt(said)
+            now = [Followed(to[i], float(doubts[i]), each.starts) for i, each in enumerate(moving)]
+            ended += [now[i] for i in np.flatnonzero(still)]
+            moving = self._merged([now[i] for i in np.flatnonzero(~still)])
+            if not moving:
                 break
-        found: list[tuple[Array, float]] = []
-        for i in np.argsort(doubts):
-            if not any(self._alike(discs[i], other) for other, _ in found):
-                found.append((discs[i], float(doubts[i])))
-        return found
+        return self._merged([*ended, *moving])
 
-    def _all_round(self, frame: Frame, disc: Array) -> Alignment:
-        """A disc (3,) as it is seen in eight orientations."""
-        seen = orientations(self._crops(frame, disc[None]), mirrored=True)
-        said = self.network.predict(seen, self.threads)
-        centre = np.concatenate([turned_back(said.centre[i : i + 1, 0], i % 4) for i in range(8)])
-        centre[4:, 1] *= -1
-        size = said.size[:, 0]
-        scatter = centre.var(axis=0).sum() + size.var()
+    def _merged(self, found: Sequence[Followed]) -> list[Followed]:
+        """Those that differ, the surest first, each with all the starts that led to it."""
+        out: list[Followed] = []
+        for each in sorted(found, key=lambda one: one.doubt):
+            for i, other in enumerate(out):
+                if self._alike(each.disc, other.disc):
+                    out[i] = other._replace(starts=other.starts + each.starts)
+                    break
+            else:
+                out.append(each)
+        return out
+
+    def _unlike(self, found: Sequence[Alignment]) -> list[Alignment]:
+        """Those that differ from all before them."""
+        out: list[Alignment] = []
+        for each in found:
+            disc = self._disc(each)
+            if not any(self._alike(disc, self._disc(other)) for other in out):
+                out.append(each)
+        return out
+
+    def _all_round(self, frame: Frame, found: Sequence[Followed]) -> list[Alignment]:
+        """Discs as they are seen in eight orientations."""
+        if not found:
+            return []
+        n, discs = len(found), np.array([each.disc for each in found])
+        said = self.network.predict(orientations(self._crops(frame, discs), mirrored=True), self.threads)
+        centre = np.stack([turned_back(said.centre[i * n : (i + 1) * n, 0], i % 4) for i in range(8)])
+        centre[4:, :, 1] *= -1
+        size = said.size[:, 0].reshape(8, n)
+        scatter = centre.var(axis=0).sum(axis=1) + size.var(axis=0)
+        doubt = np.hypot(np.sqrt(scatter), self._doubt(said).reshape(8, n).mean(axis=0))
         # half of the orientations may be right where the others take another disc
-        middle, log_size = np.median(centre, axis=0), float(np.median(size))
-        moved = self._moved(disc[None], middle[None], np.array([log_size]))[0]
-        return self._alignment(moved, float(np.hypot(np.sqrt(scatter), self._doubt(said).mean())))
+        moved = self._moved(discs, np.median(centre, axis=0), np.median(size, axis=0))
+        return [self._alignment(disc, float(of)) for disc, of in zip(moved, doubt, strict=True)]
 
     def _alignment(self, disc: Array, doubt: float) -> Alignment:
         x, y, radius = (float(v) for v in disc)
         scale = self.hints.scale or radius / self.semi_angle
         return Alignment(x, y, scale, doubt, sure=doubt <= self.settings.doubtful)
+
+    def _disc(self, found: Alignment) -> Array:
+        """Centre and radius (px)."""
+        return np.array([found.centre_x, found.centre_y, found.scale * self.semi_angle])
 
     @staticmethod
     def _doubt(said: Discs) -> Array:

@@ -103,10 +103,46 @@ class AlignmentSettings:
     )
     apart: float = threshold(0.05, "of the radius", "discs that differ by less are one", "design")
     doubtful: float = threshold(
+        0.015,
+        "of the radius",
+        "a disc is not sure where the network's σ and the spread over eight orientations are more: of 780 "
+        "frames of training crystals 580 have less, and one of these discs is off by more than 5 %, by 5.4 %",
+        "benchmarks.disc_doubts",
+    )
+    nothing: float = threshold(
         0.03,
         "of the radius",
-        "a disc is not sure where the network's σ and the spread over eight orientations are more",
+        "where the doubt is more and a frame has no rims, there may be no disc in it",
         "design",
+    )
+    most: int = threshold(
+        3, "discs", "so many discs are told of where none is sure; what comes later is seldom right", "design"
+    )
+    seen_round: int = threshold(
+        4, "discs", "so many discs in doubt are read in eight orientations, the surest first", "design"
+    )
+    # ---- further starts, where the whole frame gives no sure disc
+    starts: tuple[float, ...] = threshold(
+        (1.5, 2.2, 3.0),
+        "of half the frame's side, divided by",
+        "the network begins anew with discs of these radii, in the middle and where the intensity is: of 27 "
+        "wrong discs in 780 frames of training crystals 7 came right",
+        "benchmarks.disc_doubts",
+    )
+    more_starts: tuple[tuple[float, int], ...] = threshold(
+        ((2.4, 3), (3.2, 5)),
+        "of half the frame's side, divided by; crops across",
+        "where a fit is poor the network begins anew with discs of these radii on grids of so many crops",
+        "benchmarks.disc_doubts",
+    )
+    more_reach: float = threshold(
+        0.6, "of the room", "these grids reach so far towards the edges of the frame", "design"
+    )
+    seen_from: int = threshold(
+        2, "starts", "of these, discs that fewer starts lead to are chance", "benchmarks.disc_doubts"
+    )
+    more_most: int = threshold(
+        4, "discs", "so many of these are tried, the surest first", "benchmarks.disc_doubts"
     )
 
 

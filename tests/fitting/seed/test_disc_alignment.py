@@ -94,7 +94,7 @@ class Told:
             self.seen = True
             centre = np.array([[[0.3, 0.0], [-0.3, 0.0]]])
             return Discs(np.array([[0.6, 0.4]]), centre, np.full((1, 2), -0.5), *np.full((2, 1, 2), 0.2))
-        sigma = np.full((n, 2), 0.01)
+        sigma = np.full((n, 2), 0.005)
         if n == 2:
             sigma[0] = 0.1
         return Discs(np.tile([0.9, 0.1], (n, 1)), np.zeros((n, 2, 2)), np.zeros((n, 2)), sigma, sigma)
@@ -104,3 +104,79 @@ def test_the_disc_that_the_network_is_surest_of_from_near_is_taken():
     found = Aligner(Told(), 10.0).discs(Frame(np.ones((73, 73)), np.ones((73, 73), bool), "two"))
     assert len(found) == 1 and found[0].sure
     assert found[0].centre_x == pytest.approx(36 - 0.3 * 36.5 / 1.8)
+
+
+class Landmarks(Aligner):
+    """Takes every crop to one of some discs (column, row, radius, σ of each): which, `choose` says.
+
+    What stands for a crop is its disc.
+    """
+
+    def __init__(self, discs, choose, **options) -> None:
+        super().__init__(self, 10.0, **options)
+        self.discs_there, self.choose, self.seen = discs, choose, []
+
+    @staticmethod
+    def _crops(frame, discs):
+        return np.asarray(discs)[:, :, None, None]
+
+    def predict(self, crops, threads=None) -> Discs:
+        at = crops[:, :, 0, 0]
+        self.seen.append(at)
+        to = np.array([self.discs_there[self.choose(each)] for each in at])
+        centre = (to[:, :2] - at[:, :2]) / at[:, 2:]
+        size, sigma = np.log(to[:, 2] / at[:, 2]), to[:, 3:]
+        return Discs(np.ones((len(at), 1)), centre[:, None], size[:, None], sigma, sigma)
+
+
+FRAME = Frame(np.ones((73, 73)), np.ones((73, 73), bool), "landmarks")
+FAR, NEAR = (44.0, 36.0, 30.0), (30.0, 30.0, 12.0)
+
+
+def by_size(disc) -> int:
+    return 0 if disc[2] > 17 else 1
+
+
+def test_another_start_may_show_a_surer_disc():
+    doubted = Landmarks([(*FAR, 0.02), (*NEAR, 0.004)], by_size).discs(FRAME)
+    assert len(doubted) == 1 and doubted[0].sure and doubted[0].camera == pytest.approx((30, 30, 1.2))
+    both = Landmarks([(*FAR, 0.02), (*NEAR, 0.019)], by_size).discs(FRAME)
+    assert [each.camera for each in both] == [pytest.approx((30, 30, 1.2)), pytest.approx((44, 36, 3.0))]
+    assert not any(each.sure for each in both)
+
+
+def test_a_sure_disc_takes_no_other_start():
+    aligner = Landmarks([(*FAR, 0.004), (*NEAR, 0.001)], by_size)
+    (found,) = aligner.discs(FRAME)
+    assert found.sure and found.camera == pytest.approx((44, 36, 3.0))
+    assert sum(len(at) for at in aligner.seen) <= 11  # the frame, the disc twice, its eight orientations
+
+
+def test_further_discs_are_those_that_several_starts_lead_to():
+    once = []
+
+    def choose(disc) -> int:
+        if not once:
+            once.append(disc)
+        return 2 if np.allclose(disc, once[0]) or abs(disc[2] - 20) < 1 else by_size(disc)
+
+    discs = [(*FAR, 0.02), (*NEAR, 0.03), (60.0, 60.0, 20.0, 0.01)]
+    found = Landmarks(discs, choose).further(FRAME)
+    assert [each.camera for each in found] == [pytest.approx((30, 30, 1.2))]
+    tried = [(30.1, 30.0, 1.21)]
+    once.clear()
+    assert Landmarks(discs, choose).further(FRAME, tried) == []
+
+
+def test_hints_leave_nothing_further():
+    hints = Hints(centre=(36.0, 36.0), scale=1.0)
+    assert Landmarks([(*FAR, 0.02)], lambda _: 0, hints=hints).further(FRAME) == []
+    masked = Frame(np.ones((40, 40)), np.zeros((40, 40), bool), "masked")
+    assert Landmarks([(*FAR, 0.02)], lambda _: 0).further(masked) == []
+
+
+def test_a_known_centre_is_where_all_starts_are():
+    aligner = Landmarks([(*FAR, 0.02)], lambda _: 0, hints=Hints(centre=(40.0, 30.0)))
+    assert aligner.align(FRAME).camera[:2] == (40.0, 30.0)
+    aligner.further(FRAME)
+    assert all((at[:, :2] == (40.0, 30.0)).all() for at in aligner.seen)
