@@ -26,7 +26,7 @@ from hybridfit.fitting.refine.structural import all_turns, reference_values
 from hybridfit.fitting.route import Route
 from hybridfit.fitting.search.cameras import possible
 from hybridfit.fitting.search.full import LibrarySearcher
-from hybridfit.fitting.search.match import Matcher
+from hybridfit.fitting.search.match import Matcher, Start
 from hybridfit.fitting.search.odds import width
 from hybridfit.fitting.search.trials import joined
 from hybridfit.fitting.search.window import search_window
@@ -220,32 +220,74 @@ class Attempts:
 
     def matched(self, frame: Frame, clock: Clock) -> Iterator[Attempt]:
         """What library matches find, one for every discrete crystal, where the frame can be aligned."""
-        routes = self.settings.routes
-        cameras, rims = self.matchers[0].aligned_cameras(frame), cache(partial(self.matchers[0].rims, frame))
+        first = self.matchers[0]
+        discs = first.discs(frame)
+        doubted = bool(discs) and not discs[0].sure
+        starts = [each.camera for each in discs]
+        others = cache(lambda: [*starts[1:], *first.rims(frame)])
+        further = cache(lambda: first.further(frame, starts) if doubted else [])
         clock.lap("seed")
-        if not cameras and not rims():
+        if not starts and not others():
             return
-        given, curve = self._match(self.matchers, frame, cameras, rims)
+        given, curve = self._match(self.matchers, frame, starts[:1], others, further)
         clock.lap("search")
+        if (attempt := self._of_match(given, curve)) is not None:
+            yield attempt
+        if doubted and self.settings.thorough:
+            yield from self._disc_by_disc(frame, [*starts, *further()], given[:1], clock)
+
+    def _disc_by_disc(
+        self, frame: Frame, starts: Sequence[Start], tried: Sequence[Candidate], clock: Clock
+    ) -> Iterator[Attempt]:
+        """What library matches find with each of several discs alone, the best first.
+
+        Discs that have led to candidates before are left out.
+        """
+        matched = []
+        for start in starts:
+            if any(self._same_disc(start, each) for each in tried):
+                continue
+            given, curve = self._match(self.matchers, frame, [start], wide=False)
+            if given and not any(self._same_disc(_camera_of(given[0]), each) for each in tried):
+                matched.append((given, curve))
+                tried = [*tried, given[0]]
+        clock.lap("search")
+        for given, curve in sorted(matched, key=lambda each: each[0][0].chi2)[
+            : self.settings.routes.discs_most
+        ]:
+            if (attempt := self._of_match(given, curve)) is not None:
+                yield attempt
+
+    def _same_disc(self, camera: Start, other: Candidate) -> bool:
+        """Whether the disc of a camera is about that of a candidate."""
+        near, scale = self.settings.seeding.alignment.apart, other.scale
+        apart = np.hypot(camera[0] - other.centre_x, camera[1] - other.centre_y)
+        size = abs(camera[2] - scale) * self.settings.semi_angle
+        return bool(max(apart, size) < near * scale * self.settings.semi_angle)
+
+    def _of_match(self, given: list[Candidate], curve: Array) -> Attempt | None:
+        """The candidates of a match that are worth a refinement; None where nothing resembles the frame."""
+        routes = self.settings.routes
         if not given or given[0].chi2 > routes.no_match:
-            return
+            return None
         most, above = routes.matched_most, routes.matched_near
         if len(self.matchers) == 1:  # odds are of the points of one crystal
             most = 1 if (given[0].probability or 0.0) >= routes.matched_sure else most
             above = min(above, self._likely(given[0].chi2))
         given = self._near_the_best(given, above, most)
         found = self.all_turns(given)
-        yield Attempt(Route.library_match, found, curve, given, WINDOW, everywhere=True)
+        return Attempt(Route.library_match, found, curve, given, WINDOW, everywhere=True)
 
     def _match(
         self,
         matchers: Sequence[Matcher],
         frame: Frame,
-        cameras: Sequence[tuple[float, float, float]],
-        others: Callable[[], Sequence[tuple[float, float, float]]] = tuple,
+        cameras: Sequence[Start],
+        *others: Callable[[], Sequence[Start]],
+        wide: bool = True,
     ) -> tuple[list[Candidate], Array]:
         """What the library matches of every discrete crystal find, the best first, and their curve."""
-        results = [matcher.match(frame, cameras, others) for matcher in matchers]
+        results = [matcher.match(frame, cameras, *others, wide=wide) for matcher in matchers]
         given = sorted((c for each, _ in results for c in each), key=lambda c: c.chi2)
         return given, results[0][1] if len(results) == 1 else joined([each for _, each in results])
 
@@ -286,3 +328,7 @@ class Attempts:
         turned = self.all_turns(near)
         clock.lap("search")
         return Attempt(Route.full_search, turned, curve, (), WINDOW, everywhere=True)
+
+
+def _camera_of(candidate: Candidate) -> Start:
+    return candidate.centre_x, candidate.centre_y, candidate.scale

@@ -11,8 +11,8 @@ other until an answer holds:
     network             candidates of the network, each in its window; where the network is in doubt, a
                         library match with the network's disc stands beside them
     wider window        the network's first candidate in a window of ±9 nm and ±2 mrad, unless it is poor
-    library match       without a network of the library: the disc by a network of another crystal,
-                        thickness, tilt and rotation from all library points; in a map, with its camera
+    library match       without a network of the library: the disc by a network of any crystal, the rest from
+                        all library points; with other discs where one in doubt gives a poor answer
     full search         all library points with many cameras; also where no attempt holds
     few electrons       where counting statistics decide: every minimum of the library, and its odds
 """
@@ -312,13 +312,13 @@ class Fitter:
         result: FitResult | None = None
         error: InputError | None = None
         judging, order = self.settings.judging, self.reference.rotation_order
-        for attempt in attempts:
-            if not attempt.found:
-                continue
+        for attempt in (each for each in attempts if each.found):
             try:
                 new = self._finish(frame, attempt.found, attempt.curve, clock, attempt.route)
-            except InputError as impossible:  # a camera that cannot be: the full search has the last word
+            except InputError as impossible:  # a camera that cannot be: another disc, or the full search
                 error = impossible
+                if attempt.route is Route.library_match:
+                    continue
                 break
             result = better(result, new, judging.as_good)
             thin = is_thin(result.thickness, self.reference, self.settings.refining)
@@ -329,7 +329,7 @@ class Fitter:
                 break  # nor would a wider window hold it
             if new.poor and nothing_but_round(new.thumbnail.experiment, judging):
                 return replace(result, seconds=clock.seconds())
-            if new.poor and self.settings.thorough:
+            if new.poor and self.settings.thorough and attempt.route is not Route.library_match:
                 break  # the whole library is searched as fast as a wider window
         if not self.settings.thorough:
             if result is None:

@@ -72,6 +72,12 @@ class RouteSettings:
         " report nothing the best one was right in 137, and in three none was",
         "benchmarks.match_odds",
     )
+    discs_most: int = threshold(
+        3,
+        "discs",
+        "where a disc in doubt leads to a poor match, so many others are refined by themselves",
+        "design",
+    )
     searched_least: int = threshold(
         3,
         "candidates",

@@ -13,6 +13,7 @@ from hybridfit.fitting.candidates import tilt_distance
 from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.search.match import Matcher
 from hybridfit.fitting.search.odds import width
+from hybridfit.fitting.seed.alignment import Alignment
 from hybridfit.fitting.settings import RouteSettings
 from hybridfit.library.crystals import StructuralChange
 from hybridfit.library.library import Library
@@ -28,6 +29,10 @@ SEMI_ANGLE = 9.0
 @pytest.fixture(scope="module")
 def frame(simulate):
     return simulate(thickness=33.0, tilt=(1.1, -0.4), rotation=12.0, electrons=5e6)
+
+
+def doubted(camera) -> Alignment:
+    return Alignment(*camera, doubt=0.05, sure=False)
 
 
 def is_true(result, truth, order=4):
@@ -58,26 +63,97 @@ def test_known_centre_and_scale_are_where_it_starts(small_library, frame):
 def test_a_disc_that_is_somewhat_off_is_put_right(small_library, frame, monkeypatch):
     image, truth = frame
     start = (truth["centre_x"] + 1.5, truth["centre_y"] - 1.0, 1.06 * truth["scale"])
-    monkeypatch.setattr(Matcher, "aligned_cameras", lambda self, frame: [start])
+    monkeypatch.setattr(Matcher, "discs", lambda self, frame: [doubted(start)])
     result = Fitter(small_library, SEMI_ANGLE, workers=2).fit(image)
     assert is_true(result, truth) and result.route == "library match"
 
 
 def test_a_disc_that_is_all_wrong_is_found_again(small_library, frame, monkeypatch):
     image, truth = frame
-    monkeypatch.setattr(Matcher, "aligned_cameras", lambda self, frame: [(20.0, 75.0, 2.0)])
+    monkeypatch.setattr(Matcher, "discs", lambda self, frame: [doubted((20.0, 75.0, 2.0))])
     monkeypatch.setattr(Matcher, "rims", lambda self, frame: [])
+    monkeypatch.setattr(Matcher, "further", lambda self, frame, tried: [])
     result = Fitter(small_library, SEMI_ANGLE, workers=2).fit(image)
     assert is_true(result, truth) and result.route == "library match"
 
 
 def test_without_an_alignment_the_whole_library_is_searched(small_library, frame, monkeypatch):
     image, truth = frame
-    monkeypatch.setattr(Matcher, "aligned_cameras", lambda self, frame: [])
+    monkeypatch.setattr(Matcher, "discs", lambda self, frame: [])
     monkeypatch.setattr(Matcher, "rims", lambda self, frame: [])
     result = Fitter(small_library, SEMI_ANGLE, workers=2).fit(image)
     assert is_true(result, truth) and result.route == "full search" and result.method == "hybrid"
     assert "the whole library was searched" in result.message
+
+
+def test_a_further_disc_is_found_where_the_first_is_wrong(small_library, frame, monkeypatch):
+    image, truth = frame
+    monkeypatch.setattr(Matcher, "discs", lambda self, frame: [doubted((20.0, 75.0, 2.0))])
+    monkeypatch.setattr(Matcher, "rims", lambda self, frame: [])
+    monkeypatch.setattr(Matcher, "_wide", lambda self, trials, frame: np.empty((0, 3)))
+    fitter = Fitter(small_library, SEMI_ANGLE, workers=2)
+    (attempt, *_) = fitter.attempts.matched(make_frame(image), Clock())
+    best = attempt.found[0]
+    assert best.chi2 < 0.1 and abs(best.centre_x - truth["centre_x"]) < 1
+
+
+def stub_matches(monkeypatch, fitter, image, of):
+    """Matches whose χ² is that of their first start; `of` start to χ². Returns what was tried."""
+    matcher, tried = fitter.attempts.matchers[0], []
+    (best, *_), curve = matcher.match(image, matcher.aligned_cameras(image))
+
+    def match(self, frame, starts, *others, wide=True):
+        tried.append(list(starts))
+        x, y, scale = starts[0]
+        at = replace(best, centre_x=x, centre_y=y, scale=scale, chi2=of[starts[0]], probability=1.0)
+        return [at], curve
+
+    monkeypatch.setattr(Matcher, "match", match)
+    return tried
+
+
+def test_discs_in_doubt_are_tried_one_by_one_after_a_poor_answer(small_library, frame, monkeypatch):
+    image = make_frame(frame[0])
+    fitter = Fitter(small_library, SEMI_ANGLE, workers=2)
+    first, second, like, far, farther = (
+        (40.0, 40.0, 3.0),
+        (60.0, 40.0, 3.0),
+        (40.5, 40.0, 3.02),
+        (40.0, 60.0, 3.0),
+        (60.0, 60.0, 3.0),
+    )
+    of = {first: 0.2, second: 0.4, far: 0.3, farther: 0.9}
+    tried = stub_matches(monkeypatch, fitter, image, of)
+    discs = [doubted(first), doubted(second)]
+    monkeypatch.setattr(Matcher, "discs", lambda self, frame: discs)
+    monkeypatch.setattr(Matcher, "further", lambda self, frame, tried: [like, far, farther])
+    attempts = fitter.attempts.matched(image, Clock())
+    assert next(attempts).found[0].centre_x == 40.0 and tried == [[first]]
+    # the best first; none that leaves too much, none twice
+    later = [(each.found[0].centre_x, each.found[0].centre_y) for each in attempts]
+    assert later == [(40.0, 60.0), (60.0, 40.0)]
+    assert tried == [[first], [second], [far], [farther]]
+
+
+def test_a_sure_disc_is_the_only_one(small_library, frame, monkeypatch):
+    image = make_frame(frame[0])
+    start = (40.0, 40.0, 3.0)
+    fitter = Fitter(small_library, SEMI_ANGLE, workers=2)
+    tried = stub_matches(monkeypatch, fitter, image, {start: 0.5})
+    monkeypatch.setattr(Matcher, "discs", lambda self, frame: [doubted(start)._replace(sure=True)])
+    monkeypatch.setattr(Matcher, "further", lambda self, frame, tried: 1 / 0)
+    assert len(list(fitter.attempts.matched(image, Clock()))) == 1 and tried == [[start]]
+
+
+def test_a_disc_that_the_frame_cuts_does_not_end_the_trials(small_library, frame, monkeypatch):
+    image, truth = frame
+    fitter = Fitter(small_library, SEMI_ANGLE, workers=2)
+    (attempt,) = fitter.attempts.matched(make_frame(image), Clock())
+    cut = [replace(each, centre_x=2.0) for each in attempt.found]
+    both = [attempt._replace(found=cut, around=cut), attempt]
+    monkeypatch.setattr(type(fitter.attempts), "matched", lambda self, frame, clock: both)
+    result = fitter.fit(image)
+    assert is_true(result, truth) and result.route == "library match"
 
 
 def test_a_match_that_is_none_is_not_refined(small_library, frame):
@@ -107,10 +183,10 @@ def test_candidates_that_are_far_less_likely_are_not_refined(small_library, fram
     far = -np.log(routes.matched_likely) * width(best.chi2, fitter.settings.searching)
     assert far < routes.matched_near  # or it would not decide
     beside = [replace(best, thickness=best.thickness + 9, chi2=best.chi2 + x * far) for x in (0.9, 1.1)]
-    doubted = replace(best, probability=0.5)
-    monkeypatch.setattr(Matcher, "match", lambda self, *_: ([doubted, *beside], curve))
+    unsure = replace(best, probability=0.5)
+    monkeypatch.setattr(Matcher, "match", lambda self, *_, **__: ([unsure, *beside], curve))
     (attempt,) = fitter.attempts.matched(image, Clock())
-    assert [c.chi2 for c in attempt.found] == [doubted.chi2, beside[0].chi2]
+    assert [c.chi2 for c in attempt.found] == [unsure.chi2, beside[0].chi2]
 
 
 def test_what_is_fixed_stays(small_library, frame):

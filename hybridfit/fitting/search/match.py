@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,9 +33,10 @@ from hybridfit.fitting.seed.settings import SEED, SeedSettings
 from hybridfit.frame import Frame
 
 if TYPE_CHECKING:
-    from hybridfit.fitting.seed.alignment import Aligner
+    from hybridfit.fitting.seed.alignment import Aligner, Alignment
 
 Array = NDArray[np.float64]
+Start = tuple[float, float, float]
 
 
 class Matcher:
@@ -68,12 +70,22 @@ class Matcher:
         """Whether hints know where the direct disc is."""
         return self.searcher.hints.centre is not None and self.searcher.hints.scale is not None
 
-    def aligned_cameras(self, frame: Frame) -> list[tuple[float, float, float]]:
+    def aligned_cameras(self, frame: Frame) -> list[Start]:
         """The camera that hints or the network say, or the few that it wavers between; none without it."""
+        return [each.camera for each in self.discs(frame)]
+
+    def discs(self, frame: Frame) -> list[Alignment]:
+        """The direct discs that hints or the network say, the surest first; none without it."""
+        from hybridfit.fitting.seed.alignment import Alignment
+
         hints = self.searcher.hints
         if hints.centre is not None and hints.scale is not None:
-            return [(*hints.centre, hints.scale)]
-        return [] if self.aligner is None else [each.camera for each in self.aligner.discs(frame)]
+            return [Alignment(*hints.centre, hints.scale, doubt=0.0, sure=True)]
+        return [] if self.aligner is None else self.aligner.discs(frame)
+
+    def further(self, frame: Frame, tried: Sequence[Start]) -> list[Start]:
+        """The cameras of further discs that the network names where those that were tried lead to nothing."""
+        return [] if self.aligner is None else [each.camera for each in self.aligner.further(frame, tried)]
 
     def rims(self, frame: Frame) -> list[tuple[float, float, float]]:
         """The cameras of the sharpest rims; none where there are no rims, or hints know the camera."""
@@ -86,17 +98,14 @@ class Matcher:
         return [] if self._known else found
 
     def match(
-        self,
-        frame: Frame,
-        starts: Sequence[tuple[float, float, float]],
-        others: Callable[[], Sequence[tuple[float, float, float]]] = tuple,
+        self, frame: Frame, starts: Sequence[Start], *others: Callable[[], Sequence[Start]], wide: bool = True
     ) -> tuple[list[Candidate], Array]:
         """Candidates with their odds, best first, and the least χ² found at every thickness (2, n), nm.
 
         There are no candidates where no start can be a camera of the frame, or nothing resembles it.
         Parameters are as of `trials`.
         """
-        trials = self.trials(frame, starts, others)
+        trials = self.trials(frame, starts, *others, wide=wide)
         if trials is None:
             return [], self.searcher.templates().unexplained_curve()
         return self.weighed(trials), trials.least_by_thickness(trials.chi2())
@@ -108,10 +117,7 @@ class Matcher:
         return weighed(found, chi2.min(axis=0), trials.templates, order, self.settings)
 
     def trials(
-        self,
-        frame: Frame,
-        starts: Sequence[tuple[float, float, float]],
-        others: Callable[[], Sequence[tuple[float, float, float]]] = tuple,
+        self, frame: Frame, starts: Sequence[Start], *others: Callable[[], Sequence[Start]], wide: bool = True
     ) -> Trials | None:
         """All library points with the cameras that the starts lead to; None where none can be the frame's.
 
@@ -120,39 +126,50 @@ class Matcher:
         frame : Frame
         starts : sequence of (centre_x, centre_y, scale), px and px/mrad
             Where the direct disc may be.
-        others : callable
-            Further ones, where none of these can be or the best match leaves much.
+        others : callables
+            Further ones, tried in turn while none of those before can be or their best match leaves much.
+        wide : bool
+            Whether cameras all around are tried where that still leaves much.
         """
-        s, settings = self.searcher, self.settings
-        cameras = self._possible(frame, starts)
-        if not len(cameras):
-            cameras, others = self._possible(frame, others()), tuple
-        if not len(cameras):
-            return None
-        trials = s.trials(frame, float(np.median(cameras[:, 2])))
-        self._settle(trials, cameras)
-        if trials.chi2().min() > settings.misled and len(more := self._possible(frame, others())):
-            further = trials.of(trials.templates)
-            self._settle(further, more)
-            trials.join(further)
-        if trials.chi2().min() > settings.misled:
-            best = self._wide(trials, frame)
-            if len(best):
-                wide = trials.of(trials.templates)
-                self._settle(wide, best)
-                trials.join(wide)
-        return trials
+        best: Trials | None = None
+        for more in (lambda: starts, *others):
+            cameras = self._possible(frame, more())
+            if not len(cameras):
+                continue
+            if best is None:
+                blank = self.searcher.trials(frame, float(np.median(cameras[:, 2])))
+            found = self._settled(blank, cameras)
+            best = found if best is None else _better(best, found)
+            if best.chi2().min() <= self.settings.misled:
+                return best
+        if best is not None and wide and len(cameras := self._wide(blank, frame)):
+            best = _better(best, self._settled(blank, cameras))
+        return best
+
+    def _settled(self, blank: Trials, starts: Array) -> Trials:
+        """The trials that the starts (c, 3) lead to, on the frame of others in which nothing is tried.
+
+        Where a start resembles a crystal that is tilted far, it goes its way alone, on its own pixels.
+        """
+        first = blank.of(blank.templates)
+        first.add(starts)
+        far = [first.tilt(i) > self.settings.far_tilt for i in range(len(starts))]
+        found = [first.part(np.array([i])).within(starts[i]) for i in np.flatnonzero(far)]
+        if not all(far):
+            found.insert(0, first.part(np.flatnonzero(np.logical_not(far))))
+        for trials in found:
+            self._settle(trials)
+        return reduce(_better, found)
 
     def _possible(self, frame: Frame, starts: Sequence[tuple[float, float, float]]) -> Array:
         """Those of the starts (c, 3) that can be cameras of the frame."""
         cameras = np.array(starts, dtype=float).reshape(-1, 3)
         return cameras[possible(frame, cameras, self.searcher.semi_angle, self.settings)]
 
-    def _settle(self, trials: Trials, starts: Array) -> None:
-        """Cameras and library points, in turns, until nothing moves."""
+    def _settle(self, trials: Trials) -> None:
+        """Cameras and library points, in turns, from what has been tried until nothing moves."""
         templates = trials.templates
-        trials.add(starts)
-        parents = list(range(len(starts)))
+        parents = list(range(len(trials.cameras)))
         for _ in range(self.settings.rounds):
             ends = [
                 self.downhill(
@@ -190,3 +207,11 @@ class Matcher:
                     break
                 camera = best
         return camera
+
+
+def _better(one: Trials, other: Trials) -> Trials:
+    """Two trials as one where their cameras are compared on the same pixels; else those that leave less."""
+    if one.frame is other.frame:
+        one.join(other)
+        return one
+    return min(one, other, key=lambda trials: float(trials.chi2().min()))

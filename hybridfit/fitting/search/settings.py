@@ -165,6 +165,13 @@ class SearchSettings:
     rims: int = threshold(
         1, "rims", "so many of the sharpest rims are tried beside the network's disc", "design"
     )
+    far_tilt: float = threshold(
+        5.0,
+        "mrad",
+        "where the best library point is tilted farther, cameras are compared on the compared disc of their "
+        "start: fits follow the intensity from there on, which goes where templates do not reach",
+        "design",
+    )
     downhill_points: int = threshold(
         200, "library points", "a camera is optimised with so many of the best library points", "design"
     )

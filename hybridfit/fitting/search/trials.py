@@ -7,12 +7,16 @@ that a template leaves with a camera is
 
 where the first two terms are what the camera leaves without a template (`rings.without_template`) and the
 last is what the template explains of the n_in pixels inside the compared disc (`rings.chi2_on_rings`).
+
+Far from the zone axis most of the intensity lies about the middle of the Laue circle, −τ/2 and beyond, where
+templates do not reach.  Over the whole frame a camera about that intensity then leaves less than the right
+one.  Cameras near a start are therefore compared on the pixels of the start's compared disc (`within`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,6 +128,27 @@ class Trials:
             workers=self.workers,
             settings=settings or self.settings,
         )
+
+    def part(self, index: NDArray[np.int64]) -> Trials:
+        """Those of some of the cameras."""
+        out = self.of(self.templates)
+        out.cameras, out._ring_power = self.cameras[index], self._ring_power[index]
+        out.relative, out.rotations = self.relative[index], self.rotations[index]
+        return out
+
+    def within(self, camera: Array) -> Trials:
+        """The same trials, whose cameras are compared on the compared disc of one camera (3,) alone."""
+        x, y, scale = binned_cameras(camera[None], self.frame.factor)[0]
+        row, col = np.indices(self.frame.image.shape)
+        reach = (self.templates.semi_angle + self.templates.beyond_disc) * scale
+        out = self.part(np.arange(len(self.cameras)))
+        out.frame = replace(self.frame, valid=self.frame.valid & (np.hypot(col - x, row - y) <= reach))
+        return out
+
+    def tilt(self, i: int) -> float:
+        """The tilt (mrad) of the library point that resembles the frame best with camera i."""
+        best = int(self.relative[i].argmin())
+        return float(np.hypot(self.templates.tilt_x[best], self.templates.tilt_y[best]))
 
     def add(self, cameras: Array, progress: Callable[[float], None] | None = None) -> None:
         """Try all templates with cameras (c, 3), in px of the frame; progress is called with fractions."""
