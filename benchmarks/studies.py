@@ -34,6 +34,7 @@ ORDER = (
     "any_crystal",
     "polarity",
     "identify",
+    "disc_doubts",
     "match_odds",
     "structure",
     "structure_cost",

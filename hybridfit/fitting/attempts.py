@@ -105,10 +105,13 @@ class Attempts:
         self.matchers: list[Matcher] = []
 
     def match_with_shipped_network(self) -> None:
-        """Prepare `matched`: the disc as the shipped network of another crystal has it."""
+        """Prepare `matched`: the disc as the shipped network of any crystal has it."""
+        self.matchers = self._aligned_matchers()
+
+    def _aligned_matchers(self) -> list[Matcher]:
         first, *others = self.searcher.searchers
         matcher = Matcher.aligned(first, self.settings.seeding)
-        self.matchers = [matcher, *(Matcher(other, matcher.aligner) for other in others)]
+        return [matcher, *(Matcher(other, matcher.aligner) for other in others)]
 
     def seeded(self, frame: Frame, seed: Seed, clock: Clock) -> Iterator[Attempt]:
         """Attempts around the network's candidates."""
@@ -318,8 +321,13 @@ class Attempts:
 
     def everywhere(self, frame: Frame, clock: Clock) -> Attempt:
         """The whole library, or the part of it that hints leave; `found` may be empty."""
-        routes = self.settings.routes
+        routes, searching = self.settings.routes, self.settings.searching
         found, curve = self.searcher.search(frame)
+        poor = not found or found[0].chi2 > searching.misled
+        if poor and not self.matchers and self.reference.tilt_max > searching.far_tilt:
+            given, own = self._of_discs(frame)
+            if given and (not found or given[0].chi2 < found[0].chi2):
+                found, curve = given, own
         near = [
             candidate
             for i, candidate in enumerate(found[: routes.matched_most])
@@ -328,6 +336,16 @@ class Attempts:
         turned = self.all_turns(near)
         clock.lap("search")
         return Attempt(Route.full_search, turned, curve, (), WINDOW, everywhere=True)
+
+    def _of_discs(self, frame: Frame) -> tuple[list[Candidate], Array]:
+        """What library matches find with the discs that the network names, where a full search is misled.
+
+        That compares cameras over the whole frame, of which a crystal that is tilted far explains little.
+        """
+        matchers = self._aligned_matchers()
+        starts = matchers[0].aligned_cameras(frame)
+        further = cache(lambda: matchers[0].further(frame, starts))
+        return self._match(matchers, frame, starts, further, wide=False)
 
 
 def _camera_of(candidate: Candidate) -> Start:

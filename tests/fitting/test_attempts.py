@@ -13,6 +13,7 @@ from hybridfit.fitting.candidates import tilt_distance
 from hybridfit.fitting.clock import Clock
 from hybridfit.fitting.search.match import Matcher
 from hybridfit.fitting.search.odds import width
+from hybridfit.fitting.search.settings import SearchSettings
 from hybridfit.fitting.seed.alignment import Alignment
 from hybridfit.fitting.settings import RouteSettings
 from hybridfit.library.crystals import StructuralChange
@@ -312,3 +313,19 @@ def test_a_full_search_refines_what_is_near_the_best_and_a_few_more(small_librar
     assert min(len(found), limits.searched_least) <= len(attempt.found) <= limits.matched_most
     for i, candidate in enumerate(attempt.found):
         assert i < limits.searched_least or candidate.chi2 <= found[0].chi2 + limits.matched_near
+
+
+def test_a_full_search_that_is_misled_far_from_the_zone_axis_looks_at_the_discs(
+    small_library, frame, at_truth, monkeypatch
+):
+    image, truth = make_frame(frame[0]), frame[1]
+    wrong = at_truth(truth, thickness=50.0, centre_x=20.0, chi2=0.9)
+    curve = np.array([[50.0], [0.9]])
+    for far_tilt, found_by_disc in ((-1.0, True), (5.0, False)):
+        searching = SearchSettings(far_tilt=far_tilt)
+        attempts = Fitter(small_library, SEMI_ANGLE, method="lsf", workers=1, searching=searching).attempts
+        monkeypatch.setattr(attempts.searcher, "search", lambda frame: ([wrong], curve))
+        best = attempts.everywhere(image, Clock()).found[0]
+        assert (abs(best.thickness - truth["thickness"]) <= 2) is found_by_disc
+    monkeypatch.setattr(attempts.searcher, "search", lambda frame: ([replace(wrong, chi2=0.1)], curve))
+    assert attempts.everywhere(image, Clock()).found[0].thickness == 50.0
