@@ -40,10 +40,10 @@ def trial_cameras(
             (*(hints.centre or (disc.centre_x, disc.centre_y)), hints.scale or disc.radius / semi_angle)
             for disc in rough_discs(frame.image, frame.valid, settings=finding)
         ]
-        aligned, sure = _aligned(frame, hints, semi_angle, settings)
-        aligned = aligned if rough or sure else []
+        aligned, seen = _aligned(frame, hints, semi_angle, settings)
+        aligned = aligned if rough or seen else []
         # a search around hints has no match by the alignment before it
-        placed = sure and (hints.thickness is not None or hints.tilt is not None)
+        placed = seen and (hints.thickness is not None or hints.tilt is not None)
         discs = aligned if placed else [*aligned, *rough]
     if not discs:
         raise InputError(
@@ -67,7 +67,7 @@ def trial_cameras(
 def _aligned(
     frame: Frame, hints: Hints, semi_angle: float, settings: SearchSettings
 ) -> tuple[list[tuple[float, float, float]], bool]:
-    """The cameras that the alignment network names, and whether it is sure of the first.
+    """The cameras that the alignment network names, and whether the first is that of a disc, not of nothing.
 
     Far from the zone axis rims mislead, and the region about another camera may hold more of the intensity.
     """
@@ -80,7 +80,7 @@ def _aligned(
     cameras = np.array([each.camera for each in found])
     can_be = possible(frame, cameras, semi_angle, settings)
     some = [each.camera for each, can in zip(found, can_be, strict=True) if can]
-    return some, found[0].sure and bool(can_be[0])
+    return some, found[0].doubt <= aligner.settings.nothing and bool(can_be[0])
 
 
 def possible(

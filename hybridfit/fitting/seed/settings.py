@@ -112,7 +112,7 @@ class AlignmentSettings:
     nothing: float = threshold(
         0.03,
         "of the radius",
-        "where the doubt is more and a frame has no rims, there may be no disc in it",
+        "where the doubt is less a frame shows a disc, though it may be another: it then needs no rims",
         "design",
     )
     most: int = threshold(
