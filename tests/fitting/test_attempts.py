@@ -82,7 +82,7 @@ def test_without_an_alignment_the_whole_library_is_searched(small_library, frame
 
 def test_a_match_that_is_none_is_not_refined(small_library, frame):
     image = make_frame(frame[0])
-    for most, attempts in ((RouteSettings().no_match, 1), (0.0, 0)):
+    for most, attempts in ((RouteSettings().no_match, 2), (0.0, 0)):
         fitter = Fitter(small_library, SEMI_ANGLE, workers=2, routes=RouteSettings(no_match=most))
         assert len(list(fitter.attempts.matched(image, Clock()))) == attempts
 
@@ -92,7 +92,7 @@ def test_a_sure_match_is_refined_alone(small_library, frame):
     for sure, alone in ((RouteSettings().matched_sure, True), (1.1, False)):
         routes = RouteSettings(matched_sure=sure, matched_near=0.9, matched_likely=1e-99)
         fitter = Fitter(small_library, SEMI_ANGLE, workers=2, routes=routes)
-        (attempt,) = fitter.attempts.matched(image, Clock())
+        attempt = next(fitter.attempts.matched(image, Clock()))
         assert (len(attempt.found) == 1) is alone
         assert attempt.found[0].probability >= RouteSettings().matched_sure
     result = Fitter(small_library, SEMI_ANGLE, workers=2).fit(image)
@@ -108,9 +108,21 @@ def test_candidates_that_are_far_less_likely_are_not_refined(small_library, fram
     assert far < routes.matched_near  # or it would not decide
     beside = [replace(best, thickness=best.thickness + 9, chi2=best.chi2 + x * far) for x in (0.9, 1.1)]
     doubted = replace(best, probability=0.5)
-    monkeypatch.setattr(Matcher, "match", lambda self, *_: ([doubted, *beside], curve))
-    (attempt,) = fitter.attempts.matched(image, Clock())
+    monkeypatch.setattr(Matcher, "read", lambda self, _: ([doubted, *beside], curve))
+    attempt = next(fitter.attempts.matched(image, Clock()))
     assert [c.chi2 for c in attempt.found] == [doubted.chi2, beside[0].chi2]
+
+
+def test_the_inside_of_the_disc_is_compared_where_the_match_misleads(small_library, frame, monkeypatch):
+    image, truth = frame
+    fitter = Fitter(small_library, SEMI_ANGLE, workers=2)
+    matcher = fitter.attempts.matchers[0]
+    found, curve = matcher.match(make_frame(image), matcher.aligned_cameras(make_frame(image)))
+    wrong = [replace(found[0], thickness=13.0, tilt_x=-0.3, tilt_y=0.1, chi2=0.1, probability=0.99)]
+    monkeypatch.setattr(Matcher, "read", lambda self, _: (wrong, curve))
+    result = fitter.fit(image)
+    assert is_true(result, truth) and result.ok and result.route == "library match"
+    assert not np.array_equal(result.curve, curve)
 
 
 def test_what_is_fixed_stays(small_library, frame):
