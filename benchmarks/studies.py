@@ -32,6 +32,7 @@ ORDER = (
     "rivals",
     "alignment",
     "any_crystal",
+    "own_network",
     "polarity",
     "identify",
     "disc_doubts",

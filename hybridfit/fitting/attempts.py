@@ -28,7 +28,7 @@ from hybridfit.fitting.search.cameras import possible
 from hybridfit.fitting.search.full import LibrarySearcher
 from hybridfit.fitting.search.match import Matcher, Start
 from hybridfit.fitting.search.odds import width
-from hybridfit.fitting.search.trials import joined
+from hybridfit.fitting.search.trials import Trials, joined
 from hybridfit.fitting.search.window import search_window
 from hybridfit.fitting.seed.disc import quick_disc
 from hybridfit.fitting.settings import FitSettings
@@ -54,6 +54,8 @@ class Attempt(NamedTuple):
     everywhere : bool
         Whether all library points were matched: an ambiguous answer then holds, because a full search
         would find the same rivals.
+    another : bool
+        Whether the next attempt compares otherwise, and is worth trying though this one led to a poor match.
     """
 
     route: Route
@@ -62,6 +64,7 @@ class Attempt(NamedTuple):
     around: Sequence[Candidate]
     within: tuple[float, float]
     everywhere: bool = False
+    another: bool = False
 
 
 class Attempts:
@@ -232,10 +235,12 @@ class Attempts:
         clock.lap("seed")
         if not starts and not others():
             return
-        given, curve = self._match(self.matchers, frame, starts[:1], others, further)
+        trials = [matcher.trials(frame, starts[:1], others, further) for matcher in self.matchers]
+        given, curve = self._found(self.matchers, trials)
         clock.lap("search")
         if (attempt := self._of_match(given, curve)) is not None:
             yield attempt
+            yield self._inside(trials, clock)
         if doubted and self.settings.thorough:
             yield from self._disc_by_disc(frame, [*starts, *further()], given[:1], clock)
 
@@ -279,7 +284,20 @@ class Attempts:
             above = min(above, self._likely(given[0].chi2))
         given = self._near_the_best(given, above, most)
         found = self.all_turns(given)
-        return Attempt(Route.library_match, found, curve, given, WINDOW, everywhere=True)
+        return Attempt(Route.library_match, found, curve, given, WINDOW, everywhere=True, another=True)
+
+    def _inside(self, trials: Sequence[Trials | None], clock: Clock) -> Attempt:
+        """What the inside of the direct disc says with the best cameras of trials.
+
+        By the rim alone any library point may be the best one, where discs hardly overlap.
+        """
+        routes = self.settings.routes
+        inside = [m.inside(each) for m, each in zip(self.matchers, trials, strict=True) if each is not None]
+        given = self._near_the_best(_best_first(inside), routes.matched_near, routes.matched_most)
+        found = self.all_turns(given)
+        clock.lap("search")
+        curve = joined([each for _, each in inside])
+        return Attempt(Route.library_match, found, curve, given, WINDOW, everywhere=True, another=True)
 
     def _match(
         self,
@@ -290,9 +308,13 @@ class Attempts:
         wide: bool = True,
     ) -> tuple[list[Candidate], Array]:
         """What the library matches of every discrete crystal find, the best first, and their curve."""
-        results = [matcher.match(frame, cameras, *others, wide=wide) for matcher in matchers]
-        given = sorted((c for each, _ in results for c in each), key=lambda c: c.chi2)
-        return given, results[0][1] if len(results) == 1 else joined([each for _, each in results])
+        return self._found(matchers, [each.trials(frame, cameras, *others, wide=wide) for each in matchers])
+
+    @staticmethod
+    def _found(matchers: Sequence[Matcher], trials: Sequence[Trials | None]) -> tuple[list[Candidate], Array]:
+        """Candidates of trials, the best first, and the least χ² at every thickness."""
+        results = [matcher.read(each) for matcher, each in zip(matchers, trials, strict=True)]
+        return _best_first(results), results[0][1] if len(results) == 1 else joined([c for _, c in results])
 
     def _near_the_best(self, given: Sequence[Candidate], above: float, most: int) -> list[Candidate]:
         """The first ones, with a χ² not much above that of the best; they obey what is fixed."""
@@ -350,3 +372,8 @@ class Attempts:
 
 def _camera_of(candidate: Candidate) -> Start:
     return candidate.centre_x, candidate.centre_y, candidate.scale
+
+
+def _best_first(results: Sequence[tuple[list[Candidate], Array]]) -> list[Candidate]:
+    """The candidates of several matches."""
+    return sorted((c for each, _ in results for c in each), key=lambda c: c.chi2)

@@ -317,7 +317,7 @@ class Fitter:
                 new = self._finish(frame, attempt.found, attempt.curve, clock, attempt.route)
             except InputError as impossible:  # a camera that cannot be: another disc, or the full search
                 error = impossible
-                if attempt.route is Route.library_match:
+                if attempt.another:
                     continue
                 break
             result = better(result, new, judging.as_good)
@@ -325,12 +325,11 @@ class Fitter:
             place = attempt.around, order, attempt.within
             if holds(result, *place, room=judging.room, thin=thin, rivals=attempt.everywhere):
                 return result
-            if self.settings.thorough and strays(new, attempt.around, order, self.settings.routes.wider):
-                break  # nor would a wider window hold it
-            if new.poor and nothing_but_round(new.thumbnail.experiment, judging):
+            strayed = strays(new, attempt.around, order, self.settings.routes.wider)
+            if new.poor and not strayed and nothing_but_round(new.thumbnail.experiment, judging):
                 return replace(result, seconds=clock.seconds())
-            if new.poor and self.settings.thorough and attempt.route is not Route.library_match:
-                break  # the whole library is searched as fast as a wider window
+            if (new.poor or strayed) and self.settings.thorough and not attempt.another:
+                break  # no wider window would hold it, and the whole library is searched as fast
         if not self.settings.thorough:
             if result is None:
                 raise error or InputError(f"{frame.source}: nothing in the library resembles it")

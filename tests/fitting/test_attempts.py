@@ -103,13 +103,18 @@ def stub_matches(monkeypatch, fitter, image, of):
     matcher, tried = fitter.attempts.matchers[0], []
     (best, *_), curve = matcher.match(image, matcher.aligned_cameras(image))
 
-    def match(self, frame, starts, *others, wide=True):
+    def trials(self, frame, starts, *others, wide=True):
         tried.append(list(starts))
-        x, y, scale = starts[0]
-        at = replace(best, centre_x=x, centre_y=y, scale=scale, chi2=of[starts[0]], probability=1.0)
+        return starts[0]
+
+    def read(self, start):
+        x, y, scale = start
+        at = replace(best, centre_x=x, centre_y=y, scale=scale, chi2=of[start], probability=1.0)
         return [at], curve
 
-    monkeypatch.setattr(Matcher, "match", match)
+    monkeypatch.setattr(Matcher, "trials", trials)
+    monkeypatch.setattr(Matcher, "read", read)
+    monkeypatch.setattr(Matcher, "inside", lambda self, trials: ([], curve))
     return tried
 
 
@@ -131,7 +136,7 @@ def test_discs_in_doubt_are_tried_one_by_one_after_a_poor_answer(small_library, 
     attempts = fitter.attempts.matched(image, Clock())
     assert next(attempts).found[0].centre_x == 40.0 and tried == [[first]]
     # the best first; none that leaves too much, none twice
-    later = [(each.found[0].centre_x, each.found[0].centre_y) for each in attempts]
+    later = [(each.found[0].centre_x, each.found[0].centre_y) for each in attempts if each.found]
     assert later == [(40.0, 60.0), (60.0, 40.0)]
     assert tried == [[first], [second], [far], [farther]]
 
@@ -143,13 +148,14 @@ def test_a_sure_disc_is_the_only_one(small_library, frame, monkeypatch):
     tried = stub_matches(monkeypatch, fitter, image, {start: 0.5})
     monkeypatch.setattr(Matcher, "discs", lambda self, frame: [doubted(start)._replace(sure=True)])
     monkeypatch.setattr(Matcher, "further", lambda self, frame, tried: 1 / 0)
-    assert len(list(fitter.attempts.matched(image, Clock()))) == 1 and tried == [[start]]
+    assert len([each for each in fitter.attempts.matched(image, Clock()) if each.found]) == 1
+    assert tried == [[start]]
 
 
 def test_a_disc_that_the_frame_cuts_does_not_end_the_trials(small_library, frame, monkeypatch):
     image, truth = frame
     fitter = Fitter(small_library, SEMI_ANGLE, workers=2)
-    (attempt,) = fitter.attempts.matched(make_frame(image), Clock())
+    attempt = next(fitter.attempts.matched(make_frame(image), Clock()))
     cut = [replace(each, centre_x=2.0) for each in attempt.found]
     both = [attempt._replace(found=cut, around=cut), attempt]
     monkeypatch.setattr(type(fitter.attempts), "matched", lambda self, frame, clock: both)
@@ -159,7 +165,7 @@ def test_a_disc_that_the_frame_cuts_does_not_end_the_trials(small_library, frame
 
 def test_a_match_that_is_none_is_not_refined(small_library, frame):
     image = make_frame(frame[0])
-    for most, attempts in ((RouteSettings().no_match, 1), (0.0, 0)):
+    for most, attempts in ((RouteSettings().no_match, 2), (0.0, 0)):
         fitter = Fitter(small_library, SEMI_ANGLE, workers=2, routes=RouteSettings(no_match=most))
         assert len(list(fitter.attempts.matched(image, Clock()))) == attempts
 
@@ -169,7 +175,7 @@ def test_a_sure_match_is_refined_alone(small_library, frame):
     for sure, alone in ((RouteSettings().matched_sure, True), (1.1, False)):
         routes = RouteSettings(matched_sure=sure, matched_near=0.9, matched_likely=1e-99)
         fitter = Fitter(small_library, SEMI_ANGLE, workers=2, routes=routes)
-        (attempt,) = fitter.attempts.matched(image, Clock())
+        attempt = next(fitter.attempts.matched(image, Clock()))
         assert (len(attempt.found) == 1) is alone
         assert attempt.found[0].probability >= RouteSettings().matched_sure
     result = Fitter(small_library, SEMI_ANGLE, workers=2).fit(image)
@@ -185,9 +191,21 @@ def test_candidates_that_are_far_less_likely_are_not_refined(small_library, fram
     assert far < routes.matched_near  # or it would not decide
     beside = [replace(best, thickness=best.thickness + 9, chi2=best.chi2 + x * far) for x in (0.9, 1.1)]
     unsure = replace(best, probability=0.5)
-    monkeypatch.setattr(Matcher, "match", lambda self, *_, **__: ([unsure, *beside], curve))
-    (attempt,) = fitter.attempts.matched(image, Clock())
+    monkeypatch.setattr(Matcher, "read", lambda self, _: ([unsure, *beside], curve))
+    attempt = next(fitter.attempts.matched(image, Clock()))
     assert [c.chi2 for c in attempt.found] == [unsure.chi2, beside[0].chi2]
+
+
+def test_the_inside_of_the_disc_is_compared_where_the_match_misleads(small_library, frame, monkeypatch):
+    image, truth = frame
+    fitter = Fitter(small_library, SEMI_ANGLE, workers=2)
+    matcher = fitter.attempts.matchers[0]
+    found, curve = matcher.match(make_frame(image), matcher.aligned_cameras(make_frame(image)))
+    wrong = [replace(found[0], thickness=13.0, tilt_x=-0.3, tilt_y=0.1, chi2=0.1, probability=0.99)]
+    monkeypatch.setattr(Matcher, "read", lambda self, _: (wrong, curve))
+    result = fitter.fit(image)
+    assert is_true(result, truth) and result.ok and result.route == "library match"
+    assert not np.array_equal(result.curve, curve)
 
 
 def test_what_is_fixed_stays(small_library, frame):

@@ -105,10 +105,24 @@ class Matcher:
         There are no candidates where no start can be a camera of the frame, or nothing resembles it.
         Parameters are as of `trials`.
         """
-        trials = self.trials(frame, starts, *others, wide=wide)
+        return self.read(self.trials(frame, starts, *others, wide=wide))
+
+    def read(self, trials: Trials | None) -> tuple[list[Candidate], Array]:
+        """What `match` says of trials."""
         if trials is None:
             return [], self.searcher.templates().unexplained_curve()
         return self.weighed(trials), trials.least_by_thickness(trials.chi2())
+
+    def inside(self, trials: Trials) -> tuple[list[Candidate], Array]:
+        """As `match`, by what lies inside the direct disc alone, with the best camera of trials.
+
+        No candidates where too little lies inside.
+        """
+        radii, semi_angle = trials.templates.radii, self.searcher.semi_angle
+        if (radii < semi_angle - self.settings.rim).sum() < self.settings.least_inside:
+            return [], trials.templates.unexplained_curve()
+        inner = trials.inside()
+        return self.weighed(inner), inner.least_by_thickness(inner.chi2())
 
     def weighed(self, trials: Trials) -> list[Candidate]:
         """The best library points of trials with their odds, best first."""

@@ -21,8 +21,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
-from hybridfit.fitting.search.templates import ANGLES, Templates, background_remover, parts_of, power_of
+from hybridfit.fitting.search.templates import (
+    ANGLES,
+    HARMONICS,
+    Templates,
+    background_on_rings,
+    background_remover,
+    parts_of,
+    power_of,
+)
 from hybridfit.pattern.background import RADIAL_WIDTHS
 from hybridfit.pattern.rings import best_rotations, left_on_rings, sampled_on_rings
 
@@ -69,12 +78,7 @@ def chi2_on_rings(
     power = np.empty(len(cameras))
     radii, series = templates.radii, templates.by_harmonic
     remove = background_remover(radii, templates.semi_angle)
-    angles = np.arange(ANGLES) * 360 / ANGLES
-    if rotation_range is None:
-        allowed = np.ones(ANGLES, bool)
-    else:
-        low, high = rotation_range
-        allowed = np.abs((angles - (low + high) / 2 + 180) % 360 - 180) <= (high - low) / 2 + 360 / ANGLES
+    allowed = _allowed(rotation_range)
 
     def work(first: int) -> None:
         some = slice(first, first + TOGETHER)
@@ -92,8 +96,53 @@ def chi2_on_rings(
     else:
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(work, shares))
-    rotation *= 360 / ANGLES
-    return chi2, (rotation + 180) % 360 - 180, power
+    return chi2, _degrees(rotation), power
+
+
+def chi2_inside(
+    image: Array, templates: Templates, camera: Array, rim: float, rotation_range: tuple[float, float] | None
+) -> tuple[Float32, Float32]:
+    """χ² (1, template) of one camera, compared inside its direct disc alone, and the best rotations.
+
+    Where discs hardly overlap, nearly all of χ² comes from the rim: how soft it is, and how round.  Inside
+    of it the fringes tell the library points apart.
+
+    Parameters
+    ----------
+    image : (rows, cols) array
+        Masked pixels are filled.
+    templates : Templates
+    camera : (3,) array
+        centre_x, centre_y (px) and scale (px/mrad).
+    rim : float, mrad
+        What is nearer to the rim is left out.
+    rotation_range : (low, high) in degrees, optional
+    """
+    radii, semi_angle = templates.radii, templates.semi_angle
+    seen = radii < semi_angle - rim
+    q = background_on_rings(radii, semi_angle, seen)
+    series = fft.rfft(_on_rings(image, camera, radii)[None, seen], axis=-1)[..., :HARMONICS]
+    series *= np.sqrt(radii / radii.sum())[seen, None] / ANGLES
+    series[..., 0] -= series[..., 0] @ q @ q.T
+    rings = parts_of(series)
+    peak, rotation = best_rotations(templates.inside(rim), rings, _allowed(rotation_range))
+    power = np.float32(max(float(power_of(rings)[0]), LEAST_POWER))
+    left: Float32 = (1 - np.maximum(peak, 0) ** 2 / power).astype(np.float32)
+    return left, _degrees(rotation)
+
+
+def _allowed(rotation_range: tuple[float, float] | None) -> NDArray[np.bool_]:
+    """Which of the angles of the rings are searched."""
+    if rotation_range is None:
+        return np.ones(ANGLES, bool)
+    low, high = rotation_range
+    angles = np.arange(ANGLES) * 360 / ANGLES
+    return np.abs((angles - (low + high) / 2 + 180) % 360 - 180) <= (high - low) / 2 + 360 / ANGLES
+
+
+def _degrees(turns: Float32) -> Float32:
+    """Angles of the rings as degrees, in [−180, 180)."""
+    return (turns * np.float32(360 / ANGLES) + 180) % 360 - 180
 
 
 def without_template(

@@ -44,6 +44,18 @@ class SearchSettings:
         "design",
     )
 
+    rim: float = threshold(
+        0.7,
+        "mrad",
+        "where only the inside of the direct disc is compared, what is nearer to its rim is left out: "
+        "the softness of the templates, and half a ring",
+        "design",
+    )
+
+    least_inside: int = threshold(
+        6, "rings", "with fewer rings inside the direct disc nothing is told by these alone", "design"
+    )
+
     # frames
     searched_radius_px: int = threshold(
         36,

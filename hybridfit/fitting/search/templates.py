@@ -100,6 +100,15 @@ class Templates:
             tilt_y=self.tilt_y[index],
         )
 
+    def inside(self, rim: float) -> NDArray[np.float32]:
+        """As `by_harmonic`, on the rings alone that are farther inside the direct disc than `rim` (mrad)."""
+        seen = self.radii < self.semi_angle - rim
+        series = self.series[..., seen]
+        q = background_on_rings(self.radii, self.semi_angle, seen).astype(np.float32)
+        series[:, 0] -= series[:, 0] @ q @ q.T
+        series /= np.sqrt(np.maximum(power_of(series), 1e-12))[:, None, None, None].astype(np.float32)
+        return np.ascontiguousarray(series.reshape(*series.shape[:2], -1).transpose(1, 2, 0))
+
     def sparse(self, each_thickness: int, each_tilt: int) -> Templates:
         """One of so many thicknesses, each with one of so many tilts."""
         index = np.arange(len(self.thickness)).reshape(self.thicknesses, -1)
@@ -178,8 +187,7 @@ def background_remover(radii: Array, semi_angle: float) -> Callable[[Array], NDA
     The weight of a ring is √r; the background changes the mean over φ alone.
     """
     weight = np.sqrt(radii / radii.sum())
-    values, _, _ = basis("radial", np.stack([radii, np.zeros(RINGS)]), semi_angle)
-    q, _ = np.linalg.qr((values * weight).T)
+    q = background_on_rings(radii, semi_angle)
 
     def remove(rings: Array) -> NDArray[np.complex128]:
         series = fft.rfft(rings, axis=-1)[..., :HARMONICS] * (weight[:, None] / ANGLES)
@@ -187,6 +195,14 @@ def background_remover(radii: Array, semi_angle: float) -> Callable[[Array], NDA
         return series
 
     return remove
+
+
+def background_on_rings(radii: Array, semi_angle: float, seen: NDArray[np.bool_] | None = None) -> Array:
+    """(ring, n): what spans the weighted radial background on those rings that are seen, by default all."""
+    weight = np.sqrt(radii / radii.sum())
+    values, _, _ = basis("radial", np.stack([radii, np.zeros(RINGS)]), semi_angle)
+    q, _ = np.linalg.qr((values * weight)[:, slice(None) if seen is None else seen].T)
+    return q
 
 
 def parts_of(series: NDArray[np.complex128]) -> NDArray[np.float32]:

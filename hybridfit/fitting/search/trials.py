@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.fitting.candidates import Candidate, canonical
-from hybridfit.fitting.search.rings import LEAST_POWER, chi2_on_rings, without_template
+from hybridfit.fitting.search.rings import LEAST_POWER, chi2_inside, chi2_on_rings, without_template
 from hybridfit.fitting.search.settings import SEARCH, SearchSettings
 from hybridfit.fitting.search.templates import Templates
 from hybridfit.frame import Frame
@@ -186,6 +186,22 @@ class Trials:
         """Cameras (c, 3), those of many rims less what a share of the library points says is worse."""
         most = self.settings.first_most
         return cameras if len(cameras) <= most else self.roughly(cameras, most)
+
+    def inside(self) -> Trials:
+        """The same templates with the best camera, compared inside the direct disc alone (`chi2_inside`)."""
+        out, camera = self.of(self.templates), self.cameras[[self.best_camera()]]
+        out.cameras = camera
+        out.relative, out.rotations = chi2_inside(
+            self.frame.image,
+            self.templates,
+            binned_cameras(camera, self.frame.factor)[0],
+            self.settings.rim,
+            self.rotation_range,
+        )
+        # of what is inside of this one camera, nothing else is compared
+        out._ring_power, out._squares = np.ones(1), out.relative.astype(float)
+        out._null, out._power = np.ones(1), np.ones(1)
+        return out
 
     @property
     def squares(self) -> Array:

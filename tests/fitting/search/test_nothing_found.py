@@ -159,6 +159,17 @@ def test_a_good_camera_beside_an_absurd_one(searcher, simulate):
     assert Matcher(searcher).match(frame, [])[0] == []
 
 
+def test_little_inside_the_disc_tells_nothing(searcher, simulate):
+    image, truth = simulate()
+    matcher = Matcher(searcher)
+    trials = matcher.trials(make_frame(image), [(truth["centre_x"], truth["centre_y"], truth["scale"])])
+    found, curve = matcher.inside(trials)
+    assert found and np.isfinite(curve).all()
+    matcher.settings = replace(SEARCH, least_inside=24)
+    found, curve = matcher.inside(trials)
+    assert found == [] and (curve[1] == 1).all()
+
+
 def test_other_cameras_are_asked_for_where_the_first_ones_mislead(searcher, simulate):
     image, truth = simulate()
     frame = make_frame(image)

@@ -7,7 +7,7 @@ import pytest
 
 from hybridfit.fitting.search.rings import chi2_on_rings, without_template
 from hybridfit.fitting.search.settings import SEARCH, SearchSettings
-from hybridfit.fitting.search.templates import make_templates
+from hybridfit.fitting.search.templates import HARMONICS, background_on_rings, make_templates, tilt_grid
 from hybridfit.fitting.search.trials import BinnedFrame, Trials, joined
 from hybridfit.frame import Frame, make_frame
 from hybridfit.pattern.binning import bin_frame, binned_cameras
@@ -132,3 +132,37 @@ def test_joined_curves():
     a, b = np.array([[1.0, 2.0], [0.5, 0.4]]), np.array([[2.0, 3.0], [0.3, 0.9]])
     np.testing.assert_array_equal(joined([a, b]), [[1, 2, 3], [0.5, 0.3, 0.9]])
     assert joined([]).shape == (2, 0)
+
+
+def test_inside_the_disc_a_soft_rim_does_not_matter(small_library, simulate):
+    """A soft and oval rim speaks for a wrong library point; the fringes inside speak for the right one."""
+    tilts = tilt_grid(2.0, small_library.rotation_order)
+    points = make_templates(small_library, SEMI_ANGLE, np.arange(10.0, 41.0, 2.0), tilts)
+    image, truth = simulate(
+        shape=(128, 128), scale=6.0, centre=(62.0, 64.5), thickness=30.0, blur=0.9, ellipticity=(0.03, 0.0)
+    )
+    own = np.array([[truth["centre_x"], truth["centre_y"], truth["scale"]]])
+    trials = Trials(BinnedFrame.of(make_frame(image), 6.0 * SEARCH.reach(SEMI_ANGLE)), points)
+    trials.add(own)
+    inside = trials.inside()
+    assert inside.chi2().shape == inside.rotations.shape == (1, len(points.thickness))
+    assert abs(points.thickness[inside.chi2()[0].argmin()] - 30.0) <= 2.0
+    assert inside.chi2().min() >= 0
+    np.testing.assert_array_equal(inside.cameras, own)
+    # the rim does not count: what is added outside of the disc changes nothing
+    rows, cols = np.indices(image.shape)
+    outside = np.hypot(cols - own[0, 0], rows - own[0, 1]) > 1.0 * SEMI_ANGLE * own[0, 2]
+    other = Trials(BinnedFrame.of(make_frame(image + 50.0 * outside), 6.0 * SEARCH.reach(SEMI_ANGLE)), points)
+    other.add(own)
+    np.testing.assert_allclose(other.inside().chi2(), inside.chi2(), atol=2e-3)
+
+
+def test_background_on_some_rings_is_taken_out_of_the_inside(templates):
+    seen = templates.radii < SEMI_ANGLE - SEARCH.rim
+    inner = templates.inside(SEARCH.rim)
+    q = background_on_rings(templates.radii, SEMI_ANGLE, seen)
+    assert inner.shape == (HARMONICS, 2 * seen.sum(), len(templates.thickness))
+    mean = inner[0].reshape(2, seen.sum(), -1)
+    np.testing.assert_allclose(np.einsum("rn,crt->cnt", q, mean), 0, atol=1e-6)
+    power = (inner**2).sum(axis=1) * np.where(np.arange(HARMONICS) == 0, 1, 2)[:, None]
+    np.testing.assert_allclose(power.sum(axis=0), 1, atol=1e-5)
