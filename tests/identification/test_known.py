@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from hybridfit import Library
 from hybridfit.errors import InputError, LibraryError
 from hybridfit.identification import known as known_module
-from hybridfit.identification.known import built_names, comparable, open_known
+from hybridfit.identification.known import Known, built_names, comparable, open_known
 
 
 def test_a_library_is_compared_once(libraries):
@@ -68,3 +69,18 @@ def test_what_another_version_has_built_is_said_once_in_short(small_library, mon
     monkeypatch.setattr(known_module.Library, "open", opened)
     _, left = open_known(None)
     assert [each.name for each in left] == ["Si"] and "another version has built it" in left[0].why
+
+
+def test_absorption_is_of_the_beams_of_the_library(libraries):
+    known, _ = open_known([libraries["SrTiO3"]])
+    data = known[0].library.dataset
+    at = int(np.abs(data.thickness.values - 25).argmin())
+    kept = [float(data.intensity[at, :, i].sum()) for i in range(data.sizes["direction"])]
+    inside = np.hypot(data.qx, data.qy).values <= known[0].library.semi_angle_max
+    expected = -np.log(np.mean(np.array(kept)[inside])) / float(data.thickness[at])
+    assert known[0].absorption == pytest.approx(expected, rel=1e-5)
+    assert 0.005 < known[0].absorption < 0.02
+
+
+def test_absorption_of_a_library_of_both_polarities(polar_library):
+    assert 0.003 < Known("polar", polar_library).absorption < 0.05
