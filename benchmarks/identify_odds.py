@@ -48,8 +48,13 @@ class Outcome(NamedTuple):
 
 def settings_of(numbers: Sequence[float]) -> IdentifySettings:
     """Settings with the numbers of START."""
-    left, misfit = (tuple(float(f"{x:.2g}") for x in part) for part in (numbers[:3], numbers[3:6]))
-    return replace(IDENTIFY, left=left, misfit=misfit, heavier=float(numbers[6]))
+    right, wrong, spread, *misfit, heavier = (float(each) for each in numbers)
+    return replace(IDENTIFY, left=(right, wrong, spread), misfit=_three(misfit), heavier=heavier)
+
+
+def _three(numbers: Sequence[float]) -> tuple[float, float, float]:
+    a, b, c = numbers
+    return a, b, c
 
 
 def suited(frames: Sequence[Judged]) -> IdentifySettings:
@@ -58,13 +63,12 @@ def suited(frames: Sequence[Judged]) -> IdentifySettings:
     none = np.array([each.kind != "right" for each in frames])
 
     def cost(logs: Array) -> float:
-        numbers = np.exp(logs)
-        left, misfit = tuple(numbers[:3]), tuple(numbers[3:6])
-        settings = replace(IDENTIFY, left=left, misfit=misfit, heavier=float(numbers[6]))
-        return -_likelihood(nones(frames, settings), none, weights) + DRAW * float(((logs - start) ** 2).sum())
+        settings = settings_of(np.exp(logs))
+        drawn = DRAW * float(((logs - start) ** 2).sum())
+        return drawn - _likelihood(nones(frames, settings), none, weights)
 
-    found = optimize.minimize(cost, start, method="L-BFGS-B", options={"eps": 1e-3, "ftol": 1e-6, "maxiter": 40})
-    return settings_of(np.exp(found.x))
+    options = {"eps": 1e-3, "ftol": 1e-6, "maxiter": 40}
+    return settings_of(np.exp(optimize.minimize(cost, start, method="L-BFGS-B", options=options).x))
 
 
 def cross_validated(frames: Sequence[Judged]) -> Array:

@@ -15,9 +15,9 @@ recipe.  The less is left, the likelier is a right one, so either share u is log
 
     p(ln u | right) = N(ln u; ln u_r, σ),        p(ln u | wrong) = N(ln u; ln u_w, σ).
 
-A crystal of heavy atoms leaves more than one of light atoms, because what is not quite right is its vibration: with
-its absorption μ (`known.Known.absorption`), u_r ∝ max(μ, μ₀)^κ, up to u_w/e.  With L measured within δ, the standard
-deviation of noise alone,
+A crystal of heavy atoms leaves more than one of light atoms, because what is not quite right is its
+vibration: with its absorption μ (`known.Known.absorption`), u_r ∝ max(μ, μ₀)^κ, up to u_w/e.  With L measured
+within δ, the standard deviation of noise alone,
 
     p(L | right) = ∫ N(L; u S, δ) p(u | right) du,        p(L | wrong) likewise, and of M,
 
@@ -25,8 +25,8 @@ deviation of noise alone,
                              : (1 − π) p(L, M | right) t(a).
 
 ε (`lookalike`) is how often a crystal that is none of them has the structure of one of them, and atoms that
-scatter in about the same ratio: then its semi-angle alone tells it, of which a wrong library wants any.  Where
-noise hides what is left, the prior π stays.
+scatter in about the same ratio: then its semi-angle alone tells it, of which a wrong library wants any.
+Where noise hides what is left, the prior π stays.
 """
 
 from __future__ import annotations
@@ -120,9 +120,7 @@ def log_angle(off: float, settings: IdentifySettings = IDENTIFY) -> float:
     return float(scale - (n + 1) / 2 * math.log1p(off * off / n))
 
 
-def none_of(
-    left: Left, off_angle: float, absorption: float, settings: IdentifySettings = IDENTIFY
-) -> float:
+def none_of(left: Left, off_angle: float, absorption: float, settings: IdentifySettings = IDENTIFY) -> float:
     """The probability that a frame shows none of the libraries.
 
     Parameters
@@ -155,7 +153,7 @@ def none_of(
 
 
 def _log_likelihood(left: float, of: float, deviation: float, median: float, spread: float) -> float:
-    """ln p(left), but for a constant, where the share of it is log-normal: median, and spread of its logarithm."""
+    """ln p(left), but for a constant.  The share of it is log-normal: median, and spread of its logarithm."""
     logs = np.linspace(*RANGE, POINTS)
     about = -0.5 * ((logs - math.log(median)) / spread) ** 2
     error = np.hypot(deviation, ROUGH * of * np.exp(logs))

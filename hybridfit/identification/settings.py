@@ -71,8 +71,8 @@ class IdentifySettings:
     left: tuple[float, float, float] = threshold(
         (0.0077, 0.32, 1.4),
         "of the frame's structure; ln",
-        "the right library leaves the first of the structure, the best of wrong ones the second (medians); the "
-        "spread of either's logarithm",
+        "the right library leaves the first of the structure, the best of wrong ones the second (medians); "
+        "the spread of either's logarithm",
         "benchmarks.identify",
     )
     misfit: tuple[float, float, float] = threshold(

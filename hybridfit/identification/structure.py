@@ -2,13 +2,15 @@
 
 What varies along rings about the centre tells crystals apart (`judge.crystallinity`).  It is wider than a
 pixel, and counting noise is not: in a frame of few electrons, noise hides pixel by pixel what a wrong crystal
-leaves.  So the frame E, the residual r and all that is compared are smoothed first, by a Gaussian G of σ pixels,
+leaves.  So frame E and residual r are smoothed first, by a Gaussian G of σ pixels,
 
-    S = ⟨(G ∗ (E − ⟨E⟩_ring))²⟩ − ν,    L = ⟨(G ∗ (r − ⟨r⟩_ring))²⟩ − ν + p ⟨v⟩/n,    M = ⟨(G ∗ r)²⟩ − ν + p ⟨v⟩/n,
+    S = ⟨(G ∗ (E − ⟨E⟩_ring))²⟩ − ν,
+    L = ⟨(G ∗ (r − ⟨r⟩_ring))²⟩ − ν + p ⟨v⟩/n,
+    M = ⟨(G ∗ r)²⟩ − ν + p ⟨v⟩/n,
 
-with ν = ⟨G² ∗ v⟩ what is left of the noise v, 1/4πσ² of it where pixels are independent.  The p numbers of a fit
-follow the noise: of n pixels they take p ⟨v⟩/n away, and the means of rings take less than δ.  Of noise alone either
-has the standard deviation
+with ν = ⟨G² ∗ v⟩ what smoothing leaves of the noise v: 1/4πσ² of it, where pixels are independent.  The p
+numbers of a fit follow the noise: they take p ⟨v⟩/n of n pixels away.  (The means of rings take less than δ.)
+Of noise alone L and M have the standard deviation
 
     δ = ⟨(G² ∗ v)²⟩^½ (2 · 2πσ²/n)^½,
 
@@ -49,7 +51,8 @@ class Left(NamedTuple):
     misfit, misfit_deviation : float
         M and δ, relative to the variance of the smoothed pattern.
     beyond_round : float
-        χ² by which the fit is deeper than the best round pattern (`judge.status`), at most about what is asked.
+        χ² by which the fit is deeper than the best round pattern (`judge.status`); where that is much, a
+        lower limit.
     """
 
     frame: float

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import xarray as xr
 
 from hybridfit import Library
 from hybridfit.errors import InputError, LibraryError
@@ -82,5 +85,16 @@ def test_absorption_is_of_the_beams_of_the_library(libraries):
     assert 0.005 < known[0].absorption < 0.02
 
 
-def test_absorption_of_a_library_of_both_polarities(polar_library):
-    assert 0.003 < Known("polar", polar_library).absorption < 0.05
+def test_absorption_of_a_library_with_a_structural_parameter():
+    kept = np.array([0.9, 0.8])  # at 20 and 30 nm; of the other polarity all is lost
+    beams = np.stack([np.outer(kept, [0.7, 0.3])[..., None] * np.ones(3), np.zeros((2, 2, 3))])
+    data = xr.Dataset(
+        {"intensity": (("polarity", "thickness", "beam", "direction"), beams)},
+        {
+            "thickness": [20.0, 35.0],
+            "qx": ("direction", [0.0, 3.0, 30.0]),
+            "qy": ("direction", [0.0, 3.0, 30.0]),
+        },
+    )
+    library = SimpleNamespace(dataset=data, semi_angle_max=10.0)
+    assert Known("polar", library).absorption == pytest.approx(-np.log(0.9) / 20)
