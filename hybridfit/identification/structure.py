@@ -66,8 +66,9 @@ class Left(NamedTuple):
 
     @property
     def share(self) -> float:
-        """L/S; NaN where the frame has no structure."""
-        return self.left / self.frame if self.frame > 0 else float("nan")
+        """L/S; NaN where the frame has no structure that stands out of the noise."""
+        seen = self.frame > JUDGE.grain * self.deviation
+        return self.left / self.frame if seen else float("nan")
 
     def shapeless(self, limits: JudgeSettings = JUDGE) -> bool:
         """Whether nothing in the frame speaks for a crystal.

@@ -67,6 +67,11 @@ def test_noise_that_neighbours_share_is_no_misfit():
     assert abs(known.misfit) < 3 * known.deviation
 
 
+def test_a_frame_whose_structure_is_noise_has_no_share():
+    assert np.isnan(Left(3e-3, 1e-3, 1e-3, 1.0, 0.05).share)
+    assert Left(0.1, 1e-3, 1e-3, 1.0, 0.05).share == pytest.approx(0.01)
+
+
 @pytest.mark.parametrize(
     "changes, shapeless", [({}, False), ({"beyond_round": 20.0}, True), ({"crystal": 0.02}, True)]
 )
