@@ -43,7 +43,7 @@ def train_alignment(
     """Train the network that finds the direct disc of any crystal.
 
     Coarse libraries are made first, seconds each, and kept in the cache. A checkpoint is kept beside the
-    weights while the training runs. The shipped weights took 95 minutes of one core; more would help.
+    weights while the training runs. The shipped weights took 175 minutes of one core; more would help.
     """
     if output.suffix != ".safetensors":
         raise InputError(f"{output} cannot hold weights; give a name that ends in .safetensors")

@@ -90,9 +90,10 @@ class IdentifySettings:
     light: float = threshold(
         0.01,
         "1/nm",
-        "crystals that absorb less count as if they absorbed so much: simulated patterns of them leave less, "
-        "but measured ones of SrTiO3, which absorbs 0.006, leave 0.03 to 0.045",
-        "design",
+        "the median of the crystals that set these numbers; those that absorb less count as if they absorbed "
+        "so much, because what they leave in a simulation is less than what a camera adds: measured patterns "
+        "of SrTiO3, which asked for this and are no check of it, leave 0.03 to 0.045",
+        "benchmarks.identify",
     )
     lookalike: float = threshold(
         0.1,
