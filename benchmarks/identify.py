@@ -2,17 +2,17 @@
 
 The crystals are in `benchmarks/crystals/unseen`, which set nothing: thirty are libraries, ten are none of
 them.  Frames differ from the libraries as real ones do (`benchmarks.identify_frames`).  With `--set` the
-crystals are those that set the thresholds of identification, and the study prints what would suit them best.
+crystals are those that set the thresholds of identification: every frame of a library is identified once more
+without its crystal, and the study prints what would suit these frames best (`benchmarks.identify_odds`).
 
 Run with: python -m benchmarks.identify [--frames N] [--none N] [--set] [--quick]
 """
 
 from __future__ import annotations
 
-import itertools
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
@@ -22,81 +22,102 @@ from joblib import Parallel, delayed
 from benchmarks.common import Study, cores, new_parser
 from benchmarks.identify_frames import (
     ELECTRONS,
+    MORE_NONE,
+    NONE,
     OTHERS,
     SEMI_ANGLE,
     SETTING,
     THICKNESS,
     TILT,
+    TWINS,
     Case,
+    Shown,
     frames,
     library_of,
     reported,
 )
+from benchmarks.identify_odds import SHARES, Judged, Outcome, cross_validated, nones, outcome, suited
 from hybridfit.errors import HybridfitError
 from hybridfit.identification.identifier import Identifier
-from hybridfit.identification.odds import Evidence, Left
-from hybridfit.identification.settings import IDENTIFY, IdentifySettings
+from hybridfit.identification.odds import Evidence
+from hybridfit.identification.structure import Left
 
 FRAMES, QUICK_FRAMES = (240, 60), (6, 3)  # of a library, and of none
 QUICK_LIBRARIES, QUICK_OTHERS = 4, 2
 SEED, SETTING_SEED = 1, 2
 BINS = 10
 CLOSE = 1.0  # nm
-# what is tried for the thresholds of odds
-MEDIANS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.008, 0.012, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
-SPREADS = (0.3, 0.5, 0.7, 0.9, 1.1, 1.4, 1.8)
-LOOKALIKES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
-FREEDOMS = (3.0, 4.0, 6.0, 10.0, 20.0)
-TEMPERS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
-LEAST = 1e-4  # of a probability: an answer that is worse than chance counts no more
-
 Row = dict[str, Any]
 
 
-def identified(libraries: list[Case], others: list[Case], counts: tuple[int, int], seed: int) -> list[Row]:
-    """Every frame, identified: shares of them at the same time."""
+def identified(
+    libraries: list[Case], others: list[Case], counts: tuple[int, int], seed: int, setting: bool = False
+) -> list[Row]:
+    """Every frame, identified: shares of them at the same time.
+
+    With `setting` there are more kinds of frames without a crystal, and frames of libraries are identified
+    without them, too.
+    """
     for case in [*libraries, *others]:
         library_of(case), library_of(case, true=True)
     many = cores()
     parts = Parallel(n_jobs=many)(
-        delayed(_share)(libraries, others, counts, seed, first, many) for first in range(many)
+        delayed(_share)(libraries, others, counts, seed, setting, first, many) for first in range(many)
     )
     return [row for part in parts for row in part]
 
 
 def _share(
-    libraries: list[Case], others: list[Case], counts: tuple[int, int], seed: int, first: int, step: int
+    libraries: list[Case],
+    others: list[Case],
+    counts: tuple[int, int],
+    seed: int,
+    setting: bool,
+    first: int,
+    step: int,
 ) -> list[Row]:
     names = {str(library_of(case)): case.name for case in libraries}
     identifier = Identifier(SEMI_ANGLE, names, workers=1)
     identifier.prepare()
-    rows = []
-    for shown in islice(frames(libraries, others, *counts, seed), first, None, step):
-        row: Row = {"shown": shown.name, "kind": shown.kind, "electrons": float(shown.image.sum())}
-        try:
-            found = identifier.identify(shown.image)
-        except HybridfitError as error:  # nothing resembles it: as good as "none", said without odds
-            rows.append(row | {"answer": None, "refused": str(error), "right": shown.name is None})
-            continue
-        answer = None if found.answer is None else names[found.answer]
-        best = found.best
-        rows.append(
-            row
-            | {
-                "answer": answer,
-                "right": answer == shown.name,
-                "probability": found.probability,
-                "none": found.none,
-                "left": best.structure_left,
-                "nearest": names[best.name],
-                "mirrored": best.mirrored,
-                "flipped": shown.truth.get("flipped"),
-                "thickness_error": best.thickness - shown.truth.get("thickness", np.nan),
-                "seconds": dict(found.seconds),
-                "evidence": _plain(found.evidence, names),
-            }
-        )
+    every, kinds, rows = identifier.known, (*NONE, *MORE_NONE) if setting else NONE, []
+    for shown in islice(frames(libraries, others, *counts, seed, kinds), first, None, step):
+        rows.append(_row(identifier, shown, names))
+        if setting and shown.name is not None and shown.name not in TWINS:
+            crystal = _crystal_of(shown.name)
+            identifier.known = [k for k in every if _crystal_of(names[k.name]) != crystal]
+            without = shown._replace(name=None, kind=f"{shown.name}, left out")
+            rows.append(_row(identifier, without, names))
+            identifier.known = every
     return rows
+
+
+def _crystal_of(name: str) -> str:
+    """The crystal of a case: another zone axis of it is no other crystal."""
+    return name.rsplit("_", 1)[0]
+
+
+def _row(identifier: Identifier, shown: Shown, names: dict[str, str]) -> Row:
+    """One frame, identified; names are those of cases, by library."""
+    row: Row = {"shown": shown.name, "kind": shown.kind, "electrons": float(shown.image.sum())}
+    try:
+        found = identifier.identify(shown.image)
+    except HybridfitError as error:  # nothing resembles it: as good as "none", said without odds
+        return row | {"answer": None, "refused": str(error), "right": shown.name is None}
+    answer = None if found.answer is None else names[found.answer]
+    best = found.best
+    return row | {
+        "answer": answer,
+        "right": answer == shown.name,
+        "probability": found.probability,
+        "none": found.none,
+        "left": best.structure_left,
+        "nearest": names[best.name],
+        "mirrored": best.mirrored,
+        "flipped": shown.truth.get("flipped"),
+        "thickness_error": best.thickness - shown.truth.get("thickness", np.nan),
+        "seconds": dict(found.seconds),
+        "evidence": _plain(found.evidence, names),
+    }
 
 
 def _plain(evidence: Evidence | None, names: dict[str, str]) -> Row:
@@ -153,61 +174,37 @@ def _mean(rows: list[Row], name: str) -> float:
     return float(np.mean([row[name] for row in rows])) if rows else float("nan")
 
 
-def suited(study: Study, rows: list[Row]) -> None:
-    """What the thresholds of odds would be, were they set by these frames: those that make answers likeliest.
-
-    What is left decides about none, the temper among libraries; frames without a crystal are told by other
-    means.
-    """
-    some = [row for row in rows if "evidence" in row and not _evidence(row).left.shapeless()]
-    best = IDENTIFY
-    pairs = list(itertools.product(MEDIANS, SPREADS))
-    places = ("right_left", "none_left", "right_misfit", "none_misfit")
-    grids: dict[str, Sequence[Any]] = {
-        **dict.fromkeys(places, pairs),
-        "lookalike": LOOKALIKES,
-        "semi_angle_freedom": FREEDOMS,
-    }
-    for name, grid in 2 * list(grids.items()):
-        tried = [_with(best, name, each) for each in grid]
-        best = max(tried, key=lambda each: _of_none(some, each))
-    for name in ("lookalike", "semi_angle_freedom"):
-        study.add(name, getattr(best, name), "")
-    for name in places:
-        median, spread = getattr(best, name)
-        study.add(f"{name}, median", median, "")
-        study.add(f"{name}, spread of its logarithm", spread, "")
-    known = [row for row in some if row["shown"] is not None]
-    temper = max(TEMPERS, key=lambda each: _of_libraries(known, replace(best, temper=each)))
-    study.add("temper", temper, "")
-    for each, words in ((IDENTIFY, "as set"), (best, "suited")):
-        study.note(
-            f"mean ln of the probability of the truth, {words}: {_of_none(some, each):.3f} of none or not, "
-            f"{_of_libraries(known, replace(each, temper=temper if each is best else each.temper)):.3f} of "
-            "the library"
-        )
-
-
-def _with(settings: IdentifySettings, name: str, value: Any) -> IdentifySettings:
-    changes: dict[str, Any] = {name: value}
-    return replace(settings, **changes)
-
-
-def _of_none(rows: list[Row], settings: IdentifySettings) -> float:
-    """Mean ln of the probability that is given to the truth: a library is shown, or none."""
-    none = np.array([_evidence(row).none(settings) for row in rows])
-    shown = np.array([row["shown"] is not None and row["nearest"] == row["shown"] for row in rows])
-    return float(np.mean(np.log(np.where(shown, 1 - none, none) + LEAST)))
-
-
-def _of_libraries(rows: list[Row], settings: IdentifySettings) -> float:
-    """Mean ln of the probability that the right library has among the libraries."""
+def judged(rows: list[Row]) -> list[Judged]:
+    """Rows as what numbers of the odds are set by; those that name a wrong library say nothing of none."""
     out = []
     for row in rows:
-        evidence = _evidence(row)
-        shares = evidence.shares(settings)
-        out.append(sum(p for p, name in zip(shares, evidence.libraries, strict=True) if name == row["shown"]))
-    return float(np.mean(np.log(np.array(out) + LEAST)))
+        if "evidence" not in row or (row["shown"] is not None and row["nearest"] != row["shown"]):
+            continue
+        name = row["shown"] or row["kind"].removesuffix(", left out")
+        kind = "right" if row["shown"] else "no crystal" if name in (*NONE, *MORE_NONE) else "another crystal"
+        out.append(Judged(_evidence(row), _crystal_of(name), kind))
+    return out
+
+
+def report_set(study: Study, rows: list[Row]) -> None:
+    """What suits frames that set numbers, and whether that holds for other crystals."""
+    some = judged(rows)
+    best = suited(some)
+    for name, (right, wrong, spread) in (("left", best.left), ("misfit", best.misfit)):
+        study.add(f"{name}, median of right libraries", right, "")
+        study.add(f"{name}, median of wrong libraries", wrong, "")
+        study.add(f"{name}, spread of its logarithm", spread, "")
+    study.add("heavier", best.heavier, "")
+    _add_outcome(study, "as set", outcome(some, nones(some)))
+    _add_outcome(study, "cross-validated", outcome(some, cross_validated(some)))
+
+
+def _add_outcome(study: Study, words: str, found: Outcome) -> None:
+    study.add(f"{words}: mean ln of the probability of the truth", found.likelihood, "")
+    study.add(f"{words}: expected calibration error of the odds of none", found.calibration, "")
+    for kind in SHARES:
+        if kind in found.right:
+            study.add(f"{words}: right, {kind}", 100 * found.right[kind], "%")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -223,10 +220,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         libraries, others = libraries[:QUICK_LIBRARIES], others[:QUICK_OTHERS]
     counts = options.frames or counts[0], options.none or counts[1]
     study = Study("identify-set" if options.set else "identify", quick=options.quick)
-    rows = identified(libraries, others, counts, SETTING_SEED if options.set else SEED)
-    report(study, rows, len(libraries))
+    rows = identified(libraries, others, counts, SETTING_SEED if options.set else SEED, options.set)
+    report(study, [row for row in rows if "left out" not in row["kind"]], len(libraries))
     if options.set:
-        suited(study, rows)
+        report_set(study, rows)
     study.note(
         f"identify: {counts[0]} frames of {len(libraries)} libraries, {counts[1]} of none, a fifth of which "
         f"show no crystal; {THICKNESS[0]:g}–{THICKNESS[1]:g} nm, tilt to {TILT:g} mrad, {ELECTRONS[0]:.0e}–"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -47,6 +47,7 @@ TRUE = {"g_max": 1.7, "sampling": 0.4, "semi_angle_max": 11.5, "tilt_max": TILT_
 VIBRATION, ENERGY = 0.15, 0.003  # relative standard deviations of what is taken for granted
 FLIPPED = 0.3  # of the frames, as a camera that mirrors
 NONE = ("vacuum", "amorphous", "blob")  # frames that show no crystal, beside those of other crystals
+MORE_NONE = ("peak", "two blobs", "rings")  # more of them, by which thresholds are set
 
 Array = NDArray[np.float64]
 Zone = tuple[int, int, int]
@@ -111,6 +112,7 @@ SETTING = [
         },
     ),
 ]
+TWINS = ("GaAs_110", "Ge_110")  # of one lattice and nearly the same atoms: nothing tells one from the other
 OTHERS = _cases(
     TRAINING,
     {
@@ -162,8 +164,15 @@ def library_of(case: Case, true: bool = False) -> Path:
     return path
 
 
-def frames(libraries: list[Case], others: list[Case], right: int, none: int, seed: int) -> Iterator[Shown]:
-    """Frames of libraries, in turn, and frames of none of them."""
+def frames(
+    libraries: list[Case],
+    others: list[Case],
+    right: int,
+    none: int,
+    seed: int,
+    kinds: Sequence[str] = NONE,
+) -> Iterator[Shown]:
+    """Frames of libraries, in turn, and frames of none of them; kinds are of those that show no crystal."""
     rng = np.random.default_rng([1729, seed])
     opened: dict[str, Library] = {}
 
@@ -184,7 +193,7 @@ def frames(libraries: list[Case], others: list[Case], right: int, none: int, see
         image, truth = _crystal(library(case), rng)
         yield Shown(image, None, case.name, truth)
     for i in range(shapeless):
-        kind = NONE[i % len(NONE)]
+        kind = kinds[i % len(kinds)]
         yield Shown(_without_crystal(kind, rng), None, kind, {})
 
 
@@ -218,7 +227,7 @@ def _recorded(image: Array, rng: np.random.Generator) -> Array:
 
 
 def _without_crystal(kind: str, rng: np.random.Generator) -> Array:
-    """A frame that shows the direct disc alone, a halo about it, or a smooth blob."""
+    """A frame that shows the direct disc alone, a halo or rings about it, or smooth blobs."""
     rows, cols = np.indices((SIZE, SIZE), dtype=float)
     x, y = (SIZE - 1) / 2 + rng.uniform(-4, 4, 2)
     scale = rng.uniform(2.2, 3.1)
@@ -231,6 +240,15 @@ def _without_crystal(kind: str, rng: np.random.Generator) -> Array:
         halo = np.exp(-0.5 * ((k - ring[0]) / ring[1]) ** 2) + 1 / (1 + (k / 10) ** 2)
         wide = ndimage.gaussian_filter(image, rng.uniform(3, 5) * scale)
         image = 0.6 * image + 0.3 * wide + rng.uniform(0.05, 0.25) * halo
+    elif kind == "peak":
+        image = 1 / (1 + (k / rng.uniform(3, 9)) ** 2) ** rng.uniform(1, 2.5)
+    elif kind == "two blobs":
+        image = np.exp(-0.5 * (k / rng.uniform(3, 6)) ** 2)
+        image += rng.uniform(0.05, 0.5) * np.exp(-0.5 * (k / rng.uniform(6, 12)) ** 2)
+    elif kind == "rings":
+        for _ in range(3):
+            ring = rng.uniform(0, 20), rng.uniform(1, 4)
+            image = image + rng.uniform(0.02, 0.3) * np.exp(-0.5 * ((k - ring[0]) / ring[1]) ** 2)
     return _recorded(ndimage.gaussian_filter(image, 0.3 * scale), rng)
 
 

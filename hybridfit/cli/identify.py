@@ -191,7 +191,8 @@ def _print(answer: Identification) -> None:
 
 def _numbers(match: Match) -> tuple[str, ...]:
     tilt = f"{match.tilt_x:.2f}, {match.tilt_y:.2f}"
-    left = f"{max(match.structure_left, 0):.0%}"
+    known = match.structure_left == match.structure_left
+    left = f"{max(match.structure_left, 0):.0%}" if known else "–"
     return f"{match.thickness:.1f}", tilt, f"{match.residual_fraction:.2%}", left
 
 

@@ -4,6 +4,7 @@
     hypotheses   one library, one value of each discrete parameter, as recorded or mirrored
     screen       the templates of all hypotheses with cameras that they share
     compare      the best of them refined on the same pixels under the same weights
+    structure    what the best of them leaves of the frame, beyond noise
     odds         what these refinements say of every hypothesis, and of none
 
 A crystal does not change where the direct disc is.  The camera is therefore found once for all libraries,

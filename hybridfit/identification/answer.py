@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hybridfit.fitting.result import Thumbnail
 from hybridfit.identification.known import Left
 from hybridfit.identification.odds import Evidence
 
 SURE, LIKELY = 0.95, 0.7  # from where on words say so
 NONE = "none of these"
+SHAPELESS = "a round pattern explains it as well: vacuum, an amorphous film, or another crystal"
 
 
 @dataclass(frozen=True)
@@ -160,12 +163,14 @@ class Identification:
         if self.probability < LIKELY:
             other = f"none of these {many} libraries" if many > 1 else "something else"
             return f"The frame shows {best.title}, or {other} ({odds})."
+        shapeless = self.evidence is not None and self.evidence.left.shapeless()
         if many == 1:
-            return (
-                f"The frame does not show {best.title}, the only library that it was compared with ({odds})."
-            )
-        left = f"{best.title} comes nearest and leaves {best.structure_left:.0%} of its structure"
-        return f"The frame shows none of the {many} libraries that it was compared with ({odds}); {left}."
+            why = f": {SHAPELESS}" if shapeless else ""
+            only = f"{best.title}, the only library that it was compared with"
+            return f"The frame does not show {only} ({odds}){why}."
+        left = f"; {best.title} comes nearest and leaves {best.structure_left:.0%} of its structure"
+        why = f": {SHAPELESS}" if shapeless else left if np.isfinite(best.structure_left) else ""
+        return f"The frame shows none of the {many} libraries that it was compared with ({odds}){why}."
 
     @property
     def _rival(self) -> str:

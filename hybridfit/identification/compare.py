@@ -10,19 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.candidates import Candidate
-from hybridfit.fitting.judge.status import crystal_share, structure_of
 from hybridfit.fitting.refine.refiner import Minimum
 from hybridfit.fitting.refine.settings import Effort
 from hybridfit.frame import Frame
 from hybridfit.identification.hypotheses import Hypothesis
-from hybridfit.identification.odds import Left
 from hybridfit.identification.screen import Screen
 from hybridfit.identification.settings import IdentifySettings
+from hybridfit.identification.structure import Left, left_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,16 +45,10 @@ class Compared:
     excess: float
     fine: bool
 
-    @property
+    @cached_property
     def left(self) -> Left:
-        """What it leaves of the structure of the frame."""
-        structure = structure_of(self.minimum)
-        share, error = crystal_share(self.minimum)
-        fit, variance = self.minimum.fit, self.minimum.region.variance
-        noise = fit.noise.counting(fit.model)
-        misfit = float((fit.residual**2).mean() - noise.mean()) / variance
-        deviation = float(np.sqrt(2 * (noise**2).mean() / len(noise))) / variance
-        return Left(structure.frame, structure.left, structure.deviation, share, error, misfit, deviation)
+        """What it leaves of the frame."""
+        return left_of(self.minimum)
 
     @property
     def off_angle(self) -> float:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+
+import numpy as np
 
 from hybridfit.errors import InputError, LibraryError
 from hybridfit.identification.settings import IDENTIFY, IdentifySettings
 from hybridfit.library.build import Progress
+from hybridfit.library.integrity import passing
 from hybridfit.library.library import Library, cache_folder
 from hybridfit.library.recipe import shipped_names
 
+ABSORBED_AT = 25.0  # nm
 OTHER_VERSION = "another version has built it; `hybridfit library build NAME` builds it again"
 
 
@@ -35,6 +40,22 @@ class Known:
         attrs = self.library.dataset.attrs
         zone = " ".join(str(int(i)) for i in attrs["zone"])
         return f"{attrs['crystal']} [{zone}] {attrs['energy_kv']:g} kV"
+
+    @cached_property
+    def absorption(self) -> float:
+        """How much of its electrons the crystal scatters out of the beams by vibrating, 1/nm.
+
+        −ln Σ_g I_g / t at about 25 nm, a mean over the directions of one semi-angle: 0.003 of Si, 0.03 of Pt.
+        """
+        data = self.library.dataset
+        thickness = data.thickness.values
+        at = int(np.abs(thickness - ABSORBED_AT).argmin())
+        first = {name: 0 for name in data.intensity.dims if name not in ("thickness", "beam", "direction")}
+        with passing():
+            beams = data.intensity.isel(thickness=at, **first).values
+        inside = np.hypot(data.qx.values, data.qy.values) <= self.library.semi_angle_max
+        kept = float(beams.sum(axis=0)[inside].mean())
+        return float(-np.log(np.clip(kept, 1e-3, 1 - 1e-3)) / thickness[at])
 
 
 @dataclass(frozen=True)

@@ -9,21 +9,24 @@ and C the covariance of thickness and tilt, of which the library holds a volume 
 semi-angle is fitted, and a is how far it is from what was given, in standard deviations, t its density: a
 lattice that is too wide by some per cent would want another semi-angle.
 
-None.  A wrong library leaves much of what varies along rings (`judge.crystallinity`), and of the pattern as a
-whole; a right one leaves little, but never nothing: vibration, energy and bonding are not quite those of the
-recipe.  The share u that is left is log-normal for either.  With L = u S measured within δ, the standard
-deviation of noise alone,
+None.  A wrong library leaves much of what varies along rings, L of S (`structure`), and of the pattern as a
+whole, M; a right one leaves little, but never nothing: vibration, energy and beams are not quite those of the
+recipe.  The less is left, the likelier is a right one, so either share u is log-normal with one spread σ,
 
-    p(L | right) = ∫ N(L; u S, δ) p(u | right) du,        p(L | wrong) likewise,
+    p(ln u | right) = N(ln u; ln u_r, σ),        p(ln u | wrong) = N(ln u; ln u_w, σ).
 
-and with M, what is left of the pattern's variance,
+A crystal of heavy atoms leaves more than one of light atoms, because what is not quite right is its
+vibration: with its absorption μ (`known.Known.absorption`), u_r ∝ max(μ, μ₀)^κ, up to u_w/e.  With L measured
+within δ, the standard deviation of noise alone,
 
-    p(none) : p(one of them) = π p(M | wrong) [(1 − ε) p(L | wrong) + ε p(L | right)] p(a | wrong)
-                             : (1 − π) p(M | right) p(L | right) t(a).
+    p(L | right) = ∫ N(L; u S, δ) p(u | right) du,        p(L | wrong) likewise, and of M,
+
+    p(none) : p(one of them) = π [(1 − ε) p(L, M | wrong) + ε p(L, M | right)] p(a | wrong)
+                             : (1 − π) p(L, M | right) t(a).
 
 ε (`lookalike`) is how often a crystal that is none of them has the structure of one of them, and atoms that
-scatter in about the same ratio: what varies along rings does not tell it, but the profile does, and the
-semi-angle, of which a wrong library wants any.  Where noise hides what is left, the prior π stays.
+scatter in about the same ratio: then its semi-angle alone tells it, of which a wrong library wants any.
+Where noise hides what is left, the prior π stays.
 """
 
 from __future__ import annotations
@@ -31,52 +34,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
+from scipy.special import expit, gammaln
 
-from hybridfit.fitting.judge.settings import JUDGE, JudgeSettings
 from hybridfit.identification.settings import IDENTIFY, IdentifySettings
+from hybridfit.identification.structure import Left
 
 Array = NDArray[np.float64]
 
-POINTS = 400  # of an integral over ln u
-RANGE = (-9.0, 1.0)  # of ln u
-UNKNOWN = 1e3  # a deviation beside which nothing is seen
-
-
-class Left(NamedTuple):
-    """What the best refinement leaves of the structure of a frame.
-
-    frame, left, deviation : float
-        As of `judge.crystallinity.Structure`.
-    crystal, error : float
-        The share of the fitted crystal's structure that the frame has, and its standard error.
-    misfit, misfit_deviation : float
-        What is left of the variance of the pattern as a whole, beside noise, and its standard deviation where
-        there is noise alone.
-    """
-
-    frame: float
-    left: float
-    deviation: float
-    crystal: float
-    error: float
-    misfit: float = 0.0
-    misfit_deviation: float = UNKNOWN
-
-    @property
-    def share(self) -> float:
-        """L/S; NaN where the frame has no structure."""
-        return self.left / self.frame if self.frame > 0 else float("nan")
-
-    def shapeless(self, limits: JudgeSettings = JUDGE) -> bool:
-        """Whether the frame lacks the structure that the fitted crystal has."""
-        if self.crystal < limits.seen * self.error:
-            return True
-        return self.crystal + limits.seen * self.error < limits.crystalline
+POINTS = 280  # of an integral over ln u
+RANGE = (-13.0, 1.0)  # of ln u
+ROUGH = 0.05  # of u: a step of the integral
+LEAST, TINY = -60.0, 1e-12
 
 
 @dataclass(frozen=True)
@@ -97,6 +68,8 @@ class Evidence:
         Independent pixels of the residual of the best.
     left : Left
         Of the best.
+    absorption : float, 1/nm
+        Of its crystal.
     """
 
     libraries: tuple[str, ...]
@@ -105,10 +78,11 @@ class Evidence:
     off_angles: tuple[float, ...]
     n_effective: float
     left: Left
+    absorption: float
 
     def none(self, settings: IdentifySettings = IDENTIFY) -> float:
         """The probability that the frame shows none of the libraries."""
-        return none_of(self.left, self.off_angles[0], settings)
+        return none_of(self.left, self.off_angles[0], self.absorption, settings)
 
     def shares(self, settings: IdentifySettings = IDENTIFY) -> Array:
         """Probabilities (h,) of the hypotheses if it is one of them; they add up to 1."""
@@ -146,7 +120,7 @@ def log_angle(off: float, settings: IdentifySettings = IDENTIFY) -> float:
     return float(scale - (n + 1) / 2 * math.log1p(off * off / n))
 
 
-def none_of(left: Left, off_angle: float = 0.0, settings: IdentifySettings = IDENTIFY) -> float:
+def none_of(left: Left, off_angle: float, absorption: float, settings: IdentifySettings = IDENTIFY) -> float:
     """The probability that a frame shows none of the libraries.
 
     Parameters
@@ -155,26 +129,34 @@ def none_of(left: Left, off_angle: float = 0.0, settings: IdentifySettings = IDE
         What the best one leaves of the frame.
     off_angle : float
         How far the semi-angle that it wants is from what was given, in standard deviations.
+    absorption : float, 1/nm
+        Of its crystal.
     settings : IdentifySettings
     """
     if left.shapeless():
         return settings.shapeless
-    structure = (left.left, left.frame, left.deviation)
-    right, wrong = (_likelihood(*structure, each) for each in (settings.right_left, settings.none_left))
-    none = (1 - settings.lookalike) * wrong + settings.lookalike * right
-    whole = (left.misfit, 1.0, left.misfit_deviation)
-    right *= _likelihood(*whole, settings.right_misfit)
-    none *= _likelihood(*whole, settings.none_misfit)
-    right, none = right * np.exp(log_angle(off_angle, settings)), none / (2 * settings.none_angles)
-    prior = settings.none_prior
-    return float(prior * none / max(prior * none + (1 - prior) * right, 1e-300))
+    right = wrong = 0.0
+    heavy = max(absorption / settings.light, 1.0)
+    for seen, of, deviation, shares in (
+        (left.left, max(left.frame, 0.0), left.deviation, settings.left),
+        (left.misfit, 1.0, left.misfit_deviation, settings.misfit),
+    ):
+        of_right, of_wrong, spread = shares
+        usual = min(of_right * heavy**settings.heavier, of_wrong / math.e)
+        right += _log_likelihood(seen, of, deviation, usual, spread)
+        wrong += _log_likelihood(seen, of, deviation, of_wrong, spread)
+    alike = settings.lookalike
+    none = np.logaddexp(math.log1p(-alike) + wrong, math.log(max(alike, TINY)) + right)
+    prior = math.log(settings.none_prior / (1 - settings.none_prior))
+    more = prior + none - math.log(2 * settings.none_angles) - right - log_angle(off_angle, settings)
+    return float(expit(more))
 
 
-def _likelihood(left: float, of: float, deviation: float, about: tuple[float, float]) -> float:
-    """p(left) where the share of it is log-normal: median, and spread of its logarithm."""
+def _log_likelihood(left: float, of: float, deviation: float, median: float, spread: float) -> float:
+    """ln p(left), but for a constant.  The share of it is log-normal: median, and spread of its logarithm."""
     logs = np.linspace(*RANGE, POINTS)
-    median, spread = about
-    prior = np.exp(-0.5 * ((logs - np.log(median)) / spread) ** 2) / spread
-    error = np.hypot(deviation, 0.01 * of * np.exp(logs))
-    seen = np.exp(-0.5 * ((left - np.exp(logs) * of) / error) ** 2) / error
-    return float(np.mean(prior * seen)) + 1e-12
+    about = -0.5 * ((logs - math.log(median)) / spread) ** 2
+    error = np.hypot(deviation, ROUGH * of * np.exp(logs))
+    seen = -0.5 * ((left - np.exp(logs) * of) / error) ** 2 - np.log(error)
+    whole = np.logaddexp.reduce(about)
+    return float(np.logaddexp(np.logaddexp.reduce(about + seen) - whole, LEAST))

@@ -55,6 +55,12 @@ class IdentifySettings:
     )
 
     # ---- odds
+    smoothed: float = threshold(
+        0.03,
+        "of the radius of the compared disc",
+        "what is left is smoothed by so much: structure is wider, noise is not",
+        "design",
+    )
     temper: float = threshold(
         0.5,
         "1",
@@ -62,35 +68,37 @@ class IdentifySettings:
         "has a misfit, too",
         "benchmarks.identify",
     )
-    right_left: tuple[float, float] = threshold(
-        (0.01, 1.2),
-        "of the frame's structure, ln",
-        "the right library leaves so much of the structure: median and spread",
+    left: tuple[float, float, float] = threshold(
+        (0.0077, 0.32, 1.4),
+        "of the frame's structure; ln",
+        "the right library leaves the first of the structure, the best of wrong ones the second (medians); "
+        "the spread of either's logarithm",
         "benchmarks.identify",
     )
-    none_left: tuple[float, float] = threshold(
-        (0.3, 1.2),
-        "of the frame's structure, ln",
-        "the best of wrong libraries leaves so much of the structure: median and spread",
+    misfit: tuple[float, float, float] = threshold(
+        (0.00064, 0.032, 1.7),
+        "of the frame's variance; ln",
+        "and so much of the pattern as a whole",
         "benchmarks.identify",
     )
-    right_misfit: tuple[float, float] = threshold(
-        (0.008, 0.7),
-        "of the frame's variance, ln",
-        "the right library leaves so much of the pattern as a whole: median and spread",
+    heavier: float = threshold(
+        3.8,
+        "1",
+        "the power of a crystal's absorption by which the right library leaves more: 0.001 of Al, 0.2 of W",
         "benchmarks.identify",
     )
-    none_misfit: tuple[float, float] = threshold(
-        (0.02, 1.0),
-        "of the frame's variance, ln",
-        "the best of wrong libraries leaves so much of the pattern as a whole: median and spread",
-        "benchmarks.identify",
+    light: float = threshold(
+        0.01,
+        "1/nm",
+        "crystals that absorb less count as if they absorbed so much: simulated patterns of them leave less, "
+        "but measured ones of SrTiO3, which absorbs 0.006, leave 0.03 to 0.045",
+        "design",
     )
     lookalike: float = threshold(
         0.1,
         "probability",
         "that a crystal that is none of the libraries leaves as little as a right one: MnO fits TiN, but for "
-        "its lattice, which is wider by 5 %",
+        "its lattice, which is wider by 5 %, and Fe fits NiO",
         "benchmarks.identify",
     )
     semi_angle_freedom: float = threshold(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from hybridfit.identification.answer import Identification, Match
+from hybridfit.identification.odds import Evidence
+from hybridfit.identification.structure import Left
 
 
 def said(*shares: float, mirrored: float = float("nan")) -> str:
@@ -46,6 +48,18 @@ def test_none_of_them():
         "The frame does not show Si [0 0 1] 200 kV, the only library that it was compared with (98 %)."
     )
     assert said(0.4) == "The frame shows Si [0 0 1] 200 kV, or something else (60 %)."
+
+
+def test_a_round_frame_says_so():
+    matches = (Match("Si", "Si [0 0 1] 200 kV", 0.02, True, structure_left=0.4),)
+    evidence = Evidence(
+        ("Si",), (0.0,), (0.0,), (0.0,), 100.0, Left(1.0, 0.4, 0.01, 1.0, 0.1, beyond_round=3.0), 0.01
+    )
+    found = Identification("a.tif", 10.0, matches, 0.98, evidence=evidence)
+    assert found.message == (
+        "The frame does not show Si [0 0 1] 200 kV, the only library that it was compared with (98 %): "
+        "a round pattern explains it as well: vacuum, an amorphous film, or another crystal."
+    )
 
 
 def test_a_mirror_says_what_to_do():

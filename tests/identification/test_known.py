@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
+import xarray as xr
 
 from hybridfit import Library
 from hybridfit.errors import InputError, LibraryError
 from hybridfit.identification import known as known_module
-from hybridfit.identification.known import built_names, comparable, open_known
+from hybridfit.identification.known import Known, built_names, comparable, open_known
 
 
 def test_a_library_is_compared_once(libraries):
@@ -68,3 +72,29 @@ def test_what_another_version_has_built_is_said_once_in_short(small_library, mon
     monkeypatch.setattr(known_module.Library, "open", opened)
     _, left = open_known(None)
     assert [each.name for each in left] == ["Si"] and "another version has built it" in left[0].why
+
+
+def test_absorption_is_of_the_beams_of_the_library(libraries):
+    known, _ = open_known([libraries["SrTiO3"]])
+    data = known[0].library.dataset
+    at = int(np.abs(data.thickness.values - 25).argmin())
+    kept = [float(data.intensity[at, :, i].sum()) for i in range(data.sizes["direction"])]
+    inside = np.hypot(data.qx, data.qy).values <= known[0].library.semi_angle_max
+    expected = -np.log(np.mean(np.array(kept)[inside])) / float(data.thickness[at])
+    assert known[0].absorption == pytest.approx(expected, rel=1e-5)
+    assert 0.005 < known[0].absorption < 0.02
+
+
+def test_absorption_of_a_library_with_a_structural_parameter():
+    kept = np.array([0.9, 0.8])  # at 20 and 30 nm; of the other polarity all is lost
+    beams = np.stack([np.outer(kept, [0.7, 0.3])[..., None] * np.ones(3), np.zeros((2, 2, 3))])
+    data = xr.Dataset(
+        {"intensity": (("polarity", "thickness", "beam", "direction"), beams)},
+        {
+            "thickness": [20.0, 35.0],
+            "qx": ("direction", [0.0, 3.0, 30.0]),
+            "qy": ("direction", [0.0, 3.0, 30.0]),
+        },
+    )
+    library = SimpleNamespace(dataset=data, semi_angle_max=10.0)
+    assert Known("polar", library).absorption == pytest.approx(-np.log(0.9) / 20)

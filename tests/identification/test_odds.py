@@ -7,13 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hybridfit.identification.odds import Evidence, Left, log_angle, none_of, odds_of
+from hybridfit.identification.odds import Evidence, log_angle, none_of, odds_of
 from hybridfit.identification.settings import IDENTIFY
+from hybridfit.identification.structure import Left
 
 
 def left(share: float, deviation: float = 1e-4, crystal: float = 1.0, error: float = 0.01) -> Left:
     """A frame with a structure of 1, of which so much is left."""
     return Left(1.0, share, deviation, crystal, error)
+
+
+def judged(of: Left, off: float = 0.0, *, absorption: float = 0.01, settings=IDENTIFY) -> float:
+    """The odds of none, for a crystal of middling atoms."""
+    return none_of(of, off, absorption, settings)
 
 
 def test_odds_are_those_of_the_likelihood():
@@ -34,40 +40,62 @@ def test_a_minimum_that_holds_more_of_its_library_is_likelier():
 
 
 def test_none_is_likelier_the_more_is_left():
-    found = [none_of(left(share)) for share in (0.005, 0.05, 0.2, 0.5, 0.9)]
+    found = [judged(left(share)) for share in (1e-5, 5e-4, 0.005, 0.05, 0.2, 0.5, 0.9)]
     assert found == sorted(found)
-    assert found[0] < 0.02 and found[1] < 0.1 and found[-1] > 0.97
+    assert found[2] < 0.02 and found[3] < 0.1 and found[-1] > 0.8
+    whole = [left(0.9)._replace(misfit=m, misfit_deviation=1e-5) for m in (1e-5, 1e-3, 1e-2, 1e-1)]
+    found = [judged(each) for each in whole]
+    assert found == sorted(found) and found[0] < 0.2 and found[-1] > 0.97
+
+
+def test_little_that_is_left_never_speaks_for_none():
+    """Crystals of light atoms leave next to nothing: less than the right library does as a rule."""
+    for of in (1e-6, 1e-5, 1e-4, 1e-3):
+        assert judged(left(of)._replace(misfit=of, misfit_deviation=1e-6)) < 0.01
+
+
+def test_a_crystal_of_heavy_atoms_may_leave_more():
+    light, middling, heavy, heaviest = (judged(left(0.2), absorption=a) for a in (0.003, 0.01, 0.015, 0.2))
+    assert light == middling > 2 * heavy > 2 * heaviest  # measured patterns of light ones leave as much
+    more, less = (judged(left(share), absorption=0.2) for share in (0.3, 0.01))
+    assert less < more  # also where the right library is expected to leave as much as a wrong one
 
 
 def test_a_library_that_wants_another_semi_angle_is_less_likely():
-    assert none_of(left(0.02), 5.0) > 10 * none_of(left(0.02), 0.0)
+    assert judged(left(0.02), 5.0) > 10 * judged(left(0.02), 0.0)
     assert log_angle(0.0) > log_angle(1.0) > log_angle(-4.0) == pytest.approx(log_angle(4.0))
 
 
 def test_a_lookalike_is_told_by_its_semi_angle_alone():
     never, now_and_then = (replace(IDENTIFY, lookalike=share) for share in (0.0, 0.2))
-    assert none_of(left(0.01), 4.0, never) < 0.2 < 0.5 < none_of(left(0.01), 4.0, now_and_then)
-    assert none_of(left(0.01), 0.0, now_and_then) < 0.05
+    alike = left(0.001)._replace(misfit=1e-4, misfit_deviation=1e-5)
+    assert judged(alike, 4.5, settings=never) < 0.2 < 0.5 < judged(alike, 4.5, settings=now_and_then)
+    assert judged(alike, 0.0, settings=now_and_then) < 0.05
 
 
 def test_a_misfit_of_the_whole_pattern_speaks_for_none():
-    small, large = (left(0.05)._replace(misfit=m, misfit_deviation=1e-4) for m in (0.002, 0.05))
-    assert none_of(small) < none_of(left(0.05)) < none_of(large)
+    small, large = (left(0.05)._replace(misfit=m, misfit_deviation=1e-4) for m in (0.0005, 0.05))
+    assert judged(small) < judged(left(0.05)) < judged(large)
 
 
 def test_where_noise_hides_what_is_left_the_prior_stays():
     settings = replace(IDENTIFY, none_angles=0.5 / np.exp(log_angle(0.0)))  # the angle says nothing, too
-    assert none_of(left(0.1, deviation=30.0), 0.0, settings) == pytest.approx(IDENTIFY.none_prior, abs=0.02)
+    found = judged(left(0.1, deviation=30.0), settings=settings)
+    assert found == pytest.approx(IDENTIFY.none_prior, abs=0.02)
 
 
 @pytest.mark.parametrize("crystal, error", [(0.02, 0.1), (0.1, 0.05)])
 def test_a_frame_without_the_structure_of_a_crystal_shows_none(crystal, error):
-    assert none_of(left(0.01, crystal=crystal, error=error)) == IDENTIFY.shapeless
+    assert judged(left(0.01, crystal=crystal, error=error)) == IDENTIFY.shapeless
+
+
+def test_a_round_frame_shows_none():
+    assert judged(left(0.01)._replace(beyond_round=30.0)) == IDENTIFY.shapeless
 
 
 def test_evidence_gives_the_odds_of_any_settings():
-    found = Evidence(("a", "b"), (0.0, 0.01), (-9.0, -8.5), (0.5, 3.0), 300.0, left(0.1))
+    found = Evidence(("a", "b"), (0.0, 0.01), (-9.0, -8.5), (0.5, 3.0), 300.0, left(0.1), 0.02)
     for settings in (IDENTIFY, replace(IDENTIFY, temper=0.1, none_prior=0.5)):
         widths = [-9.0 + log_angle(0.5, settings), -8.5 + log_angle(3.0, settings)]
         assert found.shares(settings) == pytest.approx(odds_of([0.0, 0.01], 300.0, widths, settings))
-        assert found.none(settings) == none_of(left(0.1), 0.5, settings)
+        assert found.none(settings) == none_of(left(0.1), 0.5, 0.02, settings)

@@ -64,16 +64,17 @@ def structure_along_rings(data: Array, residual: Array, radius: Array, noise: Ar
     noise : (n,)
         Variance of the noise alone, pixel by pixel.
     """
-    ring = np.minimum((radius * RINGS / max(float(radius.max()), 1e-300)).astype(np.int64), RINGS - 1)
-    count = np.maximum(np.bincount(ring, minlength=RINGS), 1)
-
-    def around(values: Array) -> float:
-        means = np.bincount(ring, values, RINGS) / count
-        return float(((values - means[ring]) ** 2).mean())
-
     level = float(noise.mean())
     deviation = float(np.sqrt(2 * (noise**2).mean() / len(noise)))
-    return Structure(around(data) - level, around(residual) - level, deviation)
+    frame, left = (float((less_rings(each, radius) ** 2).mean()) for each in (data, residual))
+    return Structure(frame - level, left - level, deviation)
+
+
+def less_rings(values: Array, radius: Array) -> Array:
+    """values (n,) less their mean over every ring, of pixels that are radius (n,) from the centre."""
+    ring = np.minimum((radius * RINGS / max(float(radius.max()), 1e-300)).astype(np.int64), RINGS - 1)
+    means = np.bincount(ring, values, RINGS) / np.maximum(np.bincount(ring, minlength=RINGS), 1)
+    return np.asarray(values - means[ring])
 
 
 def crystallinity(
