@@ -46,7 +46,7 @@ def test_errors_are_of_the_radius():
 
 
 def test_what_it_counts():
-    row = {"told": 0.01, "further": np.inf}
+    row = {"told": 0.01, "further": np.inf, "alone": 0.03}
     rows = [
         row | {"off": 0.01, "doubt": 0.004},
         row | {"off": 0.06, "doubt": 0.011, "told": 0.06, "further": 0.02},
@@ -56,6 +56,8 @@ def test_what_it_counts():
     study = Study("disc_doubts", quick=True)
     disc_doubts.report(study, rows)
     said = {each.what: each.measured for each in study.rows}
+    assert said["disc of the whole frame alone within 5 %"] == 100
+    assert said["disc of the whole frame alone within 2 %"] == 0
     assert said["first disc within 2 %"] == 25 and said["first disc within 5 %"] == 50
     assert said["any disc that is told within 5 %"] == 75
     assert said["with those of crops all over the frame"] == 100
