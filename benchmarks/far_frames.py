@@ -3,7 +3,8 @@
 Three crystals that differ in what far tilts try: SrTiO3 [001] at 200 kV, of heavy and light columns, at
 semi-angles of 10 and, if asked for, 20 mrad; MgO [001] at 120 kV, whose Ewald sphere is the most curved and
 whose discs hardly overlap; GaN [11-20] at 300 kV, which has a polarity and one mirror line, so that no two
-azimuths are alike.  Nothing in hybridfit is set on MgO or GaN, or on SrTiO3 at such tilts.
+azimuths are alike.  No number in hybridfit is set on MgO or GaN, or on SrTiO3 at such tilts; frames of GaN
+showed that discs in doubt have to be looked for again, and where far cameras are to be compared.
 """
 
 from __future__ import annotations
