@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from numba.core.registry import CPUDispatcher
 from hybridfit.library.library import Library
 from hybridfit.library.recipe import Recipe, shipped_folder
 from hybridfit.library.settings import BUILD
+from hybridfit.pattern.settings import MODEL
 from hybridfit.physics.settings import DIFFUSE
 
 # space group, cell, atoms (element, x, y, z, B in Å²)
@@ -98,10 +100,12 @@ sampling = 0.5
 thickness = { start = 1.0, stop = 60.0 }
 """
 
-# rough diffuse tables: within some per cent, and as symmetric as good ones
-ROUGH: tuple[tuple[object, dict[str, float]], ...] = (
+# what takes time and no test is about: diffuse tables are rough, within some per cent but as symmetric as
+# good ones; maps of a few positions take less memory
+LESS: tuple[tuple[object, dict[str, float]], ...] = (
     (DIFFUSE, {"snapshots": 500, "spacing": 0.2, "smallest": 0.1, "wave_step": 0.25}),
     (BUILD, {"diffuse_exit": 2.6, "diffuse_incident": 4.5, "diffuse_step": 3.5, "diffuse_beat": 0.3}),
+    (MODEL, {"node_bytes": 3e7}),
 )
 
 
@@ -146,6 +150,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: rank.get(item.path, len(LONGEST)))
 
 
+def pytest_collection_finish() -> None:
+    """Collections of garbage, which maps ask for, need not look at thousands of tests."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The cache folder of this test session; the user's cache is never touched."""
@@ -164,10 +174,10 @@ def approximation() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def rough_diffuse() -> Iterator[None]:
+def less_work() -> Iterator[None]:
     """Diffuse tables of tests are rough: good ones take 20 times as long as the rest of a small library."""
     with pytest.MonkeyPatch.context() as patch:
-        for settings, values in ROUGH:
+        for settings, values in LESS:
             for name, value in values.items():
                 patch.setitem(vars(settings), name, value)
         yield
@@ -177,7 +187,7 @@ def rough_diffuse() -> Iterator[None]:
 def shipped_diffuse() -> Iterator[None]:
     """For tests of the diffuse intensity itself: its settings are those that users have."""
     with pytest.MonkeyPatch.context() as patch:
-        for settings, values in ROUGH:
+        for settings, values in LESS:
             for name in values:
                 patch.setitem(vars(settings), name, type(settings).__dataclass_fields__[name].default)
         yield
