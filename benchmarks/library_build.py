@@ -27,6 +27,7 @@ def build_rows(study: Study, path: Path) -> dict[str, Any]:
     whole = in_fresh_process("build", path)
     study.add(f"build {NAME}, {whole['directions']} directions", whole["build"], "s", at_most=45)
     study.add("build: peak memory of the process", whole["peak"], "GB", at_most=2)
+    study.add("build: peak memory over what is expected", whole["peak"] / whole["expected"], "", at_most=1.3)
     if not study.quick:
         small = in_fresh_process("build", path.with_name("small.nc"), NAME, SEMI_ANGLES[0])
         what = f"build limited to {SEMI_ANGLES[0]} mrad, {small['directions']} directions"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from numba.core.registry import CPUDispatcher
 
 from hybridfit.library.library import Library
 from hybridfit.library.recipe import Recipe, shipped_folder
+from hybridfit.library.settings import BUILD
+from hybridfit.pattern.settings import MODEL
+from hybridfit.physics.settings import DIFFUSE
 
 # space group, cell, atoms (element, x, y, z, B in Å²)
 CRYSTALS: dict[str, tuple[str, tuple[float, ...], list[tuple]]] = {
@@ -69,15 +73,19 @@ ATOM = ("label", "type_symbol", "fract_x", "fract_y", "fract_z", "B_iso_or_equiv
 # the files that take longest: with -n, a process that met one of them last would keep the others waiting
 LONGEST = (
     "scan/test_map_ended.py",
+    # in another process: these need no kernels, which the first file compiles meanwhile
+    "io/test_fuzz_readers.py",
+    "physics/test_diffuse.py",
+    "cli/test_benchmark_command.py",
     "fitting/posterior/test_few_electrons.py",
     "scan/test_map.py",
     "scan/test_map_backends.py",
     "scan/test_batches.py",
     "scan/test_damaged_maps.py",
-    "library/test_fuzz.py",
-    "cli/test_benchmark_command.py",
+    "serve/test_served_maps.py",
     "cli/test_demo_command.py",
     "fitting/judge/test_averaged_area.py",
+    "library/test_fuzz.py",
     "fitting/batch/test_batch.py",
 )
 SMALL = """
@@ -92,10 +100,20 @@ sampling = 0.5
 thickness = { start = 1.0, stop = 60.0 }
 """
 
+# what takes time and no test is about: diffuse tables are rough, within some per cent but as symmetric as
+# good ones; maps of a few positions take less memory
+LESS: tuple[tuple[object, dict[str, float]], ...] = (
+    (DIFFUSE, {"snapshots": 500, "spacing": 0.2, "smallest": 0.1, "wave_step": 0.25}),
+    (BUILD, {"diffuse_exit": 2.6, "diffuse_incident": 4.5, "diffuse_step": 3.5, "diffuse_beat": 0.3}),
+    (MODEL, {"node_bytes": 3e7}),
+)
+
 
 def pytest_configure() -> None:
     # torch reads it when it is first imported; other processes share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # processes that tests start would compile all modules again, each of them
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 # of many cases of one kind, these are left to `--slow`: each has a study that tries more of them
@@ -132,6 +150,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: rank.get(item.path, len(LONGEST)))
 
 
+def pytest_collection_finish() -> None:
+    """Collections of garbage, which maps ask for, need not look at thousands of tests."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The cache folder of this test session; the user's cache is never touched."""
@@ -146,6 +170,26 @@ def approximation() -> Iterator[None]:
     """Libraries of tests have few beams, and fit their own frames: they say that they are good ones."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hybridfit.library.build.approximation", lambda *_, **__: 0.012)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def less_work() -> Iterator[None]:
+    """Diffuse tables of tests are rough: good ones take 20 times as long as the rest of a small library."""
+    with pytest.MonkeyPatch.context() as patch:
+        for settings, values in LESS:
+            for name, value in values.items():
+                patch.setitem(vars(settings), name, value)
+        yield
+
+
+@pytest.fixture(scope="module")
+def shipped_diffuse() -> Iterator[None]:
+    """For tests of the diffuse intensity itself: its settings are those that users have."""
+    with pytest.MonkeyPatch.context() as patch:
+        for settings, values in LESS:
+            for name in values:
+                patch.setitem(vars(settings), name, type(settings).__dataclass_fields__[name].default)
         yield
 
 

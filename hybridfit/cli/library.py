@@ -82,7 +82,7 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE", help=LIBRARY_H
         assert recipe is not None
         values, axes = recipe.model_dump(mode="json"), recipe_axes(recipe)
         table.add_row("built", f"{why}: on first use, or by `hybridfit library build`")
-        table.add_row("size and time, about", str(estimate(recipe)))
+        table.add_row("to build it, about", str(estimate(recipe)))
     else:
         data = library.dataset
         values, axes = json.loads(data.attrs["recipe"]), library.structure

@@ -51,7 +51,7 @@ def solve(
     progress: Progress | None = None,
 ) -> xr.Dataset:
     """The dataset of a recipe's library, in memory; parameters and errors as for `Library.build`."""
-    plan = Plan.of(recipe, parameters)
+    plan = Plan.of(recipe, parameters, whole=True)
     share = _share(slopes, diffuse)
     shape = (*plan.shape, len(plan.thickness), plan.stored, len(plan.directions))
     intensity = np.empty(shape, np.float32)

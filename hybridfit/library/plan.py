@@ -81,8 +81,17 @@ class Plan:
     outer: float
 
     @classmethod
-    def of(cls, recipe: Recipe, parameters: Mapping[str, StructuralChange] | None = None) -> Plan:
-        """What the library of a recipe needs; parameters and errors as for `Library.build`."""
+    def of(
+        cls,
+        recipe: Recipe,
+        parameters: Mapping[str, StructuralChange] | None = None,
+        *,
+        whole: bool = False,
+    ) -> Plan:
+        """What the library of a recipe needs; parameters and errors as for `Library.build`.
+
+        With `whole` all of it has to fit into memory, otherwise what a file written block by block takes.
+        """
         from hybridfit.physics import scattering
         from hybridfit.physics.projection import common_beams, project_all
 
@@ -95,13 +104,13 @@ class Plan:
         for note in structure.notes:
             log.warning("%s: %s", recipe.cif.name, note)
         changes = changes_of(recipe, structure, parameters or {})
-        count = math.prod(len(change.values) for change in changes.values())
+        counts = _counts(changes)
         # the crystals are many, so their number is checked with the first of them
         first_of_all = project_all([structure], recipe.zone, recipe.in_plane, holz=recipe.holz)
-        check_size(size_of_library(recipe, first_of_all, count))
+        check_size(size_of_library(recipe, first_of_all, counts, whole=whole))
         crystals = crystals_at(structure, changes, order_of(recipe, changes))
         projections = project_all(crystals, recipe.zone, recipe.in_plane, structure, holz=recipe.holz)
-        check_size(size_of_library(recipe, projections, len(crystals)))
+        check_size(size_of_library(recipe, projections, counts, whole=whole))
         to_mrad = 1e3 * scattering.wavelength(recipe.energy_kv)
         beams = common_beams(projections, recipe.g_max)
         if len(beams) == 1:
@@ -228,17 +237,28 @@ def estimate(recipe: Recipe) -> Size:
     from hybridfit.physics.projection import project
 
     projection = project(recipe.crystal(), recipe.zone, recipe.in_plane)
-    return size_of_library(recipe, [projection], math.prod(len(p.values) for p in recipe.parameters.values()))
+    return size_of_library(recipe, [projection], _counts(recipe.parameters))
 
 
-def size_of_library(recipe: Recipe, projections: list[Projection], crystals: int) -> Size:
-    """The size of a library of so many crystals like these."""
+def size_of_library(
+    recipe: Recipe, projections: list[Projection], counts: tuple[int, int], *, whole: bool = False
+) -> Size:
+    """The size of a library of crystals like these: how many there are, and how many diffuse tables."""
     from hybridfit.physics.scattering import wavelength
 
     cell = min(abs(float(np.linalg.det(each.basis))) for each in projections)
     count = round((recipe.thickness.stop - recipe.thickness.start) / recipe.thickness.step) + 1
     operations = len(projections[0].symmetry)
-    return size_of(recipe, cell, operations, crystals, count, wavelength(recipe.energy_kv))
+    crystals, tables = counts
+    return size_of(
+        recipe, cell, operations, crystals, count, wavelength(recipe.energy_kv), tables=tables, whole=whole
+    )
+
+
+def _counts(changes: Mapping[str, Any]) -> tuple[int, int]:
+    """Crystals, and those with a diffuse table of their own: combinations of discrete values."""
+    discrete = [len(change.values) for change in changes.values() if change.kind != "continuous"]
+    return math.prod(len(change.values) for change in changes.values()), math.prod(discrete)
 
 
 def directions_within(grid_steps: NDArray[Any], symmetry: NDArray[Any], radius: float) -> NDArray[np.int64]:

@@ -11,6 +11,10 @@ with m point operations of the projection, α the largest semi-angle and τ the 
 
 are needed up to a thickness t, q = (α + τ)/λ,
 R the radius of the strong beams on the axis.  It is an estimate, good to a factor of two.
+
+A build into a file has one thing after the other in memory: a block of intensities, the waves that a diffuse
+table is made of, which are most of it where crystals are thick, and all slopes.  A fit has less: it reads the
+blocks of intensities that it needs, and the thicknesses of slopes and diffuse intensities.
 """
 
 from __future__ import annotations
@@ -29,6 +33,10 @@ from hybridfit.library.recipe import Recipe
 from hybridfit.library.settings import BUILD, BuildSettings
 
 Array = NDArray[np.float64]
+BYTES_PER_SLOPE = 12  # of a crystal while they are solved: two solves, and whole numbers of both slopes
+# while a diffuse table is made by two threads: of an incident direction and a depth; to decide what is kept
+BYTES_PER_WAVE, DECIDING = 2.5e5, 1.4e8
+WEDGE = 1.6  # a lattice of incident directions is finer than asked for
 BYTES_PER_COUPLING = 200  # of a pair of beams, while the matrix is made
 BYTES_PER_GRID_POINT = 60  # of a direction before symmetry, while the wedge is made
 BYTES_PER_LINE = 60  # of a structure factor that HOLZ lines need
@@ -51,7 +59,11 @@ class Size:
     thicknesses : int
     thickest : float, nm
     crystals : int
+    tables : int
+        Crystals that have a diffuse table of their own.
     holz : bool
+    whole : bool
+        Whether all of it is in memory, as of `Library.build`; or a file is written block by block.
     """
 
     cell: float
@@ -64,13 +76,15 @@ class Size:
     thicknesses: int
     thickest: float
     crystals: int
+    tables: int
     holz: bool
+    whole: bool = False
 
     def __str__(self) -> str:
         """In words, as a table shows it."""
         return (
             f"{_count(self.stored_beams)} beams, {_count(self.directions)} directions, "
-            f"{in_words(self.stored)}, {_duration(self.seconds)}"
+            f"{in_words(self.stored)}, {_duration(self.seconds)}, {in_words(self.memory)} of memory"
         )
 
     def beams(self, longest: float) -> float:
@@ -94,17 +108,47 @@ class Size:
         return max(1.0, self.grid / self.operations)
 
     @property
+    def _intensities(self) -> float:
+        """Numbers of a crystal."""
+        return self.thicknesses * self.stored_beams * self.directions
+
+    @property
+    def _waves(self) -> float:
+        """Incident directions and depths of a diffuse table."""
+        reach = (self.semi_angle + self.tilt + BUILD.diffuse_incident) / BUILD.diffuse_incident
+        incident = WEDGE * (np.pi * reach**2 / self.operations + 2 * reach)  # two sides of the wedge
+        return float(incident * self.thickest / BUILD.diffuse_step)
+
+    @property
+    def _diffuse(self) -> float:
+        """Numbers of a diffuse table."""
+        return (
+            self._waves
+            * np.pi
+            * ((self.semi_angle + self.tilt + BUILD.beyond_disc) / BUILD.diffuse_exit) ** 2
+        )
+
+    @property
     def stored(self) -> float:
-        """Bytes of the library, its slopes included."""
-        one = self.crystals * self.thicknesses * self.stored_beams * self.directions
-        return 4.0 * one * (1 + len(SLOPES) / (2 * BUILD.coarser**2))
+        """Bytes of the library, its slopes and its diffuse table included."""
+        slopes = 2 * len(SLOPES) * self._intensities / BUILD.coarser**2
+        return self.crystals * (4 * self._intensities + slopes) + 2 * self.tables * self._diffuse
 
     @property
     def memory(self) -> float:
         """Bytes while it is made, at most."""
+        intensities = 4 * self._intensities
+        block = 2 * min(BUILD.block, intensities)  # a solve, and what hands it out
+        slope = self._intensities / BUILD.coarser**2
+        earlier = 2 * len(SLOPES) * (self.crystals - 1) * slope
+        # those of several crystals are put together at the end
+        slopes = max(BYTES_PER_SLOPE * slope + earlier, 4 * len(SLOPES) * self.crystals * slope)
+        diffuse = BYTES_PER_WAVE * self._waves + DECIDING
+        tables = 2 * self.tables * self._diffuse
         coupled = BYTES_PER_COUPLING * self.beams(BUILD.folded * self.g_max) ** 2
         grid = (BYTES_PER_GRID_POINT + 8 * self.operations) * self.grid
-        return self.stored * (1 + (self.crystals > 1) / self.crystals) + coupled + grid
+        whole = intensities * self.crystals if self.whole else 0.0
+        return whole + max(block, slopes, diffuse) + tables + coupled + grid
 
     @property
     def seconds(self) -> float:
@@ -120,7 +164,15 @@ class Size:
 
 
 def size_of(
-    recipe: Recipe, cell: float, operations: int, crystals: int, thicknesses: int, wavelength: float
+    recipe: Recipe,
+    cell: float,
+    operations: int,
+    crystals: int,
+    thicknesses: int,
+    wavelength: float,
+    *,
+    tables: int = 1,
+    whole: bool = False,
 ) -> Size:
     """The size of a recipe's library.
 
@@ -131,6 +183,7 @@ def size_of(
         Area of the cell of the plane of beams, the smallest of all crystals.
     operations, crystals, thicknesses : int
     wavelength : float, Å
+    tables, whole : as of `Size`
     """
     return Size(
         cell=cell,
@@ -143,7 +196,9 @@ def size_of(
         thicknesses=thicknesses,
         thickest=recipe.thickness.stop,
         crystals=crystals,
+        tables=tables,
         holz=recipe.holz,
+        whole=whole,
     )
 
 
@@ -193,7 +248,11 @@ def _at_usual_values(size: Size, settings: BuildSettings) -> Mapping[str, Size]:
         "thickness": replace(
             size, thicknesses=few, thickest=min(size.thickest, float(settings.usual_thicknesses))
         ),
-        "parameters": replace(size, crystals=min(size.crystals, settings.usual_crystals)),
+        "parameters": replace(
+            size,
+            crystals=min(size.crystals, settings.usual_crystals),
+            tables=min(size.tables, settings.usual_crystals),
+        ),
     }
 
 

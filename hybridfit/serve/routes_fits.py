@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
 
 from hybridfit.errors import InputError
@@ -43,11 +44,24 @@ def _body(model: type[Any], files: dict[str, str]) -> dict[str, Any]:
     }
 
 
-MARKS = ("shape", "dtype", "offset", "name", "options")
+def bare_array(
+    name: str = Query("", max_length=500, description="Bare arrays: name of the file."),
+    options: str = Query("", max_length=50_000, description="Bare arrays: JSON of the options."),
+    shape: str = Query("", max_length=60, description="Bare arrays: ROWS,COLS or N,ROWS,COLS."),
+    dtype: str = Query("", max_length=16, description="Bare arrays: number type, such as float32 or <u2."),
+    offset: str = Query("", max_length=20, description="Bare arrays: bytes before the data."),
+) -> None:
+    """What the query says of a bare array: checked and described here, read from the request (MARKS)."""
+
+
+MARKS = tuple(inspect.signature(bare_array).parameters)
+BARE = [Depends(bare_array)]
+Wait = Annotated[float, Query(ge=0, description="Answer when the job has ended, or after so many seconds.")]
 
 
 @router.post(
     "/fit",
+    dependencies=BARE,
     response_model=Accepted,
     status_code=202,
     responses={200: {"model": JobOut, "description": "The job has ended (wait)."}},
@@ -55,15 +69,7 @@ MARKS = ("shape", "dtype", "offset", "name", "options")
         FitIn, {"file": "A frame, or a stack of frames.", "mask": "White: left out of the fit."}
     ),
 )
-async def fit(
-    request: Request,
-    wait: float = Query(0.0, ge=0, description="Answer when the job has ended, or after so many seconds."),
-    name: str = Query("", max_length=500, description="Bare arrays: name of the file."),
-    options: str = Query("", max_length=50_000, description="Bare arrays: JSON of the options."),
-    shape: str = Query("", max_length=60, description="Bare arrays: ROWS,COLS or N,ROWS,COLS."),
-    dtype: str = Query("", max_length=16, description="Bare arrays: number type, such as float32 or <u2."),
-    offset: str = Query("", max_length=20, description="Bare arrays: bytes before the data."),
-) -> Any:
+async def fit(request: Request, wait: Wait = 0.0) -> Any:
     """Fit the frames of a file. Their answers come into the session, and the job has their ids."""
 
     async def payload(asked: FitIn, state: State) -> dict[str, Any]:
@@ -76,6 +82,7 @@ async def fit(
 
 @router.post(
     "/identify",
+    dependencies=BARE,
     response_model=Accepted,
     status_code=202,
     responses={200: {"model": JobOut, "description": "The job has ended (wait)."}},
@@ -83,15 +90,7 @@ async def fit(
         IdentifyIn, {"file": "A frame, or a stack of frames.", "mask": "White: left out of the comparison."}
     ),
 )
-async def identify(
-    request: Request,
-    wait: float = Query(0.0, ge=0, description="Answer when the job has ended, or after so many seconds."),
-    name: str = Query("", max_length=500, description="Bare arrays: name of the file."),
-    options: str = Query("", max_length=50_000, description="Bare arrays: JSON of the options."),
-    shape: str = Query("", max_length=60, description="Bare arrays: ROWS,COLS or N,ROWS,COLS."),
-    dtype: str = Query("", max_length=16, description="Bare arrays: number type, such as float32 or <u2."),
-    offset: str = Query("", max_length=20, description="Bare arrays: bytes before the data."),
-) -> Any:
+async def identify(request: Request, wait: Wait = 0.0) -> Any:
     """Say which library the frames of a file show.
 
     `results` of the job are the objects of `hybridfit identify --json`. Nothing is kept in the session.
@@ -143,6 +142,7 @@ async def _queued(
 
 @router.post(
     "/preview",
+    dependencies=BARE,
     response_model=PreviewOut,
     openapi_extra=_body(Reading, {"file": "A frame, or a stack of frames."}),
 )

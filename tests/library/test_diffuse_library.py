@@ -9,6 +9,7 @@ from hybridfit.library.contents import DIFFUSE
 from hybridfit.library.library import Library
 from hybridfit.library.mirror import FLIP, mirrored
 
+pytestmark = pytest.mark.usefixtures("shipped_diffuse")
 AT = {"thickness": 22.3, "tilt_x": 0.6, "tilt_y": -0.4, "semi_angle": 6.0}
 
 

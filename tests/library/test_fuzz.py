@@ -75,6 +75,12 @@ def composed(path: Path) -> np.ndarray:
         return out.values
 
 
+@pytest.fixture(scope="module")
+def whole(folder) -> np.ndarray:
+    """What the undamaged library gives."""
+    return composed(folder / "small.nc")
+
+
 def one_line(error: HybridfitError) -> str:
     assert "\n" not in str(error) and len(str(error)) < 2000
     return str(error)
@@ -85,20 +91,20 @@ def one_line(error: HybridfitError) -> str:
 
 @FUZZ
 @given(st.lists(st.tuples(places, pieces), min_size=1, max_size=3), st.none() | places)
-def test_bytes_of_a_library_change_its_numbers_or_are_noticed(folder, changes, cut):
-    whole = bytearray((folder / "small.nc").read_bytes())
+def test_bytes_of_a_library_change_its_numbers_or_are_noticed(folder, whole, changes, cut):
+    content = bytearray((folder / "small.nc").read_bytes())
     for place, new in changes:
-        at = int(place * len(whole))
-        whole[at : at + len(new)] = new[: len(whole) - at]
+        at = int(place * len(content))
+        content[at : at + len(new)] = new[: len(content) - at]
     path = folder / "bytes.nc"
     path.unlink(missing_ok=True)
-    path.write_bytes(bytes(whole) if cut is None else bytes(whole[: int(cut * len(whole))]))
+    path.write_bytes(bytes(content) if cut is None else bytes(content[: int(cut * len(content))]))
     try:
         found = composed(path)
     except LibraryError as error:
         one_line(error)
     else:
-        np.testing.assert_array_equal(found, composed(folder / "small.nc"))
+        np.testing.assert_array_equal(found, whole)
 
 
 def resealed(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hybridfit.errors import LibraryError
 from hybridfit.library import integrity, store
 from hybridfit.library.integrity import contents_digest, digest_of, sealed
 from hybridfit.library.library import Library, cache_folder
-from hybridfit.library.recipe import shipped_folder
+from hybridfit.library.recipe import Recipe, shipped_folder
 
 RECIPE = """
 cif = "SrTiO3.cif"
@@ -37,12 +38,23 @@ def recipe(tmp_path, monkeypatch):
     return path
 
 
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """A library file that no test changes, and what is in it."""
+    folder = tmp_path_factory.mktemp("given")
+    (folder / "SrTiO3.cif").write_bytes((shipped_folder() / "SrTiO3.cif").read_bytes())
+    (folder / "small.toml").write_text(RECIPE)
+    library = Library.build(Recipe.read(folder / "small.toml"))
+    library.save(folder / "given.nc")
+    return folder / "given.nc", library.dataset
+
+
 @pytest.fixture
-def file(recipe, tmp_path):
+def file(given, tmp_path):
     """A library file, and what is in it."""
-    library = Library.open(recipe)
-    library.save(tmp_path / "given.nc")
-    return tmp_path / "given.nc", library.dataset.load()
+    path, dataset = given
+    shutil.copy(path, tmp_path / "given.nc")
+    return tmp_path / "given.nc", dataset.copy(deep=True)
 
 
 def overwrite(path, at: int, content: bytes) -> None:
@@ -158,6 +170,7 @@ def test_files_without_digests_are_refused_with_a_remedy(file):
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="files are tried in a child process on Linux only")
 def test_a_file_that_ends_its_reader_is_refused_or_built_again(file, recipe, monkeypatch, caplog):
     """The library of HDF5 may loop for ever, or crash, on a damaged file."""
+    Library.open(recipe).close()
     (cached,) = cache_folder().iterdir()
     for path in (file[0], cached):
         os.utime(path, ns=(1, 1))

@@ -14,6 +14,7 @@ from hybridfit.physics.crystal import Crystal
 from hybridfit.physics.projection import project
 from hybridfit.physics.scattering import elastic_factor, lorentz_factor, wavelength
 
+pytestmark = pytest.mark.usefixtures("shipped_diffuse")
 ENERGY = 200.0
 TO_MRAD = 1e3 * wavelength(ENERGY)
 INCIDENT = np.array([[0.0, 0.0], [0.11, 0.05]])

@@ -98,7 +98,7 @@ def until() -> Callable[[Callable[[], Any]], Any]:
         deadline = time.monotonic() + seconds
         while not (found := ready()):
             assert time.monotonic() < deadline, "it took too long"
-            time.sleep(0.02)
+            time.sleep(0.05)  # looking takes time from what is waited for
         return found
 
     return until

@@ -55,6 +55,22 @@ def test_every_route_is_described_with_what_it_answers(quiet: Served) -> None:
             }
 
 
+def test_every_upload_may_be_a_bare_array(quiet: Served) -> None:
+    paths = quiet.client.get("/api/openapi.json").json()["paths"]
+    described = {}
+    for name in ("fit", "identify", "preview"):
+        about = paths[f"/api/{name}"]["post"]["parameters"]
+        assert all(each["in"] == "query" and each["description"] and not each["required"] for each in about)
+        described[name] = {each["name"]: each for each in about}
+    waits = described["fit"].pop("wait")
+    assert waits == described["identify"].pop("wait") and waits["schema"]["default"] == 0
+    assert described["fit"] == described["identify"] == described["preview"]
+    assert set(described["fit"]) == {"name", "options", "shape", "dtype", "offset"}
+    for name in described:
+        answer = quiet.client.post(f"/api/{name}?dtype={'x' * 17}", content=b"bytes")
+        assert answer.status_code == 400 and "dtype" in answer.json()["error"], answer.text
+
+
 def test_what_may_be_asked_is_what_fits_know(quiet: Served) -> None:
     about = quiet.client.get("/api/about").json()
     assert about["methods"] == list(METHODS)

@@ -18,7 +18,7 @@ from hybridfit.scan.maps import read_map
 from hybridfit.scan.rows import COLUMN, FIELDS, Rows
 from hybridfit.scan.store import Store
 
-SHAPE = (4, 16)
+SHAPE = (4, 12)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_a_map_is_seen_as_it_grows_and_goes_on_where_it_was(
     assert client.get(f"/api/fits/{fit['id']}/images").status_code == 200
     position = client.post(f"/api/maps/{key}/fit", json={"y": 9, "x": 3}).json()["job"]
     failed = until(lambda: (j := client.get(f"/api/jobs/{position}").json())["state"] == "failed" and j)
-    assert "is not in this map of 4 × 16" in failed["error"]
+    assert "is not in this map of 4 × 12" in failed["error"]
 
 
 def test_a_scan_that_is_none_makes_a_job_that_says_so(served: Served, until: Callable[..., Any]) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -63,6 +64,22 @@ class Along:
 
     slopes: Slopes
     diffuse: Mapping[str, DiffuseTable]
+
+
+class Coarse(NamedTuple):
+    """Where changes of intensities are made.
+
+    sampling : (2,) int array, grid steps per basis vector
+    directions : (d, 2) int array, grid points; q : (d, 2) array, Å⁻¹
+    thickness : (m,) array, nm
+    beams : int
+    """
+
+    sampling: NDArray[np.int64]
+    directions: NDArray[np.int64]
+    q: Array
+    thickness: Array
+    beams: int
 
 
 class Again:
@@ -180,17 +197,8 @@ class Again:
 
         Those of the diffuse part are the last ones, or made anew.
         """
-        dataset = self.library.dataset
-        basis, symmetry = dataset.basis.values, dataset.symmetry.values
-        sampling = self.structure.recipe.sampling
-        apart = max(sampling, min(BUILD.coarser * sampling, self.settings.slope_sampling))
-        coarse = sampling_of(basis, symmetry, apart)
-        step = basis / coarse[:, None]
-        reach = self.radius + self._farthest(windows) + HALO * float(np.linalg.norm(step, axis=1).max())
-        directions = wedge(step, symmetry, reach)
-        beams = int(windows[0].dataset.sizes["beam"])
-        strong = max(self.fewer, beams)
-        thickness = np.unique(np.concatenate([w.dataset.thickness.values for w in windows]))
+        grid = self.coarse(windows)
+        strong = max(self.fewer, grid.beams)
 
         def matrix(at: Mapping[str, float], warmer: float = 0.0) -> DynamicalMatrix:
             projection = self.structure.projected(at, warmer)
@@ -208,23 +216,44 @@ class Again:
         _, found = perturbation.intensities_and_slopes(
             matrix(values),
             np.stack([*slopes.values()]),
-            directions @ step / self.to_mrad,
-            thickness,
-            keep=beams,
+            grid.q,
+            grid.thickness,
+            keep=grid.beams,
             device=self.device,
             progress=progress,
         )
         if anew and self.library.diffuse is not None:
             self._slopes, self.diffuse_slopes_of = self._diffuse_along(values, windows), dict(values)
-        out = []
+        tables = self.tables(windows, grid, dict(zip(slopes, found, strict=True)))
+        return [Along(each, self._slopes) for each in tables]
+
+    def coarse(self, windows: Sequence[Library]) -> Coarse:
+        """The directions and thicknesses of what changes the intensities of all windows by little."""
+        basis, symmetry = self.library.dataset.basis.values, self.library.dataset.symmetry.values
+        sampling = self.structure.recipe.sampling
+        apart = max(sampling, min(BUILD.coarser * sampling, self.settings.slope_sampling))
+        coarse = sampling_of(basis, symmetry, apart)
+        step = basis / coarse[:, None]
+        reach = self.radius + self._farthest(windows) + HALO * float(np.linalg.norm(step, axis=1).max())
+        directions = wedge(step, symmetry, reach)
+        beams = int(windows[0].dataset.sizes["beam"])
+        thickness = np.unique(np.concatenate([w.dataset.thickness.values for w in windows]))
+        return Coarse(coarse, directions, directions @ step / self.to_mrad, thickness, beams)
+
+    def tables(
+        self, windows: Sequence[Library], grid: Coarse, found: Mapping[str, NDArray[Any]]
+    ) -> list[Slopes]:
+        """Changes of intensities (thickness, beam, direction) by name, for each of the windows."""
+        dataset, out = self.library.dataset, []
         for window in windows:
             own = window.dataset
-            rows = np.searchsorted(thickness, own.thickness.values - 1e-9)
+            rows = np.searchsorted(grid.thickness, own.thickness.values - 1e-9)
             placeholder = np.zeros((1, 1, 1), np.float32)
-            table = layout(own, beams, basis, coarse, directions, placeholder)
-            ones = np.ones((len(rows), beams), np.float32)
-            numbers = {name: (found[i][rows], ones) for i, name in enumerate(slopes)}
-            out.append(Along(Slopes(table, coarse / dataset.sampling.values, numbers, {}), self._slopes))
+            basis = dataset.basis.values
+            table = layout(own, grid.beams, basis, grid.sampling, grid.directions, placeholder)
+            ones = np.ones((len(rows), grid.beams), np.float32)
+            numbers = {name: (values[rows], ones) for name, values in found.items()}
+            out.append(Slopes(table, grid.sampling / dataset.sampling.values, numbers, {}))
         return out
 
     @property

@@ -10,15 +10,16 @@ E what noise that neighbouring pixels share has beyond independent noise.  The w
 by misfit (`joint`).  Counting alone makes N⁻¹ C N⁻¹ of it, C = Σ_f S_f R_f S_fᵀ/λ_f, R_f the share of
 counting.
 
-Two approximations are added.  That of the library is a part of the thickness, as of one frame
-(`hybridfit.fitting.refine.budget`).  And pixels are composed at points: what finer ones would change, images
-by δ_f, moves the parameters by d = N⁻¹ Σ_f S_f W_f^½ δ_f, and counts as d dᵀ.
+Approximations are added.  That of the library is a part of the thickness, as of one frame
+(`hybridfit.fitting.refine.budget`), and of the other parameters what it moves them by
+(`hybridfit.fitting.vary.approximated`).  And pixels are composed at points: what finer ones would change,
+images by δ_f, moves the parameters by d = N⁻¹ Σ_f S_f W_f^½ δ_f, and counts as d dᵀ.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +41,9 @@ class Errors:
 
     names : tuple of str
         Fitted parameters, p of them: shared ones, then those of the frames.
-    covariance, counting, honest, library, sampling : (p, p) arrays
-        The last are of what the library approximates, and of the points that pixels are composed at.
+    covariance, counting, honest, library, sampling, beside : (p, p) arrays
+        The last are of what the library approximates, in thicknesses; of the points that pixels are composed
+        at; and of what the library approximates in the other parameters.
     bias : (p, q) array, spread : (q, q) array
     nuisances : tuple of str
     assumed : mapping of their names to what the frames say of them
@@ -53,6 +55,7 @@ class Errors:
     honest: Array
     library: Array
     sampling: Array
+    beside: Array
     bias: Array
     spread: Array
     nuisances: tuple[str, ...]
@@ -83,8 +86,23 @@ class Errors:
             lacking,
             self.nuisances,
             None,
-            (self.library + self.sampling)[cut],
+            (self.library + self.sampling + self.beside)[cut],
         )
+
+    def with_approximation(self, joint: Joint, covariance: Array) -> Errors:
+        """The same with a covariance of all parameters of the joint fit for what the library approximates.
+
+        Thicknesses have a part for it already.
+        """
+        at = np.array([joint.names.index(name) for name in self.names], np.intp)
+        others = np.array([not _is_thickness(name) for name in self.names], float)
+        beside = covariance[np.ix_(at, at)] * np.outer(others, others)
+        return replace(self, covariance=self.covariance + beside, beside=beside)
+
+
+def _is_thickness(name: str) -> bool:
+    """Whether a name of the joint fit is the thickness of a frame."""
+    return name.split(" ")[0] == "thickness"
 
 
 def errors_of(
@@ -144,7 +162,7 @@ def errors_of(
     slack = np.array([0.0 if n == "semi_angle" else REFINE.slope_accuracy for n in nuisances]) * away
     spread = spread + np.diag(slack**2)
     honest = inverse @ (normal + extra[np.ix_(p, p)]) @ inverse
-    thick = np.array([name.split(" ")[0] == "thickness" for name in names], float)
+    thick = np.array([_is_thickness(name) for name in names], float)
     own = np.diag(library**2 * thick)
     moved = inverse @ along[p]
     sampling = np.outer(moved, moved)
@@ -159,6 +177,7 @@ def errors_of(
         honest,
         own,
         sampling,
+        np.zeros_like(own),
         bias,
         spread,
         tuple(nuisances),

@@ -35,6 +35,7 @@ from hybridfit.fitting.refine.region import Region
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.settings import FitSettings
 from hybridfit.fitting.vary.again import REST, Again, Along, about
+from hybridfit.fitting.vary.approximated import changes_of, covariance_of, images_of
 from hybridfit.fitting.vary.errors import Errors, errors_of
 from hybridfit.fitting.vary.joint import Joint, Part, Prior
 from hybridfit.fitting.vary.model import VariedModel, sharpen
@@ -130,6 +131,8 @@ class Run:
             values = new
             if settled:
                 break
+        if self.approximation > 0 and not self.structure.recipe.holz:
+            errors = errors.with_approximation(joint, self._approximated(joint, states, windows, solved))
         return Ended(
             states,
             joint,
@@ -200,13 +203,27 @@ class Run:
         ]
         return joint, errors_of(joint, noises, images, scales, coarse, self.approximation, means)
 
+    def _approximated(
+        self,
+        joint: Joint,
+        states: Sequence[OneFrame],
+        windows: Sequence[Library],
+        values: Mapping[str, float],
+    ) -> Array:
+        """The covariance of all parameters for what the library approximates of a crystal."""
+        share = self.approximation / (self.library.approximation or self.approximation)  # a user may know it
+        changes = images_of(changes_of(self.again, values, windows), states, windows, self._refiner)
+        return share**2 * covariance_of(joint, changes)
+
+    def _refiner(self, window: Library) -> Refiner:
+        return Refiner(window, self.settings, pool=self.pool)
+
     def _coarseness(self, state: OneFrame, window: Library, model: ForwardModel) -> Array:
         """What finer points would change in an image, from what coarser ones do: it grows as their width."""
         s = model.oversampling
         coarser = s // 2 or 2
         width = model.pixel / state.values["scale"] / coarser * (1 + 1e-9)
-        refiner = Refiner(window, self.settings, pool=self.pool)
-        other = refiner.model(state.frame, state.candidate, state.region, width)
+        other = self._refiner(window).model(state.frame, state.candidate, state.region, width)
         assert isinstance(other, ForwardModel)
         sharpen(other, state.values["scale"])
         change = model.evaluate(state.values).columns[0] - other.evaluate(state.values).columns[0]
@@ -236,9 +253,8 @@ class Run:
         self, state: OneFrame, window: Library, along: Along, values: Mapping[str, float]
     ) -> VariedModel:
         """The model of a frame about a crystal that was solved."""
-        refiner = Refiner(window, self.settings, pool=self.pool)
         inner, soft = (
-            refiner.model(state.frame, state.candidate, state.region, pixel)
+            self._refiner(window).model(state.frame, state.candidate, state.region, pixel)
             for pixel in (state.fine_pixel, FINE_PIXEL)
         )
         assert isinstance(inner, ForwardModel) and isinstance(soft, ForwardModel)

@@ -78,6 +78,14 @@ class VarySettings:
         "design",
     )
 
+    more_beams: float = threshold(
+        1.25,
+        "times g_max",
+        "how far a library with so many more beams moves the numbers is a part of their errors; the time that"
+        " takes grows with the fourth power",
+        "design",
+    )
+
     # ---- the window about an answer
     window: tuple[float, float] = threshold(
         (1.6, 0.4),

@@ -10,6 +10,7 @@ import pytest
 from hybridfit import Candidate, StructureFitter, make_frame, simulate_frame
 from hybridfit.fitting.refine.noise import Noise
 from hybridfit.fitting.vary.again import Place, about
+from hybridfit.fitting.vary.approximated import BEAMS, changes_of, images_of, moved_by
 from hybridfit.fitting.vary.run import Run
 from hybridfit.fitting.vary.settings import VARY
 
@@ -60,10 +61,15 @@ def unsure(library):
 @pytest.fixture(scope="module")
 def expected(fitter):
     """Frames without noise, and fits of them without structure."""
+    return frames_of(fitter.fitter.library, fitter)
+
+
+def frames_of(library, fitter):
+    """Frames of a library without noise, and fits of them without structure."""
     images, starts = [], []
     for thickness, tilt in PLACES:
         image, truth = simulate_frame(
-            fitter.fitter.library,
+            library,
             thickness=thickness,
             tilt=tilt,
             semi_angle=ANGLE,
@@ -145,3 +151,53 @@ def test_errors_contain_next_to_no_misfit(fitter, expected, solved):
     rng = np.random.default_rng(4)
     _, scales, _ = step(fitter, solved, [rng.poisson(each) for each in images], starts)
     assert max(scales) < 1.3
+
+
+@pytest.fixture(scope="module")
+def of_more_beams(build_library):
+    """Frames that more beams take part in than in the library of the fit; a step of that fit."""
+    sizes = {"semi_angle_max": 8, "tilt_max": 1.0, "sampling": 0.6, "thickness": {"start": 10, "stop": 25}}
+    own, more = (
+        build_library("SrTiO3", (0, 0, 1), in_plane=(1, 0, 0), g_max=g_max, **sizes)
+        for g_max in (1.4, VARY.more_beams * 1.4)
+    )
+    fitter = StructureFitter(own, NAMES, ANGLE, method="lsf", sigma={"energy": 0.0, "semi_angle": 0.0})
+    images, starts = frames_of(more, fitter)
+    run = Counted(fitter.structure, fitter.fitter.library, fitter.fitter.refiner.settings)
+    states = [run._state(make_frame(image), start) for image, start in zip(images, starts, strict=True)]
+    windows, truth = about(run.again, [state.place for state in states]), fitter.structure.start
+    joint, errors = run._step(states, windows, run.again.along(truth, windows), truth)
+    return run, (joint, states, windows, truth), errors
+
+
+def test_what_more_beams_change_moves_the_answer_by_what_is_stated(of_more_beams):
+    run, (joint, states, windows, truth), errors = of_more_beams
+    changes = images_of(changes_of(run.again, truth, windows), states, windows, run._refiner)
+    stated = moved_by(joint, [each[BEAMS] for each in changes])[: len(NAMES)]
+    off = np.array([joint.params[run.ids[name]].value - truth[name] for name in NAMES])
+    counting = np.sqrt(np.diag(errors.honest))[: len(NAMES)]
+    assert (np.abs(off) > 3 * counting).any(), (off, counting)  # there is something to state
+    assert np.linalg.norm(off - stated) < 0.2 * np.linalg.norm(off), (off, stated)
+    whole = errors.with_approximation(joint, run._approximated(joint, states, windows, truth))
+    error = np.sqrt(np.diag(whole.covariance))[: len(NAMES)]
+    assert np.sqrt(np.mean((off / error) ** 2)) < 1.5 and (np.abs(stated) < error).all(), (off, error)
+
+
+def test_the_part_of_the_library_is_in_the_budget_and_a_user_may_know_better(of_more_beams):
+    run, at, errors = of_more_beams
+    covariance = run._approximated(*at)
+    whole = errors.with_approximation(at[0], covariance)
+    names = [run.ids[name] for name in NAMES]
+    marginal = whole.marginal(names, NAMES, {}, ())
+    for i, name in enumerate(NAMES):
+        parts = marginal.parts(name)
+        both = whole.beside[i, i] + whole.sampling[i, i]
+        assert parts["library"] == pytest.approx(np.sqrt(both))
+        assert sum(v**2 for v in parts.values()) == pytest.approx(marginal.errors[name] ** 2, rel=1e-6)
+    thick = [i for i, name in enumerate(whole.names) if name.startswith("thickness")]
+    assert len(thick) == len(PLACES) and (whole.beside[thick] == 0).all()  # it has a part of its own
+    run.approximation *= 2
+    try:
+        assert run._approximated(*at) == pytest.approx(4 * covariance)
+    finally:
+        run.approximation /= 2

@@ -17,6 +17,7 @@ from hybridfit.fitting.vary.structure import Structure
 from hybridfit.library.build import StructuralChange
 
 ANGLE = 7.0
+SAME = {"library": 0.0}  # frames and fits have the same few beams
 PLACES = ((14.3, (0.7, 0.4)), (21.2, (-0.3, 0.5)))
 SIZES = {
     "g_max": 0.8,
@@ -68,7 +69,7 @@ def strontium(build_library):
 def together(strontium):
     """The three B from two frames."""
     library, frames, seeds = strontium
-    fitter = StructureFitter(library, "B:Sr,B:Ti,B:O", ANGLE, method="lsf")
+    fitter = StructureFitter(library, "B:Sr,B:Ti,B:O", ANGLE, method="lsf", sigma=SAME)
     return fitter.fit_from(frames, [fitter.fitter.refine(f, s) for f, s in zip(frames, seeds, strict=True)])
 
 
@@ -134,7 +135,7 @@ def test_one_frame_and_the_prior_of_other_atoms(strontium):
     assert found["B:O"].value == pytest.approx(0.9, rel=0.1)
     assert found.budget["B:O"]["vibration"] > 0
     assert REST in found.assumed
-    assert np.isfinite(found["B:O"].stderr)
+    assert found["B:O"].stderr > found.budget["B:O"]["library"] > found.budget["B:O"]["counting"]  # few beams
 
 
 def test_images_along_numbers_are_those_of_solves(strontium):
@@ -194,7 +195,7 @@ def test_a_coordinate_of_a_polar_crystal(lead):
 
     frames, seeds = shots(other(lead, change), [(11.2, (0.2, -0.1))])
     seeds = [dataclasses.replace(seed, thickness=11.3) for seed in seeds]
-    fitter = StructureFitter(lead, "z:O1", 7.0, method="lsf")
+    fitter = StructureFitter(lead, "z:O1", 7.0, method="lsf", sigma=SAME)
     found = fitter.fit_from(frames, [fitter.fitter.refine(frames[0], seeds[0])])
     p = found["z:O1"]
     assert 4.156 * abs(p.value - 0.124) < 0.005  # Å
