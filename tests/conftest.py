@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import shutil
@@ -183,14 +184,27 @@ def less_work() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def shipped_diffuse() -> Iterator[None]:
-    """For tests of the diffuse intensity itself: its settings are those that users have."""
+@contextlib.contextmanager
+def _shipped() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for settings, values in LESS:
             for name in values:
                 patch.setitem(vars(settings), name, type(settings).__dataclass_fields__[name].default)
         yield
+
+
+@pytest.fixture(scope="module")
+def shipped_diffuse() -> Iterator[None]:
+    """For tests of the diffuse intensity itself: its settings are those that users have."""
+    with _shipped():
+        yield
+
+
+@pytest.fixture(scope="session")
+def finer_library(small_recipe: Path) -> Library:
+    """The small library with a diffuse table as those of users."""
+    with _shipped():
+        return Library.build(Recipe.read(small_recipe), device="cpu")
 
 
 @pytest.fixture(scope="session")
