@@ -53,6 +53,7 @@ ORDER = (
     "fuzz_network",
     "fuzz_maps",
     "library_build",
+    "new_crystal",
     "accuracy",
     "holz",
     "startup",
