@@ -133,21 +133,27 @@ class Study:
         console.print(table)
         for note in self.notes:
             console.print(f"· {note}", highlight=False, markup=False)
-        content = {
+        content: dict[str, Any] = {
             "study": self.name,
             "quick": self.quick,
             "study_seconds": round(time.perf_counter() - STARTED, 1),
             "rows": [asdict(row) for row in self.rows],
             "notes": self.notes,
             "facts": facts(),
-            **arrays,
         }
+        if taken := content.keys() & arrays:
+            raise ValueError(
+                f"{', '.join(sorted(taken))} of a study cannot be arrays of its figure; rename them"
+            )
+        content |= arrays
         from hybridfit.io import atomic_path  # here, because jobs of studies time their imports
 
         path = self.path(".json")
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        console.print(f"written: {path} and {path.with_suffix('.png')}", highlight=False)
+        picture = path.with_suffix(".png")
+        also = f" and {picture}" if picture.is_file() else ""
+        console.print(f"written: {path}{also}", highlight=False)
         return all(row.passed is not False for row in self.rows)
 
     def path(self, suffix: str) -> Path:

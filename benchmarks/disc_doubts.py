@@ -151,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows += own
         print(f"{case}: {sum(row['off'] < RIGHT for row in own)} of {len(own)} discs are right", flush=True)
     report(study, rows)
-    passed = study.finish(rows=rows)
+    passed = study.finish(discs=rows)
     with study.figure(columns=1, size=(5.6, 4.2)) as (_, axes):
         for kind in ("as drawn", "leaning"):
             some = [row for row in rows if row["kind"] == kind]

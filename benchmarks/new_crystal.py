@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         study.add(f"{name} [{zone}]: from the CIF to a tested recipe", seconds, "s", at_most=LONGEST)
         study.add(f"{name} [{zone}]: recipes made and tested", int(made), "", at_least=1)
         found.append({"crystal": name, "seconds": seconds, "made": made})
-    return 0 if study.finish(rows=found) else 1
+    return 0 if study.finish(crystals=found) else 1
 
 
 if __name__ == "__main__":
