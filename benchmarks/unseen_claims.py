@@ -62,3 +62,35 @@ AWAITED = (
         LEAST,
     ),
 )
+
+EITHER = "SrTiO3 [001] and Si [110], 80 frames each, by its own network and by the match of its library"
+OWN = (
+    Claim(
+        "fits within 0.5 nm and 0.1 mrad of the truth",
+        EITHER,
+        "10⁶–10⁹",
+        {"own_network": r"(?P<where>.+): within 0\.5 nm and 0\.1 mrad, ≥ 1e6 electrons, by (its|the) .+"},
+        MOST,
+    ),
+    Claim(
+        "converged, but off by more than 3 nm or 1 mrad",
+        EITHER,
+        "10⁵–10⁹",
+        {"own_network": r"(?P<where>.+): converged, but wrong, by (its|the) .+"},
+        LEAST,
+    ),
+    Claim(
+        "one frame, to the error bars, median",
+        EITHER,
+        TIME,
+        {"own_network": r"(?P<where>.+): one frame, median, by (its own network|the match)"},
+        LEAST,
+    ),
+    Claim(
+        "`hybridfit new`, from a CIF to a tested recipe",
+        "Cu [001], ZnO [100] and anatase [100] at 200 kV and 13.6 mrad",
+        TIME,
+        {"new_crystal": r"(?P<where>.+): from the CIF to a tested recipe"},
+        LEAST,
+    ),
+)
