@@ -2,8 +2,9 @@
 
 seeded       candidates of a network, each in its window; where the network is in doubt, a library
              match with the network's disc stands beside them; then a wider window
-matched      without a network of the library: a match of all library points, with the disc as a network
-             of another crystal has it
+matched      without a network of the library: a match of all library points, with the disc as the network
+             for any crystal has it; then by the inside of the disc alone; then, where that network was in
+             doubt, with other discs, one by one
 near         candidates of a neighbouring frame, in their windows
 everywhere   all library points with many cameras
 """

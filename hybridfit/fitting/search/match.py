@@ -116,7 +116,8 @@ class Matcher:
     def inside(self, trials: Trials) -> tuple[list[Candidate], Array]:
         """As `match`, by what lies inside the direct disc alone, with the best camera of trials.
 
-        No candidates where too little lies inside.
+        There are no candidates where fewer rings than `least_inside` lie inside.  χ² is relative to the
+        variance there, and not to be compared with that of `match`.
         """
         radii, semi_angle = trials.templates.radii, self.searcher.semi_angle
         if (radii < semi_angle - self.settings.rim).sum() < self.settings.least_inside:

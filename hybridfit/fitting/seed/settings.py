@@ -106,8 +106,8 @@ class AlignmentSettings:
         0.015,
         "of the radius",
         "a disc is not sure where the network's σ and the spread over eight orientations are more: of 600 "
-        "frames of training crystals 468 have less, and one of these discs is off by more than 5 %; of the "
-        "next 44, up to 0.0175, four are",
+        "frames of training crystals 491 have less, and one of these discs is off by more than 5 %; by the "
+        "weights that set it, trained for less, 468, one, and four of the next 44, up to 0.0175",
         "benchmarks.disc_doubts",
     )
     nothing: float = threshold(
