@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,7 @@ from hybridfit.cli.train import check_folder, how_to_go_on, let_threads_wait
 from hybridfit.errors import InputError
 
 if TYPE_CHECKING:
-    from hybridfit.network.alignment.training import Report
+    from hybridfit.network.alignment.training import Job, Report
 
 DEFAULT_MINUTES = 480.0
 
@@ -26,6 +26,9 @@ def train_alignment(
         Path | None,
         typer.Option(metavar="FOLDER", help="CIFs and their zones.toml; by default those that are shipped."),
     ] = None,
+    rim: Annotated[
+        bool, typer.Option("--rim", help="Train the network that measures the rim of a disc, instead.")
+    ] = False,
     each: Annotated[
         int, typer.Option(min=1, max=100, metavar="N", help="Coarse libraries of each crystal and zone axis.")
     ] = 2,
@@ -40,10 +43,11 @@ def train_alignment(
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
-    """Train the network that finds the direct disc of any crystal.
+    """Train the network that finds the direct disc of any crystal, or the one that measures its rim.
 
     Coarse libraries are made first, seconds each, and kept in the cache. A checkpoint is kept beside the
-    weights while the training runs. The shipped weights took 175 minutes of one core; more would help.
+    weights while the training runs. The shipped weights took 175 minutes of one core, those of the rim
+    80; more would help.
     """
     if output.suffix != ".safetensors":
         raise InputError(f"{output} cannot hold weights; give a name that ends in .safetensors")
@@ -57,10 +61,11 @@ def train_alignment(
     from hybridfit.library.library import cache_folder
     from hybridfit.library.recipe import shipped_folder
     from hybridfit.network.alignment.coarse import materials
-    from hybridfit.network.alignment.network import AlignmentNetwork
-    from hybridfit.network.alignment.training import libraries, train, weights_of
+    from hybridfit.network.alignment.training import DISCS, libraries, train
+    from hybridfit.network.rim.training import RIM
     from hybridfit.network.state import Plan
 
+    job: Job[Any] = RIM if rim else DISCS
     found = materials(crystals or shipped_folder() / "training")
     checkpoint = output.with_suffix(".checkpoint")
     started = time.monotonic()
@@ -75,29 +80,25 @@ def train_alignment(
     line = LiveLine(quiet, "composing the first patterns")
     with line, saying(how_to_go_on(checkpoint)):
         module, record = train(
+            job,
             to_train,
             held_back,
             Plan(minutes=minutes, samples=samples, seed=seed),
             device=device,
             checkpoint=checkpoint,
             resume=resume,
-            progress=lambda report: line.show(report.fraction, _line(report), report.seconds),
+            progress=lambda report: line.show(report.fraction, _line(job, report), report.seconds),
         )
-        AlignmentNetwork(module.architecture, weights_of(module), record).save(output)
+        job.save(output, module, record)
     if not quiet:
-        numbers = record["held_back"]
         typer.echo(
             f"{output}: {record['samples']} samples in {record['minutes']:.1f} minutes; of crystals held "
-            f"back, {100 * numbers['found']:.1f} % of the discs found within 15 % of the radius, and "
-            f"{100 * numbers['right_last']:.1f} % of those nearly aligned within 2 %"
+            f"back, {job.said(record['held_back'])}"
         )
 
 
-def _line(report: Report) -> str:
+def _line(job: Job[Any], report: Report) -> str:
     parts = [f"{report.samples} samples, {report.samples_per_second:.0f}/s", f"loss {report.loss:.2f}"]
-    v = report.validation
-    if v:
-        parts.append(
-            f"held back: {100 * v['found']:.1f} % found, {100 * v['right_last']:.1f} % of last crops in 2 %"
-        )
+    if report.validation:
+        parts.append(f"held back: {job.said(report.validation)}")
     return " · ".join(parts)

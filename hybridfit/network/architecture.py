@@ -34,13 +34,14 @@ from hybridfit.network.shape import (
     ROUNDS,
     SIZE_UNIT,
     Architecture,
+    NetShape,
     Trunk,
     last_side,
     stages,
     weight_shapes,
 )
 
-Net = TypeVar("Net", bound="TrunkNet")
+Net = TypeVar("Net", bound="ShapedNet")
 
 
 class Heads(NamedTuple):
@@ -111,17 +112,25 @@ def convolution(
     return nn.Sequential(*layers)
 
 
-class TrunkNet(nn.Module):
-    """The part that networks have in common, and their heads.
+class ShapedNet(nn.Module):
+    """A network that knows its shape."""
+
+    architecture: NetShape
+
+
+class TrunkNet(ShapedNet):
+    """The part that most networks have in common, and their heads.
 
     Parameters
     ----------
     shape : Trunk
     """
 
+    architecture: Trunk
+
     def __init__(self, shape: Trunk) -> None:
         super().__init__()
-        self.architecture: Trunk = shape
+        self.architecture = shape
         self.stem = nn.Sequential(nn.PixelUnshuffle(2), convolution(INPUTS, shape.widths[0], bent=False))
         # a learnt bias for each position
         self.place = nn.Parameter(torch.zeros(1, shape.widths[0], CROP // 2, CROP // 2))

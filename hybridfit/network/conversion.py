@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from hybridfit.errors import InputError
-from hybridfit.network.architecture import PatternNet, TrunkNet, channels_last, empty_net, represent
+from hybridfit.network.architecture import PatternNet, ShapedNet, channels_last, empty_net, represent
 from hybridfit.network.forward import Answers, Single
 from hybridfit.network.shape import Weights, weight_shapes
 
@@ -33,12 +33,12 @@ def weights_of(module: PatternNet) -> Weights:
     return Weights(module.architecture, {name: arrays[name] for name in weight_shapes(module.architecture)})
 
 
-def stored_tensors(module: TrunkNet) -> dict[str, Tensor]:
+def stored_tensors(module: ShapedNet) -> dict[str, Tensor]:
     """What a file keeps of a network."""
     return {name: value for name, value in module.state_dict().items() if not name.endswith(COUNTED)}
 
 
-def fill(module: TrunkNet, tensors: Mapping[str, Tensor]) -> None:
+def fill(module: ShapedNet, tensors: Mapping[str, Tensor]) -> None:
     """Put the tensors of a file in their places in a network, of which they may be empty."""
     counted = {n: torch.zeros((), dtype=torch.long) for n in module.state_dict() if n.endswith(COUNTED)}
     empty = any(value.is_meta for value in module.parameters())

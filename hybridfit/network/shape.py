@@ -29,8 +29,23 @@ Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trunk:
-    """Shape of what networks have in common.  Files are checked against these types.
+class NetShape:
+    """Shape of a network.  Files are checked against the types of its fields."""
+
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of all weights, in the order and by the names that torch gives them.
+
+        Raises
+        ------
+        ValueError
+            A network that cannot be.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trunk(NetShape):
+    """Shape of what most networks have in common.
 
     Attributes
     ----------
@@ -43,6 +58,10 @@ class Trunk:
     squeezed: Channels = 96
     features: Annotated[int, Field(ge=1, le=8192)] = 512
     hidden: Annotated[int, Field(ge=1, le=8192)] = 192
+
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """See `weight_shapes`."""
+        return weight_shapes(self)
 
     @property
     def told(self) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Generic, Protocol, TypeVar
+from typing import Annotated, Any, Generic, Protocol
 
 import torch
 from pydantic import Field, TypeAdapter
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from hybridfit.errors import InputError
 from hybridfit.library.library import Library
-from hybridfit.network.architecture import PatternNet, TrunkNet, channels_last
+from hybridfit.network.architecture import Net, PatternNet, ShapedNet, channels_last
 from hybridfit.network.conversion import fill, stored_tensors
 from hybridfit.network.files import Kind, Shape, TensorFile, write_tensors
 from hybridfit.network.samples import POOL, Samples
@@ -28,9 +28,9 @@ from hybridfit.network.shape import Architecture, Positive
 from hybridfit.network.weights import ARCHITECTURE, shapes_of
 
 CHECKPOINT = Kind("hybridfit training", 2, "a checkpoint", "start anew without --resume")
+BIASES = "place"  # of a trunk, one for each position
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of a parameter
 MOST_BATCH, MOST_POOL, MOST_SEED = 1 << 14, 1 << 18, (1 << 63) - 1
-Net = TypeVar("Net", bound=TrunkNet)
 Count = Annotated[int, Field(ge=0, le=MOST_SEED)]
 
 
@@ -162,8 +162,9 @@ def begin(
     average = channels_last(make(), device)
     average.load_state_dict(module.state_dict())
     average.eval().requires_grad_(False)
-    matrices = [p for p in module.parameters() if p.ndim > 1 and p is not module.place]
-    others = [p for p in module.parameters() if p.ndim <= 1 or p is module.place]
+    named = list(module.named_parameters())
+    matrices = [p for name, p in named if p.ndim > 1 and name != BIASES]
+    others = [p for name, p in named if p.ndim <= 1 or name == BIASES]
     groups = [
         {"params": matrices, "weight_decay": settings.weight_decay},
         {"params": others, "weight_decay": 0.0},
@@ -248,7 +249,7 @@ def read_checkpoint(path: Path, library: Library, shape: Architecture) -> Checkp
         return read_state(file, partial(PatternNet, shape))
 
 
-def read_state(file: TensorFile, make: Callable[[], TrunkNet]) -> Checkpoint:
+def read_state(file: TensorFile, make: Callable[[], ShapedNet]) -> Checkpoint:
     """What `write_state` has written; make gives a network of the shape of what is in the file."""
     return Checkpoint(
         file.path,
@@ -269,7 +270,7 @@ def check_checkpoint(path: Path) -> None:
             file.field(name, kind)
 
 
-def _shapes(make: Callable[[], TrunkNet]) -> dict[str, Shape]:
+def _shapes(make: Callable[[], ShapedNet]) -> dict[str, Shape]:
     """What the tensors of a checkpoint have to be."""
     with torch.device("meta"):
         empty = make()

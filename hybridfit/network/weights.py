@@ -23,7 +23,7 @@ from hybridfit.network.files import Kind, Shape, TensorFile, Unusable, write_ten
 from hybridfit.network.forward import Answers, Forward, Single
 from hybridfit.network.origin import Origin, whole_checksum
 from hybridfit.network.settings import WeightsSettings
-from hybridfit.network.shape import Architecture, Trunk, Weights, weight_shapes
+from hybridfit.network.shape import Architecture, NetShape, Weights
 from hybridfit.pattern.pool import Pool
 
 if TYPE_CHECKING:
@@ -325,7 +325,7 @@ def weights_beside(path: Path) -> Path:
     return path.with_suffix(".safetensors")
 
 
-def shapes_of(architecture: Trunk) -> dict[str, Shape]:
+def shapes_of(architecture: NetShape) -> dict[str, Shape]:
     """What the tensors that a file keeps of a network have to be.
 
     Raises
@@ -334,7 +334,7 @@ def shapes_of(architecture: Trunk) -> dict[str, Shape]:
         An architecture that cannot be, or is too large.
     """
     try:
-        return {name: Shape(shape) for name, shape in weight_shapes(architecture).items()}
+        return {name: Shape(shape) for name, shape in architecture.weight_shapes().items()}
     except ValueError as error:
         raise Unusable(str(error)) from None
 

@@ -17,6 +17,8 @@ from hybridfit.network.alignment.coarse import TILT_MAX, Coarse
 from hybridfit.network.alignment.compose import add_discs
 from hybridfit.network.alignment.shape import SHOWN
 from hybridfit.network.alignment.views import (
+    CUTS,
+    Cuts,
     covered,
     draw_bars,
     draw_framing,
@@ -56,14 +58,22 @@ class Samples:
     device : torch.device
     pool : int
         Patterns kept of each reach.
+    cuts : Cuts
+        How crops are cut.
     """
 
     def __init__(
-        self, libraries: Sequence[Coarse], *, seed: int | list[int], device: torch.device, pool: int = POOL
+        self,
+        libraries: Sequence[Coarse],
+        *,
+        seed: int | list[int],
+        device: torch.device,
+        pool: int = POOL,
+        cuts: Cuts = CUTS,
     ) -> None:
-        self.libraries, self.device, self.size = libraries, device, pool
+        self.libraries, self.device, self.size, self.cuts = libraries, device, pool, cuts
         self._rng = np.random.default_rng(seed)
-        self._generator = torch.Generator(device).manual_seed(int(self._rng.integers(1 << 62)))
+        self.generator = torch.Generator(device).manual_seed(int(self._rng.integers(1 << 62)))
         self._images = torch.zeros(len(REACHES), pool, SIDE, SIDE, dtype=torch.float16, device=device)
         self._oldest, self.filled = [0] * len(REACHES), [0] * len(REACHES)
         self._mirror = torch.diag(torch.tensor([1.0, -1.0], device=device))
@@ -105,8 +115,8 @@ class Samples:
 
     def batch(self, n: int) -> tuple[Tensor, Truth]:
         """Crops (n, 2, CROP, CROP), and the truth about them; a few patterns are composed for it."""
-        draw = Draw(n, self._generator)
-        framing = draw_framing(draw)
+        draw = Draw(n, self.generator)
+        framing = draw_framing(draw, self.cuts)
         asked = seen(framing)
         kind = torch.stack([asked > reach for reach in REACHES[:-1]]).sum(dim=0)
         index = torch.empty(n, dtype=torch.long, device=self.device)
@@ -117,7 +127,7 @@ class Samples:
             full = self.filled[i] == self.size
             self.compose(i, max(1, len(mine) // REUSE) if full else max(1, len(mine) // 2))
             index[mine] = torch.randint(
-                self.filled[i], (len(mine),), generator=self._generator, device=self.device
+                self.filled[i], (len(mine),), generator=self.generator, device=self.device
             )
         reach = torch.tensor(REACHES, device=self.device)[kind]
         nothing = torch.zeros(n, device=self.device)
@@ -141,10 +151,10 @@ class Samples:
 
     def state(self) -> dict[str, object]:
         """What the next numbers depend on; the patterns themselves are left out."""
-        return {"numpy": self._rng.bit_generator.state, "torch": self._generator.get_state()}
+        return {"numpy": self._rng.bit_generator.state, "torch": self.generator.get_state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a `state`, with empty pools."""
         self._rng.bit_generator.state = state["numpy"]
-        self._generator.set_state(state["torch"].cpu())
+        self.generator.set_state(state["torch"].cpu())
         self._oldest, self.filled = [0] * len(REACHES), [0] * len(REACHES)

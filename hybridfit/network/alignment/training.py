@@ -1,6 +1,8 @@
-"""Training of the alignment network: one command, which can be stopped and gone on with.
+"""Training of the alignment network, and of any that learns from its samples (`Job`).
 
     coarse libraries (`coarse`) → samples (`samples`) → steps → validation → checkpoint → weights
+
+It can be stopped and gone on with.
 
 Validation uses crystals that the training does not see: every `HELD_BACK`th of the list.
 """
@@ -12,10 +14,10 @@ import math
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import numpy as np
 import torch
@@ -26,17 +28,18 @@ from torch import Tensor
 from hybridfit.errors import InputError
 from hybridfit.network.alignment.architecture import AlignmentNet, loss, read, represent
 from hybridfit.network.alignment.coarse import Coarse, Material, kept
+from hybridfit.network.alignment.network import AlignmentNetwork
 from hybridfit.network.alignment.samples import POOL, Samples, Truth
 from hybridfit.network.alignment.shape import AlignmentShape
+from hybridfit.network.alignment.views import CUTS, Cuts
+from hybridfit.network.architecture import Net, ShapedNet
 from hybridfit.network.conversion import stored_tensors, torch_device
 from hybridfit.network.files import Kind, TensorFile
 from hybridfit.network.settings import TrainingSettings
-from hybridfit.network.shape import weight_shapes
+from hybridfit.network.shape import NetShape
 from hybridfit.network.state import Plan, State, begin, read_state, restore, write_state
 from hybridfit.network.step import half_precision, step_by
 
-CHECKPOINT = Kind("hybridfit alignment training", 1, "a checkpoint", "start anew without --resume")
-SHAPE = TypeAdapter(AlignmentShape)
 HELD_BACK = 12  # every so-manieth crystal is kept for the validation
 VALIDATION = 1024  # crops
 CHECKPOINT_EVERY, CHECK_EVERY = 60.0, 120.0  # s
@@ -52,6 +55,40 @@ class Report(NamedTuple):
     samples_per_second: float
     loss: float
     validation: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Job(Generic[Net]):
+    """What is trained.
+
+    Attributes
+    ----------
+    checkpoint : Kind
+        Of its checkpoint files.
+    shape : NetShape
+        Of its networks, where no other is asked for.
+    make : callable(shape)
+        Gives a network of a shape, with new weights.
+    cuts : Cuts
+        How crops are cut for it.
+    cost : callable(module, crops, truth, generator)
+        The loss of a batch.
+    measured : callable(module, batches)
+        How good it is on crops held back.
+    said : callable(numbers)
+        These numbers in words, in percent of the crops.
+    save : callable(path, module, record)
+        Writes its weights, and the record of how it was trained.
+    """
+
+    checkpoint: Kind
+    shape: NetShape
+    make: Callable[[Any], Net]
+    cuts: Cuts
+    cost: Callable[[Net, Tensor, Truth, torch.Generator], Tensor]
+    measured: Callable[[Net, list[tuple[Tensor, Truth]]], dict[str, float]]
+    said: Callable[[dict[str, float]], str]
+    save: Callable[[Path, Net, dict[str, Any]], None]
 
 
 def libraries(
@@ -93,28 +130,30 @@ def libraries(
 
 
 def train(
+    job: Job[Net],
     to_train: Sequence[Coarse],
     held_back: Sequence[Coarse],
     plan: Plan,
     *,
+    shape: NetShape | None = None,
     device: str = "auto",
     checkpoint: Path | None = None,
     resume: Path | None = None,
-    shape: AlignmentShape | None = None,
     progress: Callable[[Report], None] | None = None,
-) -> tuple[AlignmentNet, dict[str, Any]]:
-    """Train the alignment network.
+) -> tuple[Net, dict[str, Any]]:
+    """Train a network.
 
     Parameters
     ----------
+    job : Job
     to_train, held_back : sequences of Coarse
     plan : Plan
+    shape : NetShape, optional
     device : str
     checkpoint : path, optional
         Written every minute and at the end.
     resume : path, optional
         A checkpoint to go on from.
-    shape : AlignmentShape, optional
     progress : callable, optional
 
     Returns
@@ -127,31 +166,33 @@ def train(
     InputError
         A checkpoint that cannot be used, or too many steps that gave numbers that are not finite.
     """
-    place, shape = torch_device(device), shape or AlignmentShape()
+    shape = shape or job.shape
+    place, make = torch_device(device), partial(job.make, shape)
     stored = None
     if resume is not None:
         if not resume.is_file():
             raise InputError(f"there is no checkpoint {resume}; leave --resume out to start anew")
-        with TensorFile(resume, CHECKPOINT) as file:
-            if file.field("architecture", SHAPE) != shape:
+        with TensorFile(resume, job.checkpoint) as file:
+            if file.field("architecture", TypeAdapter(type(shape))) != shape:
                 raise InputError(f"{resume} belongs to a network of another shape; start anew")
-            stored = read_state(file, partial(AlignmentNet, shape))
+            stored = read_state(file, make)
         plan = replace(plan, seed=stored.plan.seed, batch=stored.plan.batch)
     torch.manual_seed(plan.seed)
-    state = begin(partial(AlignmentNet, shape), plan, place)
-    samples = Samples(to_train, seed=[plan.seed, 0], device=place, pool=min(plan.pool, POOL))
+    state = begin(make, plan, place)
+    pool = min(plan.pool, POOL)
+    samples = Samples(to_train, seed=[plan.seed, 0], device=place, pool=pool, cuts=job.cuts)
     if stored is not None:
         restore(state, samples, stored)
-    validation = _batches(held_back, plan.seed, place)
+    validation = _batches(held_back, plan.seed, place, job.cuts)
     of = {"libraries": digest(to_train)}
-    _run(state, samples, validation, plan, checkpoint, of, progress)
+    _run(job, state, samples, validation, plan, checkpoint, of, progress)
     record = {
         "plan": asdict(plan),
         "device": place.type,
         "samples": state.samples,
         "minutes": state.seconds / 60,
         "steps": state.steps,
-        "held_back": measured(state.average, validation),
+        "held_back": job.measured(state.average, validation),
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
         "history": state.history,
         **of,
@@ -159,10 +200,10 @@ def train(
     return state.average, record
 
 
-def weights_of(module: AlignmentNet) -> dict[str, NDArray[np.float32]]:
-    """The numbers of a network by the names of `weight_shapes`."""
+def weights_of(module: ShapedNet) -> dict[str, NDArray[np.float32]]:
+    """The numbers of a network by the names of its `weight_shapes`."""
     arrays = {name: value.numpy(force=True) for name, value in stored_tensors(module).items()}
-    return {name: arrays[name] for name in weight_shapes(module.architecture)}
+    return {name: arrays[name] for name in module.architecture.weight_shapes()}
 
 
 def digest(found: Sequence[Coarse]) -> str:
@@ -173,13 +214,16 @@ def digest(found: Sequence[Coarse]) -> str:
     return out.hexdigest()
 
 
-def _batches(held_back: Sequence[Coarse], seed: int, place: torch.device) -> list[tuple[Tensor, Truth]]:
-    made = Samples(held_back, seed=[seed, 1], device=place, pool=VALIDATION // 4)
+def _batches(
+    held_back: Sequence[Coarse], seed: int, place: torch.device, cuts: Cuts
+) -> list[tuple[Tensor, Truth]]:
+    made = Samples(held_back, seed=[seed, 1], device=place, pool=VALIDATION // 4, cuts=cuts)
     return [made.batch(128) for _ in range(VALIDATION // 128)]
 
 
 def _run(
-    state: State[AlignmentNet],
+    job: Job[Net],
+    state: State[Net],
     samples: Samples,
     validation: list[tuple[Tensor, Truth]],
     plan: Plan,
@@ -195,20 +239,20 @@ def _run(
         for group in state.optimiser.param_groups:
             group["lr"] = plan.rate(fraction, settings.warm_up)
         crops, truth = samples.batch(plan.batch)
-        value = step_by(state, partial(_cost, crops, truth), len(crops), settings)
+        value = step_by(state, _cost_of(job, crops, truth, samples.generator), len(crops), settings)
         if not math.isnan(value):
             running = value if math.isnan(running) else running + 0.02 * (value - running)
         now = time.monotonic()
         state.seconds = before + now - started
         done = plan.spent(state.seconds, state.samples)
         if now - checked >= CHECK_EVERY or done >= 1:
-            numbers = measured(state.average, validation)
+            numbers = job.measured(state.average, validation)
             state.history.append(
                 {"samples": state.samples, "seconds": state.seconds, "loss": running, **numbers}
             )
             checked = time.monotonic()
         if checkpoint is not None and state.steps and (now - saved >= CHECKPOINT_EVERY or done >= 1):
-            write_state(checkpoint, CHECKPOINT, of, state, samples.state(), plan)
+            write_state(checkpoint, job.checkpoint, of, state, samples.state(), plan)
             saved = time.monotonic()
         if progress is not None:
             speed = (state.samples - samples_before) / max(now - started, 1e-9)
@@ -216,7 +260,14 @@ def _run(
             progress(Report(done, state.seconds, state.samples, speed, running, latest))
 
 
-def _cost(crops: Tensor, truth: Truth, module: AlignmentNet) -> Tensor:
+def _cost_of(
+    job: Job[Net], crops: Tensor, truth: Truth, generator: torch.Generator
+) -> Callable[[Net], Tensor]:
+    return lambda module: job.cost(module, crops, truth, generator)
+
+
+def cost(module: AlignmentNet, crops: Tensor, truth: Truth, generator: torch.Generator) -> Tensor:
+    """The loss of a batch; no random numbers are needed for it."""
     channels = represent(crops).contiguous(memory_format=torch.channels_last)
     with torch.autocast(crops.device.type, torch.bfloat16, enabled=half_precision(crops.device)):
         said = module(channels)
@@ -250,3 +301,26 @@ def measured(module: AlignmentNet, batches: list[tuple[Tensor, Truth]]) -> dict[
         "centre_median_last": float(np.median(c[near])) if near.any() else float("nan"),
         "size_median_last": float(np.median(s[near])) if near.any() else float("nan"),
     }
+
+
+def said(numbers: dict[str, float]) -> str:
+    """What `measured` found, in words."""
+    found, right = 100 * numbers["found"], 100 * numbers["right_last"]
+    return f"{found:.1f} % of the discs found within 15 % of the radius, {right:.1f} % of last crops in 2 %"
+
+
+def save(path: Path, module: AlignmentNet, record: dict[str, Any]) -> None:
+    """Write the weights."""
+    AlignmentNetwork(module.architecture, weights_of(module), record).save(path)
+
+
+DISCS: Job[AlignmentNet] = Job(
+    checkpoint=Kind("hybridfit alignment training", 1, "a checkpoint", "start anew without --resume"),
+    shape=AlignmentShape(),
+    make=AlignmentNet,
+    cuts=CUTS,
+    cost=cost,
+    measured=measured,
+    said=said,
+    save=save,
+)

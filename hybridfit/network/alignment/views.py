@@ -19,10 +19,26 @@ from torch import Tensor
 from hybridfit.network.alignment.shape import HALF_WIDTH, SHOWN
 from hybridfit.network.views import Draw, Patterns, Recording, View
 
-KINDS = 0.35, 0.3, 0.35  # of the samples: whole, near, last
 SMALLEST, LARGEST = 1.15, 7.0  # radii of the disc in half a frame
-NEAR_SIZE, NEAR_SHIFT = 0.45, 0.5  # log, radii
-LAST_SIZE, LAST_SHIFT = 0.03, 0.08
+
+
+class Cuts(NamedTuple):
+    """How crops are cut.
+
+    whole, near : shares of the kinds; the rest are `last`
+    near_size, near_shift : how far log size and centre (radii) are off, uniform
+    last_size, last_shift : standard deviation of log size, and how far the centre is off
+    """
+
+    whole: float = 0.35
+    near: float = 0.3
+    near_size: float = 0.45
+    near_shift: float = 0.5
+    last_size: float = 0.03
+    last_shift: float = 0.08
+
+
+CUTS = Cuts()
 
 
 class Bars(NamedTuple):
@@ -52,7 +68,7 @@ class Framing(NamedTuple):
     frame_pixel: Tensor
 
 
-def draw_framing(draw: Draw) -> Framing:
+def draw_framing(draw: Draw, cuts: Cuts = CUTS) -> Framing:
     """Frames, and how they are cut."""
     half = draw.log_uniform(SMALLEST, LARGEST, 2)
     square = draw.happens(0.8)
@@ -60,15 +76,15 @@ def draw_framing(draw: Draw) -> Framing:
     room = (0.45 * half).minimum((half - 0.9).clamp_min(0))
     off = room * draw.uniform(-1, 1, 2)  # of the disc from the middle of the frame, in its radii
     kind = draw.uniform(0, 1)
-    whole, near = kind < KINDS[0], kind < KINDS[0] + KINDS[1]
+    whole, near = kind < cuts.whole, kind < cuts.whole + cuts.near
     # whole: the longer side fills the crop
     filled = half.amax(dim=1) * draw.uniform(0.95, 1.1)
     size_whole = torch.log(HALF_WIDTH / filled)
     centre_whole = off * size_whole.exp()[:, None]
-    size_near = NEAR_SIZE * draw.uniform(-1, 1)
-    size_last = LAST_SIZE * draw.normal()
+    size_near = cuts.near_size * draw.uniform(-1, 1)
+    size_last = cuts.last_size * draw.normal()
     size = torch.where(whole, size_whole, torch.where(near, size_near, size_last))
-    shift = draw.in_disc(torch.where(near, NEAR_SHIFT, LAST_SHIFT))
+    shift = draw.in_disc(torch.where(near, cuts.near_shift, cuts.last_shift))
     centre = torch.where(whole[:, None], centre_whole, shift)
     scale = size.exp()[:, None]
     edges = torch.stack(

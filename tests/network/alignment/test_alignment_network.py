@@ -14,7 +14,7 @@ from hybridfit.network.alignment.network import AlignmentNetwork
 from hybridfit.network.alignment.network import read as read_numpy
 from hybridfit.network.alignment.network import represent as represent_numpy
 from hybridfit.network.alignment.shape import EACH, AlignmentShape
-from hybridfit.network.alignment.training import train, weights_of
+from hybridfit.network.alignment.training import DISCS, train, weights_of
 from hybridfit.network.crop import CROP
 from hybridfit.network.state import Plan
 
@@ -141,15 +141,17 @@ def test_a_training_goes_on_where_it_was(discs, tmp_path, monkeypatch):
     path, plan = tmp_path / "a.checkpoint", Plan(samples=24, batch=8, seed=2, pool=8)
     reports = []
     module, record = train(
-        discs, discs, plan, device="cpu", checkpoint=path, shape=LITTLE, progress=reports.append
+        DISCS, discs, discs, plan, device="cpu", checkpoint=path, shape=LITTLE, progress=reports.append
     )
     assert record["samples"] == 24 and len(reports) == 3 and reports[-1].fraction == 1
     assert path.is_file() and 0 <= record["held_back"]["found"] <= 1
-    more, record = train(discs, discs, Plan(samples=40, pool=8), device="cpu", resume=path, shape=LITTLE)
+    more, record = train(
+        DISCS, discs, discs, Plan(samples=40, pool=8), device="cpu", resume=path, shape=LITTLE
+    )
     assert record["samples"] == 40 and record["steps"] == 5
     before, after = weights_of(module), weights_of(more)
     assert any(not np.array_equal(before[n], after[n]) for n in before)
     with pytest.raises(InputError, match="another shape"):
-        train(discs, discs, plan, device="cpu", resume=path)
+        train(DISCS, discs, discs, plan, device="cpu", resume=path)
     with pytest.raises(InputError, match="there is no checkpoint"):
-        train(discs, discs, plan, device="cpu", resume=tmp_path / "b.checkpoint", shape=LITTLE)
+        train(DISCS, discs, discs, plan, device="cpu", resume=tmp_path / "b.checkpoint", shape=LITTLE)
