@@ -53,8 +53,8 @@ def likeliest(evidence, cos, sin, out):
                 coarse[a, b, c] = energy(smooth, cos, sin, x, y, s)
     tops = np.empty((PEAKS, 4))
     for k in range(PEAKS):
-        place = int(np.argmax(coarse))
-        a, b, c = place // (GRID[1] * GRID[2]), place // GRID[2] % GRID[1], place % GRID[2]
+        at = int(np.argmax(coarse))
+        a, b, c = at // (GRID[1] * GRID[2]), at // GRID[2] % GRID[1], at % GRID[2]
         tops[k, 0], tops[k, 1], tops[k, 2] = (
             _at(a, GRID[0], SHIFT),
             _at(b, GRID[1], SHIFT),
@@ -62,29 +62,26 @@ def likeliest(evidence, cos, sin, out):
         )
         tops[k, 3] = _climb(evidence, cos, sin, tops[k])
         coarse[max(a - 1, 0) : a + 2, max(b - 1, 0) : b + 2, max(c - 1, 0) : c + 2] = -1e300
-    best = int(np.argmax(tops[:, 3]))
-    top = tops[best, 3]
-    total, own = 0.0, 0.0
-    mean, deviation = np.empty(3), np.empty(3)
-    for k in range(PEAKS):
-        twice = False
-        for other in range(k):
-            twice = twice or np.abs(tops[k, :3] - tops[other, :3]).max() < TWINS
+    order = np.argsort(-tops[:, 3])
+    top, total = tops[order[0], 3], 0.0
+    for place in range(PEAKS):
+        k, twice = order[place], False
+        for before in range(place):
+            twice = twice or np.abs(tops[k, :3] - tops[order[before], :3]).max() < TWINS
         if twice or tops[k, 3] < top - DEEP:
             continue
-        m, d, z = tops[k, :3].copy(), np.zeros(3), 0.0
+        mean, deviation, z = tops[k, :3].copy(), np.zeros(3), 0.0
         half = np.full(3, WIDE)
         for _ in range(ROUNDS):
-            z = _moments(evidence, cos, sin, top, half, m, d)
+            z = _moments(evidence, cos, sin, top, half, mean, deviation)
             for axis in range(3):  # a step of this grid, if the peak is narrower
-                half[axis] = min(max(DEVIATIONS * d[axis], 2 * half[axis] / (SIDE - 1)), WIDE)
+                half[axis] = min(max(DEVIATIONS * deviation[axis], 2 * half[axis] / (SIDE - 1)), WIDE)
         total += z
-        if k == best:
-            own, mean, deviation = z, m, d
-    out[:3], out[3:6] = mean, deviation
+        if place == 0:
+            out[:3], out[3:6], out[7] = mean, deviation, z
     log_z = math.log(max(total, 1e-300)) + top - math.log(VOLUME)
     out[6] = 1 / (1 + math.exp(-log_z)) if log_z > -700 else 0.0
-    out[7] = own / max(total, 1e-300)
+    out[7] /= max(total, 1e-300)
 
 
 @kernel

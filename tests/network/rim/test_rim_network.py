@@ -110,6 +110,17 @@ def test_a_ridge_is_found(circle):
     assert found.spread[0] == pytest.approx(0.03 * np.exp(-circle[2]) / np.sqrt(2 * ROWS), rel=0.3)
 
 
+def test_any_evidence_gives_numbers():
+    """Of noise, peaks are many, alike, and may lie at the edge of the window."""
+    rng = np.random.default_rng(5)
+    noise = rng.normal(size=(12, ROWS, RADII)).astype(np.float32)
+    noise[1] = 0
+    noise[2] *= 1e4
+    noise[3, :, -1] = 50
+    said = np.column_stack([np.asarray(each).reshape(12, -1) for each in circles(noise)])
+    assert np.isfinite(said).all() and (said[:, -2:] <= 1 + 1e-9).all() and (said[:, 3:] >= 0).all()
+
+
 def test_the_sum_along_a_circle_is_the_same_in_torch():
     evidence = np.random.default_rng(3).normal(size=(2, ROWS, RADII)).astype(np.float32)
     grid = torch.tensor([[[0.1, -0.2, 0.05], [0.0, 0.0, -0.2]]] * 2)
