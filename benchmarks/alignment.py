@@ -29,7 +29,6 @@ from hybridfit.fitting.seed.disc import rough_discs
 from hybridfit.frame import Frame, make_frame
 from hybridfit.library.build import VERSION as library_version
 from hybridfit.library.library import cache_folder
-from hybridfit.network.alignment.network import AlignmentNetwork
 
 # space group, cell edges (Å), atoms (element, x, y, z, B in Å²); rounded room-temperature values
 CRYSTALS: dict[str, tuple[str, tuple[float, float, float], list[tuple[str, float, float, float, float]]]] = {
@@ -106,11 +105,14 @@ def disc_error(disc: tuple[float, float, float], truth: dict[str, Any]) -> float
     return float(max(off, abs(disc[2] / truth["scale"] - 1)))
 
 
-def aligned(network: AlignmentNetwork, frame: Frame, truth: dict[str, Any]) -> dict[str, Any]:
-    """The disc from the network and from rims."""
+def aligned(frame: Frame, truth: dict[str, Any]) -> dict[str, Any]:
+    """The disc from the networks and from rims."""
     semi_angle = truth["semi_angle"]
+    aligner = Aligner.shipped(semi_angle)
+    if aligner is None:
+        raise RuntimeError("the weights of the aligner are missing")
     start = time.perf_counter()
-    alignment = Aligner(network, semi_angle).align(frame)
+    alignment = aligner.align(frame)
     row: dict[str, Any] = {"network_seconds": time.perf_counter() - start, "doubt": alignment.doubt}
     row["network"] = disc_error(alignment.camera, truth)
     start = time.perf_counter()
@@ -154,14 +156,14 @@ def answer(result: FitResult, truth: dict[str, Any], order: int) -> dict[str, An
     }
 
 
-def one_case(case: str, network: AlignmentNetwork, n: int, full: int) -> list[dict[str, Any]]:
+def one_case(case: str, n: int, full: int) -> list[dict[str, Any]]:
     """Every frame of one crystal, in every way."""
     library, rows = library_of(case), []
     order = library.rotation_order
     for i, (image, truth) in enumerate(frames_of(library, n)):
         frame = make_frame(image)
         row = {"case": case} | {k: truth[k] for k in ("semi_angle", "thickness", "electrons")}
-        row |= aligned(network, frame, truth)
+        row |= aligned(frame, truth)
         fitter = Fitter(library, truth["semi_angle"])
         fitter.templates()
         row["match"] = {}
@@ -242,11 +244,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cases, frames, full = (QUICK_CASES, 3, 0) if options.quick else (tuple(CASES), FRAMES, FULL)
     frames = options.frames or frames
     full = full if options.full is None else options.full
-    network = AlignmentNetwork.shipped()
     study = Study("alignment", quick=options.quick)
     rows = []
     for case in cases:
-        of_case = one_case(case, network, frames, full)
+        of_case = one_case(case, frames, full)
         report(study, case, of_case)
         rows += of_case
     report(study, "all", rows)

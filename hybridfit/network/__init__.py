@@ -1,1 +1,1 @@
-"""The network: thickness, tilt and alignment of a pattern in milliseconds."""
+"""Networks: thickness, tilt and alignment of a pattern in milliseconds."""

@@ -1,14 +1,14 @@
-"""Alignment: centre and size of the direct disc of any crystal, by the network that is made for it.
+"""Alignment: centre and size of the direct disc of any crystal, by the two networks that are made for it.
 
-    whole frame → discs and their odds → crop at each → … → what stays, seen from all sides
+    whole frame → discs and their odds → crop at each → … → what stays → its rim
         in doubt?  → crops of other sizes and places → the same, for each
         a poor fit? → crops all over the frame → where several of them lead
 
-The network sees a crop in units of a guessed radius, and names a few discs with their odds.  The first crop
-is the frame itself, so that nothing has to be guessed.  The likely discs are followed, pass by pass, until
-nothing moves; the one that the network is surest of in the end is read in all eight orientations.  The
-spread of what is said of these, and the σ that the network gives, measure the doubt.  Far from the zone axis
-another disc than the direct one may look like it from one crop, and not from others.
+The alignment network sees a crop in units of a guessed radius, and names a few discs with their odds.  The
+first crop is the frame itself, so that nothing has to be guessed.  The likely discs are followed, pass by
+pass, until nothing moves.  Then the rim network measures them, and says how likely it is that one is there:
+the width of its answer over that probability is the doubt.  Far from the zone axis another disc than the
+direct one may look like it from one crop, and not from others.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ from numpy.typing import NDArray
 
 from hybridfit.errors import InputError
 from hybridfit.fitting.hints import Hints
-from hybridfit.fitting.seed.orientations import orientations, turned_back
 from hybridfit.fitting.seed.settings import SEED, SeedSettings
 from hybridfit.fitting.seed.starts import many, several, whole
 from hybridfit.frame import Frame
 from hybridfit.network.alignment.network import SHIPPED, AlignmentNetwork, Discs
 from hybridfit.network.alignment.shape import SHOWN
 from hybridfit.network.crop import crops
+from hybridfit.network.rim.network import SHIPPED as SHIPPED_RIM
+from hybridfit.network.rim.network import RimNetwork
+from hybridfit.network.rim.posterior import Circles
+from hybridfit.network.rim.shape import WINDOW
 
 Array = NDArray[np.float64]
 HUGE = 1e15  # counts in a pixel
@@ -66,6 +69,7 @@ class Aligner:
     Parameters
     ----------
     network : AlignmentNetwork
+    rim : RimNetwork
     semi_angle : float, mrad
     hints : Hints
         A known centre or scale is kept.
@@ -82,6 +86,7 @@ class Aligner:
     def __init__(
         self,
         network: AlignmentNetwork,
+        rim: RimNetwork,
         semi_angle: float,
         *,
         hints: Hints | None = None,
@@ -90,26 +95,26 @@ class Aligner:
     ) -> None:
         if not 0 < semi_angle < np.inf:
             raise InputError(f"semi-angle {semi_angle!r} mrad cannot be; give it in mrad, such as 13.6")
-        self.network, self.semi_angle, self.threads = network, semi_angle, threads
+        self.network, self.rim, self.semi_angle, self.threads = network, rim, semi_angle, threads
         self.settings, self.hints = settings.alignment, hints or Hints()
 
     @classmethod
     def shipped(
         cls, semi_angle: float, *, hints: Hints | None = None, settings: SeedSettings = SEED
     ) -> Aligner | None:
-        """By the shipped network; None where its weights are missing.
+        """By the shipped networks; None where weights are missing.
 
         Raises
         ------
         InputError
             The weights are damaged.
         """
-        if not SHIPPED.is_file():
+        if not (SHIPPED.is_file() and SHIPPED_RIM.is_file()):
             return None
-        return cls(_shipped(), semi_angle, hints=hints, settings=settings)
+        return cls(*_shipped(), semi_angle, hints=hints, settings=settings)
 
     def align(self, frame: Frame) -> Alignment:
-        """The disc that the network is surest of.
+        """The disc that the networks are surest of.
 
         Raises
         ------
@@ -132,12 +137,12 @@ class Aligner:
         if not frame.valid.any():
             raise InputError("no direct disc found: every pixel of the frame is masked; leave some unmasked")
         first = self._followed(frame, self._first(frame, whole(frame, known.centre)))
-        seen = self._all_round(frame, first[:1])
+        seen = self._measured(frame, first[:1])
         if not seen[0].sure:
             more = self._first(frame, several(frame, known.centre, self.settings))
             others = self._merged([*first[1:], *self._followed(frame, more)])
             others = [each for each in others if not self._alike(each.disc, first[0].disc)]
-            seen += self._all_round(frame, others[: self.settings.seen_round])
+            seen += self._measured(frame, others[: self.settings.measured])
             seen.sort(key=lambda each: each.doubt)
         return self._unlike(seen)[: 1 if seen[0].sure else self.settings.most]
 
@@ -156,7 +161,8 @@ class Aligner:
         crops_shown = many(frame, known.centre, s)
         found = self._followed(frame, self._first(frame, crops_shown, alone=True))
         before = [Alignment(*camera, doubt=0.0, sure=False) for camera in tried]
-        after = [self._alignment(each.disc, each.doubt) for each in found if each.starts >= s.seen_from]
+        likely = [each for each in found if each.starts >= s.seen_from][: s.more_measured]
+        after = sorted(self._measured(frame, likely), key=lambda each: each.doubt)
         return self._unlike([*before, *after])[len(before) :][: s.more_most]
 
     def _first(self, frame: Frame, shown: Array, *, alone: bool = False) -> Array:
@@ -205,20 +211,20 @@ class Aligner:
                 out.append(each)
         return out
 
-    def _all_round(self, frame: Frame, found: Sequence[Followed]) -> list[Alignment]:
-        """Discs as they are seen in eight orientations."""
+    def _measured(self, frame: Frame, found: Sequence[Followed]) -> list[Alignment]:
+        """Discs as the rim network has them; where it sees none, as they are."""
         if not found:
             return []
-        n, discs = len(found), np.array([each.disc for each in found])
-        said = self.network.predict(orientations(self._crops(frame, discs), mirrored=True), self.threads)
-        centre = np.stack([turned_back(said.centre[i * n : (i + 1) * n, 0], i % 4) for i in range(8)])
-        centre[4:, :, 1] *= -1
-        size = said.size[:, 0].reshape(8, n)
-        scatter = centre.var(axis=0).sum(axis=1) + size.var(axis=0)
-        doubt = np.hypot(np.sqrt(scatter), self._doubt(said).reshape(8, n).mean(axis=0))
-        # half of the orientations may be right where the others take another disc
-        moved = self._moved(discs, np.median(centre, axis=0), np.median(size, axis=0))
-        return [self._alignment(disc, float(of)) for disc, of in zip(moved, doubt, strict=True)]
+        discs = np.array([each.disc for each in found])
+        known = self.hints.centre is not None, self.hints.centre is not None, self.hints.scale is not None
+        x, y, size = (0.0 if is_known else far for is_known, far in zip(known, WINDOW, strict=True))
+        for _ in range(self.settings.rim_passes):
+            said = self.rim.predict(self._crops(frame, discs), self.threads, (x, y, size))
+            there = said.there > self.settings.there
+            moved = self._moved(discs, said.centre, said.size)
+            discs = np.where(there[:, None], moved, discs)
+        doubts = self._doubt_in(said)
+        return [self._alignment(disc, float(doubt)) for disc, doubt in zip(discs, doubts, strict=True)]
 
     def _alignment(self, disc: Array, doubt: float) -> Alignment:
         x, y, radius = (float(v) for v in disc)
@@ -234,6 +240,12 @@ class Aligner:
         """σ of centre and size together, of the radius (n,): greater where other discs are likely as well."""
         spread = np.sqrt(2 * said.sigma[:, 0] ** 2 + said.spread[:, 0] ** 2)
         return np.asarray(spread / np.maximum(said.odds[:, 0], 1e-3))
+
+    @staticmethod
+    def _doubt_in(said: Circles) -> Array:
+        """Standard deviation of centre and size together, of the radius (n,), over the probability."""
+        spread = np.sqrt((said.sigma**2).sum(axis=1) + said.spread**2)
+        return np.asarray(spread / np.maximum(said.there * said.first, 1e-3))
 
     def _alike(self, a: Array, b: Array) -> bool:
         """Whether two discs are one."""
@@ -260,6 +272,6 @@ class Aligner:
 
 
 @cache
-def _shipped() -> AlignmentNetwork:
-    """The shipped network, read once."""
-    return AlignmentNetwork.shipped()
+def _shipped() -> tuple[AlignmentNetwork, RimNetwork]:
+    """The shipped networks, read once."""
+    return AlignmentNetwork.shipped(), RimNetwork.shipped()

@@ -119,8 +119,15 @@ class AlignmentSettings:
     most: int = threshold(
         3, "discs", "so many discs are told of where none is sure; what comes later is seldom right", "design"
     )
-    seen_round: int = threshold(
-        4, "discs", "so many discs in doubt are read in eight orientations, the surest first", "design"
+    # ---- the rim
+    rim_passes: int = threshold(
+        2, "passes", "so often the rim is measured: the second crop has the disc in its middle", "design"
+    )
+    there: float = threshold(
+        0.5, "probability", "where a rim is less likely to be there, a disc is left where it was", "design"
+    )
+    measured: int = threshold(
+        4, "discs", "the rims of so many discs of further starts are measured, the likeliest first", "design"
     )
     # ---- further starts, where the whole frame gives no sure disc
     starts: tuple[float, ...] = threshold(
@@ -142,6 +149,9 @@ class AlignmentSettings:
     )
     seen_from: int = threshold(
         2, "starts", "of these, discs that fewer starts lead to are chance", "benchmarks.disc_doubts"
+    )
+    more_measured: int = threshold(
+        8, "discs", "the rims of so many of these are measured, the likeliest first", "design"
     )
     more_most: int = threshold(
         4, "discs", "so many of these are tried, the surest first", "benchmarks.disc_doubts"

@@ -31,9 +31,8 @@ from hybridfit.network.rim.shape import (
     OUTER,
     RADII,
     ROWS,
-    SHIFT,
-    SIZE,
     VOLUME,
+    WINDOW,
     RimShape,
     angles,
     points,
@@ -43,8 +42,8 @@ from hybridfit.network.rim.shape import (
 # ---- the integral Z, by points that are drawn
 NEAREST, FARTHEST = 0.004, 0.3  # half-widths of the cubes that points are drawn in, log-uniform
 LOCAL, ANYWHERE = 160, 128  # points about the truth and about the best found, and in the whole window
-COARSE = 9, 9, 7  # of the grid where the best is sought
-BLURRED = 5  # radii that evidence is averaged over for it
+COARSE = 15, 15, 11  # of the grid where the best is sought
+BLURRED = 3  # radii that evidence is averaged over for it
 
 
 class Target(NamedTuple):
@@ -136,8 +135,8 @@ def on_rings(channels: Tensor) -> Tensor:
 
 
 def energy(evidence: Tensor, circles: Tensor) -> Tensor:
-    """E (n, m) of circles (n, m, 3) by evidence (n, ROWS, RADII)."""
-    theta = torch.from_numpy(angles(ROWS)).to(evidence.device, evidence.dtype)
+    """E (n, m) of circles (n, m, 3) by evidence (n, directions, RADII)."""
+    theta = torch.from_numpy(angles(evidence.shape[1])).to(evidence.device, evidence.dtype)
     c, s = torch.cos(theta), torch.sin(theta)
     x, y, size = circles[..., :1], circles[..., 1:2], circles[..., 2:].exp()
     along, across = x * c + y * s, x * s - y * c
@@ -152,9 +151,9 @@ def loss(evidence: Tensor, target: Target, generator: torch.Generator) -> Tensor
     """−log p (n,) of what is there.  The points that Z is summed over are drawn about the truth, about the
     best circle of a coarse grid, and anywhere in the window.
     """
-    best = _best(evidence.detach())
+    best = _best(evidence.detach(), generator)
     truth = torch.where(target.there[:, None], target.circle, best)
-    window = evidence.new_tensor([SHIFT, SHIFT, SIZE])
+    window = evidence.new_tensor(WINDOW)
     drawn = torch.cat(
         [
             _cubes(truth, generator),
@@ -173,12 +172,17 @@ def loss(evidence: Tensor, target: Target, generator: torch.Generator) -> Tensor
     return functional.softplus(log_z) - gained
 
 
-def _best(evidence: Tensor) -> Tensor:
-    """The best circles (n, 3) of a coarse grid."""
-    window = (SHIFT, SHIFT, SIZE)
-    lines = [torch.linspace(-reach, reach, count) for reach, count in zip(window, COARSE, strict=True)]
+def _best(evidence: Tensor, generator: torch.Generator) -> Tensor:
+    """The best circles (n, 3) of a coarse grid, which lies elsewhere each time: no peak stays hidden."""
+    lines = [
+        reach * ((2 * torch.arange(count) + 1) / count - 1)
+        for reach, count in zip(WINDOW, COARSE, strict=True)
+    ]
     grid = torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1).reshape(1, -1, 3).to(evidence.device)
-    smooth = functional.avg_pool1d(evidence, BLURRED, 1, BLURRED // 2, count_include_pad=False)
+    step = evidence.new_tensor([2 * reach / count for reach, count in zip(WINDOW, COARSE, strict=True)])
+    grid = grid + step * (_uniform(1, 1, 3, generator) - 0.5)
+    smooth = evidence.view(len(evidence), ROWS // 2, 2, RADII).mean(dim=2)  # two directions for one
+    smooth = functional.avg_pool1d(smooth, BLURRED, 1, BLURRED // 2, count_include_pad=False)
     return grid[0, energy(smooth, grid.expand(len(smooth), -1, -1)).argmax(dim=1)]
 
 

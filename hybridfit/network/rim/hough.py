@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 
-from hybridfit.network.rim.shape import INNER, OUTER, RADII, SHIFT, SIZE, VOLUME
+from hybridfit.network.rim.shape import INNER, OUTER, RADII
 from hybridfit.pattern.jit import kernel
 
-GRID = 11, 11, 9  # points of the coarse grid
-BLURRED = 2  # radii to either side that evidence is averaged over for it
+GRID = 17, 17, 13  # points of the coarse grid
+BLURRED = 1  # radii to either side that evidence is averaged over for it
+PAIR = 2  # directions that are taken for one in it
 PEAKS = 3  # of the coarse grid that are climbed
 FIRST_STEP, LAST_STEP = 0.02, 0.0005
 SIDE = 9  # points along a side of the grid about the top
@@ -37,30 +38,33 @@ def energy(evidence, cos, sin, x, y, size):
 
 
 @kernel
-def likeliest(evidence, cos, sin, out):
-    """Fill out (8,): centre, size, their standard deviations, the probability, and the share of the peak."""
+def likeliest(evidence, cos, sin, reach, out):
+    """Fill out (8,): centre, size, their standard deviations, the probability, and the share of the peak.
+
+    reach (3,) is how far centre and log size may be off; what is known has 0.
+    """
     rows, cols = evidence.shape
-    smooth = np.empty_like(evidence)
+    smooth = np.zeros((rows // PAIR, cols))
     for i in range(rows):
         for j in range(cols):
             low, high = max(j - BLURRED, 0), min(j + BLURRED + 1, cols)
-            smooth[i, j] = evidence[i, low:high].mean()
+            smooth[i // PAIR, j] += evidence[i, low:high].mean()
+    wide = math.cos(math.pi / rows)  # of the mean of two directions
+    cos_of_pair = (cos[::2] + cos[1::2]) / (2 * wide)
+    sin_of_pair = (sin[::2] + sin[1::2]) / (2 * wide)
     coarse = np.empty(GRID)
     for a in range(GRID[0]):
         for b in range(GRID[1]):
             for c in range(GRID[2]):
-                x, y, s = _at(a, GRID[0], SHIFT), _at(b, GRID[1], SHIFT), _at(c, GRID[2], SIZE)
-                coarse[a, b, c] = energy(smooth, cos, sin, x, y, s)
+                x, y, s = _at(a, GRID[0], reach[0]), _at(b, GRID[1], reach[1]), _at(c, GRID[2], reach[2])
+                coarse[a, b, c] = energy(smooth, cos_of_pair, sin_of_pair, x, y, s)
     tops = np.empty((PEAKS, 4))
     for k in range(PEAKS):
         at = int(np.argmax(coarse))
         a, b, c = at // (GRID[1] * GRID[2]), at // GRID[2] % GRID[1], at % GRID[2]
-        tops[k, 0], tops[k, 1], tops[k, 2] = (
-            _at(a, GRID[0], SHIFT),
-            _at(b, GRID[1], SHIFT),
-            _at(c, GRID[2], SIZE),
-        )
-        tops[k, 3] = _climb(evidence, cos, sin, tops[k])
+        tops[k, 0], tops[k, 1] = _at(a, GRID[0], reach[0]), _at(b, GRID[1], reach[1])
+        tops[k, 2] = _at(c, GRID[2], reach[2])
+        tops[k, 3] = _climb(evidence, cos, sin, reach, tops[k])
         coarse[max(a - 1, 0) : a + 2, max(b - 1, 0) : b + 2, max(c - 1, 0) : c + 2] = -1e300
     order = np.argsort(-tops[:, 3])
     top, total = tops[order[0], 3], 0.0
@@ -71,15 +75,18 @@ def likeliest(evidence, cos, sin, out):
         if twice or tops[k, 3] < top - DEEP:
             continue
         mean, deviation, z = tops[k, :3].copy(), np.zeros(3), 0.0
-        half = np.full(3, WIDE)
+        half = np.minimum(WIDE, reach)
         for _ in range(ROUNDS):
             z = _moments(evidence, cos, sin, top, half, mean, deviation)
             for axis in range(3):  # a step of this grid, if the peak is narrower
-                half[axis] = min(max(DEVIATIONS * deviation[axis], 2 * half[axis] / (SIDE - 1)), WIDE)
+                half[axis] = min(max(DEVIATIONS * deviation[axis], 2 * half[axis] / (SIDE - 1)), half[axis])
         total += z
         if place == 0:
             out[:3], out[3:6], out[7] = mean, deviation, z
-    log_z = math.log(max(total, 1e-300)) + top - math.log(VOLUME)
+    log_z = math.log(max(total, 1e-300)) + top
+    for axis in range(3):
+        if reach[axis] > 0:
+            log_z -= math.log(2 * reach[axis])
     out[6] = 1 / (1 + math.exp(-log_z)) if log_z > -700 else 0.0
     out[7] /= max(total, 1e-300)
 
@@ -90,17 +97,16 @@ def _at(i, count, reach):
 
 
 @kernel
-def _climb(evidence, cos, sin, point):
+def _climb(evidence, cos, sin, reach, point):
     """Move a point (4,) to the top near it, within the window; the energy there."""
     best = energy(evidence, cos, sin, point[0], point[1], point[2])
     step = FIRST_STEP
     while step > LAST_STEP:
         better = False
         for axis in range(3):
-            reach = SIZE if axis == 2 else SHIFT
             for sign in (-1.0, 1.0):
                 before = point[axis]
-                point[axis] = min(max(before + sign * step, -reach), reach)
+                point[axis] = min(max(before + sign * step, -reach[axis]), reach[axis])
                 here = energy(evidence, cos, sin, point[0], point[1], point[2])
                 if here > best:
                     best, better = here, True
@@ -134,5 +140,8 @@ def _moments(evidence, cos, sin, top, half, mean, deviation):
         shift = first[axis] / max(total, 1e-300)
         mean[axis] += shift
         deviation[axis] = math.sqrt(max(second[axis] / max(total, 1e-300) - shift * shift, 1e-12))
-        cell *= 2 * half[axis] / (SIDE - 1)
+        if half[axis] > 0:
+            cell *= 2 * half[axis] / (SIDE - 1)
+        else:
+            cell /= SIDE  # all points of what is known are one
     return total * cell

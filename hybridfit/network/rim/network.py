@@ -17,7 +17,7 @@ from hybridfit.network.alignment.network import represent
 from hybridfit.network.files import Kind, TensorFile, write_tensors
 from hybridfit.network.rim.forward import RimForward
 from hybridfit.network.rim.posterior import Circles, circles
-from hybridfit.network.rim.shape import RADII, ROWS, RimShape
+from hybridfit.network.rim.shape import RADII, ROWS, WINDOW, RimShape
 from hybridfit.network.weights import shapes_of
 from hybridfit.pattern.pool import Pool
 
@@ -105,6 +105,11 @@ class RimNetwork:
         Pool(threads or os.cpu_count() or 1).shares(apply, len(crops))
         return out
 
-    def predict(self, crops: Single, threads: int | None = None) -> Circles:
-        """The likeliest circle in each of crops (n, 2, CROP, CROP)."""
-        return circles(self.evidence(crops, threads))
+    def predict(
+        self,
+        crops: Single,
+        threads: int | None = None,
+        reach: tuple[float, float, float] = WINDOW,
+    ) -> Circles:
+        """The likeliest circle in each of crops (n, 2, CROP, CROP); reach as of `circles`."""
+        return circles(self.evidence(crops, threads), reach)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybridfit.network.rim.hough import likeliest
-from hybridfit.network.rim.shape import ROWS, angles
+from hybridfit.network.rim.shape import ROWS, WINDOW, angles
 
 Array = NDArray[np.float64]
 Single = NDArray[np.float32]
@@ -39,9 +39,12 @@ class Circles(NamedTuple):
     first: Array
 
 
-def circles(evidence: Single) -> Circles:
-    """Of evidence (n, ROWS, RADII)."""
-    out = np.empty((len(evidence), 8))
+def circles(evidence: Single, reach: tuple[float, float, float] = WINDOW) -> Circles:
+    """Of evidence (n, ROWS, RADII).
+
+    reach is how far the two components of the centre and log size may be off; what is known has 0.
+    """
+    out, window = np.empty((len(evidence), 8)), np.array(reach, dtype=float)
     for one, numbers in zip(evidence, out, strict=True):
-        likeliest(np.asarray(one, dtype=np.float64, order="C"), _cos, _sin, numbers)
+        likeliest(np.asarray(one, dtype=np.float64, order="C"), _cos, _sin, window, numbers)
     return Circles(out[:, :2], out[:, 2], out[:, 3:5], out[:, 5], out[:, 6], out[:, 7])

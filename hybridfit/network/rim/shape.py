@@ -26,6 +26,7 @@ ROWS = ANGLES // FOLD  # directions of the evidence
 INNER, OUTER = 0.35, 1.65  # radii of the guess
 CHANNELS = 5  # √I, asinh I, the valid share, √I less its mean over the ring, and the radius
 SHIFT, SIZE = 0.3, 0.25  # how far centre (each component) and log size may be off: the window
+WINDOW = SHIFT, SHIFT, SIZE
 VOLUME = (2 * SHIFT) ** 2 * 2 * SIZE
 CONTEXT = 5  # radii that a ring's mean is told of
 LEVELS = 4

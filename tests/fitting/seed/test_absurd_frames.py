@@ -18,6 +18,7 @@ from hybridfit.fitting.seed.network import Seeder
 from hybridfit.frame import Frame
 from hybridfit.network.alignment.network import Discs
 from hybridfit.network.crop import crops
+from hybridfit.network.rim.network import RimNetwork
 
 SIZES = (1, 2, 3, 5, 33, 64, 150, 400)
 KINDS = ("constant", "zero", "noise", "huge", "tiny", "negative", "one pixel", "half", "step", "counts")
@@ -110,6 +111,7 @@ class Wild:
         )
 
 
+RIM = RimNetwork.shipped()
 ANGLES = (1e-308, 1e-10, 1e-3, 0.0136, 13.6, 1e6, 1e300, 0.0, -3.0, float("nan"), float("inf"))
 
 
@@ -121,7 +123,9 @@ def test_alignment_of_absurd_frames(frame, semi_angle, hinted):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
-            found = Aligner(Wild(), semi_angle, hints=hints).align(Frame(image, valid, "absurd"))
+            found = Aligner(Wild(), RimNetwork.shipped(), semi_angle, hints=hints).align(
+                Frame(image, valid, "absurd")
+            )
     except InputError as error:
         assert "\n" not in str(error)
         return

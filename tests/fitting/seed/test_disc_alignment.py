@@ -10,6 +10,8 @@ from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.seed.alignment import Aligner
 from hybridfit.frame import Frame, make_frame
 from hybridfit.network.alignment.network import Discs
+from hybridfit.network.rim.posterior import Circles
+from hybridfit.network.rim.shape import SHIFT, SIZE
 from hybridfit.simulate.frame import simulate_frame
 
 ALPHA = 9.0
@@ -85,6 +87,20 @@ def test_nothing_can_be_aligned_without_pixels():
         Aligner.shipped(ALPHA).align(frame)
 
 
+class Rims:
+    """A rim network that leaves discs where they are; of a width, and with a probability."""
+
+    def __init__(self, sigma: float = 0.003, there: float = 1.0) -> None:
+        self.sigma, self.there, self.seen = sigma, there, []
+
+    def predict(self, crops, threads=None, reach=()) -> Circles:
+        n = len(crops)
+        self.seen.append(reach)
+        width = np.full(n, self.sigma)
+        nothing = np.zeros((n, 2)), np.zeros(n)
+        return Circles(*nothing, np.full((n, 2), self.sigma), width, np.full(n, self.there), np.ones(n))
+
+
 class Told:
     """A network that names two discs in the frame, and is sure of the second when it sees them from near."""
 
@@ -101,20 +117,53 @@ class Told:
 
 
 def test_the_disc_that_the_network_is_surest_of_from_near_is_taken():
-    found = Aligner(Told(), 10.0).discs(Frame(np.ones((73, 73)), np.ones((73, 73), bool), "two"))
+    found = Aligner(Told(), Rims(), 10.0).discs(Frame(np.ones((73, 73)), np.ones((73, 73), bool), "two"))
     assert len(found) == 1 and found[0].sure
     assert found[0].centre_x == pytest.approx(36 - 0.3 * 36.5 / 1.8)
 
 
+def test_a_rim_that_is_not_there_leaves_doubt():
+    frame = Frame(np.ones((73, 73)), np.ones((73, 73), bool), "two")
+    (found, *_) = Aligner(Told(), Rims(there=0.01), 10.0).discs(frame)
+    assert not found.sure and found.doubt > 0.1
+
+
+def test_what_hints_know_is_not_measured():
+    for hints, reach in (
+        (Hints(centre=(36.0, 36.0)), (0.0, 0.0, SIZE)),
+        (Hints(scale=1.0), (SHIFT, SHIFT, 0.0)),
+    ):
+        rims = Rims()
+        Aligner(Told(), rims, 10.0, hints=hints).discs(
+            Frame(np.ones((73, 73)), np.ones((73, 73), bool), "two")
+        )
+        assert set(rims.seen) == {reach}
+
+
 class Landmarks(Aligner):
-    """Takes every crop to one of some discs (column, row, radius, σ of each): which, `choose` says.
+    """Takes every crop to one of some discs (column, row, radius, σ of its rim): which, `choose` says.
 
     What stands for a crop is its disc.
     """
 
     def __init__(self, discs, choose, **options) -> None:
-        super().__init__(self, 10.0, **options)
+        super().__init__(self, self.Rims(self), 10.0, **options)
         self.discs_there, self.choose, self.seen = discs, choose, []
+
+    class Rims:
+        """Discs stay where they are, with the σ of theirs."""
+
+        def __init__(self, landmarks) -> None:
+            self.landmarks, self.count = landmarks, 0
+
+        def predict(self, crops, threads=None, reach=()) -> Circles:
+            n = len(crops)
+            self.count += n
+            at = crops[:, :, 0, 0]
+            of = self.landmarks
+            sigma = np.array([of.discs_there[of.choose(each)][3] for each in at])
+            stays = np.zeros((n, 2)), np.zeros(n)
+            return Circles(*stays, np.tile(sigma[:, None], (1, 2)), sigma, np.ones(n), np.ones(n))
 
     @staticmethod
     def _crops(frame, discs):
@@ -149,7 +198,7 @@ def test_a_sure_disc_takes_no_other_start():
     aligner = Landmarks([(*FAR, 0.004), (*NEAR, 0.001)], by_size)
     (found,) = aligner.discs(FRAME)
     assert found.sure and found.camera == pytest.approx((44, 36, 3.0))
-    assert sum(len(at) for at in aligner.seen) <= 11  # the frame, the disc twice, its eight orientations
+    assert sum(len(at) for at in aligner.seen) <= 3 and aligner.rim.count == 2  # frame and disc; its rim
 
 
 def test_further_discs_are_those_that_several_starts_lead_to():

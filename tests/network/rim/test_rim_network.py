@@ -9,6 +9,7 @@ import torch
 from hybridfit.errors import InputError
 from hybridfit.network.alignment.architecture import represent
 from hybridfit.network.alignment.coarse import HALF, Coarse
+from hybridfit.network.alignment.network import AlignmentNetwork
 from hybridfit.network.alignment.samples import Samples, Truth
 from hybridfit.network.alignment.shape import SHOWN
 from hybridfit.network.alignment.training import train, weights_of
@@ -67,6 +68,12 @@ def crops() -> np.ndarray:
     return np.stack([image * valid, valid], axis=1)
 
 
+def test_the_shipped_networks_are_small_and_say_how_they_were_trained():
+    rim, discs = RimNetwork.shipped(), AlignmentNetwork.shipped()
+    assert sum(value.nbytes for one in (rim, discs) for value in one.arrays.values()) < 12e6
+    assert rim.record["samples"] > 0 and rim.record["history"]
+
+
 def test_names_and_shapes_are_those_of_torch(net):
     expected = {name: tuple(value.shape) for name, value in stored_tensors(net).items()}
     shapes = LITTLE.weight_shapes()
@@ -108,6 +115,17 @@ def test_a_ridge_is_found(circle):
     # a sum of n ridges of width w has a peak of w/√(n h/2) for a shift, w/√(n h) for the size, relative
     assert found.sigma[0] == pytest.approx(0.03 / np.sqrt(ROWS) * np.ones(2), rel=0.3)
     assert found.spread[0] == pytest.approx(0.03 * np.exp(-circle[2]) / np.sqrt(2 * ROWS), rel=0.3)
+
+
+def test_what_is_known_stays():
+    evidence = ridge(0.1, -0.05, 0.0, height=0.3)[None]
+    free, sized = circles(evidence), circles(evidence, (SHIFT, SHIFT, 0.0))
+    assert sized.size[0] == 0 and sized.spread[0] < 1e-5
+    assert sized.centre[0] == pytest.approx(free.centre[0], abs=2e-3)
+    assert sized.sigma[0] == pytest.approx(free.sigma[0], rel=0.2)
+    centred = circles(ridge(0.0, 0.0, 0.06)[None], (0.0, 0.0, SIZE))
+    assert centred.centre[0].tolist() == [0, 0] and centred.size[0] == pytest.approx(0.06, abs=2e-3)
+    assert centred.there[0] > 0.99 and centred.spread[0] == pytest.approx(0.003, rel=0.3)
 
 
 def test_any_evidence_gives_numbers():
