@@ -2,7 +2,7 @@
 
     crop → rings (polar) → convolutions, down and up again → evidence L(θ, r)
 
-    E(d, s) = Σ_θ L(θ, r(θ; d, s)),      p(d, s) = e^E / (1 + Z),      Z = ∫ e^E / V,
+    E(d, s) = Σ_θ L(θ, r(θ; d, s)),      p(d, s) = e^E / V(1 + Z),      Z = ∫ e^E / V,
 
 the integral over the window of volume V.  So 1/(1 + Z) is the probability that no direct disc lies in it.
 Directions are periodic, and the mean of each ring is added to all of it, so that a circle is seen at once.
