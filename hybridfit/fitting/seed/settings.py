@@ -96,7 +96,10 @@ class AlignmentSettings:
         5, "passes", "a disc is followed in so many passes at most; crops settle in two or three", "design"
     )
     still: float = threshold(
-        0.01, "of the radius", "a disc is followed until a pass moves and scales it by less", "design"
+        0.05,
+        "of the radius",
+        "a disc is followed until a pass moves and scales it by less: the rim network sees six times as far",
+        "design",
     )
     least_odds: float = threshold(
         0.05, "probability", "discs of the whole frame that are less likely are not followed", "design"

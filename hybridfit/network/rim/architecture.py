@@ -43,7 +43,7 @@ from hybridfit.network.rim.shape import (
 NEAREST, FARTHEST = 0.004, 0.3  # half-widths of the cubes that points are drawn in, log-uniform
 LOCAL, ANYWHERE = 160, 128  # points about the truth and about the best found, and in the whole window
 COARSE = 15, 15, 11  # of the grid where the best is sought
-BLURRED = 3  # radii that evidence is averaged over for it
+WIDER = 1  # radii to either side of which a point of it has the largest evidence
 
 
 class Target(NamedTuple):
@@ -181,9 +181,9 @@ def _best(evidence: Tensor, generator: torch.Generator) -> Tensor:
     grid = torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1).reshape(1, -1, 3).to(evidence.device)
     step = evidence.new_tensor([2 * reach / count for reach, count in zip(WINDOW, COARSE, strict=True)])
     grid = grid + step * (_uniform(1, 1, 3, generator) - 0.5)
-    smooth = evidence.view(len(evidence), ROWS // 2, 2, RADII).mean(dim=2)  # two directions for one
-    smooth = functional.avg_pool1d(smooth, BLURRED, 1, BLURRED // 2, count_include_pad=False)
-    return grid[0, energy(smooth, grid.expand(len(smooth), -1, -1)).argmax(dim=1)]
+    paired = evidence.view(len(evidence), ROWS // 2, 2, RADII).mean(dim=2)  # two directions for one
+    widened = functional.max_pool1d(paired, 2 * WIDER + 1, 1, WIDER)
+    return grid[0, energy(widened, grid.expand(len(widened), -1, -1)).argmax(dim=1)]
 
 
 def _uniform(n: int, m: int, last: int, generator: torch.Generator) -> Tensor:

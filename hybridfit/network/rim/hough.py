@@ -9,8 +9,8 @@ import numpy as np
 from hybridfit.network.rim.shape import INNER, OUTER, RADII
 from hybridfit.pattern.jit import kernel
 
-GRID = 17, 17, 13  # points of the coarse grid
-BLURRED = 1  # radii to either side that evidence is averaged over for it
+GRID = 15, 15, 13  # points of the coarse grid
+WIDER = 1  # radii to either side of which a point of it has the largest evidence: peaks are narrower
 PAIR = 2  # directions that are taken for one in it
 PEAKS = 3  # of the coarse grid that are climbed
 FIRST_STEP, LAST_STEP = 0.02, 0.0005
@@ -44,11 +44,11 @@ def likeliest(evidence, cos, sin, reach, out):
     reach (3,) is how far centre and log size may be off; what is known has 0.
     """
     rows, cols = evidence.shape
-    smooth = np.zeros((rows // PAIR, cols))
+    widened = np.zeros((rows // PAIR, cols))
     for i in range(rows):
         for j in range(cols):
-            low, high = max(j - BLURRED, 0), min(j + BLURRED + 1, cols)
-            smooth[i // PAIR, j] += evidence[i, low:high].mean()
+            low, high = max(j - WIDER, 0), min(j + WIDER + 1, cols)
+            widened[i // PAIR, j] += evidence[i, low:high].max()
     wide = math.cos(math.pi / rows)  # of the mean of two directions
     cos_of_pair = (cos[::2] + cos[1::2]) / (2 * wide)
     sin_of_pair = (sin[::2] + sin[1::2]) / (2 * wide)
@@ -57,7 +57,7 @@ def likeliest(evidence, cos, sin, reach, out):
         for b in range(GRID[1]):
             for c in range(GRID[2]):
                 x, y, s = _at(a, GRID[0], reach[0]), _at(b, GRID[1], reach[1]), _at(c, GRID[2], reach[2])
-                coarse[a, b, c] = energy(smooth, cos_of_pair, sin_of_pair, x, y, s)
+                coarse[a, b, c] = energy(widened, cos_of_pair, sin_of_pair, x, y, s)
     tops = np.empty((PEAKS, 4))
     for k in range(PEAKS):
         at = int(np.argmax(coarse))
