@@ -215,15 +215,20 @@ class Aligner:
         """Discs as the rim network has them; where it sees none, as they are."""
         if not found:
             return []
-        discs = np.array([each.disc for each in found])
-        known = self.hints.centre is not None, self.hints.centre is not None, self.hints.scale is not None
-        x, y, size = (0.0 if is_known else far for is_known, far in zip(known, WINDOW, strict=True))
-        for _ in range(self.settings.rim_passes):
-            said = self.rim.predict(self._crops(frame, discs), self.threads, (x, y, size))
-            there = said.there > self.settings.there
-            moved = self._moved(discs, said.centre, said.size)
-            discs = np.where(there[:, None], moved, discs)
-        doubts = self._doubt_in(said)
+        discs, s = np.array([each.disc for each in found]), self.settings
+        centred, sized = self.hints.centre is not None, self.hints.scale is not None
+        x, y, size = WINDOW
+        reach = (0.0 if centred else x, 0.0 if centred else y, 0.0 if sized else size)
+        for _ in range(s.rim_passes):
+            cut = discs.copy()
+            if not centred:
+                cut[:, :2] += discs[:, 2:] * s.beside
+            said = self.rim.predict(self._crops(frame, cut), self.threads, reach)
+            there = (said.there > s.there)[:, None]
+            discs = np.where(there, self._moved(cut, said.centre, said.size), discs)
+            doubts = self._doubt_in(said)
+            if doubts.max() <= s.rim_sure:
+                break
         return [self._alignment(disc, float(doubt)) for disc, doubt in zip(discs, doubts, strict=True)]
 
     def _alignment(self, disc: Array, doubt: float) -> Alignment:

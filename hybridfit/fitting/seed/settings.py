@@ -124,7 +124,17 @@ class AlignmentSettings:
     )
     # ---- the rim
     rim_passes: int = threshold(
-        2, "passes", "so often the rim is measured: the second crop has the disc in its middle", "design"
+        2, "passes", "so often the rim is measured at most: the second crop is well aligned", "design"
+    )
+    rim_sure: float = threshold(
+        0.01, "of the radius", "a disc in less doubt after one pass needs no second one", "design"
+    )
+    beside: tuple[float, float] = threshold(
+        (0.04, 0.03),
+        "of the radius",
+        "the crop of a rim is cut so far beside the disc: rings are a sixtieth of the radius apart, and all "
+        "of the rim of a disc in the middle lies at one place between two of them",
+        "design",
     )
     there: float = threshold(
         0.5, "probability", "where a rim is less likely to be there, a disc is left where it was", "design"

@@ -8,6 +8,7 @@ import pytest
 from hybridfit.errors import InputError
 from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.seed.alignment import Aligner
+from hybridfit.fitting.seed.settings import SEED
 from hybridfit.frame import Frame, make_frame
 from hybridfit.network.alignment.network import Discs
 from hybridfit.network.rim.posterior import Circles
@@ -88,7 +89,7 @@ def test_nothing_can_be_aligned_without_pixels():
 
 
 class Rims:
-    """A rim network that leaves discs where they are; of a width, and with a probability."""
+    """A rim network that leaves discs where they are, beside the crop; of a width, and with a probability."""
 
     def __init__(self, sigma: float = 0.003, there: float = 1.0) -> None:
         self.sigma, self.there, self.seen = sigma, there, []
@@ -97,8 +98,11 @@ class Rims:
         n = len(crops)
         self.seen.append(reach)
         width = np.full(n, self.sigma)
-        nothing = np.zeros((n, 2)), np.zeros(n)
-        return Circles(*nothing, np.full((n, 2), self.sigma), width, np.full(n, self.there), np.ones(n))
+        back = -np.array(SEED.alignment.beside) if reach[0] else np.zeros(2)
+        there = np.full(n, self.there)
+        return Circles(
+            np.tile(back, (n, 1)), np.zeros(n), np.full((n, 2), self.sigma), width, there, np.ones(n)
+        )
 
 
 class Told:
@@ -162,8 +166,8 @@ class Landmarks(Aligner):
             at = crops[:, :, 0, 0]
             of = self.landmarks
             sigma = np.array([of.discs_there[of.choose(each)][3] for each in at])
-            stays = np.zeros((n, 2)), np.zeros(n)
-            return Circles(*stays, np.tile(sigma[:, None], (1, 2)), sigma, np.ones(n), np.ones(n))
+            back = np.tile(-np.array(SEED.alignment.beside) if reach[0] else np.zeros(2), (n, 1))
+            return Circles(back, np.zeros(n), np.tile(sigma[:, None], (1, 2)), sigma, *np.ones((2, n)))
 
     @staticmethod
     def _crops(frame, discs):
@@ -198,7 +202,7 @@ def test_a_sure_disc_takes_no_other_start():
     aligner = Landmarks([(*FAR, 0.004), (*NEAR, 0.001)], by_size)
     (found,) = aligner.discs(FRAME)
     assert found.sure and found.camera == pytest.approx((44, 36, 3.0))
-    assert sum(len(at) for at in aligner.seen) <= 3 and aligner.rim.count == 2  # frame and disc; its rim
+    assert sum(len(at) for at in aligner.seen) <= 3 and aligner.rim.count == 1  # frame and disc; its rim
 
 
 def test_further_discs_are_those_that_several_starts_lead_to():

@@ -124,7 +124,9 @@ def test_what_is_known_stays():
     assert sized.centre[0] == pytest.approx(free.centre[0], abs=2e-3)
     assert sized.sigma[0] == pytest.approx(free.sigma[0], rel=0.2)
     centred = circles(ridge(0.0, 0.0, 0.06)[None], (0.0, 0.0, SIZE))
-    assert centred.centre[0].tolist() == [0, 0] and centred.size[0] == pytest.approx(0.06, abs=2e-3)
+    assert centred.centre[0].tolist() == [0, 0] and centred.size[0] == pytest.approx(
+        0.06, abs=8e-3
+    )  # between rings
     assert centred.there[0] > 0.99 and centred.spread[0] == pytest.approx(0.003, rel=0.3)
 
 
