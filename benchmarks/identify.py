@@ -106,7 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     study = Study("identify-set" if options.set else "identify", quick=options.quick)
     asked.build()
     seeds = (SETTING_SEED,) if options.set else (SEED,) if options.quick else (SEED, OTHER_SEED)
-    wanted = [(asked.word, i, seed) for seed in seeds for i in range(sum(counts))]
+    of_none, of_some = range(counts[0], sum(counts)), range(counts[0])
+    # those of none first: a run that is stopped has them all
+    wanted = [(asked.word, i, seed) for part in (of_none, of_some) for seed in seeds for i in part]
     found = kept_fits(study, identified, wanted, options.workers, options.resume)
     rows = [answered(row) for each in found for row in each["rows"]]
     many = len(asked.cases[0])

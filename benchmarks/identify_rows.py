@@ -6,7 +6,6 @@ those of its crystal, and among the heavy ones alone, unless the nearest is one 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cache
 from typing import Any, NamedTuple
@@ -83,23 +82,17 @@ def identified(word: str, number: int, seed: int) -> Row:
 
 
 class _Frames:
-    """Frames by number, made one after the other."""
+    """Frames by number; they are made one after the other, and kept."""
 
     def __init__(self, asked: Asked, seed: int) -> None:
-        self.asked, self.seed = asked, seed
-        self.made, self.rest = 0, self._start()
-
-    def _start(self) -> Iterator[Shown]:
-        kinds = (*NONE, *MORE_NONE) if self.asked.setting else NONE
-        return frames(*self.asked.cases, self.asked.right, self.asked.none, self.seed, kinds)
+        kinds = (*NONE, *MORE_NONE) if asked.setting else NONE
+        self.rest = frames(*asked.cases, asked.right, asked.none, seed, kinds)
+        self.made: list[Shown] = []
 
     def at(self, number: int) -> Shown:
-        if number < self.made:
-            self.made, self.rest = 0, self._start()
-        while True:
-            self.made, shown = self.made + 1, next(self.rest)
-            if self.made > number:
-                return shown
+        while len(self.made) <= number:
+            self.made.append(next(self.rest))
+        return self.made[number]
 
 
 @cache
