@@ -174,7 +174,7 @@ def answered(row: Row) -> Row:
     Raises
     ------
     ValueError
-        Other libraries would be nearest, so that thickness and mirror are of the wrong ones.
+        Another library is the answer than was nearest, so that thickness and mirror are of a wrong one.
     """
     if "evidence" not in row:
         return row
@@ -183,9 +183,9 @@ def answered(row: Row) -> Row:
     for name, share in zip(evidence.libraries, evidence.shares(), strict=True):
         odds[name] += (1 - none) * float(share)
     best = max(odds, key=lambda name: odds[name])
-    if best != row["nearest"]:
-        raise ValueError(f"{row['nearest']} was nearest, now it is {best}: run the study without --resume")
     answer = best if odds[best] >= none else None
+    if answer not in (None, row["nearest"]):
+        raise ValueError(f"{row['nearest']} was nearest, now it is {best}: run the study without --resume")
     probability = max(odds[best], none)
     return row | {
         "answer": answer,

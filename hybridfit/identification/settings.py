@@ -69,20 +69,20 @@ class IdentifySettings:
         "benchmarks.identify",
     )
     left: tuple[float, float, float] = threshold(
-        (0.0067, 0.32, 1.24),
+        (0.0069, 0.32, 1.2),
         "of the frame's structure; ln",
         "the right library leaves the first of the structure, the best of wrong ones the second (medians); "
         "the spread of either's logarithm",
         "benchmarks.identify",
     )
     misfit: tuple[float, float, float] = threshold(
-        (0.00058, 0.0315, 1.5),
+        (0.0006, 0.031, 1.5),
         "of the frame's variance; ln",
         "and so much of the pattern as a whole",
         "benchmarks.identify",
     )
     lacking: float = threshold(
-        1.55,
+        1.7,
         "1",
         "the power of what a library lacks by which the right one leaves more",
         "benchmarks.identify",
