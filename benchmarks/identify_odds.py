@@ -22,7 +22,7 @@ from hybridfit.identification.settings import IDENTIFY, IdentifySettings
 FOLDS = 5
 SHARES = {"right": 0.8, "another crystal": 0.16, "no crystal": 0.04}
 # where the search begins, and what draws numbers about which the frames say nothing
-START = (0.007, 0.3, 1.6, 0.0006, 0.03, 1.7, 2.7)
+START = (0.007, 0.3, 1.6, 0.0006, 0.03, 1.7, 1.5)
 DRAW = 0.03  # per squared unit of a logarithm: less follows single crystals, as cross-validation tells
 LEAST = 1e-4  # of a probability: an answer that is worse than chance counts no more
 BINS = 10
@@ -48,8 +48,8 @@ class Outcome(NamedTuple):
 
 def settings_of(numbers: Sequence[float]) -> IdentifySettings:
     """Settings with the numbers of START."""
-    right, wrong, spread, *misfit, heavier = (float(each) for each in numbers)
-    return replace(IDENTIFY, left=(right, wrong, spread), misfit=_three(misfit), heavier=heavier)
+    right, wrong, spread, *misfit, lacking = (float(each) for each in numbers)
+    return replace(IDENTIFY, left=(right, wrong, spread), misfit=_three(misfit), lacking=lacking)
 
 
 def _three(numbers: Sequence[float]) -> tuple[float, float, float]:

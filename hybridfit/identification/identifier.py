@@ -160,7 +160,7 @@ def _evidence(found: list[Compared], screen: Screen) -> Evidence:
         off_angles=tuple(each.off_angle for each in found),
         n_effective=found[0].minimum.fit.n_effective,
         left=found[0].left,
-        absorption=found[0].hypothesis.known.absorption,
+        lacking=found[0].hypothesis.known.lacking,
     )
 
 

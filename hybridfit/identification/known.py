@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from hybridfit.errors import InputError, LibraryError
+from hybridfit.identification.lacking import absorption_of, lacking_of
 from hybridfit.identification.settings import IDENTIFY, IdentifySettings
 from hybridfit.library.build import Progress
-from hybridfit.library.integrity import passing
 from hybridfit.library.library import Library, cache_folder
 from hybridfit.library.recipe import shipped_names
 
-ABSORBED_AT = 25.0  # nm
 OTHER_VERSION = "another version has built it; `hybridfit library build NAME` builds it again"
 
 
@@ -43,19 +40,13 @@ class Known:
 
     @cached_property
     def absorption(self) -> float:
-        """How much of its electrons the crystal scatters out of the beams by vibrating, 1/nm.
+        """μ of the crystal, 1/nm (`lacking.absorption_of`)."""
+        return absorption_of(self.library.dataset, self.library.semi_angle_max)
 
-        −ln Σ_g I_g / t at about 25 nm, a mean over the directions of one semi-angle: 0.003 of Si, 0.03 of Pt.
-        """
-        data = self.library.dataset
-        thickness = data.thickness.values
-        at = int(np.abs(thickness - ABSORBED_AT).argmin())
-        first = {name: 0 for name in data.intensity.dims if name not in ("thickness", "beam", "direction")}
-        with passing():
-            beams = data.intensity.isel(thickness=at, **first).values
-        inside = np.hypot(data.qx.values, data.qy.values) <= self.library.semi_angle_max
-        kept = float(beams.sum(axis=0)[inside].mean())
-        return float(-np.log(np.clip(kept, 1e-3, 1 - 1e-3)) / thickness[at])
+    @cached_property
+    def lacking(self) -> float:
+        """What the library lacks, 1/nm (`lacking.lacking_of`)."""
+        return lacking_of(self.library.dataset, self.library.semi_angle_max)
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ recipe.  The less is left, the likelier is a right one, so either share u is log
 
     p(ln u | right) = N(ln u; ln u_r, σ),        p(ln u | wrong) = N(ln u; ln u_w, σ).
 
-A crystal of heavy atoms leaves more than one of light atoms, because what is not quite right is its
-vibration: with its absorption μ (`known.Known.absorption`), u_r ∝ max(μ, μ₀)^κ, up to u_w/e.  With L measured
-within δ, the standard deviation of noise alone,
+The right library leaves the more, the more it lacks: beams beyond its longest one change those that it has,
+most in crystals of heavy atoms that vibrate little.  With ℓ (`lacking`), u_r ∝ max(ℓ, ℓ₀)^κ, up to u_w/e.
+With L measured within δ, the standard deviation of noise alone,
 
     p(L | right) = ∫ N(L; u S, δ) p(u | right) du,        p(L | wrong) likewise, and of M,
 
@@ -68,8 +68,8 @@ class Evidence:
         Independent pixels of the residual of the best.
     left : Left
         Of the best.
-    absorption : float, 1/nm
-        Of its crystal.
+    lacking : float, 1/nm
+        What its library lacks.
     """
 
     libraries: tuple[str, ...]
@@ -78,11 +78,11 @@ class Evidence:
     off_angles: tuple[float, ...]
     n_effective: float
     left: Left
-    absorption: float
+    lacking: float
 
     def none(self, settings: IdentifySettings = IDENTIFY) -> float:
         """The probability that the frame shows none of the libraries."""
-        return none_of(self.left, self.off_angles[0], self.absorption, settings)
+        return none_of(self.left, self.off_angles[0], self.lacking, settings)
 
     def shares(self, settings: IdentifySettings = IDENTIFY) -> Array:
         """Probabilities (h,) of the hypotheses if it is one of them; they add up to 1."""
@@ -120,7 +120,7 @@ def log_angle(off: float, settings: IdentifySettings = IDENTIFY) -> float:
     return float(scale - (n + 1) / 2 * math.log1p(off * off / n))
 
 
-def none_of(left: Left, off_angle: float, absorption: float, settings: IdentifySettings = IDENTIFY) -> float:
+def none_of(left: Left, off_angle: float, lacking: float, settings: IdentifySettings = IDENTIFY) -> float:
     """The probability that a frame shows none of the libraries.
 
     Parameters
@@ -129,27 +129,27 @@ def none_of(left: Left, off_angle: float, absorption: float, settings: IdentifyS
         What the best one leaves of the frame.
     off_angle : float
         How far the semi-angle that it wants is from what was given, in standard deviations.
-    absorption : float, 1/nm
-        Of its crystal.
+    lacking : float, 1/nm
+        What its library lacks (`lacking.lacking_of`).
     settings : IdentifySettings
     """
     if left.shapeless():
         return settings.shapeless
     right = wrong = 0.0
-    heavy = max(absorption / settings.light, 1.0)
+    more = max(lacking / settings.enough, 1.0) ** settings.lacking
     for seen, of, deviation, shares in (
         (left.left, max(left.frame, 0.0), left.deviation, settings.left),
         (left.misfit, 1.0, left.misfit_deviation, settings.misfit),
     ):
         of_right, of_wrong, spread = shares
-        usual = min(of_right * heavy**settings.heavier, of_wrong / math.e)
+        usual = min(of_right * more, of_wrong / math.e)
         right += _log_likelihood(seen, of, deviation, usual, spread)
         wrong += _log_likelihood(seen, of, deviation, of_wrong, spread)
     alike = settings.lookalike
     none = np.logaddexp(math.log1p(-alike) + wrong, math.log(max(alike, TINY)) + right)
     prior = math.log(settings.none_prior / (1 - settings.none_prior))
-    more = prior + none - math.log(2 * settings.none_angles) - right - log_angle(off_angle, settings)
-    return float(expit(more))
+    odds = prior + none - math.log(2 * settings.none_angles) - right - log_angle(off_angle, settings)
+    return float(expit(odds))
 
 
 def _log_likelihood(left: float, of: float, deviation: float, median: float, spread: float) -> float:

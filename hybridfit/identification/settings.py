@@ -69,30 +69,30 @@ class IdentifySettings:
         "benchmarks.identify",
     )
     left: tuple[float, float, float] = threshold(
-        (0.0077, 0.32, 1.4),
+        (0.0069, 0.32, 1.2),
         "of the frame's structure; ln",
         "the right library leaves the first of the structure, the best of wrong ones the second (medians); "
         "the spread of either's logarithm",
         "benchmarks.identify",
     )
     misfit: tuple[float, float, float] = threshold(
-        (0.00064, 0.032, 1.7),
+        (0.0006, 0.031, 1.5),
         "of the frame's variance; ln",
         "and so much of the pattern as a whole",
         "benchmarks.identify",
     )
-    heavier: float = threshold(
-        3.8,
+    lacking: float = threshold(
+        1.7,
         "1",
-        "the power of a crystal's absorption by which the right library leaves more: 0.001 of Al, 0.2 of W",
+        "the power of what a library lacks by which the right one leaves more",
         "benchmarks.identify",
     )
-    light: float = threshold(
-        0.01,
+    enough: float = threshold(
+        0.0005,
         "1/nm",
-        "the median of the crystals that set these numbers; those that absorb less count as if they absorbed "
-        "so much, because what they leave in a simulation is less than what a camera adds: measured patterns "
-        "of SrTiO3, which asked for this and are no check of it, leave 0.03 to 0.045",
+        "libraries that lack less count as if they lacked so much, because what they leave in a simulation "
+        "is less than what a camera adds: measured patterns of SrTiO3, which asked for this and are no check "
+        "of it, leave 0.03 to 0.045",
         "benchmarks.identify",
     )
     lookalike: float = threshold(

@@ -17,9 +17,9 @@ def left(share: float, deviation: float = 1e-4, crystal: float = 1.0, error: flo
     return Left(1.0, share, deviation, crystal, error)
 
 
-def judged(of: Left, off: float = 0.0, *, absorption: float = 0.01, settings=IDENTIFY) -> float:
-    """The odds of none, for a crystal of middling atoms."""
-    return none_of(of, off, absorption, settings)
+def judged(of: Left, off: float = 0.0, *, lacking: float = 0.0, settings=IDENTIFY) -> float:
+    """The odds of none, for a library that lacks nothing."""
+    return none_of(of, off, lacking, settings)
 
 
 def test_odds_are_those_of_the_likelihood():
@@ -54,10 +54,10 @@ def test_little_that_is_left_never_speaks_for_none():
         assert judged(left(of)._replace(misfit=of, misfit_deviation=1e-6)) < 0.01
 
 
-def test_a_crystal_of_heavy_atoms_may_leave_more():
-    light, middling, heavy, heaviest = (judged(left(0.2), absorption=a) for a in (0.003, 0.01, 0.015, 0.2))
-    assert light == middling > 2 * heavy > 2 * heaviest  # measured patterns of light ones leave as much
-    more, less = (judged(left(share), absorption=0.2) for share in (0.3, 0.01))
+def test_a_library_that_lacks_beams_may_leave_more():
+    whole, enough, few, fewest = (judged(left(0.2), lacking=each) for each in (0.0, 5e-4, 0.001, 0.007))
+    assert whole == enough > 1.5 * few > 1.5 * fewest  # measured patterns leave as much of whole ones
+    more, less = (judged(left(share), lacking=0.007) for share in (0.3, 0.01))
     assert less < more  # also where the right library is expected to leave as much as a wrong one
 
 
