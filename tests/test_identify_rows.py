@@ -1,4 +1,4 @@
-"""Frames of the study of identification: numbered, identified without their crystal, judged by present odds."""
+"""Frames of the study of identification: numbered, identified without their crystal, judged anew."""
 
 from __future__ import annotations
 

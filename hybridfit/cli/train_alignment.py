@@ -47,7 +47,7 @@ def train_alignment(
 
     Coarse libraries are made first, seconds each, and kept in the cache. A checkpoint is kept beside the
     weights while the training runs. The shipped weights took 175 minutes of one core, those of the rim
-    80; more would help.
+    89; more would help.
     """
     if output.suffix != ".safetensors":
         raise InputError(f"{output} cannot hold weights; give a name that ends in .safetensors")
@@ -83,7 +83,7 @@ def train_alignment(
             job,
             to_train,
             held_back,
-            Plan(minutes=minutes, samples=samples, seed=seed),
+            Plan(minutes, samples, job.batch, job.learning_rate, seed),
             device=device,
             checkpoint=checkpoint,
             resume=resume,

@@ -79,6 +79,7 @@ class Job(Generic[Net]):
         These numbers in words, in percent of the crops.
     save : callable(path, module, record)
         Writes its weights, and the record of how it was trained.
+    batch, learning_rate : as of `Plan`
     """
 
     checkpoint: Kind
@@ -89,6 +90,8 @@ class Job(Generic[Net]):
     measured: Callable[[Net, list[tuple[Tensor, Truth]]], dict[str, float]]
     said: Callable[[dict[str, float]], str]
     save: Callable[[Path, Net, dict[str, Any]], None]
+    batch: int = 128
+    learning_rate: float = 2e-3
 
 
 def libraries(

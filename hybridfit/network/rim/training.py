@@ -92,4 +92,6 @@ RIM: Job[RimNet] = Job(
     measured=measured,
     said=said,
     save=save,
+    batch=64,
+    learning_rate=3e-3,
 )
