@@ -108,9 +108,8 @@ class AlignmentSettings:
     doubtful: float = threshold(
         0.015,
         "of the radius",
-        "a disc is not sure where the network's σ and the spread over eight orientations are more: of 600 "
-        "frames of training crystals 491 have less, and one of these discs is off by more than 5 %; by the "
-        "weights that set it, trained for less, 468, one, and four of the next 44, up to 0.0175",
+        "a disc is not sure where the width of its rim, over the probability that it is there, is more: of "
+        "600 frames of training crystals 568 have less, and one of these discs is off by more than 5 %",
         "benchmarks.disc_doubts",
     )
     nothing: float = threshold(
@@ -146,15 +145,15 @@ class AlignmentSettings:
     starts: tuple[float, ...] = threshold(
         (1.5, 2.2, 3.0),
         "of half the frame's side, divided by",
-        "the network begins anew with discs of these radii, in the middle and where the intensity is: of 24 "
-        "wrong discs in 600 frames of training crystals 7 came right",
+        "the network begins anew with discs of these radii, in the middle and where the intensity is: of six "
+        "wrong discs in 600 frames of training crystals two came right",
         "benchmarks.disc_doubts",
     )
     more_starts: tuple[tuple[float, int], ...] = threshold(
         ((2.4, 3), (3.2, 5)),
         "of half the frame's side, divided by; crops across",
         "where a fit is poor the network begins anew with discs of these radii on grids of so many crops: of "
-        "15 frames without a right disc 4 got one",
+        "four frames without a right disc two got one",
         "benchmarks.disc_doubts",
     )
     more_reach: float = threshold(
