@@ -159,7 +159,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         axes[0].axvline(SEED.alignment.doubtful, color="k", lw=0.8)
         axes[0].axhline(RIGHT, color="k", lw=0.8)
         axes[0].set(xlabel="doubt in the disc, of its radius", ylabel="error of the disc, of its radius")
-        axes[0].set_xticks(DOUBTS[::2], [f"{each:g}" for each in DOUBTS[::2]])
+        ticks = (0.002, 0.005, 0.01, 0.02, 0.04)
+        axes[0].set_xticks(ticks, [f"{each:g}" for each in ticks])
         axes[0].minorticks_off()
         axes[0].legend(loc="lower right")
     return 0 if passed else 1
