@@ -3,8 +3,7 @@
 seeded       candidates of a network, each in its window; where the network is in doubt, a library
              match with the network's disc stands beside them; then a wider window
 matched      without a network of the library: a match of all library points, with the disc as the network
-             for any crystal has it; then by the inside of the disc alone; then, where that network was in
-             doubt, with other discs, one by one
+             for any crystal has it; then by the inside of the disc alone; then with other discs, one by one
 near         candidates of a neighbouring frame, in their windows
 everywhere   all library points with many cameras
 """
@@ -229,10 +228,9 @@ class Attempts:
         """What library matches find, one for every discrete crystal, where the frame can be aligned."""
         first = self.matchers[0]
         discs = first.discs(frame)
-        doubted = bool(discs) and not discs[0].sure
         starts = [each.camera for each in discs]
         others = cache(lambda: [*starts[1:], *first.rims(frame)])
-        further = cache(lambda: first.further(frame, starts) if doubted else [])
+        further = cache(lambda: first.further(frame, starts))
         clock.lap("seed")
         if not starts and not others():
             return
@@ -242,7 +240,7 @@ class Attempts:
         if (attempt := self._of_match(given, curve)) is not None:
             yield attempt
             yield self._inside(trials, clock)
-        if doubted and self.settings.thorough:
+        if self.settings.thorough:  # a disc that all were sure of may be the wrong one, too
             yield from self._disc_by_disc(frame, [*starts, *further()], given[:1], clock)
 
     def _disc_by_disc(

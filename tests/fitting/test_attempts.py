@@ -141,15 +141,18 @@ def test_discs_in_doubt_are_tried_one_by_one_after_a_poor_answer(small_library, 
     assert tried == [[first], [second], [far], [farther]]
 
 
-def test_a_sure_disc_is_the_only_one(small_library, frame, monkeypatch):
+def test_others_than_a_sure_disc_are_tried_after_a_poor_answer_only(small_library, frame, monkeypatch):
     image = make_frame(frame[0])
-    start = (40.0, 40.0, 3.0)
-    fitter = Fitter(small_library, SEMI_ANGLE, workers=2)
-    tried = stub_matches(monkeypatch, fitter, image, {start: 0.5})
+    start, other = (40.0, 40.0, 3.0), (60.0, 40.0, 3.0)
+    fitter, looked = Fitter(small_library, SEMI_ANGLE, workers=2), []
+    tried = stub_matches(monkeypatch, fitter, image, {start: 0.5, other: 0.1})
     monkeypatch.setattr(Matcher, "discs", lambda self, frame: [doubted(start)._replace(sure=True)])
-    monkeypatch.setattr(Matcher, "further", lambda self, frame, tried: 1 / 0)
-    assert len([each for each in fitter.attempts.matched(image, Clock()) if each.found]) == 1
-    assert tried == [[start]]
+    monkeypatch.setattr(Matcher, "further", lambda self, frame, tried: looked.append(1) or [other])
+    attempts = fitter.attempts.matched(image, Clock())
+    assert next(attempts).found[0].centre_x == 40.0 and tried == [[start]]
+    next(attempts)  # by the inside of this disc
+    assert not looked
+    assert next(attempts).found[0].centre_x == 60.0 and tried == [[start], [other]]
 
 
 def test_a_disc_that_the_frame_cuts_does_not_end_the_trials(small_library, frame, monkeypatch):
