@@ -98,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, help=f"of a library; {FRAMES[0]}, quick: {QUICK_FRAMES[0]}")
     parser.add_argument("--none", type=int, help=f"of none; {FRAMES[1]}, quick: {QUICK_FRAMES[1]}")
     parser.add_argument("--set", action="store_true", help="with the crystals that thresholds are set by")
+    parser.add_argument("--no-other", action="store_true", help="without the other frames, of another seed")
     add_options(parser)
     options = parser.parse_args(arguments)
     counts = QUICK_FRAMES if options.quick else FRAMES
@@ -105,7 +106,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = Asked(options.set, options.quick, *counts)
     study = Study("identify-set" if options.set else "identify", quick=options.quick)
     asked.build()
-    seeds = (SETTING_SEED,) if options.set else (SEED,) if options.quick else (SEED, OTHER_SEED)
+    seeds = (
+        (SETTING_SEED,)
+        if options.set
+        else (SEED,)
+        if options.quick or options.no_other
+        else (SEED, OTHER_SEED)
+    )
     of_none, of_some = range(counts[0], sum(counts)), range(counts[0])
     # those of none first: a run that is stopped has them all
     wanted = [(asked.word, i, seed) for part in (of_none, of_some) for seed in seeds for i in part]
