@@ -8,7 +8,7 @@ identification: frames are identified without their crystals, too (`benchmarks.i
 prints what would suit them best (`benchmarks.identify_odds`).  What a frame says is kept as it comes: with
 `--resume` a run goes on where it was stopped, and judges all by the present odds.
 
-Run with: python -m benchmarks.identify [--frames N] [--none N] [--set] [--resume] [--quick]
+Run with: python -m benchmarks.identify [--frames N] [--none N] [--no-other] [--set] [--resume] [--quick]
 """
 
 from __future__ import annotations
