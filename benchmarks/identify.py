@@ -106,13 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = Asked(options.set, options.quick, *counts)
     study = Study("identify-set" if options.set else "identify", quick=options.quick)
     asked.build()
-    seeds = (
-        (SETTING_SEED,)
-        if options.set
-        else (SEED,)
-        if options.quick or options.no_other
-        else (SEED, OTHER_SEED)
-    )
+    reported = (SEED,) if options.quick or options.no_other else (SEED, OTHER_SEED)
+    seeds = (SETTING_SEED,) if options.set else reported
     of_none, of_some = range(counts[0], sum(counts)), range(counts[0])
     # those of none first: a run that is stopped has them all
     wanted = [(asked.word, i, seed) for part in (of_none, of_some) for seed in seeds for i in part]
