@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from hybridfit.errors import InputError
 from hybridfit.network.alignment.shape import (
     CAPS,
     DARK,
@@ -23,20 +21,15 @@ from hybridfit.network.alignment.shape import (
     SCALE,
     AlignmentShape,
 )
-from hybridfit.network.files import Kind, TensorFile, write_tensors
+from hybridfit.network.files import Kind
 from hybridfit.network.forward import GROUP, Single, TrunkForward
 from hybridfit.network.shape import BRIGHTEST, LIGHTEST, OUTLIER
-from hybridfit.network.weights import shapes_of
+from hybridfit.network.trained import Trained
 from hybridfit.pattern.pool import Pool
 
-WEIGHTS = Kind(
-    "hybridfit alignment network",
-    1,
-    "weights",
-    "copy it again, or train anew with `hybridfit train-alignment`",
-)
+COMMAND = "hybridfit train-alignment"
+WEIGHTS = Kind("hybridfit alignment network", 1, "weights", f"copy it again, or train anew with `{COMMAND}`")
 SHIPPED = Path(__file__).with_name("weights.safetensors")
-SHAPE, RECORD = TypeAdapter(AlignmentShape), TypeAdapter(dict[str, Any])
 Array = NDArray[np.float64]
 
 
@@ -55,63 +48,13 @@ class Discs(NamedTuple):
     spread: Array
 
 
-class AlignmentNetwork:
-    """A trained alignment network.  Threads may share it.
+class AlignmentNetwork(Trained[AlignmentShape]):
+    """The network that finds discs, as a file and in use."""
 
-    Parameters
-    ----------
-    shape : AlignmentShape
-    arrays : dict of float32 arrays
-        By the names of `weight_shapes`.
-    record : dict, optional
-        How it was trained.
-    """
-
-    def __init__(
-        self, shape: AlignmentShape, arrays: dict[str, Single], record: dict[str, Any] | None = None
-    ) -> None:
-        self.shape, self.arrays, self.record = shape, arrays, record or {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without what is made of the weights."""
-        return {name: getattr(self, name) for name in ("shape", "arrays", "record")}
-
-    def save(self, path: str | Path) -> None:
-        """Write the network: whole, or not at all.
-
-        Raises
-        ------
-        InputError
-            A weight is not finite.
-        """
-        write_tensors(path, WEIGHTS, {"architecture": asdict(self.shape), "record": self.record}, self.arrays)
-
-    @classmethod
-    def open(cls, path: str | Path) -> AlignmentNetwork:
-        """Read a network.
-
-        Raises
-        ------
-        InputError
-            The file is missing, damaged, or holds no alignment network.
-        """
-        path = Path(path)
-        if not path.is_file():
-            raise InputError(f"there is no weights file {path}; `hybridfit train-alignment` makes one")
-        with TensorFile(path, WEIGHTS) as file:
-            shape = file.field("architecture", SHAPE)
-            return cls(shape, file.tensors(shapes_of(shape)), file.field("record", RECORD))
-
-    @classmethod
-    def shipped(cls) -> AlignmentNetwork:
-        """The network that comes with hybridfit.
-
-        Raises
-        ------
-        InputError
-            Its file is missing or damaged.
-        """
-        return cls.open(SHIPPED)
+    kind = WEIGHTS
+    shapes = TypeAdapter(AlignmentShape)
+    made_by = COMMAND
+    shipped_as = SHIPPED
 
     @cached_property
     def _forward(self) -> TrunkForward:
