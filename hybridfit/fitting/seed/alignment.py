@@ -25,10 +25,9 @@ from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.seed.settings import SEED, SeedSettings
 from hybridfit.fitting.seed.starts import many, several, whole
 from hybridfit.frame import Frame
-from hybridfit.network.alignment.network import SHIPPED, AlignmentNetwork, Discs
+from hybridfit.network.alignment.network import AlignmentNetwork, Discs
 from hybridfit.network.alignment.shape import SHOWN
 from hybridfit.network.crop import crops
-from hybridfit.network.rim.network import SHIPPED as SHIPPED_RIM
 from hybridfit.network.rim.network import RimNetwork
 from hybridfit.network.rim.posterior import Circles
 from hybridfit.network.rim.shape import WINDOW
@@ -109,7 +108,7 @@ class Aligner:
         InputError
             The weights are damaged.
         """
-        if not (SHIPPED.is_file() and SHIPPED_RIM.is_file()):
+        if not all(each.shipped_as.is_file() for each in (AlignmentNetwork, RimNetwork)):
             return None
         return cls(*_shipped(), semi_angle, hints=hints, settings=settings)
 

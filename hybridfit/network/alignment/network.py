@@ -29,7 +29,6 @@ from hybridfit.pattern.pool import Pool
 
 COMMAND = "hybridfit train-alignment"
 WEIGHTS = Kind("hybridfit alignment network", 1, "weights", f"copy it again, or train anew with `{COMMAND}`")
-SHIPPED = Path(__file__).with_name("weights.safetensors")
 Array = NDArray[np.float64]
 
 
@@ -54,7 +53,7 @@ class AlignmentNetwork(Trained[AlignmentShape]):
     kind = WEIGHTS
     shapes = TypeAdapter(AlignmentShape)
     made_by = COMMAND
-    shipped_as = SHIPPED
+    shipped_as = Path(__file__).with_name("weights.safetensors")
 
     @cached_property
     def _forward(self) -> TrunkForward:

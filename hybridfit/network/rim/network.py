@@ -20,7 +20,6 @@ from hybridfit.pattern.pool import Pool
 
 COMMAND = "hybridfit train-alignment --rim"
 WEIGHTS = Kind("hybridfit rim network", 1, "weights", f"copy it again, or train anew with `{COMMAND}`")
-SHIPPED = Path(__file__).with_name("weights.safetensors")
 Single = NDArray[np.float32]
 
 
@@ -30,7 +29,7 @@ class RimNetwork(Trained[RimShape]):
     kind = WEIGHTS
     shapes = TypeAdapter(RimShape)
     made_by = COMMAND
-    shipped_as = SHIPPED
+    shipped_as = Path(__file__).with_name("weights.safetensors")
 
     @cached_property
     def _forward(self) -> RimForward:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hybridfit.network.alignment.architecture import represent
 from hybridfit.network.alignment.samples import Truth
-from hybridfit.network.alignment.training import Job, weights_of
+from hybridfit.network.alignment.training import RIGHT, Job, weights_of
 from hybridfit.network.alignment.views import Cuts
 from hybridfit.network.files import Kind
 from hybridfit.network.rim.architecture import RimNet, Target, loss
@@ -22,8 +22,8 @@ from hybridfit.network.rim.posterior import circles
 from hybridfit.network.rim.shape import SHIFT, SIZE, RimShape
 from hybridfit.network.step import half_precision
 
+FOUND = 0.05  # of the radius
 CUTS = Cuts(whole=0.0, near=0.3, near_size=0.4, near_shift=1.2, last_size=0.06, last_shift=0.2)
-RIGHT = 0.02  # of the radius
 
 
 def target(truth: Truth) -> Target:
@@ -63,7 +63,7 @@ def measured(module: RimNet, batches: list[tuple[Tensor, Truth]]) -> dict[str, f
     return {
         "validation_loss": float(torch.cat(costs).mean()),
         "right": float((errors < RIGHT).float().mean()),
-        "found": float((errors < 0.05).float().mean()),
+        "found": float((errors < FOUND).float().mean()),
         "known": float(torch.cat(known).float().mean()),
         "median": float(errors.median()),
     }
