@@ -256,6 +256,8 @@ def _off(found: Array, reference: Array) -> float:
 
 def _moved(found: Array, known: Array, slopes: Array, settings: DesignSettings) -> tuple[float, float]:
     """The largest δt (nm) and δτ (mrad) over the thicknesses, of those that show."""
+    if not np.isfinite(found).all():  # as in `_off`
+        return np.inf, np.inf
     kept = min(found.shape[1], known.shape[1], slopes.shape[2])
     unit = np.array([settings.moved_thickness, settings.moved_tilt, settings.moved_tilt, settings.tolerance])
     moved = []

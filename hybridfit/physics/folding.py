@@ -105,12 +105,15 @@ def fold(
         same = torch.equal(potential, potential.mT)
         overlap = x.mT @ x if same else across @ torch.linalg.lu_solve(*factors, x)
         size = float(torch.linalg.matrix_norm(overlap))
-        # S^{−½}, S − 1 being small
-        square = overlap @ overlap
-        root = root - overlap / 2 + 3 / 8 * square - 5 / 16 * (square @ overlap)
-        inner = inner - across @ x
-        own = torch.diag(levels[s])
-        inner = root @ (inner + own) @ root - own
+        # S^{−½} = 1 − O/2 + 3 O²/8 − 5 O³/16, O = S − 1 being small
+        root = -5 / 16 * overlap
+        for number in (3 / 8, -1 / 2, 1.0):
+            root.diagonal().add_(number)
+            root = overlap @ root if number != 1 else root
+        inner = torch.addmm(inner, across, x, alpha=-1)
+        inner.diagonal().add_(levels[s])
+        inner = root @ inner @ root
+        inner.diagonal().sub_(levels[s])
     if isinstance(wanted, int):
         beams = np.arange(wanted)
     else:

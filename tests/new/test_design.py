@@ -219,6 +219,13 @@ def test_a_shift_that_shows_in_no_beam_does_not_count():
     assert moved == pytest.approx((0.03, 0.0), abs=1e-3)
 
 
+def test_a_solve_that_came_to_nothing_moves_everything():
+    known, slopes = np.ones((2, 3, 4)), np.ones((3, 2, 3, 4))
+    found = known.copy()
+    found[1, 2, 3] = np.nan
+    assert _moved(found, known, slopes, DESIGN) == (np.inf, np.inf)
+
+
 def test_a_disc_that_is_alone_is_said_to_be(chosen):
     assert 6.4 < chosen.apart < 6.5 and "ALONE" not in chosen.toml()
     alone = dataclasses.replace(chosen, apart=26.94, semi_angle=8.0)
