@@ -121,6 +121,10 @@ def report_alignment(study: Study, rows: list[Row]) -> None:
         )
     far = sum(near(row, NOT_FAR) for row in rows)
     study.add("disc within 5 % in size and centre, all frames", share(far, len(rows)), "%")
+    known = [row["calibrated_centre_error"] for row in rows if "calibrated_centre_error" in row]
+    if known:
+        held = sum(error <= NEAR for error in known)
+        study.add("centre within 2 %, where the camera's scale is given", share(held, len(known)), "%")
     study.add("alignment of one frame, median", 1e3 * float(np.median(column(rows, "seconds"))), "ms")
     shares(study, what, ALIGNMENT, rows, near)
 

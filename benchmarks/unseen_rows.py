@@ -15,6 +15,7 @@ from benchmarks.unseen import Case, cases, library_of
 from benchmarks.unseen_frames import Drawn, frames
 from hybridfit import Fitter, Library
 from hybridfit.errors import HybridfitError, InputError
+from hybridfit.fitting.hints import Hints
 from hybridfit.fitting.result import FitResult
 from hybridfit.fitting.seed.alignment import Aligner
 from hybridfit.frame import make_frame
@@ -49,7 +50,12 @@ def row_of(kind: str, i: int, count: int) -> Row:
 
 @lru_cache(maxsize=4)
 def _aligner(semi_angle: float) -> Aligner:
-    found = Aligner.shipped(semi_angle)
+    return _calibrated(semi_angle, None)
+
+
+def _calibrated(semi_angle: float, scale: float | None) -> Aligner:
+    """An aligner that knows the scale (px/mrad)."""
+    found = Aligner.shipped(semi_angle, hints=Hints(scale=scale))
     if found is None:
         raise RuntimeError("the weights of the aligner are missing")
     return found
@@ -63,13 +69,16 @@ def aligned(drawn: Drawn) -> Row:
         frame = make_frame(drawn.image, mask=drawn.mask)
         start = time.perf_counter()
         found = aligner.align(frame)
+        seconds = time.perf_counter() - start
+        calibrated = _calibrated(truth["semi_angle"], truth["scale"]).align(frame)
     except HybridfitError as error:
         return {"size_error": 1.0, "centre_error": 1.0, "sure": False, "message": str(error)}
     return {
         **_off(found.camera, truth),
         "doubt": float(found.doubt),
         "sure": bool(found.sure),
-        "seconds": time.perf_counter() - start,
+        "seconds": seconds,
+        "calibrated_centre_error": _off(calibrated.camera, truth)["centre_error"],
     }
 
 

@@ -13,15 +13,15 @@ from hybridfit.fitting.seed.alignment import Alignment  # noqa: E402
 from hybridfit.pattern.camera import Camera, to_pixels  # noqa: E402
 
 
-def test_its_crystals_are_trained_on_and_none_that_reports():
+def test_its_crystals_are_of_the_training_and_none_that_reports():
     names = {case.name for case in disc_doubts.CASES}
-    assert all(case.cif.is_file() for case in disc_doubts.CASES) and len(names) == 6
+    assert all(case.cif.is_file() for case in disc_doubts.CASES) and len(names) == 13
     assert not names & {path.stem for path in reporting.FOLDER.glob("*.cif")}
 
 
 @pytest.mark.parametrize("i", range(20, 32))
 def test_leaning_frames_show_the_disc_whole_and_the_bright_side_in_the_middle(i):
-    case = disc_doubts.CASES[i % 6]
+    case = disc_doubts.CASES[i % 13]
     values = disc_doubts.leaning(case, i)
     assert values == disc_doubts.leaning(case, i) != disc_doubts.leaning(case, i + 1)
     size, _ = values["shape"]
@@ -46,11 +46,11 @@ def test_errors_are_of_the_radius():
 
 
 def test_what_it_counts():
-    row = {"told": 0.01, "further": np.inf, "alone": 0.03}
+    row = {"told": 0.01, "further": np.inf, "alone": 0.03, "crystal": "LaB6"}
     rows = [
         row | {"off": 0.01, "doubt": 0.004},
         row | {"off": 0.06, "doubt": 0.011, "told": 0.06, "further": 0.02},
-        row | {"off": 0.03, "doubt": 0.029},
+        row | {"off": 0.03, "doubt": 0.029, "crystal": "CoSb3"},
         row | {"off": 0.9, "doubt": 0.4},
     ]
     study = Study("disc_doubts", quick=True)
@@ -59,6 +59,8 @@ def test_what_it_counts():
     assert said["disc of the whole frame alone within 5 %"] == 100
     assert said["disc of the whole frame alone within 2 %"] == 0
     assert said["first disc within 2 %"] == 25 and said["first disc within 5 %"] == 50
+    assert said["first disc within 2 %, simple crystals"] == pytest.approx(100 / 3)
+    assert said["first disc within 2 %, crowded crystals"] == 0
     assert said["any disc that is told within 5 %"] == 75
     assert said["with those of crops all over the frame"] == 100
     assert said["doubt up to 0.01: frames"] == 25 and said["doubt up to 0.01: off by more than 5 %"] == 0
