@@ -12,6 +12,7 @@ from joblib import Parallel, delayed
 
 from benchmarks.common import Study, cores
 from benchmarks.errors import Row
+from hybridfit.scan.pool import may_grow
 
 Frame = tuple[str, int, int]  # kind, number, seed
 
@@ -32,7 +33,7 @@ def kept_fits(
     path = study.path(".rows.jsonl")
     done = kept_rows(path) if resume else {}
     left = [each for each in wanted if each not in done]
-    fits = Parallel(n_jobs=workers, return_as="generator")(delayed(fitted)(*each) for each in left)
+    fits = Parallel(n_jobs=workers, return_as="generator")(delayed(_work)(fitted, each) for each in left)
     with path.open("a" if resume else "w", encoding="utf-8") as file:
         for each, row in zip(left, fits, strict=True):
             # as JSON has it, so that a resumed run has the same rows
@@ -41,6 +42,11 @@ def kept_fits(
             file.write(text + "\n")
             file.flush()
     return [done[each] for each in wanted]
+
+
+def _work(fitted: Callable[..., Row], frame: Frame) -> Row:
+    may_grow()  # what a worker has opened for one frame it needs for the next
+    return fitted(*frame)
 
 
 def kept_rows(path: Path) -> dict[Frame, Row]:

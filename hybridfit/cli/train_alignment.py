@@ -31,7 +31,11 @@ def train_alignment(
     ] = False,
     each: Annotated[
         int, typer.Option(min=1, max=100, metavar="N", help="Coarse libraries of each crystal and zone axis.")
-    ] = 2,
+    ] = 1,
+    invented: Annotated[
+        int,
+        typer.Option(min=0, max=100, metavar="N", help="The same, of crystals invented from it."),
+    ] = 3,
     minutes: Annotated[
         float | None, typer.Option(metavar="M", help=f"How long; {DEFAULT_MINUTES:g} by default.")
     ] = None,
@@ -46,8 +50,7 @@ def train_alignment(
     """Train the network that finds the direct disc of any crystal, or the one that measures its rim.
 
     Coarse libraries are made first, seconds each, and kept in the cache. A checkpoint is kept beside the
-    weights while the training runs. The shipped weights took 175 minutes of one core, those of the rim
-    89; more would help.
+    weights while the training runs. The shipped weights took three hours of one core each.
     """
     if output.suffix != ".safetensors":
         raise InputError(f"{output} cannot hold weights; give a name that ends in .safetensors")
@@ -75,6 +78,7 @@ def train_alignment(
             found,
             cache_folder() / "alignment",
             each=each,
+            invented=invented,
             progress=lambda share, name: line.show(share, f"library of {name}", time.monotonic() - started),
         )
     line = LiveLine(quiet, "composing the first patterns")

@@ -21,32 +21,36 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hybridfit.network.crop import CROP, PIXEL
+from hybridfit.network.crop import GRID, PIXEL, CropGrid
 from hybridfit.network.targets import Truth
 from hybridfit.network.views import ROUGH, Draw, Patterns, Recording, View, draw_recording, draw_view
 
-MARGIN = 4  # camera pixels around the crop, for the blur
-CAMERA = CROP + 2 * MARGIN
+MARGIN = 4 * PIXEL  # around the crop, for the blur
 FEW = 6.0  # electrons
 # variance over width squared: of the slope of the aperture's soft edge, and of torch's cubic (a = −¾)
 EDGE_VARIANCE, CUBIC_VARIANCE = 1 / 28, -1 / 15
 
 
-def geometry(view: View, mirror: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def camera_side(grid: CropGrid) -> int:
+    """Pixels of the small camera along either side."""
+    return grid.side + 2 * round(MARGIN / grid.pixel)
+
+
+def geometry(view: View, mirror: Tensor, grid: CropGrid = GRID) -> tuple[Tensor, Tensor, Tensor]:
     """Where the camera's pixels are.
 
     Returns
     -------
-    u : (n, 2, CAMERA)
+    u : (n, 2, side)
         (u − d)/S of the columns and of the rows, mrad.
     to_k : (n, 2, 2)
         E⁻¹ Rᵀ, which makes scattering angles of them.
     reading : (n, 2, 2)
         The same, followed by the mirror for samples that are mirrored: where the pattern is read.
     """
-    pixel = view.frame_pixel.clamp_min(PIXEL)
-    place = torch.arange(CAMERA, device=pixel.device) - (CAMERA - 1) / 2
-    phase = torch.where((view.frame_pixel > PIXEL)[:, None], view.phase, 0.0)
+    pixel, side = view.frame_pixel.clamp_min(grid.pixel), camera_side(grid)
+    place = torch.arange(side, device=pixel.device) - (side - 1) / 2
+    phase = torch.where((view.frame_pixel > grid.pixel)[:, None], view.phase, 0.0)
     u = pixel[:, None, None] * (place + phase[:, :, None])
     u = (u - view.centre[:, :, None]) * torch.exp(-view.size)[:, None, None]
     phi = torch.deg2rad(view.rotation)
@@ -59,8 +63,8 @@ def geometry(view: View, mirror: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return u, to_k, torch.where(view.mirrored[:, None, None], mirror @ to_k, to_k)
 
 
-def render(patterns: Patterns, view: View, mirror: Tensor) -> Tensor:
-    """The expected image on the camera's pixels (n, CAMERA, CAMERA): mean 1, no noise.
+def render(patterns: Patterns, view: View, mirror: Tensor, grid: CropGrid = GRID) -> Tensor:
+    """The expected image on the camera's pixels (n, side, side): mean 1, no noise.
 
     Parameters
     ----------
@@ -68,17 +72,18 @@ def render(patterns: Patterns, view: View, mirror: Tensor) -> Tensor:
     view : View
     mirror : (2, 2)
         A mirror of the projection (kx, ky); not used where view.mirrored is false.
+    grid : CropGrid
     """
-    u, to_k, reading = geometry(view, mirror)
+    u, to_k, reading = geometry(view, mirror, grid)
     half = (patterns.image.shape[1] - 1) / 2
     to_grid = patterns.to_image.flip(-2) @ reading / half  # (column, row) from −1 to 1
     shift = patterns.shift.flip(1) / half
     along_row, along_col = to_grid[:, :, :1] * u[:, :1], to_grid[:, :, 1:] * u[:, 1:] + shift[:, :, None]
-    grid = torch.stack([along_row[:, i, None, :] + along_col[:, i, :, None] for i in range(2)], dim=3)
+    at = torch.stack([along_row[:, i, None, :] + along_col[:, i, :, None] for i in range(2)], dim=3)
     image = functional.grid_sample(
-        patterns.image[:, None].float(), grid, mode="bicubic", padding_mode="zeros", align_corners=True
+        patterns.image[:, None].float(), at, mode="bicubic", padding_mode="zeros", align_corners=True
     )[:, 0]
-    image = blurred(image, variance(patterns, view)).clamp_min_(0)
+    image = blurred(image, variance(patterns, view, grid)).clamp_min_(0)
     image *= ((1 - view.background) / image.mean(dim=(1, 2)).clamp_min(1e-12))[:, None, None]
     glow = radial(patterns, view, u, to_k)
     glow *= (view.background / glow.mean(dim=(1, 2)))[:, None, None]
@@ -86,7 +91,7 @@ def render(patterns: Patterns, view: View, mirror: Tensor) -> Tensor:
 
 
 def radial(patterns: Patterns, view: View, u: Tensor, to_k: Tensor) -> Tensor:
-    """A constant and two Gaussians of |k| at the pixels of `geometry`: (n, CAMERA, CAMERA)."""
+    """A constant and two Gaussians of |k| at the pixels of `geometry`: (n, side, side)."""
     metric = to_k.transpose(1, 2) @ to_k  # |k|² = uᵀ metric u
     x, y = u[:, 0, None, :], u[:, 1, :, None]
     xx, xy, yy = (metric[:, i, j, None, None] for i, j in ((0, 0), (0, 1), (1, 1)))
@@ -98,11 +103,11 @@ def radial(patterns: Patterns, view: View, u: Tensor, to_k: Tensor) -> Tensor:
     return glow
 
 
-def variance(patterns: Patterns, view: View) -> Tensor:
+def variance(patterns: Patterns, view: View, grid: CropGrid = GRID) -> Tensor:
     """Variance (n,) of the blur that the composed pattern still lacks, in px² of the camera."""
     scale = view.size.exp()
-    camera = view.frame_pixel.clamp_min(PIXEL)
-    area = view.frame_pixel**2 / 12 + torch.where(view.frame_pixel > PIXEL, 0.0, PIXEL**2 / 12)
+    camera = view.frame_pixel.clamp_min(grid.pixel)
+    area = view.frame_pixel**2 / 12 + torch.where(view.frame_pixel > grid.pixel, 0.0, grid.pixel**2 / 12)
     there = (EDGE_VARIANCE + CUBIC_VARIANCE) * (2 * patterns.half_edge * scale) ** 2
     return ((view.blur * scale) ** 2 + area - there) / camera**2
 
@@ -121,13 +126,14 @@ def blurred(image: Tensor, v: Tensor) -> Tensor:
 
 
 def record(image: Tensor, recording: Recording, draw: Draw) -> Tensor:
-    """What the camera makes of an expected image of mean 1; (n, CAMERA, CAMERA)."""
-    dose = (recording.electrons / CAMERA**2)[:, None, None]
+    """What the camera makes of an expected image (n, side, side) of mean 1."""
+    rows, cols = image.shape[1:]
+    dose = (recording.electrons / (rows * cols))[:, None, None]
     image = shot_noise(image * dose, draw) / dose
     image += recording.offset[:, None, None]
-    image += recording.readout[:, None, None] * draw.normal(CAMERA, CAMERA)
+    image += recording.readout[:, None, None] * draw.normal(rows, cols)
     top = image.amax(dim=(1, 2), keepdim=True).clamp_min(1e-6)
-    chance = draw.uniform(0, 1, CAMERA, CAMERA)
+    chance = draw.uniform(0, 1, rows, cols)
     hot = chance < recording.hot[:, None, None]
     image = torch.where(hot, top * recording.hot_height[:, None, None], image)
     image = image.masked_fill_(chance > 1 - recording.dead[:, None, None], 0)
@@ -153,21 +159,21 @@ def shot_noise(expected: Tensor, draw: Draw) -> Tensor:
     return counts
 
 
-def to_crops(image: Tensor, view: View, edges: Tensor, blocked: Tensor) -> Tensor:
-    """Crops (n, 2, CROP, CROP) of camera images: resampled, with their valid share."""
-    pixel = view.frame_pixel.clamp_min(PIXEL)
-    u = (torch.arange(CROP, device=pixel.device) - (CROP - 1) / 2) * PIXEL
-    place = torch.arange(CAMERA, device=pixel.device) - (CAMERA - 1) / 2
-    phase = torch.where((view.frame_pixel > PIXEL)[:, None], view.phase, 0.0)
+def to_crops(image: Tensor, view: View, edges: Tensor, blocked: Tensor, grid: CropGrid = GRID) -> Tensor:
+    """Crops (n, 2, side, side) of camera images: resampled, with their valid share."""
+    pixel, side = view.frame_pixel.clamp_min(grid.pixel), image.shape[1]
+    u = (torch.arange(grid.side, device=pixel.device) - (grid.side - 1) / 2) * grid.pixel
+    place = torch.arange(side, device=pixel.device) - (side - 1) / 2
+    phase = torch.where((view.frame_pixel > grid.pixel)[:, None], view.phase, 0.0)
     at = u[None, None, :, None] / pixel[:, None, None, None] - phase[:, :, None, None]
-    weights = (1 - (at - place).abs()).clamp_min(0)  # (n, 2, CROP, CAMERA)
+    weights = (1 - (at - place).abs()).clamp_min(0)  # (n, 2, grid.side, side)
     image = weights[:, 1] @ image @ weights[:, 0].transpose(1, 2)
-    left, right, top, bottom = edges.T[:, :, None] / PIXEL
-    u = u / PIXEL
+    left, right, top, bottom = edges.T[:, :, None] / grid.pixel
+    u = u / grid.pixel
     columns = (u - left + 0.5).clamp(0, 1) * (right - u + 0.5).clamp(0, 1)
     rows = (u - top + 0.5).clamp(0, 1) * (bottom - u + 0.5).clamp(0, 1)
     valid = rows[:, :, None] * columns[:, None, :]
-    x, y, radius = blocked.T[:, :, None, None] / PIXEL
+    x, y, radius = blocked.T[:, :, None, None] / grid.pixel
     distance = torch.hypot(u[None, None, :] - x, u[None, :, None] - y)
     valid = valid * torch.where(radius > 0, (distance - radius + 0.5).clamp(0, 1), 1.0)
     valid = valid * (valid > 0.05)

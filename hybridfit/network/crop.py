@@ -15,7 +15,7 @@ the edge of the frame, or masked) the crop is 0.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,12 +30,24 @@ LEAST_VALID = 0.05  # less of a crop pixel than that counts as nothing
 Single = NDArray[np.float32]
 
 
-def axis() -> NDArray[Any]:
-    """Positions u of the crop's columns, or rows (mrad): (CROP,)."""
-    return (np.arange(CROP) - (CROP - 1) / 2) * PIXEL
+class CropGrid(NamedTuple):
+    """The pixels of a crop: how many along either side, and how wide they are (mrad of the rough scale)."""
+
+    side: int = CROP
+    pixel: float = PIXEL
 
 
-def crops(image: ArrayLike, valid: ArrayLike, centres: ArrayLike, scales: ArrayLike) -> Single:
+GRID = CropGrid()
+
+
+def axis(grid: CropGrid = GRID) -> NDArray[Any]:
+    """Positions u of the crop's columns, or rows (mrad): (side,)."""
+    return (np.arange(grid.side) - (grid.side - 1) / 2) * grid.pixel
+
+
+def crops(
+    image: ArrayLike, valid: ArrayLike, centres: ArrayLike, scales: ArrayLike, grid: CropGrid = GRID
+) -> Single:
     """Cut crops out of one frame, or out of each of many frames.
 
     Parameters
@@ -45,10 +57,11 @@ def crops(image: ArrayLike, valid: ArrayLike, centres: ArrayLike, scales: ArrayL
     centres : (discs, 2) or (frames, discs, 2), px
         (col, row) of each disc.
     scales : (discs,) or (frames, discs), px/mrad
+    grid : CropGrid
 
     Returns
     -------
-    (discs, 2, CROP, CROP) or (frames, discs, 2, CROP, CROP) float32
+    (discs, 2, side, side) or (frames, discs, 2, side, side) float32
         The mean intensity of the valid part of each pixel, and how large that part is (0 … 1).
 
     Raises
@@ -64,28 +77,34 @@ def crops(image: ArrayLike, valid: ArrayLike, centres: ArrayLike, scales: ArrayL
             "semi-angle (mrad), or give centre and scale as hints"
         )
     if image.ndim == 2:
-        return _of_frame(image, valid, centres, scales)
+        return _of_frame(image, valid, centres, scales, grid)
     masks = np.broadcast_to(valid, image.shape)
-    out = np.empty((*scales.shape, 2, CROP, CROP), np.float32)
+    out = np.empty((*scales.shape, 2, grid.side, grid.side), np.float32)
     for i, frame in enumerate(image):
-        out[i] = _of_frame(frame, masks[i], centres[i], scales[i])
+        out[i] = _of_frame(frame, masks[i], centres[i], scales[i], grid)
     return out
 
 
 def _of_frame(
-    image: NDArray[Any], valid: NDArray[np.bool_], centres: NDArray[Any], scales: NDArray[Any]
+    image: NDArray[Any],
+    valid: NDArray[np.bool_],
+    centres: NDArray[Any],
+    scales: NDArray[Any],
+    grid: CropGrid,
 ) -> Single:
     if image.dtype not in (np.float32, np.float64):
         image = image.astype(np.float32)
     rows, cols = image.shape
-    columns, along_row = weights(centres[:, 0], scales, cols)
-    lines, along_col = weights(centres[:, 1], scales, rows)
-    out = np.zeros((len(scales), 2, CROP, CROP), np.float32)
+    columns, along_row = weights(centres[:, 0], scales, cols, grid)
+    lines, along_col = weights(centres[:, 1], scales, rows, grid)
+    out = np.zeros((len(scales), 2, grid.side, grid.side), np.float32)
     add_up(image, valid, columns, along_row, lines, along_col, LEAST_VALID, out)
     return out
 
 
-def weights(centre: NDArray[Any], scale: NDArray[Any], size: int) -> tuple[NDArray[np.int64], Single]:
+def weights(
+    centre: NDArray[Any], scale: NDArray[Any], size: int, grid: CropGrid = GRID
+) -> tuple[NDArray[np.int64], Single]:
     """Which pixels of one axis of the frame a crop pixel overlaps, and how much.
 
     Parameters
@@ -94,16 +113,17 @@ def weights(centre: NDArray[Any], scale: NDArray[Any], size: int) -> tuple[NDArr
     scale : (n,), px/mrad
     size : int
         Pixels along this axis.
+    grid : CropGrid
 
     Returns
     -------
-    first : (n, CROP) int64
+    first : (n, side) int64
         The first of m pixels; they may lie beyond the frame.
-    weights : (n, CROP, m) float32
+    weights : (n, side, m) float32
         They add up to 1, to less where the crop pixel reaches beyond the frame.
     """
-    at = centre[:, None] + axis() * scale[:, None]
-    half = np.maximum(PIXEL * scale, 1.0)[:, None] / 2
+    at = centre[:, None] + axis(grid) * scale[:, None]
+    half = np.maximum(grid.pixel * scale, 1.0)[:, None] / 2
     first = np.floor(at - half + 0.5).astype(np.int64)
     count = np.ceil(2 * half.max(initial=0.5)) + 1
     if count > size:  # a crop pixel that is wider than the frame: those of the frame are enough
@@ -117,7 +137,7 @@ def weights(centre: NDArray[Any], scale: NDArray[Any], size: int) -> tuple[NDArr
 
 @kernel
 def add_up(image, valid, first_col, along_row, first_row, along_col, least, out):
-    """Fill out (n, 2, CROP, CROP) with the means over valid pixels, and their share."""
+    """Fill out (n, 2, side, side) with the means over valid pixels, and their share."""
     n, side, width = along_row.shape
     height = along_col.shape[2]
     for d in range(n):

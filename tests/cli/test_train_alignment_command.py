@@ -19,7 +19,7 @@ def vacuum(monkeypatch) -> None:
     intensity = np.full((1, 1, SIDE, SIDE), 65535, np.uint16)
     made = [Coarse(intensity, np.zeros((1, 2)), 1.5, (10.0, 15.0), np.array([1.0]))]
     monkeypatch.setattr(training, "libraries", lambda *_, **__: (made, made))
-    monkeypatch.setattr(training, "VALIDATION", 128)
+    monkeypatch.setattr(training, "VALIDATION", 32)
     monkeypatch.setattr(training, "POOL", 16)
 
 

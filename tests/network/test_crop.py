@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hybridfit.network import crop as crop_module
-from hybridfit.network.crop import CROP, PIXEL, axis, crops, weights
+from hybridfit.network.crop import CROP, PIXEL, CropGrid, axis, crops, weights
 
 
 def frame(shape, centre, scale):
@@ -37,6 +37,18 @@ def test_a_crop_pixel_is_the_mean_of_its_area():
     middle = np.full((1, 2), (CROP * 4 - 1) / 2)
     crop = crops(image, np.ones(image.shape, bool), middle, np.array([scale]))[0, 0]
     assert crop == pytest.approx(image.reshape(CROP, 4, CROP, 4).mean(axis=(1, 3)), abs=1e-5)
+
+
+def test_pixels_of_a_crop_may_be_finer():
+    """Where the frame is finer still, those of the usual crop are the means of four."""
+    rng = np.random.default_rng(4)
+    image = rng.random((400, 420))
+    there, scale = np.ones(image.shape, bool), np.array([7.0])
+    usual = crops(image, there, np.array([[208.3, 196.1]]), scale)
+    fine = crops(image, there, np.array([[208.3, 196.1]]), scale, CropGrid(2 * CROP, PIXEL / 2))
+    assert fine.shape == (1, 2, 2 * CROP, 2 * CROP)
+    assert usual == pytest.approx(fine.reshape(1, 2, CROP, 2, CROP, 2).mean(axis=(3, 5)), abs=1e-5)
+    assert axis(CropGrid(2, 3.0)).tolist() == [-1.5, 1.5]
 
 
 def test_masked_pixels_do_not_count_and_beyond_the_edge_there_is_nothing():

@@ -27,10 +27,10 @@ from hybridfit.fitting.seed.starts import many, several, whole
 from hybridfit.frame import Frame
 from hybridfit.network.alignment.network import AlignmentNetwork, Discs
 from hybridfit.network.alignment.shape import SHOWN
-from hybridfit.network.crop import crops
+from hybridfit.network.crop import GRID, CropGrid, crops
 from hybridfit.network.rim.network import RimNetwork
 from hybridfit.network.rim.posterior import Circles
-from hybridfit.network.rim.shape import WINDOW
+from hybridfit.network.rim.shape import FINE, WINDOW
 
 Array = NDArray[np.float64]
 HUGE = 1e15  # counts in a pixel
@@ -222,7 +222,7 @@ class Aligner:
             cut = discs.copy()
             if not centred:
                 cut[:, :2] += discs[:, 2:] * s.beside
-            said = self.rim.predict(self._crops(frame, cut), self.threads, reach)
+            said = self.rim.predict(self._crops(frame, cut, FINE), self.threads, reach)
             there = (said.there > s.there)[:, None]
             discs = np.where(there, self._moved(cut, said.centre, said.size), discs)
             doubts = self._doubt_in(said)
@@ -260,11 +260,11 @@ class Aligner:
         return self.network.predict(self._crops(frame, discs), self.threads)
 
     @staticmethod
-    def _crops(frame: Frame, discs: Array) -> NDArray[np.float32]:
+    def _crops(frame: Frame, discs: Array, grid: CropGrid = GRID) -> NDArray[np.float32]:
         largest = float(np.abs(frame.image[frame.valid]).max(initial=0.0))
         if largest > HUGE or 0 < largest < 1 / HUGE:  # single precision would not hold its square
-            return crops(frame.image / largest, frame.valid, discs[:, :2], discs[:, 2] / SHOWN)
-        return crops(frame.image, frame.valid, discs[:, :2], discs[:, 2] / SHOWN)
+            return crops(frame.image / largest, frame.valid, discs[:, :2], discs[:, 2] / SHOWN, grid)
+        return crops(frame.image, frame.valid, discs[:, :2], discs[:, 2] / SHOWN, grid)
 
     def _moved(self, discs: Array, centre: Array, size: Array) -> Array:
         """Discs (n, 3) moved by what the network says; what hints know stays as it is."""

@@ -28,7 +28,7 @@ from hybridfit.network.shape import BRIGHTEST, LIGHTEST, OUTLIER
 
 
 def represent(crops: Tensor) -> Tensor:
-    """The channels (n, 3, CROP, CROP) of crops (n, 2, CROP, CROP).
+    """The channels (n, 3, side, side) of crops (n, 2, side, side).
 
     √ and asinh of intensity/level, and the valid share.  The level is the mean intensity that an electron
     meets, ⟨I²⟩/⟨I⟩, with hot pixels capped.

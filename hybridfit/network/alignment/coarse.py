@@ -33,10 +33,11 @@ FORMAT = 1  # of the files
 
 
 class Material(NamedTuple):
-    """A crystal along a zone axis: its CIF, and [uvw]."""
+    """A crystal along a zone axis: its CIF, and [uvw]; or, invented, others that are made of it."""
 
     cif: Path
     zone: tuple[int, int, int]
+    invented: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ def materials(folder: Path) -> list[Material]:
 
 
 def solve(material: Material, seed: int) -> Coarse:
-    """Solve one: energy, range of semi-angles and thicknesses are drawn with the seed."""
+    """Solve one: energy, semi-angles, thicknesses and what is invented are drawn with the seed."""
+    from hybridfit.network.alignment.invented import invented
     from hybridfit.physics import bloch, scattering
     from hybridfit.physics.crystal import Crystal
     from hybridfit.physics.projection import project
@@ -98,7 +100,10 @@ def solve(material: Material, seed: int) -> Coarse:
     largest = float(np.exp(rng.uniform(np.log(low / 0.7), np.log(high))))
     thickness = np.sort(np.exp(rng.uniform(np.log(THIN), np.log(THICK), THICKNESSES))).round(1)
     thickness += 0.2 * np.arange(THICKNESSES)
-    projection = project(Crystal.from_cif(material.cif), material.zone)
+    crystal, zone = Crystal.from_cif(material.cif), material.zone
+    if material.invented:
+        crystal, zone = invented(crystal, zone, rng)
+    projection = project(crystal, zone)
     to_mrad = 1e3 * scattering.wavelength(energy)
     # shortest first: the first of them are those that hold the intensity
     beams = projection.beams(G_MAX)
@@ -123,7 +128,8 @@ def solve(material: Material, seed: int) -> Coarse:
 
 def kept(material: Material, seed: int, folder: Path) -> Coarse:
     """The same, kept in a folder."""
-    path = folder / f"{material.cif.stem}-{'_'.join(map(str, material.zone))}-{_tag(material, seed)}.npz"
+    name = f"{material.cif.stem}-{'_'.join(map(str, material.zone))}"
+    path = folder / f"{name}{'-invented' * material.invented}-{_tag(material, seed)}.npz"
     if path.is_file():
         with np.load(path, allow_pickle=False) as file:
             return Coarse(
@@ -143,5 +149,6 @@ def kept(material: Material, seed: int, folder: Path) -> Coarse:
 
 def _tag(material: Material, seed: int) -> str:
     rules = [FORMAT, HALF, MOST_BEAMS, G_MAX, THICKNESSES, ENERGIES, SEMI_ANGLES, TILT_MAX, THIN, THICK, seed]
+    rules += ["invented"] * material.invented
     text = json.dumps([rules, material.cif.read_text(), material.zone])
     return hashlib.sha256(text.encode()).hexdigest()[:12]

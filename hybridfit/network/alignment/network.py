@@ -75,7 +75,7 @@ class AlignmentNetwork(Trained[AlignmentShape]):
 
 
 def represent(crops: Single) -> Single:
-    """The channels (n, 3, CROP, CROP) of crops (n, 2, CROP, CROP); see `architecture`."""
+    """The channels (n, 3, side, side) of crops (n, 2, side, side); see `architecture`."""
     image, valid = crops[:, 0], crops[:, 1]
     tiny = np.finfo(np.float32).tiny
     bright = np.maximum(image, 0)

@@ -29,11 +29,12 @@ from hybridfit.errors import InputError
 from hybridfit.network.alignment.architecture import AlignmentNet, loss, read, represent
 from hybridfit.network.alignment.coarse import Coarse, Material, kept
 from hybridfit.network.alignment.network import AlignmentNetwork
-from hybridfit.network.alignment.samples import POOL, Samples, Truth
+from hybridfit.network.alignment.samples import POOL, Guide, Samples, Truth
 from hybridfit.network.alignment.shape import AlignmentShape
 from hybridfit.network.alignment.views import CUTS, Cuts
 from hybridfit.network.architecture import Net, ShapedNet
 from hybridfit.network.conversion import stored_tensors, torch_device
+from hybridfit.network.crop import GRID, CropGrid
 from hybridfit.network.files import Kind, TensorFile
 from hybridfit.network.settings import TrainingSettings
 from hybridfit.network.shape import NetShape
@@ -79,6 +80,10 @@ class Job(Generic[Net]):
         These numbers in words, in percent of the crops.
     save : callable(path, module, record)
         Writes its weights, and the record of how it was trained.
+    grid : CropGrid
+        The pixels of crops.
+    guide : callable(), optional
+        Gives what leads crops to discs, as of `Samples`.
     batch, learning_rate : as of `Plan`
     """
 
@@ -90,6 +95,8 @@ class Job(Generic[Net]):
     measured: Callable[[Net, list[tuple[Tensor, Truth]]], dict[str, float]]
     said: Callable[[dict[str, float]], str]
     save: Callable[[Path, Net, dict[str, Any]], None]
+    grid: CropGrid = GRID
+    guide: Callable[[], Guide] | None = None
     batch: int = 128
     learning_rate: float = 2e-3
 
@@ -99,6 +106,7 @@ def libraries(
     folder: Path,
     *,
     each: int = 1,
+    invented: int = 0,
     progress: Callable[[float, str], None] | None = None,
 ) -> tuple[list[Coarse], list[Coarse]]:
     """Coarse libraries of materials, made or read from a folder: those to train on, and those held back.
@@ -109,6 +117,8 @@ def libraries(
     folder : path
     each : int
         Libraries of each material, of other energies, semi-angles and thicknesses.
+    invented : int
+        Libraries of crystals that are invented from each material to train on (`alignment.invented`).
     progress : callable(fraction, name), optional
 
     Raises
@@ -125,6 +135,12 @@ def libraries(
     train: list[Coarse] = []
     other: list[Coarse] = []
     jobs = [(1000 * seed + i, material) for seed in range(each) for i, material in enumerate(found)]
+    jobs += [
+        (1000 * seed + i, material._replace(invented=True))
+        for seed in range(invented)
+        for i, material in enumerate(found)
+        if material.cif.stem not in held
+    ]
     for done, (seed, material) in enumerate(jobs):
         if progress is not None:
             progress(done / len(jobs), f"{material.cif.stem} {material.zone}")
@@ -183,10 +199,10 @@ def train(
     torch.manual_seed(plan.seed)
     state = begin(make, plan, place)
     pool = min(plan.pool, POOL)
-    samples = Samples(to_train, seed=[plan.seed, 0], device=place, pool=pool, cuts=job.cuts)
+    samples = _samples(job, to_train, [plan.seed, 0], place, pool)
     if stored is not None:
         restore(state, samples, stored)
-    validation = _batches(held_back, plan.seed, place, job.cuts)
+    validation = _batches(job, held_back, plan.seed, place)
     of = {"libraries": digest(to_train)}
     _run(job, state, samples, validation, plan, checkpoint, of, progress)
     record = {
@@ -217,11 +233,17 @@ def digest(found: Sequence[Coarse]) -> str:
     return out.hexdigest()
 
 
+def _samples(job: Job[Net], of: Sequence[Coarse], seed: list[int], place: torch.device, pool: int) -> Samples:
+    guide = job.guide() if job.guide is not None else None
+    return Samples(of, seed=seed, device=place, pool=pool, cuts=job.cuts, grid=job.grid, guide=guide)
+
+
 def _batches(
-    held_back: Sequence[Coarse], seed: int, place: torch.device, cuts: Cuts
+    job: Job[Net], held_back: Sequence[Coarse], seed: int, place: torch.device
 ) -> list[tuple[Tensor, Truth]]:
-    made = Samples(held_back, seed=[seed, 1], device=place, pool=VALIDATION // 4, cuts=cuts)
-    return [made.batch(128) for _ in range(VALIDATION // 128)]
+    made = _samples(job, held_back, [seed, 1], place, VALIDATION // 4)
+    batch = min(VALIDATION, 128)
+    return [made.batch(batch) for _ in range(VALIDATION // batch)]
 
 
 def _run(

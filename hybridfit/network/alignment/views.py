@@ -6,6 +6,8 @@ Three kinds of crops, as alignment meets them:
     near    a guess up to 55 % off in size, and up to half a radius in position
     last    what the passes before have aligned
 
+A fourth is cut where the alignment network itself leads, right or wrong (`seen_from`).
+
 Angles are in units of `SHOWN`, one radius of the guess; see `hybridfit.network.views`, whose words are used.
 """
 
@@ -28,6 +30,8 @@ class Cuts(NamedTuple):
     whole, near : shares of the kinds; the rest are `last`
     near_size, near_shift : how far log size and centre (radii) are off, uniform
     last_size, last_shift : standard deviation of log size, and how far the centre is off
+    led : share of the crops that are cut where the alignment network leads
+    led_largest, largest : radii of the disc in half a frame, at most; of those crops, and of others
     """
 
     whole: float = 0.35
@@ -36,6 +40,14 @@ class Cuts(NamedTuple):
     near_shift: float = 0.5
     last_size: float = 0.03
     last_shift: float = 0.08
+    led: float = 0.0
+    led_largest: float = 2.6
+    largest: float = LARGEST
+
+    @property
+    def of_frames(self) -> Cuts:
+        """How crops of whole frames are cut, from which the network leads elsewhere."""
+        return self._replace(whole=1.0, near=0.0, led=0.0, largest=self.led_largest)
 
 
 CUTS = Cuts()
@@ -68,9 +80,23 @@ class Framing(NamedTuple):
     frame_pixel: Tensor
 
 
+class Shown(NamedTuple):
+    """All that is drawn of n frames and of how they are seen."""
+
+    framing: Framing
+    view: View
+    recording: Recording
+    bars: Bars
+
+
+def draw_shown(framing: Framing, draw: Draw) -> Shown:
+    """The rest of it."""
+    return Shown(framing, draw_view(framing, draw), draw_recording(framing, draw), draw_bars(framing, draw))
+
+
 def draw_framing(draw: Draw, cuts: Cuts = CUTS) -> Framing:
     """Frames, and how they are cut."""
-    half = draw.log_uniform(SMALLEST, LARGEST, 2)
+    half = draw.log_uniform(SMALLEST, cuts.largest, 2)
     square = draw.happens(0.8)
     half[square, 1] = half[square, 0]
     room = (0.45 * half).minimum((half - 0.9).clamp_min(0))
@@ -135,10 +161,8 @@ def draw_recording(framing: Framing, draw: Draw) -> Recording:
 
     blocked = sometimes(0.06, draw.uniform(0.05, 0.4))  # of the radius
     place = draw.in_disc(1.5 * framing.size.exp())
-    # electrons in the crop's field: fewer where the frame is seen from near
-    share = torch.exp(2 * framing.size).clamp(0.3, 2.0)
     return Recording(
-        electrons=draw.log_uniform(10**4.7, 1e8) / share,
+        electrons=draw.log_uniform(10**4.7, 1e8) / _electrons_from(framing.size),
         readout=sometimes(0.3, draw.uniform(0, 0.02)),
         offset=sometimes(0.3, draw.uniform(-0.03, 0.15)),
         hot=sometimes(0.2, draw.log_uniform(1e-4, 2e-3)),
@@ -149,6 +173,11 @@ def draw_recording(framing: Framing, draw: Draw) -> Recording:
         edges=SHOWN * framing.edges,
         blocked=SHOWN * torch.cat([framing.centre + place, blocked[:, None]], dim=1),
     )
+
+
+def _electrons_from(size: Tensor) -> Tensor:
+    """By what electrons in the crop's field are fewer: where the frame is seen from near."""
+    return torch.exp(2 * size).clamp(0.3, 2.0)
 
 
 def draw_bars(framing: Framing, draw: Draw) -> Bars:
@@ -172,6 +201,30 @@ def draw_bars(framing: Framing, draw: Draw) -> Bars:
     starts[stop, 0] = (scale[:, 0] * draw.uniform(-0.4, 0.8))[stop]
     dark[stop, 0] = torch.where(draw.happens(0.5), 0.05 * draw.uniform(0, 1), -1.0)[stop]
     return Bars(angle, SHOWN * place, SHOWN * width, SHOWN * starts, dark)
+
+
+def seen_from(whole: Shown, centre: Tensor, size: Tensor) -> Shown:
+    """The same frames, cut at other discs: centre (n, 2) and log size (n,) in the units of `whole`."""
+    framing, view, recording, bars = whole
+    scale = torch.exp(-size)[:, None]
+    places = framing.edges - centre.repeat_interleave(2, dim=1)
+    now = Framing(
+        framing.size - size,
+        (framing.centre - centre) * scale,
+        places * scale,
+        framing.frame_pixel * scale[:, 0],
+    )
+    blocked = torch.cat([recording.blocked[:, :2] - SHOWN * centre, recording.blocked[:, 2:]], dim=1)
+    return Shown(
+        now,
+        view._replace(size=now.size, centre=SHOWN * now.centre, frame_pixel=SHOWN * now.frame_pixel),
+        recording._replace(
+            electrons=recording.electrons * _electrons_from(framing.size) / _electrons_from(now.size),
+            edges=SHOWN * now.edges,
+            blocked=blocked * scale,
+        ),
+        bars._replace(place=bars.place * scale, width=bars.width * scale, starts=bars.starts * scale),
+    )
 
 
 def covered(bars: Bars, u: Tensor, centre: Tensor) -> tuple[Tensor, Tensor, Tensor]:

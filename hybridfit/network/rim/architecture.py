@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hybridfit.network.architecture import ShapedNet
-from hybridfit.network.crop import CROP
 from hybridfit.network.rim.shape import (
     ANGLES,
     CHANNELS,
     CONTEXT,
+    FINE,
     FOLD,
     INNER,
     LEVELS,
@@ -102,7 +102,7 @@ class RimNet(ShapedNet):
         self.evidence = nn.Conv2d(w[0], 1, 1)
 
     def forward(self, channels: Tensor) -> Tensor:
-        """Evidence (n, ROWS, RADII) in channels (n, 3, CROP, CROP) of `alignment.architecture.represent`."""
+        """Evidence (n, ROWS, RADII) in channels (n, 3, side, side) of `alignment.architecture.represent`."""
         x = torch.relu(round_about(on_rings(channels), self.stem))
         x = self.on_the_way_down[0](x)
         seen = [x]
@@ -117,9 +117,9 @@ class RimNet(ShapedNet):
 
 
 def on_rings(channels: Tensor) -> Tensor:
-    """(n, CHANNELS · FOLD, ROWS, RADII) of channels (n, 3, CROP, CROP)."""
+    """(n, CHANNELS · FOLD, ROWS, RADII) of channels (n, 3, side, side)."""
     n, place = len(channels), channels.device
-    half = (CROP - 1) / 2
+    half = (FINE.side - 1) / 2
     at = torch.from_numpy(points()).to(place, torch.float32) / half - 1
     read = functional.grid_sample(
         channels.float(), at.expand(n, -1, -1, -1), mode="bilinear", align_corners=True

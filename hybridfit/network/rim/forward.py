@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridfit.network.crop import CROP
 from hybridfit.network.forward import Convolution, Dense, applied, folded, ready, weighed
+from hybridfit.network.rim.hough import between
 from hybridfit.network.rim.shape import (
     ANGLES,
     CHANNELS,
@@ -59,7 +59,7 @@ class RimForward:
         self._evidence = _pointwise(arrays, "evidence")
 
     def __call__(self, channels: Single) -> Single:
-        """Evidence (ROWS, RADII) in the channels (3, CROP, CROP) of one crop."""
+        """Evidence (ROWS, RADII) in the channels (3, side, side) of one crop."""
         x = np.zeros((1, ROWS + 2, RADII + 2, CHANNELS * FOLD), np.float32)
         x[0, 1:-1, 1:-1] = on_rings(channels)
         x = self._block(round_about(applied(round_about(x), self._stem)), self._on_the_way_down[0], 0)
@@ -107,19 +107,14 @@ def _each_point(maps: Single, layer: Dense) -> Single:
     return weighed(maps.reshape(-1, inputs), layer, bends=False).reshape(rows, cols, -1)
 
 
-_points = points().reshape(-1, 2)
-_first = np.floor(_points).astype(int)
-_share = (_points - _first).astype(np.float32)
-_at = _first[:, 1] * CROP + _first[:, 0]  # of the first of four pixels
+_places = points()
 _scaled = (2 * (radii() - INNER) / (OUTER - INNER) - 1).astype(np.float32)
 
 
 def on_rings(channels: Single) -> Single:
-    """(ROWS, RADII, CHANNELS · FOLD) of the channels (3, CROP, CROP) of one crop; see `architecture`."""
-    flat, (x, y) = channels.reshape(3, -1), _share.T
-    upper = flat[:, _at] * (1 - x) + flat[:, _at + 1] * x
-    lower = flat[:, _at + CROP] * (1 - x) + flat[:, _at + CROP + 1] * x
-    read = (upper * (1 - y) + lower * y).reshape(3, ANGLES, RADII)
+    """(ROWS, RADII, CHANNELS · FOLD) of the channels (3, side, side) of one crop; see `architecture`."""
+    read = np.empty((3, ANGLES, RADII), np.float32)
+    between(np.ascontiguousarray(channels), _places, read)
     image, valid = read[0], read[2]
     mean = (image * valid).sum(axis=0) / np.maximum(valid.sum(axis=0), 1)
     every = np.empty((CHANNELS, ANGLES, RADII), np.float32)

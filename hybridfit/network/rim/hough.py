@@ -1,4 +1,4 @@
-"""Kernels of `posterior`: the sum of evidence along circles, and its peaks."""
+"""Kernels: reading crops on rings, the sum of evidence along circles, and its peaks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,19 @@ from hybridfit.pattern.jit import kernel
 
 FIRST_STEP, LAST_STEP = 0.02, 0.0005
 SIDE = 9  # points along a side of the grid about the top
+
+
+@kernel
+def between(channels, places, out):
+    """Fill out (3, angles, radii) with channels (3, side, side) at places (angles, radii, 2): column, row."""
+    for i in range(places.shape[0]):
+        for j in range(places.shape[1]):
+            col, row = int(places[i, j, 0]), int(places[i, j, 1])
+            x, y = places[i, j, 0] - col, places[i, j, 1] - row
+            for c in range(channels.shape[0]):
+                upper = channels[c, row, col] * (1 - x) + channels[c, row, col + 1] * x
+                lower = channels[c, row + 1, col] * (1 - x) + channels[c, row + 1, col + 1] * x
+                out[c, i, j] = upper * (1 - y) + lower * y
 
 
 @kernel

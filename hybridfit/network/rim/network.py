@@ -36,7 +36,7 @@ class RimNetwork(Trained[RimShape]):
         return RimForward(self.shape, self.arrays)
 
     def evidence(self, crops: Single, threads: int | None = None) -> Single:
-        """Evidence (n, ROWS, RADII) in crops (n, 2, CROP, CROP), cut with scales of radius/SHOWN."""
+        """Evidence (n, ROWS, RADII) in crops (n, 2, side, side) of `FINE`, with scales of radius/SHOWN."""
         out = np.empty((len(crops), ROWS, RADII), np.float32)
 
         def apply(begin: int, end: int) -> None:
@@ -52,5 +52,5 @@ class RimNetwork(Trained[RimShape]):
         threads: int | None = None,
         reach: tuple[float, float, float] = WINDOW,
     ) -> Circles:
-        """The likeliest circle in each of crops (n, 2, CROP, CROP); reach as of `circles`."""
+        """The likeliest circle in each of crops (n, 2, side, side); reach as of `circles`."""
         return circles(self.evidence(crops, threads), reach)

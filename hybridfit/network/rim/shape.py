@@ -1,6 +1,7 @@
 """The shape of the rim network, and where in a crop it looks.
 
-A crop is that of the alignment network (`network.alignment.shape`): the guessed radius is 1.  It is read on
+A crop shows what that of the alignment network does (`network.alignment.shape`), in pixels half as wide: the
+guessed radius is 1.  It is read on
 rings about its middle, at ANGLES × RADII points.  There the rim of a circle of centre d and radius s is
 
     r(θ) = d·n + √(s² − (d×n)²),        n = (cos θ, sin θ).
@@ -17,11 +18,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from hybridfit.network.alignment.shape import SHOWN
-from hybridfit.network.crop import CROP, PIXEL
+from hybridfit.network.crop import CROP, PIXEL, CropGrid
 from hybridfit.network.shape import NORM, Channels, NetShape
 
-ANGLES, RADII = 96, 80
-FOLD = 2  # neighbouring angles that become channels
+FINE = CropGrid(2 * CROP, PIXEL / 2)  # of its crops
+ANGLES, RADII = 192, 80
+FOLD = 4  # neighbouring angles that become channels
 ROWS = ANGLES // FOLD  # directions of the evidence
 INNER, OUTER = 0.35, 1.65  # radii of the guess
 CHANNELS = 5  # √I, asinh I, the valid share, √I less its mean over the ring, and the radius
@@ -86,5 +88,5 @@ def angles(count: int) -> NDArray[np.float64]:
 
 def points() -> NDArray[np.float64]:
     """(ANGLES, RADII, 2): (column, row) in a crop's pixels."""
-    theta, r = angles(ANGLES)[:, None], SHOWN * radii() / PIXEL
-    return np.stack([r * np.cos(theta), r * np.sin(theta)], axis=2) + (CROP - 1) / 2
+    theta, r = angles(ANGLES)[:, None], SHOWN * radii() / FINE.pixel
+    return np.stack([r * np.cos(theta), r * np.sin(theta)], axis=2) + (FINE.side - 1) / 2

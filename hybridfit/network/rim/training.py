@@ -1,6 +1,7 @@
 """Training of the rim network: samples and steps are those of the alignment network, seen from nearer.
 
-A sample is there where its disc lies in the window; a crop from farther off holds none.
+A sample is there where its disc lies in the window; a crop from farther off holds none.  A part of the crops
+is cut where the alignment network leads, so that its mistakes are seen.
 """
 
 from __future__ import annotations
@@ -12,18 +13,19 @@ import torch
 from torch import Tensor
 
 from hybridfit.network.alignment.architecture import represent
-from hybridfit.network.alignment.samples import Truth
+from hybridfit.network.alignment.network import AlignmentNetwork
+from hybridfit.network.alignment.samples import Guide, Truth
 from hybridfit.network.alignment.training import RIGHT, Job, weights_of
 from hybridfit.network.alignment.views import Cuts
 from hybridfit.network.files import Kind
 from hybridfit.network.rim.architecture import RimNet, Target, loss
 from hybridfit.network.rim.network import RimNetwork
 from hybridfit.network.rim.posterior import circles
-from hybridfit.network.rim.shape import SHIFT, SIZE, RimShape
+from hybridfit.network.rim.shape import FINE, SHIFT, SIZE, RimShape
 from hybridfit.network.step import half_precision
 
 FOUND = 0.05  # of the radius
-CUTS = Cuts(whole=0.0, near=0.3, near_size=0.4, near_shift=1.2, last_size=0.06, last_shift=0.2)
+CUTS = Cuts(whole=0.0, near=0.3, near_size=0.4, near_shift=1.2, last_size=0.06, last_shift=0.2, led=0.35)
 
 
 def target(truth: Truth) -> Target:
@@ -83,6 +85,11 @@ def save(path: Path, module: RimNet, record: dict[str, Any]) -> None:
     RimNetwork(module.architecture, weights_of(module), record).save(path)
 
 
+def guide() -> Guide:
+    """The discs that the shipped alignment network names."""
+    return AlignmentNetwork.shipped().predict
+
+
 RIM: Job[RimNet] = Job(
     checkpoint=Kind("hybridfit rim training", 1, "a checkpoint", "start anew without --resume"),
     shape=RimShape(),
@@ -92,6 +99,8 @@ RIM: Job[RimNet] = Job(
     measured=measured,
     said=said,
     save=save,
+    grid=FINE,
+    guide=guide,
     batch=64,
     learning_rate=3e-3,
 )

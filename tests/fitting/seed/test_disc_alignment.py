@@ -170,7 +170,7 @@ class Landmarks(Aligner):
             return Circles(back, np.zeros(n), np.tile(sigma[:, None], (1, 2)), sigma, *np.ones((2, n)))
 
     @staticmethod
-    def _crops(frame, discs):
+    def _crops(frame, discs, grid=None):
         return np.asarray(discs)[:, :, None, None]
 
     def predict(self, crops, threads=None) -> Discs:

@@ -129,6 +129,16 @@ def test_of_few_crystals_one_is_held_back(monkeypatch, tmp_path):
         training.libraries(found[:1], tmp_path)
 
 
+def test_nothing_is_invented_from_crystals_held_back(monkeypatch, tmp_path):
+    monkeypatch.setattr(training, "kept", lambda material, seed, folder: (material, seed))
+    found = [Material(tmp_path / f"{name}.cif", (0, 0, 1)) for name in "abc"]
+    train, held_back = training.libraries(found, tmp_path, invented=2)
+    assert [(m.cif.stem, m.invented) for m, _ in held_back] == [("c", False)]
+    assert [m.cif.stem for m, _ in train] == [*"ababab"]
+    assert [m.invented for m, _ in train] == [False] * 2 + [True] * 4
+    assert len({seed for m, seed in train if m.invented}) == 4
+
+
 @pytest.fixture(scope="module")
 def discs() -> list[Coarse]:
     side = 2 * HALF + 1
@@ -137,7 +147,7 @@ def discs() -> list[Coarse]:
 
 
 def test_a_training_goes_on_where_it_was(discs, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "VALIDATION", 128)
+    monkeypatch.setattr(training, "VALIDATION", 32)
     path, plan = tmp_path / "a.checkpoint", Plan(samples=24, batch=8, seed=2, pool=8)
     reports = []
     module, record = train(

@@ -11,10 +11,11 @@ from hybridfit.library.recipe import shipped_folder
 from hybridfit.network.alignment import samples as made
 from hybridfit.network.alignment.coarse import HALF, TILT_MAX, Coarse, Material, kept, materials, solve
 from hybridfit.network.alignment.compose import add_discs
+from hybridfit.network.alignment.network import Discs
 from hybridfit.network.alignment.samples import Samples
 from hybridfit.network.alignment.shape import SHOWN
-from hybridfit.network.alignment.views import Bars, covered, draw_framing
-from hybridfit.network.crop import CROP, PIXEL
+from hybridfit.network.alignment.views import Bars, Cuts, covered, draw_framing, draw_shown, seen_from
+from hybridfit.network.crop import CROP, PIXEL, CropGrid
 from hybridfit.network.views import Draw
 
 CPU = torch.device("cpu")
@@ -72,6 +73,15 @@ def test_solves_are_kept(crystals, tmp_path, silicon):
         assert (one.step, one.semi_angles) == (silicon.step, silicon.semi_angles)
 
 
+def test_what_is_invented_is_kept_apart(crystals, tmp_path, silicon):
+    material = Material(crystals["Si"], (1, 1, 0))
+    other = kept(material._replace(invented=True), 3, tmp_path)
+    assert len(list(tmp_path.glob("*-invented-*.npz"))) == 1
+    assert not np.array_equal(silicon.beams[1], other.beams[1])
+    again = kept(material._replace(invented=True), 3, tmp_path)
+    np.testing.assert_array_equal(again.intensity, other.intensity)
+
+
 def test_materials_of_a_folder_without_zones_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"zones\.toml"):
         materials(tmp_path)
@@ -82,9 +92,18 @@ def test_shipped_materials_are_many():
     assert len({each.cif.stem for each in found}) >= 60 and len(found) >= 150
 
 
-def test_the_disc_is_where_the_truth_says(vacuum):
+def named(crops: np.ndarray) -> Discs:
+    """Two discs, the same in every crop: somewhat beside the middle, and larger than it looks."""
+    n = len(crops)
+    centre = np.tile([[0.1, -0.05], [-0.1, 0.1]], (n, 1, 1))
+    size = np.tile([0.05, -0.05], (n, 1))
+    return Discs(np.tile([0.8, 0.2], (n, 1)), centre, size, np.full((n, 2), 0.1), np.full((n, 2), 0.1))
+
+
+@pytest.mark.parametrize("led", [0.0, 1.0])
+def test_the_disc_is_where_the_truth_says(vacuum, led):
     """Of a frame of vacuum: bright inside the circle, dark outside, edge in the right place."""
-    samples = Samples([vacuum], seed=2, device=CPU, pool=8)
+    samples = Samples([vacuum], seed=2, device=CPU, pool=8, cuts=Cuts(led=led), guide=named)
     crops, truth = samples.batch(96)
     u = (torch.arange(CROP) - (CROP - 1) / 2) * PIXEL
     checked = 0
@@ -103,6 +122,19 @@ def test_the_disc_is_where_the_truth_says(vacuum):
         area = (valid & (r < 1.4) & (crop[0] > middle)).sum() / (valid & (r < 1)).sum()
         assert 0.6 < area < 1.5
     assert checked > 50
+
+
+def test_crops_of_finer_pixels_show_the_same(silicon):
+    """What is drawn for them is drawn alike; noise and the camera's pixels differ."""
+    plain, fine = (
+        Samples([silicon], seed=[4, 0], device=CPU, pool=24, grid=grid).batch(24)
+        for grid in (CropGrid(), CropGrid(2 * CROP, PIXEL / 2))
+    )
+    assert torch.equal(plain[1].centre, fine[1].centre) and torch.equal(plain[1].size, fine[1].size)
+    means = fine[0][:, 0].reshape(24, CROP, 2, CROP, 2).mean(dim=(2, 4))
+    pairs = zip(plain[0][:, 0].flatten(1), means.flatten(1), strict=True)
+    alike = [float(np.corrcoef(*pair)[0, 1]) for pair in pairs]
+    assert np.median(alike) > 0.9
 
 
 def test_samples_depend_on_the_seed_alone(silicon):
@@ -124,6 +156,26 @@ def test_views_are_seen_within_the_patterns_reach():
     assert ((framing.centre[:, 0] > left) & (framing.centre[:, 0] < right)).all()
     assert ((framing.centre[:, 1] > top) & (framing.centre[:, 1] < bottom)).all()
     assert (framing.frame_pixel <= scale / 3 + 1e-6).all()
+
+
+def test_a_frame_stays_what_it_is_from_wherever_it_is_seen():
+    draw = Draw(50, torch.Generator().manual_seed(3))
+    framing = draw_framing(draw, Cuts().of_frames)
+    whole = draw_shown(framing, draw)
+    near = seen_from(whole, framing.centre, framing.size)  # cut at the disc itself
+    assert near.framing.size.abs().max() < 1e-6 and near.framing.centre.abs().max() < 1e-5
+    radius = framing.size.exp()
+    width = (framing.edges[:, 1] - framing.edges[:, 0]) / radius
+    torch.testing.assert_close(near.framing.edges[:, 1] - near.framing.edges[:, 0], width)
+    torch.testing.assert_close(near.framing.frame_pixel, framing.frame_pixel / radius)
+    torch.testing.assert_close(near.recording.edges, SHOWN * near.framing.edges)
+    torch.testing.assert_close(near.view.frame_pixel, SHOWN * near.framing.frame_pixel)
+    torch.testing.assert_close(near.recording.blocked[:, 2], whole.recording.blocked[:, 2] / radius)
+    torch.testing.assert_close(near.bars.width, whole.bars.width / radius[:, None])
+    back = seen_from(near, -framing.centre / radius[:, None], -framing.size)
+    for one, other in zip(back.framing, framing, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(back.recording.electrons, whole.recording.electrons)
 
 
 def test_bars_cover_what_they_cross():
