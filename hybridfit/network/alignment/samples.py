@@ -41,9 +41,9 @@ REUSE = 8
 VACUUM = 0.03  # of the patterns: nothing but the direct disc
 EDGE = 0.5  # steps: half-width of the aperture's soft edge
 THICKER = 0.6  # a thickness t is taken in proportion to this power of it: thick crystals are harder
-LED_BY = 2  # passes of the guide
 TILTED = 0.5  # of the patterns: tilts uniform over the disc of all tilts; others nearer to the axis
-
+LED_BY = 2  # passes of the guide
+EVENLY = 0.3  # a disc that the guide names is taken in proportion to this power of its odds
 
 Guide = Callable[[NDArray[np.float32]], Discs]
 
@@ -152,13 +152,15 @@ class Samples:
         for step in range(LED_BY):
             crops, _ = self._crops(patterns, shown, draw, GRID)
             said = guide(crops.numpy(force=True))
+            odds, centre, size = (
+                torch.from_numpy(each).to(self.device).float() for each in (said.odds, said.centre, said.size)
+            )
             # any of the discs that it names, also unlikely ones; then the first
-            taken = torch.zeros(n, dtype=torch.long)
+            taken = torch.zeros(n, 1, dtype=torch.long, device=self.device)
             if not step:
-                taken = torch.multinomial(torch.from_numpy(said.odds) ** 0.3, 1)[:, 0]
-            rows = np.arange(n), taken.numpy()
-            centre, size = (torch.from_numpy(each[rows]) for each in (said.centre, said.size))
-            shown = seen_from(shown, centre.to(self.device).float(), size.to(self.device).float())
+                taken = torch.multinomial(odds**EVENLY, 1, generator=self.generator)
+            rows = torch.arange(n, device=self.device)[:, None], taken
+            shown = seen_from(shown, centre[rows][:, 0], size[rows][:, 0])
         shown = seen_from(
             shown,
             draw.in_disc(torch.full_like(framing.size, self.cuts.last_shift)),

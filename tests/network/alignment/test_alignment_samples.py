@@ -138,7 +138,10 @@ def test_crops_of_finer_pixels_show_the_same(silicon):
 
 
 def test_samples_depend_on_the_seed_alone(silicon):
-    first, second = (Samples([silicon], seed=[4, 0], device=CPU, pool=6).batch(6) for _ in range(2))
+    first, second = (
+        Samples([silicon], seed=[4, 0], device=CPU, pool=6, cuts=Cuts(led=0.5), guide=named).batch(6)
+        for _ in range(2)
+    )
     assert torch.equal(first[0], second[0]) and torch.equal(first[1].size, second[1].size)
     assert torch.isfinite(first[0]).all()
 
