@@ -80,7 +80,8 @@ def with_diffuse(
         part = None
         if progress is not None:
             part = lambda fraction, done=done: progress((done + fraction) / at.size)  # noqa: E731
-        tables.append(packed(grids.solved(projections[i], matrix, recipe, device, part)))
+        symmetry = projections[0].symmetry
+        tables.append(packed(grids.solved(projections[i], matrix, recipe, symmetry, device, part)))
     numbers, unit = (np.stack(each) for each in zip(*tables, strict=True))
     sizes = tuple(len(axes[name].values) for name in discrete)
     about = {"units": "mrad-2", "long_name": "thermal diffuse intensity, in its unit"}
@@ -134,10 +135,11 @@ class _Grids(NamedTuple):
         projection: Projection,
         matrix: DynamicalMatrix,
         recipe: Recipe,
+        symmetry: NDArray[np.int64],
         device: str,
         progress: Callable[[float], None] | None,
     ) -> NDArray[np.float32]:
-        """D (thickness, incident, exit) of a crystal."""
+        """D (thickness, incident, exit) of a crystal; symmetry is that of the whole library."""
         from hybridfit.physics.diffuse import diffuse_intensity
 
         return diffuse_intensity(
@@ -147,6 +149,7 @@ class _Grids(NamedTuple):
             self.incident @ (projection.basis / self.incident_sampling[:, None]),
             self.exits @ (projection.basis / self.exit_sampling[:, None]),
             self.thickness,
+            symmetry=symmetry,
             device=device,
             progress=progress,
         )

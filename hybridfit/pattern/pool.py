@@ -38,9 +38,10 @@ class Pool:
 
     def shares(self, work: Callable[[int, int], T], count: int) -> list[T]:
         """work(begin, end) over shares of 0 … count; their results in order."""
-        if self._executor is None:
+        parts = min(self.workers, count)
+        if self._executor is None or parts < 2:  # waking a thread takes longer than nothing
             return [work(0, count)]
-        edges = [count * i // self.workers for i in range(self.workers + 1)]
+        edges = [count * i // parts for i in range(parts + 1)]
         first, *rest = itertools.pairwise(edges)
         others = [self._executor.submit(work, *share) for share in rest]
         return [work(*first), *(other.result() for other in others)]

@@ -23,19 +23,18 @@ that hold plane waves (their principal components), which makes it a product of 
     D ∝ ∫ dz Σ_n |χᵀ K_n ψ|² = ∫ dz s(q, z)·w(p, t − z),        s, w the products of two components each.
 
 Of the functions, and then of these products, only those combinations are kept that the product holds
-(balanced truncation [1]: the singular values of the product of both covariances): some ten, and some tens.
-The integral over depths is a convolution.
+(`physics.truncation`): some ten, and some tens.  The integral over depths is a convolution.
+
+Where R is a symmetry of the projection, χ_Rp is χ_p turned and moved (`Projection.mapping`): of the
+directions that symmetry makes equal one is solved.
 
 Symbols: q, p transverse wavevectors (Å⁻¹), B (Å²), s = g/2.  Sources: Hall & Hirsch, Proc. R. Soc. A 286
 (1965) 158; Rossouw & Bursill, Acta Cryst. A41 (1985) 320; Forbes et al., Phys. Rev. B 82 (2010) 104103.
-
-.. [1] Moore, IEEE Trans. Autom. Control 26 (1981) 17.
-.. [2] Rowley, Int. J. Bifurcation Chaos 15 (2005) 997.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -51,10 +50,11 @@ from hybridfit.physics.projection import Projection
 from hybridfit.physics.scattering import wavelength
 from hybridfit.physics.settings import DIFFUSE
 from hybridfit.physics.solver import Solver, each_on_a_core, tiles_of
+from hybridfit.physics.symmetry import images_among
+from hybridfit.physics.truncation import balanced, balanced_by
 
 Array = NDArray[np.float64]
 EXITS, INCIDENT, CACHED = 64, 16, 12  # directions at a time, to save memory, or to stay in the cache
-REGULAR = 3e-7  # of covariances, which are singular and rounded to single precision
 SOLVED, REDUCED = 0.2, 0.3  # of the time: for the waves that say what is kept, and for saying it
 
 
@@ -102,6 +102,7 @@ def diffuse_intensity(
     exits: Array,
     thickness_nm: Array,
     *,
+    symmetry: NDArray[np.int64] | None = None,
     lost: float = 1.0,
     device: str = "auto",
     progress: Callable[[float], None] | None = None,
@@ -120,6 +121,8 @@ def diffuse_intensity(
         Directions p in which the electrons leave.
     thickness_nm : (k,) array, nm
         Equally spaced from the spacing on; the spacing is the step of the integral over depth.
+    symmetry : (s, 2, 2) int array, optional
+        Operations of the projection, the identity first: exits that they make equal are solved once.
     lost : float
         Of what combinations hold so many times as much may be left out as of libraries.
     device : str
@@ -140,29 +143,33 @@ def diffuse_intensity(
         matrix, thickness_nm, device=device, dtype=torch.complex64, tile=DIFFUSE.tile, handed=longest
     )
     solve = partial(_Waves.of, solver)
-    tiles = _tiles(matrix, exits)
+    tiles = _tiles(matrix, exits, np.arange(len(exits)))
     some = tiles[:: max(1, len(tiles) // DIFFUSE.sampled)]
+    first, images = _solved(projection, exits, symmetry)
     sites = sites_of(projection)
     near = {kind: NearAtom(*kind, energy_kv, longest) for kind in {site.kind for site in sites}}
     padded = next_fast_len(2 * (len(thickness_nm) + 1), real=True)
     scale = 10 * step / projection.crystal.volume / to_mrad**2
-    into = solve(incident, _share(progress, 0, SOLVED / 2))
-    out_of = solve(-exits[np.concatenate(some)], _share(progress, SOLVED / 2, SOLVED / 2))
+    into = solve(incident, progress=_share(progress, 0, SOLVED / 2))
+    out_of = solve(-exits[np.concatenate(some)], progress=_share(progress, SOLVED / 2, SOLVED / 2))
     paired = [partial(_pairs_of, near[site.kind], site, into, out_of, scale, lost) for site in sites]
     pairs = _kept(paired, padded, solver, _share(progress, SOLVED, REDUCED - SOLVED))
     del paired, into, out_of
     out = np.zeros((len(thickness_nm), len(incident), len(exits)), np.float32)
 
     def left(group: NDArray[np.intp]) -> int:
-        waves = solve(-exits[group])
+        turned = [each.those_of(group) for each in images]
+        waves = solve(-exits[group], turned)
         met: Any = 0
         for each, site in zip(pairs, sites, strict=True):
             met = met + each.met(near[site.kind], site, waves, padded)
-        out[:, :, group] = torch.fft.irfft(met, padded, dim=0)[1 : len(thickness_nm) + 1].numpy()
-        return len(group)
+        leave = np.concatenate([group, *(each.are for each in turned)])
+        out[:, :, leave] = torch.fft.irfft(met, padded, dim=0)[1 : len(thickness_nm) + 1].numpy()
+        return len(leave)
 
+    groups = _groups(_tiles(matrix, exits, first), max(1, EXITS * len(first) // len(exits)))
     done = 0
-    for count in each_on_a_core([partial(left, group) for group in _groups(tiles)], solver.where):
+    for count in each_on_a_core([partial(left, group) for group in groups], solver.where):
         done += count
         if progress is not None:
             progress(REDUCED + (1 - REDUCED) * done / len(exits))
@@ -188,19 +195,53 @@ def _kept(paired: list[partial[_Pairs]], padded: int, solver: Solver, progress: 
     return found
 
 
-def _tiles(matrix: DynamicalMatrix, exits: Array) -> list[NDArray[np.intp]]:
-    """Exits by the tiles that they are solved in, or so many of them."""
+class _Turned(NamedTuple):
+    """Directions that are others turned: waves ψ(x) of these, numbers `of`, are ψ(M⁻¹(x − t)) of `are`."""
+
+    turn: Array
+    shift: Array
+    of: NDArray[np.intp]
+    are: NDArray[np.intp]
+
+    def those_of(self, group: NDArray[np.intp]) -> _Turned:
+        """Those of a group of directions, `of` being numbers in the group."""
+        order = np.argsort(group)
+        at = np.minimum(np.searchsorted(group, self.of, sorter=order), len(group) - 1)
+        within = group[order[at]] == self.of
+        return self._replace(of=order[at[within]], are=self.are[within])
+
+
+def _solved(
+    projection: Projection, exits: Array, symmetry: NDArray[np.int64] | None
+) -> tuple[NDArray[np.intp], list[_Turned]]:
+    """Numbers of the exits to be solved, and what becomes of them."""
+    mapped = [] if symmetry is None else [(r, projection.mapping(r)) for r in symmetry[1:]]
+    known = [(r, mapping) for r, mapping in mapped if mapping is not None]
+    operations = np.stack([np.eye(2, dtype=np.int64), *(r for r, _ in known)])
+    first, images = np.arange(len(exits)), []
+    for each in images_among(exits @ np.linalg.inv(projection.basis), operations):
+        if each.operation == 0:
+            first = each.of
+        else:
+            turn, shift = known[each.operation - 1][1]
+            images.append(_Turned(turn, shift, each.of, each.are))
+    return first, images
+
+
+def _tiles(matrix: DynamicalMatrix, exits: Array, some: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Some of the exits by the tiles that they are solved in, or so many of them."""
     if matrix.radii is None:
-        return np.array_split(np.arange(len(exits)), -(-len(exits) // EXITS))
-    tiles = tiles_of(-exits, DIFFUSE.tile)
-    return [part for part, _ in sorted(tiles, key=lambda each: tuple(each[1] if each[1] is not None else ()))]
+        return np.array_split(some, -(-len(some) // EXITS))
+    tiles = tiles_of(-exits[some], DIFFUSE.tile)
+    ordered = sorted(tiles, key=lambda each: tuple(each[1] if each[1] is not None else ()))
+    return [some[part] for part, _ in ordered]
 
 
-def _groups(tiles: list[NDArray[np.intp]]) -> list[NDArray[np.intp]]:
+def _groups(tiles: list[NDArray[np.intp]], least: int) -> list[NDArray[np.intp]]:
     """Exits whose waves are in memory at a time: those of neighbouring tiles, so many at least."""
     groups: list[NDArray[np.intp]] = []
     for tile in tiles:
-        if groups and len(groups[-1]) < EXITS:
+        if groups and len(groups[-1]) < least:
             groups[-1] = np.concatenate([groups[-1], tile])
         else:
             groups.append(tile)
@@ -214,6 +255,7 @@ class _Waves(NamedTuple):
     directions : of each batch, which they are
     amplitudes : (d, depth, beam)
     phases : (d, beam, 2) κ = g + q (Å⁻¹)
+    shifts : (2,) Å, by which waves were moved
     rows : (d, beam) which of the distinct κ
     kappa, keys : the distinct κ, as `near_atoms.distinct` has them
     """
@@ -222,42 +264,54 @@ class _Waves(NamedTuple):
     directions: list[NDArray[np.intp]]
     amplitudes: list[torch.Tensor]
     phases: list[Array]
+    shifts: list[Array]
     rows: list[NDArray[np.intp]]
     kappa: Array
     keys: NDArray[np.int64]
 
     @classmethod
-    def of(cls, solver: Solver, q: Array, progress: Any = None) -> _Waves:
-        """The waves of incident directions q (d, 2) Å⁻¹."""
-        known: dict[int, tuple[NDArray[np.intp], torch.Tensor, Array]] = {}
+    def of(cls, solver: Solver, q: Array, turned: Sequence[_Turned] = (), progress: Any = None) -> _Waves:
+        """The waves of incident directions q (d, 2) Å⁻¹, and after them of what is turned of these."""
+        known: dict[int, tuple[NDArray[np.intp], torch.Tensor, Array, Array]] = {}
         depths = len(solver.thickness) + 1
 
         def fill(rows: slice, batch: Any, beams: Any, psi: torch.Tensor) -> None:
             if batch[0] not in known:
                 amplitudes = torch.zeros((len(batch), depths, len(beams)), dtype=psi.dtype)
                 amplitudes[:, 0, 0] = 1
-                known[batch[0]] = batch, amplitudes, solver.matrix.g[beams][None] + q[batch][:, None]
+                kappa = solver.matrix.g[beams][None] + q[batch][:, None]
+                known[batch[0]] = batch, amplitudes, kappa, np.zeros(2)
             known[batch[0]][1][:, rows.start + 1 : rows.stop + 1] = psi.cpu().permute(2, 0, 1)
 
         solver.solve(fill, q, progress=progress)
-        directions, amplitudes, phases = (
-            list(each) for each in zip(*(known[i] for i in sorted(known)), strict=True)
-        )
+        solved = [known[i] for i in sorted(known)]
+        batches, number = list(solved), len(q)
+        for each in turned:
+            to = np.full(len(q), -1)
+            to[each.of] = np.arange(number, number + len(each.of))
+            number += len(each.of)
+            for batch, amplitudes, kappa, _ in solved:
+                seen = np.flatnonzero(to[batch] >= 0)
+                if len(seen):
+                    own = amplitudes if len(seen) == len(batch) else amplitudes[torch.as_tensor(seen)]
+                    batches.append((to[batch[seen]], own, kappa[seen] @ each.turn.T, each.shift))
+        directions, waves, phases, shifts = (list(each) for each in zip(*batches, strict=True))
         kappa, keys, which = distinct(np.concatenate([each.reshape(-1, 2) for each in phases]))
         ends = np.cumsum([each[..., 0].size for each in phases])
         rows = [
             part.reshape(each.shape[:2])
             for part, each in zip(np.split(which, ends[:-1]), phases, strict=True)
         ]
-        return cls(len(q), directions, amplitudes, phases, rows, kappa, keys)
+        return cls(number, directions, waves, phases, shifts, rows, kappa, keys)
 
     def near(self, atom: NearAtom, site: Site, kept: torch.Tensor | None = None) -> torch.Tensor:
         """(direction, depth, f) components near a site; with kept (f, r), of combinations of them."""
         table = torch.as_tensor(atom.components(self.kappa, self.keys))
         table = table if kept is None else table @ kept
         out = torch.empty((self.number, self.amplitudes[0].shape[1], table.shape[1]), dtype=table.dtype)
-        for batch, amplitudes, kappa, rows in zip(*self[1:5], strict=True):
-            turn = torch.as_tensor(np.exp(2j * np.pi * (kappa @ site.at)).astype(np.complex64))
+        for batch, amplitudes, kappa, shift, rows in zip(*self[1:6], strict=True):
+            phase = np.exp(2j * np.pi * (kappa @ (site.at - shift)))
+            turn = torch.as_tensor(phase.astype(np.complex64))
             out[torch.as_tensor(batch)] = torch.bmm(
                 amplitudes, turn[..., None] * table[torch.as_tensor(rows)]
             )
@@ -296,14 +350,14 @@ def _pairs_of(near: NearAtom, site: Site, into: _Waves, out_of: _Waves, scale: f
     sources = torch.stack([psi @ kernel.T for kernel in kernels], dim=-2)
     flat = [each.reshape(-1, each.shape[-1]) for each in (sources, chi.conj())]
     given, taken = (each.mT @ each.conj() for each in flat)
-    of_source, of_chi = _balanced(given, taken, lost * DIFFUSE.functions_lost)
+    of_source, of_chi = balanced(given, taken, lost * DIFFUSE.functions_lost)
     sources, chi = sources @ of_source.mT, chi @ of_chi
     # Σ_aa' ρ_aa' (χ_a χ*_a') over a ≤ a': those off the diagonal count twice
     parts = [_packed(each.mT @ each.conj(), 2.0) for each in sources.split(INCIDENT)]
     source = torch.cat(parts).reshape(-1, chi.shape[-1] ** 2)  # (incident and depth, r²)
     del sources, parts
     ways = _products(_some(chi.reshape(-1, chi.shape[-1])).conj())
-    of_source, of_way = _balanced_by(_some(source), ways, lost * DIFFUSE.pairs_lost)
+    of_source, of_way = balanced_by(_some(source), ways, lost * DIFFUSE.pairs_lost)
     kept = (
         (scale * site.count * (source @ of_source.mT))
         .reshape(*psi.shape[:2], -1)
@@ -315,45 +369,11 @@ def _pairs_of(near: NearAtom, site: Site, into: _Waves, out_of: _Waves, scale: f
     return _Pairs(kept, of_chi, of_way)
 
 
-def _balanced(given: torch.Tensor, taken: torch.Tensor, lost: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """What of x†v is to be kept: T (r, f) v and x† Q (f, r); v has the covariance `given` and x has `taken`.
-
-    lost : share of the square of x†v that may be lost
-    """
-    roots = []
-    for each in (given, taken):
-        double = each.to(torch.complex128 if each.is_complex() else torch.float64)
-        some = float(double.diagonal().real.sum()) * REGULAR
-        roots.append(torch.linalg.cholesky(double + some * torch.eye(len(each), dtype=double.dtype)))
-    product = roots[1].mH @ roots[0]
-    levels, vectors = torch.linalg.eigh(product.mH @ product)
-    levels, vectors = levels.flip(0).clamp(min=0), vectors.flip(1)
-    rest = 1 - torch.cumsum(levels, 0) / levels.sum()
-    r = int((rest > lost).sum()) + 1
-    s, v = levels[:r].sqrt(), vectors[:, :r]
-    left = ((product @ v) / s**1.5).mH @ roots[1].mH
-    right = roots[0] @ v / s.sqrt()
-    return left.to(given.dtype), right.to(given.dtype)
-
-
 def _some(rows: torch.Tensor) -> torch.Tensor:
     """As many rows as decide what is kept, drawn from all."""
     if len(rows) <= DIFFUSE.snapshots:
         return rows
     return rows[np.sort(np.random.default_rng(0).choice(len(rows), DIFFUSE.snapshots, replace=False))]
-
-
-def _balanced_by(given: torch.Tensor, taken: torch.Tensor, lost: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same of xᵀv from examples of both, (m, f) v and (n, f) x: the method of snapshots [2]."""
-    product = (taken @ given.mT).double()
-    levels, vectors = torch.linalg.eigh(product.mT @ product)
-    levels, vectors = levels.flip(0).clamp(min=0), vectors.flip(1)
-    rest = 1 - torch.cumsum(levels, 0) / levels.sum()
-    r = int((rest > lost).sum()) + 1
-    s, v = levels[:r].sqrt(), vectors[:, :r]
-    left = ((product @ v) / s**1.5).mT.to(taken.dtype) @ taken
-    right = given.mT @ (v / s.sqrt()).to(given.dtype)
-    return left, right
 
 
 def _products(c: torch.Tensor) -> torch.Tensor:

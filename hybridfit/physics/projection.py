@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from hybridfit.errors import RecipeError
 from hybridfit.physics.crystal import Crystal
 from hybridfit.physics.settings import CRYSTAL
-from hybridfit.physics.symmetry import maps_crystal, point_symmetry
+from hybridfit.physics.symmetry import maps_crystal, point_symmetry, shift_with
 
 Array = NDArray[np.float64]
 LARGEST_REFERENCE = 1000  # index: far above any use, far below what an integer holds
@@ -65,6 +65,18 @@ class Projection:
     def rotation_order(self) -> int:
         """n of the n-fold rotation axis of the projection, its own."""
         return int(sum(round(np.linalg.det(r)) == 1 for r in self.own_symmetry))
+
+    def mapping(self, r: NDArray[np.int64]) -> tuple[Array, Array] | None:
+        """(2, 2) and (2,) Å: x → M x + t in the crystal frame maps the projected atoms onto their kind.
+
+        None where R is not one of their symmetries.  Waves go along: ψ_{Mq}(M x + t) = ψ_q(x), up to a
+        phase.
+        """
+        shift = shift_with(r, self.crystal.positions, self.crystal.kinds(), self.basis_hkl)
+        if shift is None:
+            return None
+        turn: Array = self.basis.T @ r @ np.linalg.inv(self.basis.T)
+        return turn, shift @ np.linalg.inv(self.basis).T
 
     def beams(self, g_max: float) -> NDArray[np.int64]:
         """(b, 2) int array of the beams (n₁, n₂) with |g| ≤ g_max (Å⁻¹), shortest first."""

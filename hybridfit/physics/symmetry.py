@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from hybridfit.physics.settings import CRYSTAL
 
 Array = NDArray[np.float64]
+SAME_POINT = 1e-6  # of the basis: directions that differ by less are one
 Kinds = Sequence[tuple[Any, ...]]  # what makes two atoms alike: element, occupancy, Debye–Waller factor
 
 
@@ -68,8 +69,6 @@ def point_symmetry(
     basis : (2, 2) array, rows g₁, g₂ in the crystal frame (Å⁻¹)
     """
     metric = basis @ basis.T
-    x = (positions @ basis_hkl.T) % 1.0
-    same = _rarest(kinds)
     found = [np.eye(2, dtype=int)]
     for entries in itertools.product((-1, 0, 1), repeat=4):
         r = np.array(entries).reshape(2, 2)
@@ -77,10 +76,59 @@ def point_symmetry(
             continue
         if not np.allclose(r.T @ metric @ r, metric, rtol=1e-4, atol=1e-4 * metric.max()):
             continue
-        moved = x @ np.linalg.inv(r)  # rows: R⁻ᵀ x
-        if any(_maps_onto(moved + (x[j] - moved[same[0]]), x, kinds) for j in same):
+        if shift_with(r, positions, kinds, basis_hkl) is not None:
             found.append(r)
     return np.stack(found)
+
+
+def shift_with(
+    r: NDArray[np.int64], positions: Array, kinds: Kinds, basis_hkl: NDArray[np.int64]
+) -> Array | None:
+    """The translation (2,) that returns the projected atoms to themselves after R; None where none does.
+
+    In units of the projected cell, that of (g₁·r, g₂·r); positions, kinds and basis_hkl as of
+    `point_symmetry`.
+    """
+    x = (positions @ basis_hkl.T) % 1.0
+    same = _rarest(kinds)
+    moved = x @ np.linalg.inv(r)  # rows: R⁻ᵀ x
+    for j in same:
+        shift: Array = x[j] - moved[same[0]]
+        if _maps_onto(moved + shift, x, kinds):
+            return shift
+    return None
+
+
+class Images(NamedTuple):
+    """Directions of which an operation makes others: numbers of the ones and of the others."""
+
+    operation: int
+    of: NDArray[np.intp]
+    are: NDArray[np.intp]
+
+
+def images_among(points: Array, operations: NDArray[np.int64]) -> list[Images]:
+    """Every point (n, 2) as the image of one, by one of the operations, of which the first is the identity.
+
+    Points that are images of themselves alone come with the identity.  In units of the basis that
+    operations (m, 2, 2) act on.
+    """
+    keys = [
+        [(int(a), int(b)) for a, b in np.rint(points @ r.T / SAME_POINT).astype(np.int64)] for r in operations
+    ]
+    number = {key: i for i, key in enumerate(keys[0])}
+    free = np.ones(len(points), bool)
+    found: list[list[tuple[int, int]]] = [[] for _ in operations]
+    for i in range(len(points)):
+        if not free[i]:
+            continue
+        for each, images in zip(found, keys, strict=True):
+            j = number.get(images[i])
+            if j is not None and free[j]:
+                free[j] = False
+                each.append((i, j))
+    pairs = [np.array(each, np.intp).reshape(-1, 2).T for each in found]
+    return [Images(k, of, are) for k, (of, are) in enumerate(pairs) if len(of)]
 
 
 def maps_crystal(

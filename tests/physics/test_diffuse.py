@@ -65,6 +65,39 @@ def test_the_symmetry_of_the_crystal_is_that_of_its_diffuse_intensity(titanate):
         assert turned == pytest.approx(plain, rel=5e-3)
 
 
+@pytest.mark.parametrize(
+    ("name", "zone", "folded"),
+    [("SrTiO3", (0, 0, 1), True), ("TiO2_rutile", (0, 0, 1), False), ("PbTiO3", (1, 0, 0), True)],
+)
+def test_what_symmetry_makes_equal_is_solved_once(name, zone, folded):
+    """The same numbers with a part of the work: of images of one exit, and of some that have none."""
+    projection, matrix = crystal_of(name, zone)
+    if folded:
+        matrix = DynamicalMatrix.of(projection, projection.beams(3.0), ENERGY)
+        matrix = matrix.folded_roughly(len(projection.beams(1.4)), 2.6)
+    n = np.stack(np.meshgrid(np.arange(-4, 5), np.arange(-5, 6), indexing="ij"), axis=-1).reshape(-1, 2)
+    exits = np.concatenate([n @ projection.basis / 3, EXITS])
+    steps = 2.5 * np.arange(1, 6)
+    found, known = (
+        diffuse.diffuse_intensity(projection, matrix, ENERGY, INCIDENT, exits, steps, symmetry=operations)
+        for operations in (projection.symmetry, None)
+    )
+    assert found == pytest.approx(known, abs=3e-5 * float(known.max()))
+
+
+def test_operations_that_are_no_symmetry_are_not_used():
+    projection, matrix = crystal_of("PbTiO3", (1, 0, 0))
+    inversion = np.stack([np.eye(2, dtype=np.int64), -np.eye(2, dtype=np.int64)])
+    exits = np.concatenate([EXITS, -EXITS])
+    found, known = (
+        diffuse.diffuse_intensity(
+            projection, matrix, ENERGY, INCIDENT, exits, 2.5 * np.arange(1, 4), symmetry=operations
+        )
+        for operations in (inversion, None)
+    )
+    assert found == pytest.approx(known, abs=1e-6 * float(known.max()))
+
+
 def test_what_goes_in_can_come_out(titanate):
     """Reciprocity: the same from q to p as from −p to −q, in a crystal with an inversion centre."""
     projection, matrix = titanate

@@ -12,7 +12,7 @@ from scipy.special import stdtrit
 
 from hybridfit.fitting.assumptions import PARTS, sigma_of
 from hybridfit.fitting.camera_noise import CameraNoise
-from hybridfit.fitting.candidates import Candidate, canonical
+from hybridfit.fitting.candidates import WINDOW, Candidate, canonical
 from hybridfit.fitting.judge.mistakes import contradictions, likely_mistake
 from hybridfit.fitting.judge.status import Verdict, in_another_orientation, judge, on_bound
 from hybridfit.fitting.parameter import Parameter
@@ -44,6 +44,10 @@ WORDS = {
 OTHER_THAN_ASSUMED = (
     "The pattern wants {what} of {factor:.3g} ± {stderr:.1g} times what was taken: correct the recipe "
     "or the option, or widen --sigma."
+)
+HARDLY_KNOWN = (
+    "This pattern hardly tells {what}: the 95 % interval reaches {reach:.2g} {unit} to either side, farther "
+    "than the {window:g} {unit} that a fit searches about its start. More electrons would tell."
 )
 
 
@@ -138,6 +142,7 @@ def make_result(
         detail=verdict.detail,
         remarks=(
             *_remarks(verdict, origin, marginal),
+            *_hardly_known(verdict, parameters),
             *_mistakes(frame, verdict, own, settings, values["scale"]),
             *([f"{frame.note}."] if frame.note else []),
         ),
@@ -284,6 +289,22 @@ def _remarks(verdict: Verdict, origin: Origin, marginal: Marginal) -> tuple[str,
         if a.told and abs(a.offset) > NORMAL_95 * a.sigma
     ]
     return tuple(remark for remark in (*verdict.remarks, *known, origin.remark) if remark)
+
+
+def _hardly_known(verdict: Verdict, parameters: Mapping[str, Parameter]) -> tuple[str, ...]:
+    """What is said of thickness and tilt whose intervals are wider than the window of a fit."""
+    if verdict.status not in (Status.converged, Status.ambiguous):
+        return ()
+    said = []
+    for what, names, window, unit in (
+        ("the thickness", ("thickness",), WINDOW[0], "nm"),
+        ("the tilt", ("tilt_x", "tilt_y"), WINDOW[1], "mrad"),
+    ):
+        intervals = [parameters[name].interval95 for name in names]
+        reach = max((high - low for low, high in filter(None, intervals)), default=0.0) / 2
+        if reach > window:
+            said.append(HARDLY_KNOWN.format(what=what, reach=reach, unit=unit, window=window))
+    return tuple(said)
 
 
 def _mistakes(

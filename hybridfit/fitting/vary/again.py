@@ -306,6 +306,7 @@ class Again:
             incident @ (basis / known.incident_sampling.values[:, None]) / self.to_mrad,
             exits @ exit_step / self.to_mrad,
             depths[:count],
+            symmetry=symmetry,
             lost=self.settings.diffuse_lost if coarse else 1.0,
             device=self.device,
         )

@@ -75,6 +75,23 @@ def test_an_error_of_nothing_is_an_error():
     assert p.stderr == 0.0 and p.interval95 == (3.0, 3.0)
 
 
+@pytest.mark.parametrize(
+    ("errors", "said"),
+    [
+        ({"tilt_x": 0.2, "tilt_y": 1.5}, "hardly tells the tilt: the 95 % interval reaches 2.9 mrad"),
+        ({"thickness": 2.0}, "hardly tells the thickness: the 95 % interval reaches 3.9 nm"),
+        ({"thickness": 1.4, "tilt_x": 0.5, "tilt_y": 0.5}, ""),
+    ],
+)
+def test_what_a_pattern_hardly_tells_is_said(errors, said):
+    """Wider than the window of ±3 nm and ±1 mrad, of a fit that has converged."""
+    result = made(a_minimum(errors=errors))
+    assert result.status is Status.converged
+    assert said in result.message if said else "hardly" not in result.message
+    poor = made(a_minimum(errors=errors), doubt="vacuum")
+    assert "hardly" not in poor.message
+
+
 def test_structural_parameters_have_the_units_of_the_library_in_its_order():
     library = a_library({"strain": axis(-2, 2), "order": axis(0, 1, unit="1"), "polarity": POLARITY})
     seen = a_library({"order": axis(0, 1, unit="1"), "strain": axis(-2, 2)})
