@@ -180,11 +180,14 @@ class DynamicalMatrix:
         m = (self.potential - np.diag((self.g**2).sum(axis=1)))[zero][:, zero]
         return np.asarray(np.linalg.eigvals(m), np.complex128)
 
-    def on_axis(self) -> DynamicalMatrix:
-        """The matrix of the first beams with the others folded at q = 0 for every direction, without S."""
-        length2 = (self.g**2).sum(axis=1)
+    def on_axis(self, least: int = 0) -> DynamicalMatrix:
+        """The matrix of the first beams with the others folded at q = 0 for every direction, without S.
+
+        Its beams are as many as it hands out, or `least`, if that is more.
+        """
+        length2, count = (self.g**2).sum(axis=1), max(self.count, least)
         outer = np.inf if self.radii is None else self.radii[1] + 1e-9
-        strong, weak = slice(self.count), np.flatnonzero(length2[self.count :] <= outer**2) + self.count
+        strong, weak = slice(count), np.flatnonzero(length2[count:] <= outer**2) + count
         m_ww = self.potential[weak][:, weak] - np.diag(length2[weak])
         through = np.linalg.solve(m_ww, self.potential[weak, strong])
         potential = self.potential[strong, strong] - self.potential[strong, weak] @ through
