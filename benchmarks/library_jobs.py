@@ -43,7 +43,7 @@ def in_fresh_process(job: str, *arguments: str | float, threads: int | None = No
 
 
 def build(path: str, name: str = NAME, semi_angle_max: str = "") -> dict[str, Any]:
-    """Build a shipped recipe into a file, limited to a semi-angle; check three directions of it."""
+    """Build a shipped recipe into a file, limited to a semi-angle; check three directions."""
     start = time.perf_counter()
     from pathlib import Path
 
@@ -60,14 +60,14 @@ def build(path: str, name: str = NAME, semi_angle_max: str = "") -> dict[str, An
     expected, before = estimate(recipe).memory / 1e9, resident_memory_gb()
     solve_into(Path(path), recipe, device="cpu")
     built, peak = time.perf_counter() - start, peak_memory_gb()
-    from benchmarks.exact import exact_intensities, problem
+    from benchmarks.exact import exact_everywhere
+    from hybridfit.physics.scattering import wavelength
 
     library = Library.open(path)
-    matrix, to_mrad = problem(recipe, recipe.g_max)
-    data = library.dataset
+    data, to_mrad = library.dataset, 1e3 * wavelength(recipe.energy_kv)
     chosen = np.sort(np.random.default_rng(0).choice(data.sizes["direction"], size=3, replace=False))
     q = np.stack([data.qx, data.qy], 1)[chosen] / to_mrad
-    exact = exact_intensities(matrix, q, 1.0, data.sizes["thickness"])[:, : data.sizes["beam"]]
+    exact = exact_everywhere(recipe, q, data.beam_n.values.astype(int), 1.0, data.sizes["thickness"])
     error = float(np.abs(data.intensity[:, :, chosen].values - exact).max())
     unfolded = int((library.table().direction_at >= 0).sum())  # directions without use of the symmetry
     out = {"build": built, "peak": peak, "expected": before + expected, "error": error}

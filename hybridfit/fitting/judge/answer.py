@@ -45,10 +45,7 @@ OTHER_THAN_ASSUMED = (
     "The pattern wants {what} of {factor:.3g} ± {stderr:.1g} times what was taken: correct the recipe "
     "or the option, or widen --sigma."
 )
-HARDLY_KNOWN = (
-    "This pattern hardly tells {what}: the 95 % interval reaches {reach:.2g} {unit} to either side, farther "
-    "than the {window:g} {unit} that a fit searches about its start. More electrons would tell."
-)
+HARDLY_KNOWN = "This pattern hardly tells {what}: {reaches} to either side (95 %). More electrons would tell."
 
 
 @dataclass(frozen=True)
@@ -295,7 +292,7 @@ def _hardly_known(verdict: Verdict, parameters: Mapping[str, Parameter]) -> tupl
     """What is said of thickness and tilt whose intervals are wider than the window of a fit."""
     if verdict.status not in (Status.converged, Status.ambiguous):
         return ()
-    said = []
+    said = {}
     for what, names, window, unit in (
         ("the thickness", ("thickness",), WINDOW[0], "nm"),
         ("the tilt", ("tilt_x", "tilt_y"), WINDOW[1], "mrad"),
@@ -303,8 +300,10 @@ def _hardly_known(verdict: Verdict, parameters: Mapping[str, Parameter]) -> tupl
         intervals = [parameters[name].interval95 for name in names]
         reach = max((high - low for low, high in filter(None, intervals)), default=0.0) / 2
         if reach > window:
-            said.append(HARDLY_KNOWN.format(what=what, reach=reach, unit=unit, window=window))
-    return tuple(said)
+            said[what] = f"{reach:.2g} {unit}"
+    if not said:
+        return ()
+    return (HARDLY_KNOWN.format(what=" and ".join(said), reaches=" and ".join(said.values())),)
 
 
 def _mistakes(

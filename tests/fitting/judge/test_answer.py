@@ -78,8 +78,9 @@ def test_an_error_of_nothing_is_an_error():
 @pytest.mark.parametrize(
     ("errors", "said"),
     [
-        ({"tilt_x": 0.2, "tilt_y": 1.5}, "hardly tells the tilt: the 95 % interval reaches 2.9 mrad"),
-        ({"thickness": 2.0}, "hardly tells the thickness: the 95 % interval reaches 3.9 nm"),
+        ({"tilt_x": 0.2, "tilt_y": 1.5}, "hardly tells the tilt: 2.9 mrad to either side"),
+        ({"thickness": 2.0}, "hardly tells the thickness: 3.9 nm to either side"),
+        ({"thickness": 2.0, "tilt_y": 1.0}, "hardly tells the thickness and the tilt: 3.9 nm and 2 mrad to"),
         ({"thickness": 1.4, "tilt_x": 0.5, "tilt_y": 0.5}, ""),
     ],
 )
