@@ -14,6 +14,7 @@ import pytest
 unseen = pytest.importorskip("benchmarks.unseen")
 
 from benchmarks import any_crystal, unseen_frames, unseen_rows  # noqa: E402
+from hybridfit.fitting.judge.answer import HARDLY_KNOWN  # noqa: E402
 from hybridfit.physics.crystal import Crystal  # noqa: E402
 from hybridfit.physics.scattering import wavelength  # noqa: E402
 from hybridfit.simulate.frame import simulate_frame  # noqa: E402
@@ -188,6 +189,24 @@ def test_what_counts_as_right_and_as_wrong():
     assert not any_crystal.wrong({"status": "refused"})
     disc = {"size_error": 0.01, "centre_error": 0.021}
     assert not any_crystal.near(disc) and any_crystal.near(disc | {"centre_error": 0.02})
+
+
+@pytest.mark.parametrize(
+    ("errors", "named", "untold"),
+    [
+        ((0.1, 2.0), "the tilt", False),
+        ((0.1, 2.0), "the thickness", True),
+        ((4.0, 2.0), "the thickness", True),
+        ((4.0, 2.0), "the thickness and the tilt", False),
+        ((0.1, 0.5), "", False),
+        ((0.1, 2.0), "", True),
+    ],
+)
+def test_a_message_tells_what_it_names(errors, named, untold):
+    """Of a wrong fit all that is off has to be named where a message says what is hardly known."""
+    said = HARDLY_KNOWN.format(what=named, reaches="5") if named else "Half the tilt of the stage."
+    row = fit_row(*errors) | {"message": f"The fit converged. {said}"}
+    assert any_crystal.untold(row) == untold
 
 
 def test_a_frame_without_an_answer_has_no_disc():

@@ -80,8 +80,7 @@ def with_diffuse(
         part = None
         if progress is not None:
             part = lambda fraction, done=done: progress((done + fraction) / at.size)  # noqa: E731
-        symmetry = projections[0].symmetry
-        tables.append(packed(grids.solved(projections[i], matrix, recipe, symmetry, device, part)))
+        tables.append(packed(grids.solved(projections[i], matrix, recipe, device, part)))
     numbers, unit = (np.stack(each) for each in zip(*tables, strict=True))
     sizes = tuple(len(axes[name].values) for name in discrete)
     about = {"units": "mrad-2", "long_name": "thermal diffuse intensity, in its unit"}
@@ -100,13 +99,14 @@ def with_diffuse(
 
 
 class _Grids(NamedTuple):
-    """Directions and thicknesses of a diffuse table."""
+    """Directions and thicknesses of a diffuse table, and the operations of the whole library."""
 
     incident: NDArray[np.int64]
     incident_sampling: NDArray[np.int64]
     exits: NDArray[np.int64]
     exit_sampling: NDArray[np.int64]
     thickness: Array
+    symmetry: NDArray[np.int64]
 
     @classmethod
     def of(
@@ -128,18 +128,17 @@ class _Grids(NamedTuple):
         step = min(diffuse_step(each) for each in matrices)
         count = max(4, int(np.ceil(recipe.thickness.stop / step)) + 2)
         thickness = np.asarray(step * np.arange(1, count + 1), np.float64)
-        return cls(incident, incident_sampling, exits, exit_sampling, thickness)
+        return cls(incident, incident_sampling, exits, exit_sampling, thickness, symmetry)
 
     def solved(
         self,
         projection: Projection,
         matrix: DynamicalMatrix,
         recipe: Recipe,
-        symmetry: NDArray[np.int64],
         device: str,
         progress: Callable[[float], None] | None,
     ) -> NDArray[np.float32]:
-        """D (thickness, incident, exit) of a crystal; symmetry is that of the whole library."""
+        """D (thickness, incident, exit) of a crystal."""
         from hybridfit.physics.diffuse import diffuse_intensity
 
         return diffuse_intensity(
@@ -149,7 +148,7 @@ class _Grids(NamedTuple):
             self.incident @ (projection.basis / self.incident_sampling[:, None]),
             self.exits @ (projection.basis / self.exit_sampling[:, None]),
             self.thickness,
-            symmetry=symmetry,
+            symmetry=self.symmetry,
             device=device,
             progress=progress,
         )

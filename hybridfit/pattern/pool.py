@@ -39,7 +39,7 @@ class Pool:
     def shares(self, work: Callable[[int, int], T], count: int) -> list[T]:
         """work(begin, end) over shares of 0 … count; their results in order."""
         parts = min(self.workers, count)
-        if self._executor is None or parts < 2:  # waking a thread takes longer than nothing
+        if self._executor is None or parts < 2:  # one share is the caller's own
             return [work(0, count)]
         edges = [count * i // parts for i in range(parts + 1)]
         first, *rest = itertools.pairwise(edges)
